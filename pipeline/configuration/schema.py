@@ -1,0 +1,165 @@
+"""The configuration's sections. The values a person chooses lie in conf/; here is what they may be."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.configuration.conv2d import Conv
+from pipeline.configuration.fields import Activation, Count, Fraction, Penalty, Section, Seed, Size
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]{1,99}$")]
+Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]{1,500}$")]
+StoreAddress = Annotated[str, StringConstraints(pattern=r"^(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}$")]
+Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,500}$")]
+
+
+class RawFile(Section):
+    """One IDX file, by the size and the SHA-256 of its decompressed bytes."""
+
+    name: FileName
+    bytes: Annotated[int, Field(ge=8, le=2**33)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RawFiles(Section):
+    train_images: RawFile
+    train_labels: RawFile
+    test_images: RawFile
+    test_labels: RawFile
+
+
+class FolderSource(Section):
+    """A folder that holds the files, gzipped (`<name>.gz`) or not; relative to the project."""
+
+    kind: Literal["folder"]
+    path: Folder
+
+
+class WebSource(Section):
+    """An address under which `<name>.gz` lies."""
+
+    kind: Literal["web"]
+    address: WebAddress
+
+
+class DebianSource(Section):
+    """A Debian package that holds `<name>.gz`; downloaded and unpacked, never installed."""
+
+    kind: Literal["debian"]
+    package: PackageName
+
+
+Source = Annotated[FolderSource | WebSource | DebianSource, Field(discriminator="kind")]
+
+
+class Data(Section):
+    name: FileName
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    class_names: Annotated[list[Label], Field(min_length=2, max_length=1000)]
+    files: RawFiles
+    sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
+    validation_images: Annotated[int, Field(ge=0)]
+    split_seed: Seed
+
+    @property
+    def training_images(self) -> int:
+        """How many images the training file holds (an IDX file of labels is 8 bytes and one for each)."""
+        return self.files.train_labels.bytes - 8
+
+    @model_validator(mode="after")
+    def _some_left_to_train(self) -> Self:
+        if self.validation_images >= self.training_images:
+            raise PydanticCustomError(
+                "validation_images",
+                "must leave images to train on: less than {images}",
+                {"at": "validation_images", "value": self.validation_images, "images": self.training_images},
+            )
+        if len(set(self.class_names)) < len(self.class_names):
+            raise PydanticCustomError(
+                "class_names", "must name each class once", {"at": "class_names", "value": self.class_names}
+            )
+        return self
+
+
+class Block(Section):
+    """Conv2D, then what may follow it: batch normalisation, pooling, dropout."""
+
+    conv: Conv
+    batch_normalization: Literal["none", "before_activation", "after_activation", "after_pooling"]
+    pooling: Literal["none", "max", "average"]
+    pool_size: Size
+    dropout: Fraction
+
+
+class Dense(Section):
+    """The dense layers between the blocks and the output layer."""
+
+    units: Annotated[list[Count], Field(max_length=8)]
+    activation: Activation
+    dropout: Fraction
+
+
+class Model(Block):
+    """`depth` blocks alike but for their filters; `blocks` says what differs in a single block."""
+
+    depth: Annotated[int, Field(ge=1, le=64)]
+    filter_growth: Annotated[float, Field(gt=0, le=16)]
+    blocks: dict[str, dict[str, Any]]
+    head: Literal["flatten", "global_average", "global_max"]
+    head_dropout: Fraction
+    dense: Dense
+
+
+class Augmentation(Section):
+    horizontal_flip: bool
+    shift: Annotated[int, Field(ge=0, le=4096)]
+
+
+class Training(Section):
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    optimizer: Literal["adam", "lion", "nadam", "rmsprop", "sgd"]
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
+    momentum: Fraction
+    schedule: Literal["constant", "cosine"]
+    warmup: Fraction
+    weight_decay: Penalty
+    label_smoothing: Fraction
+    augmentation: Augmentation
+    precision: Literal["float32", "mixed_bfloat16"]
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        if self.momentum > 0 and self.optimizer != "sgd":
+            raise PydanticCustomError(
+                "momentum",
+                "momentum has an effect with optimizer sgd only, not with {optimizer}; use 0 there",
+                {"at": "momentum", "value": self.momentum, "optimizer": self.optimizer},
+            )
+        if self.warmup > 0 and self.schedule == "constant":
+            raise PydanticCustomError(
+                "warmup",
+                "warmup has an effect with schedule cosine only; use 0 with constant",
+                {"at": "warmup", "value": self.warmup},
+            )
+        return self
+
+
+class Tracking(Section):
+    """Where runs are recorded beside the files; no part of a run's identity."""
+
+    enabled: bool
+    address: StoreAddress | None
+    experiment: Label
+
+
+class Configuration(Section):
+    seed: Seed
+    data: Data
+    model: Model
+    training: Training
+    tracking: Tracking

@@ -1,0 +1,27 @@
+"""Where things lie, whatever the current folder is."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CONF = ROOT / "conf"
+CHOSEN = CONF / "chosen.yaml"
+PARAMS = ROOT / "params.yaml"
+
+RAW = ROOT / "data" / "raw"
+BY_HAND = ROOT / "data" / "by_hand"
+PREPARED = ROOT / "data" / "prepared"
+
+FINGERPRINTS = ROOT / "fingerprints"
+RECORD = ROOT / "record"
+CHECKPOINTS = ROOT / "checkpoints"
+
+
+def store_root() -> Path:
+    """The folder of the MLflow store: in DVC's temporary experiment folders, that of the project they came from.
+
+    DVC sets DVC_ROOT for every stage it runs (dvc.stage.run) and keeps it at the parent project for experiments that
+    run elsewhere (dvc.repo.experiments.queue).
+    """
+    return Path(os.environ.get("DVC_ROOT", ROOT))

@@ -1,0 +1,1 @@
+"""What a person sees: errors without tracebacks, progress, tables."""

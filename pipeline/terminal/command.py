@@ -1,0 +1,52 @@
+"""How every verb starts and ends."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from pipeline.terminal.errors import UserError
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+
+def arguments(description: str | None, verb: str) -> argparse.ArgumentParser:
+    """A parser that shows the verb as a person types it."""
+    return argparse.ArgumentParser(
+        prog=f"python -m pipeline.{verb}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Call `main` and leave with its exit status; what a person can put right is told in a sentence.
+
+    SIGTERM unwinds like an exception, so that `finally` blocks and locks end properly.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
+    try:
+        status = main()
+        sys.stdout.flush()
+    except UserError as error:
+        status = _told(str(error))
+    except KeyboardInterrupt:
+        status = _told("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (`| head`): nobody is left to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        status = _told(f"{where}{error.strerror}")
+    sys.exit(status)
+
+
+def _told(message: str, status: int = 1) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
