@@ -1,0 +1,54 @@
+# Everything from nothing but Python 3.11 to 3.13, make and git.
+PYTHON ?= python3
+PORT ?= 5000
+UV := .tools/bin/uv
+BIN := $(CURDIR)/.venv/bin
+READY := .venv/.ready
+export PATH := $(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help setup repro test lint ui clean lock
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 8
+
+setup: $(READY)  ## build .venv from the locked list
+
+repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is not done again
+	@dvc repro
+	@python -m pipeline.summary
+
+test: $(READY)  ## the tests, fast ones first; no network
+	@python -m pytest
+
+lint: $(READY)  ## format, rules, which room imports which, types
+	@ruff format --check .
+	@ruff check .
+	@lint-imports --no-logo
+	@mypy
+
+ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
+	@python -m pipeline.ui --port $(PORT)
+
+clean:  ## remove records, cache, artifacts, and say how much that was
+	@$(PYTHON) -m pipeline.clean
+
+lock: $(UV)  ## renew the locked lists
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--python-version 3.11 --group dev pyproject.toml -o requirements/locked.txt
+	echo uv | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--upgrade --python-version 3.11 - -o requirements/uv.txt
+
+$(READY): requirements/locked.txt $(UV)
+	@$(UV) venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@echo "installing the locked packages into .venv (about 3 GB)"
+	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .venv requirements/locked.txt
+	@touch $@
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "error: $(PYTHON) must be Python 3.11 to 3.13; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .tools || \
+		{ echo "error: $(PYTHON) has no venv (on Debian: apt-get install python3-venv)"; exit 1; }
+	@.tools/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt
+	@touch $@

@@ -1,0 +1,39 @@
+"""Choose: compose conf/ with what is typed here, keep the choice in conf/chosen.yaml, write params.yaml.
+
+python -m pipeline.compose model=deep training=fast       variants of conf/model and conf/training
+python -m pipeline.compose training.epochs=3 seed=1       single values
+python -m pipeline.compose +model.blocks.block2.conv.kernel_size=3     one argument of one block
+python -m pipeline.compose                                 again, after an edit in conf/
+python -m pipeline.compose --reset                         forget the choice, back to the defaults
+"""
+
+from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
+from pipeline.composition.composing import as_params, values
+from pipeline.composition.difference import differences
+from pipeline.configuration.reading import configured, read_yaml
+from pipeline.storage import atomic, project
+from pipeline.terminal import command
+
+
+def main() -> int:
+    parser = command.arguments(__doc__, "compose")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a variant or a value, in Hydra's grammar")
+    parser.add_argument("--reset", action="store_true", help="forget the earlier choice first")
+    arguments = parser.parse_args()
+    before = Choice({}, {}) if arguments.reset else read_choice(project.CHOSEN)
+    groups = [path.name for path in sorted(project.CONF.iterdir()) if path.is_dir()]
+    choice = chosen(before, arguments.overrides, groups)
+    found = composed_with(project.CONF, choice)
+    configured(values(found))
+    present = read_yaml(project.PARAMS) if project.PARAMS.exists() else {}
+    atomic.write_file(project.CHOSEN, as_text(choice))
+    atomic.write_file(project.PARAMS, as_params(found))
+    changed = list(differences(present, values(found))) if present else []
+    for key, old, new in changed:
+        print(f"{key}: {old} → {new}")
+    print("params.yaml written; `dvc repro` runs it" if changed or not present else "params.yaml holds this already")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,112 @@
+"""The choice against the defaults, kept in conf/chosen.yaml so that a later composition does not lose it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.composition.composing import composed
+from pipeline.terminal.errors import UserError
+
+HEAD = """\
+# @package _global_
+# What was chosen against the defaults; written by `python -m pipeline.compose`.
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Variants by group (`{model: deep}`) and single values by dotted key (`{training.epochs: 3}`)."""
+
+    variants: Mapping[str, str]
+    values: Mapping[str, Any]
+
+    def overrides(self) -> list[str]:
+        """The choice as a person would type it, for messages."""
+        return [f"{key}={value}" for key, value in {**self.variants, **self.values}.items()]
+
+
+def read_choice(path: Path) -> Choice:
+    """The choice that conf/chosen.yaml holds."""
+    found = OmegaConf.load(path)
+    if not isinstance(found, DictConfig):
+        raise UserError(f"{path}: must be a mapping. `python -m pipeline.compose --reset` writes it anew.")
+    variants = {
+        str(group).removeprefix("override /"): str(variant)
+        for entry in found.get("defaults") or []
+        for group, variant in entry.items()
+    }
+    plain = OmegaConf.to_container(found)
+    values = {key: value for key, value in _leaves(plain, "") if not key.startswith("defaults")}
+    return Choice(variants, values)
+
+
+def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
+    """The choice `before` with `overrides` on top. A variant that is chosen anew drops earlier values of its section.
+
+    Raises UserError for an override that can't be kept: a sweep, a deletion, a bad word.
+    """
+    variants, values = dict(before.variants), dict(before.values)
+    parsed = [_parsed(override) for override in overrides]
+    for override in parsed:
+        key = override.key_or_group
+        if key in groups:
+            variants[key] = str(override.value())
+            values = {name: value for name, value in values.items() if not name.startswith(f"{key}.")}
+    for override in parsed:
+        key = override.key_or_group
+        if key not in groups:
+            values = {name: value for name, value in values.items() if not name.startswith(f"{key}.")}
+            values[key] = _plain(override)
+    return Choice(variants, values)
+
+
+def as_text(choice: Choice) -> str:
+    """The text of conf/chosen.yaml."""
+    kept = OmegaConf.create({"defaults": [{f"override /{group}": name} for group, name in choice.variants.items()]})
+    for key, value in choice.values.items():
+        OmegaConf.update(kept, key, value, force_add=True)
+    return HEAD + OmegaConf.to_yaml(kept)
+
+
+def composed_with(conf: Path, choice: Choice) -> DictConfig:
+    """What `conf` composes to with `choice` in place of the one it holds; `conf` itself stays as it is.
+
+    Raises UserError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tried = Path(folder) / "conf"
+        shutil.copytree(conf, tried)
+        (tried / "chosen.yaml").write_text(as_text(choice))
+        return composed(tried)
+
+
+def _parsed(text: str) -> Override:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except Exception as error:  # Hydra's parser raises several kinds
+        raise UserError(f"{text}: is no override ({str(error).splitlines()[0]}). Write key=value.") from None
+    if override.is_sweep_override():
+        raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
+    if override.is_delete():
+        raise UserError(f"{text}: a deletion can't be kept. Set the key to null or to another value.")
+    return override
+
+
+def _plain(override: Override) -> Any:
+    value = OmegaConf.create({"value": override.value()})
+    return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
+
+
+def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, value

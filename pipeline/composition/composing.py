@@ -1,0 +1,72 @@
+"""What conf/ composes to."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.terminal.errors import UserError
+
+PRIMARY = "config"
+
+
+def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """What the configuration folder `conf` composes to with `overrides`, all interpolations resolved.
+
+    Raises UserError with Hydra's own words, which name the key or the variants that there are.
+    """
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base=None):
+            found = compose(PRIMARY, overrides=list(overrides))
+        _refuse_resolvers(OmegaConf.to_container(found))
+        OmegaConf.resolve(found)
+    except MissingConfigException as error:
+        raise UserError(f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}") from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(_told(error)) from None
+    return found
+
+
+def values(found: DictConfig) -> dict[str, Any]:
+    """A composition as plain values."""
+    plain = OmegaConf.to_container(found)
+    if not isinstance(plain, dict):
+        raise UserError("conf/: must compose to a mapping")
+    return {str(key): value for key, value in plain.items()}
+
+
+def as_params(found: DictConfig) -> str:
+    """The text of params.yaml: the bytes that DVC writes for the same composition (dvc.utils.hydra)."""
+    return OmegaConf.to_yaml(found)
+
+
+def _refuse_resolvers(value: Any, key: str = "") -> None:
+    """Keys may refer to each other; a configuration does not read the environment or anything else of the machine."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_resolvers(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _refuse_resolvers(inner, f"{key}.{number}")
+    elif isinstance(value, str) and (found := re.search(r"\$\{[^}]*:", value)):
+        raise UserError(f"{key}: may refer to other keys only, not {found.group()}…}}. Write the value itself.")
+
+
+def _variants(options: Sequence[str] | None) -> str:
+    return f"There are: {', '.join(options)}." if options else "Look into conf/ for what there is."
+
+
+def _told(error: BaseException) -> str:
+    """Hydra's message without the lines that only someone who writes Hydra reads."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    return "; ".join(kept[:4]) or type(error).__name__

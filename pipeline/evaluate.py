@@ -1,0 +1,28 @@
+"""Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
+
+from pipeline.configuration.reading import read_params
+from pipeline.images.prepared import load_test
+from pipeline.record.identity import REPRO_STUDY
+from pipeline.record.record import TRAINING, read_training
+from pipeline.storage import project
+from pipeline.terminal import command
+
+
+def main() -> int:
+    command.arguments(__doc__, "evaluate").parse_args()
+    tracking = read_params(project.PARAMS).tracking
+    training = read_training(project.RECORD / TRAINING)
+    images = load_test(project.PREPARED)
+    from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+
+    evaluation = evaluate_run(training, images, "test", project.RECORD)
+    if tracking.enabled:
+        from pipeline.experiment.mirroring import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
+
+        mirrored(tracking, project.RECORD, REPRO_STUDY)
+    print(f"accuracy {evaluation.scores['accuracy']:.2%} of {len(images.labels):,} test images")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)

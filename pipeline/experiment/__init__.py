@@ -1,0 +1,1 @@
+"""One run from its configuration to its record: the path of `dvc repro` and of every job of a sweep."""

@@ -1,0 +1,115 @@
+"""Score a trained run on images and write the evaluation part of its record."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.experiment.exporting import trained_network
+from pipeline.images.prepared import Images
+from pipeline.network.prediction import Predictor, feature_maps
+from pipeline.network.threads import use_threads
+from pipeline.record.fingerprint import fingerprint
+from pipeline.record.record import EVALUATION, EvaluationPart, TrainingPart, as_json, read_evaluation, write_manifest
+from pipeline.scoring.latency import latency
+from pipeline.scoring.metrics import (
+    Probabilities,
+    confusion_matrix,
+    per_class,
+    predictions,
+    reliability,
+    scores,
+)
+from pipeline.scoring.pictures.calibration import calibration
+from pipeline.scoring.pictures.confusion import confusion
+from pipeline.scoring.pictures.curves import training_curves
+from pipeline.scoring.pictures.kernels import feature_maps as feature_map_picture
+from pipeline.scoring.pictures.kernels import kernels
+from pipeline.scoring.pictures.mistakes import mistakes
+from pipeline.scoring.pictures.paper import png
+from pipeline.scoring.tables import per_class_csv, predictions_csv
+from pipeline.storage import atomic, digest, project
+
+if TYPE_CHECKING:
+    import keras
+
+SCORING_CODE = "pipeline.experiment.evaluation"
+
+
+def evaluate_run(training: TrainingPart, images: Images, named: str, root: Path) -> EvaluationPart:
+    """Score the run on `images`, which `named` ("test" or "validation") says what they are; write into `root`.
+
+    Raises UserError where the record is damaged.
+    """
+    use_threads(training.run.configuration["training"]["threads"])
+    network = trained_network(training)
+    predictor = Predictor(network)
+    probabilities = predictor(images.images)
+    with atomic.write_folder(root / EVALUATION) as folder:
+        _write_scores(folder, training, probabilities, images)
+        _write_pictures(folder, training, network, probabilities, images)
+        clock = {
+            "latency": {
+                f"latency_ms_batch_{size}": round(found.median, 4)
+                for size, found in latency(predictor, images.images).items()
+            },
+            "scored": time.time_ns() // 1_000_000,
+        }
+        (folder / "timing.json").write_text(as_json(clock))
+        values = {
+            "identity": training.run.identity,
+            "images": named,
+            "images_digest": images.digest,
+            "scoring": digest.of_value([images.digest, dict(fingerprint(project.ROOT, SCORING_CODE))]),
+        }
+        write_manifest(folder, "evaluation.json", values)
+    return read_evaluation(root / EVALUATION)
+
+
+def _write_scores(folder: Path, training: TrainingPart, probabilities: Probabilities, images: Images) -> None:
+    """metrics.json (a few numbers, for git), the tables, and all probabilities."""
+    class_names = training.run.configuration["data"]["class_names"]
+    found = scores(probabilities, images.labels)
+    metrics: Mapping[str, float | None] = {
+        "accuracy": found.accuracy,
+        "loss": found.loss,
+        "expected_calibration_error": found.expected_calibration_error,
+    }
+    (folder / "metrics.json").write_text(as_json(metrics))
+    confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names))
+    (folder / "predictions.csv").write_text(predictions_csv(probabilities, images.labels, class_names))
+    np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
+
+
+def _write_pictures(
+    folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, images: Images
+) -> None:
+    class_names = training.run.configuration["data"]["class_names"]
+    first = network.get_layer("block1_conv")
+    outputs = _block_outputs(training)
+    maps = feature_maps(network, images.images[0], list(outputs.values()))
+    matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    pictures = {
+        "training_curves": training_curves(training.history),
+        "confusion_matrix": confusion(matrix, class_names),
+        "calibration": calibration(reliability(probabilities, images.labels)),
+        "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
+        "kernels": kernels(np.asarray(first.kernel), "block1_conv"),
+        "feature_maps": feature_map_picture(images.images[0], list(zip(outputs, maps, strict=True))),
+    }
+    (folder / "pictures").mkdir()
+    for name, figure in pictures.items():
+        (folder / "pictures" / f"{name}.png").write_bytes(png(figure))
+
+
+def _block_outputs(training: TrainingPart) -> dict[str, str]:
+    """For each block the layer that it ends with."""
+    last: dict[str, str] = {}
+    for layer in training.run.layers:
+        block, _, part = str(layer["name"]).partition("_")
+        if block.startswith("block") and part != "dropout":
+            last[block] = str(layer["name"])
+    return last

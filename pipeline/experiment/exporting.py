@@ -1,0 +1,40 @@
+"""A record's network, rebuilt from its configuration and the weights whose digest it holds."""
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.configuration.schema import Model
+from pipeline.configuration.validation import validated
+from pipeline.record.record import TrainingPart
+
+if TYPE_CHECKING:
+    import keras
+
+
+def trained_network(training: TrainingPart) -> "keras.Model":
+    """The network as it was trained: images float32 [n, height, width, channels] in 0..1 → logits."""
+    network = _built(training, learns=True)
+    network.load_weights(training.weights)
+    return network
+
+
+def exported(training: TrainingPart) -> "keras.Model":
+    """The network as others use it: raw images uint8 → probabilities; loads without this project's code."""
+    from pipeline.network.prediction import exportable  # noqa: PLC0415 - imports TensorFlow, which may not be needed
+
+    network = _built(training, learns=False)
+    network.set_weights(trained_network(training).get_weights())
+    return exportable(network, training.run.configuration["data"]["image_shape"])
+
+
+def _built(training: TrainingPart, *, learns: bool) -> "keras.Model":
+    from pipeline.network.building import build_network  # noqa: PLC0415 - imports TensorFlow, which may not be needed
+
+    configuration: dict[str, Any] = training.run.configuration
+    return build_network(
+        validated(Model, configuration["model"], prefix="model"),
+        configuration["data"]["image_shape"],
+        len(configuration["data"]["class_names"]),
+        seed=configuration["seed"],
+        precision=configuration["training"]["precision"],
+        learns=learns,
+    )

@@ -1,0 +1,214 @@
+"""Train one run, resume it where it was left, write its record."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from pipeline.configuration.arithmetic import layers
+from pipeline.configuration.schema import Configuration
+from pipeline.images.prepared import Images
+from pipeline.images.split import split
+from pipeline.network.building import build_network
+from pipeline.network.prediction import Predictor
+from pipeline.network.threads import use_threads
+from pipeline.network.training import Trainer
+from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.record.environment import environment
+from pipeline.record.history import Epoch, EpochTime
+from pipeline.record.identity import Identity
+from pipeline.record.record import TRAINING, WEIGHTS, Outcome, Run, write_training
+from pipeline.scoring.metrics import scores
+from pipeline.storage import atomic, lock, project
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import bar, console
+
+CHECKPOINT = "state"
+
+Sync = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training got."""
+
+    history: tuple[Epoch, ...] = ()
+    times: tuple[EpochTime, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        return "running" if not self.history or self.history[-1].is_finite else "diverged"
+
+
+def checkpoints(identity: Identity) -> Path:
+    """Where a run keeps its state while it trains: outside of what DVC removes."""
+    return project.CHECKPOINTS / identity.name
+
+
+def train_run(configuration: Configuration, identity: Identity, images: Images, root: Path, sync: Sync) -> Run:
+    """Train the run, or finish it where it was left; put its training part into `root`.
+
+    `sync` is told of the folder whenever the record there has grown. One process at a time writes a run and a root:
+    another waits. Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
+    """
+    work = checkpoints(identity)
+    with ExitStack() as held:
+        for path in (work.with_suffix(".lock"), root / f".{TRAINING}.lock"):
+            held.enter_context(
+                lock.only_one(path, lambda: console.print("another process trains here; waiting for it"))
+            )
+        job = _Job(configuration, identity, images, work, sync)
+        try:
+            progress = job.trained()
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+            job.write(work / TRAINING, job.progress, "interrupted" if interrupted else "failed", _reason(error))
+            sync(work)
+            raise
+        outcome: Outcome = "finished" if progress.outcome == "running" else progress.outcome
+        with atomic.write_folder(root / TRAINING) as folder:
+            job.network.save_weights(folder / WEIGHTS)
+            run = job.write(folder, progress, outcome)
+        sync(root)
+        return run
+
+
+class _Job:
+    def __init__(
+        self, configuration: Configuration, identity: Identity, images: Images, work: Path, sync: Sync
+    ) -> None:
+        self.configuration = configuration
+        self.identity = identity
+        self.work = work
+        self.sync = sync
+        self.environment = environment()
+        self.progress = Progress()
+        self.parent = os.getppid()
+        data, training = configuration.data, configuration.training
+        use_threads(training.threads)
+        kept, held_out = split(images.labels, data.validation_images, data.split_seed)
+        whole = len(held_out) == 0
+        self.held_out = None if whole else (images.images[held_out], images.labels[held_out])
+        self.network = build_network(
+            configuration.model,
+            data.image_shape,
+            len(data.class_names),
+            seed=configuration.seed,
+            precision=training.precision,
+        )
+        self.trainer = Trainer(
+            self.network,
+            training,
+            images.images if whole else images.images[kept],
+            images.labels if whole else images.labels[kept],
+            configuration.seed,
+        )
+        self.predictor = Predictor(self.network)
+
+    def trained(self) -> Progress:
+        """Train the epochs that are missing; each one done is kept, in the checkpoint and in the growing record."""
+        epochs = self.configuration.training.epochs
+        self._resume()
+        self._announce()
+        with bar("steps") as progress:
+            task = progress.add_task("", total=self.trainer.steps)
+            while len(self.progress.history) < epochs and self.progress.outcome == "running":
+                number = len(self.progress.history) + 1
+                progress.reset(task, description=f"epoch {number}/{epochs}")
+                self._train_epoch(number, lambda steps: progress.advance(task, steps))
+                self._announce()
+                console.print(_line(self.progress, epochs))
+                self._stop_if_abandoned()
+        return self.progress
+
+    def write(self, folder: Path, progress: Progress, outcome: Outcome, reason: str | None = None) -> Run:
+        """Write the training part's files into `folder`."""
+        configuration = self.configuration
+        found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
+        described: list[dict[str, JsonValue]] = [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "output": " × ".join(map(str, layer.output)),
+                "parameters": layer.parameters,
+                "multiply_adds": layer.multiply_adds,
+            }
+            for layer in found
+        ]
+        run = Run(
+            identity=self.identity.name,
+            ingredients=self.identity.ingredients,
+            configuration=recorded(configuration),
+            outcome=outcome,
+            reason=reason,
+            epochs=len(progress.history),
+            parameters=sum(layer.parameters for layer in found),
+            multiply_adds=sum(layer.multiply_adds for layer in found),
+            layers=described,
+        )
+        write_training(folder, run, progress.history, progress.times, self.environment)
+        return run
+
+    def _resume(self) -> None:
+        path = self.work / CHECKPOINT
+        try:
+            checkpoint = read_checkpoint(path)
+        except ValueError:
+            console.print(f"{path} is damaged: removed, training starts anew")
+            path.unlink()
+            return
+        if checkpoint is not None:
+            self.trainer.restore(checkpoint.state)
+            self.progress = Progress(checkpoint.history, checkpoint.times)
+            console.print(f"going on after epoch {len(checkpoint.history)}, where this run was left")
+
+    def _train_epoch(self, number: int, on_steps: Callable[[int], None]) -> None:
+        started = time.perf_counter()
+        trained = self.trainer.run_epoch(number, on_steps)
+        epoch = Epoch(number, trained.loss, trained.accuracy, trained.learning_rate)
+        if self.held_out is not None:
+            images, labels = self.held_out
+            validated = scores(self.predictor(images), labels)
+            loss = float("nan") if validated.loss is None else validated.loss
+            epoch = replace(epoch, validation_loss=loss, validation_accuracy=validated.accuracy)
+        seconds = round(time.perf_counter() - started, 3)
+        times = (*self.progress.times, EpochTime(number, seconds, time.time_ns() // 1_000_000))
+        self.progress = Progress((*self.progress.history, epoch), times)
+        write_checkpoint(
+            self.work / CHECKPOINT, Checkpoint(self.trainer.state(), self.progress.history, self.progress.times)
+        )
+
+    def _announce(self) -> None:
+        self.write(self.work / TRAINING, self.progress, "running")
+        self.sync(self.work)
+
+    def _stop_if_abandoned(self) -> None:
+        """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""
+        if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
+            raise UserError("the dvc that started this training is gone; the next `dvc repro` goes on from here")
+
+
+def _tell_waiting() -> None:
+    console.print("another process trains this run or writes this record; waiting for it")
+
+
+def recorded(configuration: Configuration) -> dict[str, JsonValue]:
+    """What of a configuration belongs to a run: not where files come from, not where runs are tracked."""
+    kept = configuration.model_dump(mode="json", exclude={"tracking": True, "data": {"files", "sources"}})
+    return dict(kept)
+
+
+def _line(progress: Progress, epochs: int) -> str:
+    epoch, seconds = progress.history[-1], progress.times[-1].seconds
+    line = f"epoch {epoch.epoch}/{epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}"
+    if epoch.validation_accuracy is not None:
+        line += f"  validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.2%}"
+    return f"{line}  {seconds:.1f} s"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,46 @@
+"""What a network says of images."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+BATCH = 256
+
+
+class Predictor:
+    """Images uint8 [n, height, width, channels] → probabilities float32 [n, classes]."""
+
+    def __init__(self, network: keras.Model) -> None:
+        self._network = network
+        self._compiled = tf.function(self._probabilities, reduce_retracing=True)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batches = [self._compiled(images[start : start + BATCH]).numpy() for start in range(0, len(images), BATCH)]
+        return np.concatenate(batches)
+
+    def _probabilities(self, images: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(self._network(tf.cast(images, tf.float32) / 255.0, training=False))
+
+
+def feature_maps(network: keras.Model, image: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[np.float32]]:
+    """What leaves the named layers for one image uint8 [height, width, channels]: each float32, as it leaves them."""
+    outputs = [network.get_layer(name).output for name in names]
+    maps = keras.Model(network.input, outputs)(image[None].astype(np.float32) / 255.0)
+    return [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(one, "float32")))[0] for one in maps]
+
+
+def exportable(network: keras.Model, image_shape: Sequence[int]) -> keras.Model:
+    """The network as others use it: raw images uint8 [n, height, width] → probabilities float32 [n, classes].
+
+    Images with several channels are [n, height, width, channels].
+    """
+    height, width, channels = image_shape
+    raw = (height, width) if channels == 1 else (height, width, channels)
+    inputs = keras.Input(raw, dtype="uint8", name="images")
+    scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="scaled")(inputs)
+    shaped = keras.layers.Reshape(tuple(image_shape), name="with_channels")(scaled)
+    outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(network(shaped))
+    return keras.Model(inputs, outputs, name="exported")

@@ -1,0 +1,61 @@
+"""How far a training got: one file, whole or not there, noticed when damaged."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.record.history import Epoch, EpochTime
+from pipeline.storage import atomic
+
+State = Mapping[str, NDArray[Any]]
+
+_MARK = b"conv2d checkpoint 1\n"
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after the last epoch of `history`."""
+
+    state: State
+    history: tuple[Epoch, ...]
+    times: tuple[EpochTime, ...]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Put the checkpoint at `path` in one rename."""
+    said = {
+        "history": [asdict(epoch) for epoch in checkpoint.history],
+        "times": [asdict(time) for time in checkpoint.times],
+    }
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, _said=np.array(json.dumps(said)), **checkpoint.state)
+    payload = content.getvalue()
+    atomic.write_file(path, _MARK + hashlib.sha256(payload).digest() + payload)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`; None where there is none.
+
+    Raises ValueError when a byte of it is not what was written.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    start = len(_MARK) + _DIGEST_BYTES
+    payload = content[start:]
+    if content[:start] != _MARK + hashlib.sha256(payload).digest():
+        raise ValueError(f"{path}: is damaged")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        said = json.loads(str(arrays["_said"]))
+        state = {name: arrays[name] for name in arrays.files if name != "_said"}
+    history = tuple(Epoch(**epoch) for epoch in said["history"])
+    return Checkpoint(state, history, tuple(EpochTime(**time) for time in said["times"]))

@@ -1,0 +1,150 @@
+"""The two parts of a record, and how they are read back.
+
+training/     run.json, history.csv, model.weights.h5 (repeat byte for byte); timing.json, environment.json (do not)
+evaluation/   evaluation.json, metrics.json, tables, probabilities, pictures (repeat); timing.json (does not)
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
+from pipeline.storage import atomic, digest
+from pipeline.terminal.errors import UserError
+
+LAYOUT = 1
+"""The version of these folders' layout, written into every record."""
+
+TRAINING = "training"
+EVALUATION = "evaluation"
+WEIGHTS = "model.weights.h5"
+VOLATILE = "timing.json", "environment.json"
+"""What a clock measured and where: apart from what must repeat byte for byte."""
+
+Outcome = Literal["running", "finished", "diverged", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run a training part belongs to and how it ended; `files` holds the digest of each file that repeats."""
+
+    identity: str
+    ingredients: dict[str, JsonValue]
+    configuration: dict[str, Any]
+    outcome: Outcome
+    reason: str | None
+    epochs: int
+    parameters: int
+    multiply_adds: int
+    layers: list[dict[str, JsonValue]]
+
+
+@dataclass(frozen=True)
+class EvaluationPart:
+    """How a run scored: on which `images` ("test" or "validation"), their digest, and the digest of the scoring.
+
+    `latency` (milliseconds an image, by the size of the batch) and `scored` (milliseconds since 1970) are the clock's.
+    """
+
+    identity: str
+    images: str
+    images_digest: str
+    scoring: str
+    scores: dict[str, float | None]
+    latency: dict[str, float]
+    scored: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    run: Run
+    history: tuple[Epoch, ...]
+    times: tuple[EpochTime, ...]
+    environment: dict[str, JsonValue]
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
+
+
+def write_training(
+    folder: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], environment: dict[str, JsonValue]
+) -> None:
+    """Write all but the weights into `folder`; run.json comes last and holds the digests of what must not change."""
+    atomic.write_file(folder / "history.csv", history_csv(history))
+    atomic.write_file(folder / "timing.json", as_json({"epochs": [asdict(time) for time in times]}))
+    atomic.write_file(folder / "environment.json", as_json(environment))
+    write_manifest(folder, "run.json", asdict(run))
+
+
+def read_training(folder: Path) -> TrainingPart:
+    """The training part in `folder`, each file checked against the digest that run.json holds.
+
+    Raises UserError: no record there, another layout, a file that is damaged.
+    """
+    values = read_part(folder, "run.json", repair="dvc repro --force train")
+    try:
+        run = Run(**values)
+        times = json.loads((folder / "timing.json").read_text())["epochs"]
+        return TrainingPart(
+            run,
+            read_history((folder / "history.csv").read_text()),
+            tuple(EpochTime(**time) for time in times),
+            json.loads((folder / "environment.json").read_text()),
+            folder,
+        )
+    except (TypeError, ValueError, KeyError, FileNotFoundError) as error:
+        raise UserError(
+            f"{folder}: is no complete record ({error}). `dvc repro --force train` makes it anew."
+        ) from None
+
+
+def read_evaluation(folder: Path) -> EvaluationPart:
+    """The evaluation part in `folder`, each file that repeats checked against its digest.
+
+    Raises UserError like `read_training`.
+    """
+    values = read_part(folder, "evaluation.json", repair="dvc repro --force evaluate")
+    try:
+        scores = json.loads((folder / "metrics.json").read_text())
+        clock = json.loads((folder / "timing.json").read_text())
+        return EvaluationPart(**values, scores=scores, **clock, folder=folder)
+    except (TypeError, ValueError, FileNotFoundError) as error:
+        raise UserError(
+            f"{folder}: is no complete record ({error}). `dvc repro --force evaluate` makes it anew."
+        ) from None
+
+
+def write_manifest(folder: Path, name: str, values: dict[str, Any]) -> None:
+    """Write `name`, which describes the part in `folder` and holds the digest of each file that must repeat."""
+    files = {path: found for path, found in digest.of_folder(folder).items() if path not in (name, *VOLATILE)}
+    atomic.write_file(folder / name, as_json({"layout": LAYOUT} | values | {"files": files}))
+
+
+def read_part(folder: Path, name: str, repair: str) -> dict[str, Any]:
+    """The JSON that describes a part of a record, without `layout` and `files`, once both have been checked."""
+    path = folder / name
+    try:
+        values = json.loads(path.read_text())
+        layout, files = values.pop("layout"), values.pop("files")
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing: there is no record. `dvc repro` makes it.") from None
+    except (ValueError, KeyError, AttributeError):
+        raise UserError(f"{path}: is damaged. `{repair}` makes it anew.") from None
+    if layout != LAYOUT:
+        raise UserError(f"{path}: layout {layout}, but this version reads layout {LAYOUT}. `{repair}` makes it anew.")
+    for file, expected in files.items():
+        if not (folder / file).is_file() or digest.of_file(folder / file) != expected:
+            raise UserError(f"{folder / file}: is not what {name} says was written. `{repair}` makes it anew.")
+    return dict(values)
+
+
+def as_json(value: object) -> str:
+    """JSON for people too: indented, ended by a line feed."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

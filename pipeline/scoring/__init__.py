@@ -1,0 +1,1 @@
+"""How good a network is, from its predictions; pictures of it."""

@@ -1,0 +1,163 @@
+"""Scores of predictions: one probability for each image and class, and the class that each image is of.
+
+A diverged network gives probabilities that are not finite. Such an image is answered with no class (`NO_CLASS`): it
+counts as wrong, stands in no confusion matrix, and leaves loss and calibration without a value.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_CLASS = -1
+CALIBRATION_BINS = 15
+
+Probabilities = NDArray[np.float32]
+"""Probabilities float32 [n, classes] in 0..1."""
+
+Labels = NDArray[np.uint8] | NDArray[np.int64]
+"""Numbers of classes [n], from 0."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the predictions of `images` images are worth.
+
+    `loss` is the mean cross-entropy in nats, `accuracy` the share answered rightly, `expected_calibration_error` that
+    of `Reliability`, in 0..1. Loss and calibration are None where a probability is not finite.
+    """
+
+    images: int
+    loss: float | None
+    accuracy: float
+    expected_calibration_error: float | None
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Images grouped by the probability of their predicted class, in bins of equal width from 0 to 1.
+
+    `images` int64 [bins], `confidence` (mean probability) and `accuracy` float64 [bins], 0 where a bin is empty.
+    """
+
+    images: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def expected_calibration_error(self) -> float | None:
+        """Mean distance of confidence and accuracy, weighted by images; None without images.
+
+        Guo et al., "On Calibration of Modern Neural Networks" (2017, arXiv:1706.04599), equation 3.
+        """
+        if self.images.sum() == 0:
+            return None
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.images))
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """For each class: precision, recall and F1 float64 [classes] in 0..1, and its images (support) int64 [classes].
+
+    Precision is 0 for a class never predicted, recall 0 for a class without images, F1 0 for one with neither.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]
+
+
+def scores(probabilities: Probabilities, labels: Labels) -> Scores:
+    """Scores of probabilities [n, classes] against labels [n].
+
+    Raises ValueError where there is no image, or not one label for each.
+    """
+    _check(probabilities, labels)
+    finite = bool(np.isfinite(probabilities).all())
+    return Scores(
+        images=len(labels),
+        loss=_cross_entropy(probabilities, labels) if finite else None,
+        accuracy=float(np.mean(predictions(probabilities) == labels)),
+        expected_calibration_error=reliability(probabilities, labels).expected_calibration_error if finite else None,
+    )
+
+
+def predictions(probabilities: Probabilities) -> NDArray[np.int64]:
+    """The most probable class of each image, int64 [n]; the first of several, NO_CLASS where one is not finite."""
+    answered = np.isfinite(probabilities).all(axis=1)
+    return np.where(answered, probabilities.argmax(axis=1), NO_CLASS).astype(np.int64)
+
+
+def confusion_matrix(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDArray[np.int64]:
+    """Images by actual class (rows) and predicted class (columns), int64 [classes, classes].
+
+    Images predicted as NO_CLASS stand nowhere. Raises ValueError for any other number that is no class.
+    """
+    answered = predicted != NO_CLASS
+    rows, columns = labels[answered].astype(np.int64), predicted[answered]
+    cells = np.ravel_multi_index((rows, columns), (classes, classes))
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def per_class(confusion: NDArray[np.int64]) -> ClassScores:
+    """Precision, recall, F1 and support of each class, from a confusion matrix with actual classes as rows."""
+    right = confusion.diagonal()
+    actual, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    return ClassScores(
+        precision=_ratio(right, predicted),
+        recall=_ratio(right, actual),
+        f1=_ratio(2 * right, actual + predicted),
+        support=actual,
+    )
+
+
+def surest_mistakes(probabilities: Probabilities, labels: Labels, count: int) -> NDArray[np.int64]:
+    """Indices int64 [at most count] of the wrong predictions, the most probable first, ties by index.
+
+    Images predicted as NO_CLASS have no probability and are left out.
+    """
+    predicted = predictions(probabilities)
+    wrong = np.flatnonzero((predicted != labels) & (predicted != NO_CLASS))
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return wrong[order][:count].astype(np.int64)
+
+
+def reliability(probabilities: Probabilities, labels: Labels, bins: int = CALIBRATION_BINS) -> Reliability:
+    """Confidence and accuracy in `bins` bins; a bin holds its upper edge, as in Guo et al. (2017).
+
+    Images predicted as NO_CLASS are left out. Raises ValueError where there is not one label for each image.
+    """
+    _check(probabilities, labels)
+    predicted = predictions(probabilities)
+    answered = predicted != NO_CLASS
+    confidence = probabilities[answered].max(axis=1).astype(np.float64)
+    right = (predicted == labels)[answered]
+    number = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+    images = np.bincount(number, minlength=bins).astype(np.int64)
+    return Reliability(
+        images=images,
+        confidence=_ratio(np.bincount(number, weights=confidence, minlength=bins), images),
+        accuracy=_ratio(np.bincount(number, weights=right, minlength=bins), images),
+    )
+
+
+def _check(probabilities: Probabilities, labels: Labels) -> None:
+    if probabilities.ndim != 2 or len(labels) == 0 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(
+            f"probabilities must be [n, classes] and labels [n] with n at least 1, "
+            f"not {probabilities.shape} and {labels.shape}"
+        )
+
+
+def _cross_entropy(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean of -log of the probability of the actual class, in nats; a probability of 0 counts as float32's tiny."""
+    actual = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.maximum(actual, np.finfo(np.float32).tiny)).mean())
+
+
+def _ratio(
+    part: NDArray[np.int64] | NDArray[np.float64], whole: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """part / whole, 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)

@@ -1,0 +1,1 @@
+"""Figures from arrays, drawn without a screen: each function takes values and returns a matplotlib Figure."""

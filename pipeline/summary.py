@@ -1,0 +1,37 @@
+"""The last run in a few lines: test accuracy, where the pictures are, how to open the MLflow UI."""
+
+from pipeline.record.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
+from pipeline.storage import project
+from pipeline.terminal import command
+
+
+def main() -> int:
+    command.arguments(__doc__, "summary").parse_args()
+    training = read_training(project.RECORD / TRAINING)
+    evaluation = read_evaluation(project.RECORD / EVALUATION)
+    print("\n".join(["", *summary(training, evaluation)]))
+    return 0
+
+
+def summary(training: TrainingPart, evaluation: EvaluationPart) -> list[str]:
+    """The lines that a person wants to read at the end."""
+    scores, run = evaluation.scores, training.run
+    loss = "not finite" if scores["loss"] is None else f"{scores['loss']:.4f}"
+    seconds = sum(time.seconds for time in training.times)
+    latency = ", ".join(
+        f"{value:.2f} ms an image (batches of {name.rpartition('_')[2]})" for name, value in evaluation.latency.items()
+    )
+    lines = [
+        f"{evaluation.images} accuracy  {scores['accuracy']:.2%} (loss {loss})",
+        f"network        {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image",
+        f"training       {run.epochs} epoch{'s'[: run.epochs > 1]} in {seconds:.0f} s; prediction takes {latency}",
+        f"pictures       {(evaluation.folder / 'pictures').relative_to(project.ROOT)}/",
+        "MLflow UI      make ui",
+    ]
+    if run.outcome == "diverged":
+        lines.insert(1, f"diverged       the loss was not finite in epoch {run.epochs}; a smaller rate may help")
+    return lines
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,71 @@
+"""Tracking beside a training: another process talks to MLflow, so that its imports, waits and faults cost nothing.
+
+The training names a record's folder on the companion's standard input whenever there is more in it; the companion
+brings MLflow up to it. When the input ends, it brings up the last one and leaves.
+"""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from pipeline.configuration.schema import Tracking
+from pipeline.storage import project
+
+LONGEST_WAIT = 30.0
+"""Seconds that a finished training waits for its companion."""
+
+
+class Companion:
+    """A context in which `sync` may be called; `said` holds what went wrong once it has been left."""
+
+    def __init__(self, tracking: Tracking, study: str) -> None:
+        self._command = [sys.executable, "-m", "pipeline.track", "--follow", study]
+        self._tracking = tracking
+        self._process: subprocess.Popen[str] | None = None
+        self.said = ""
+
+    def __enter__(self) -> Self:
+        if self._tracking.enabled:
+            # A session of its own: Ctrl-C is for the training, which then tells how it ended.
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=project.ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
+            self._write(self._tracking.model_dump_json())
+        return self
+
+    def sync(self, root: Path) -> None:
+        """There is more in the record at `root`. Returns at once."""
+        self._write(str(root))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process is None:
+            return
+        try:
+            self.said = process.communicate(timeout=LONGEST_WAIT)[0].strip()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.said = f"the store did not keep up within {LONGEST_WAIT:.0f} s"
+        if process.returncode and not self.said:
+            self.said = f"the process that writes to the store ended with status {process.returncode}"
+
+    def _write(self, line: str) -> None:
+        if self._process is None:
+            return
+        stream: IO[str] | None = self._process.stdin
+        # A companion that is gone says so at the end.
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.write(line + "\n")
+                stream.flush()

@@ -1,0 +1,152 @@
+"""What of a record goes to MLflow, under which names. Needs no mlflow."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.record.history import Epoch
+from pipeline.record.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
+
+MOST_TEXT = 5_000
+"""Characters of a tag: servers cut longer ones."""
+
+UNCHOSEN = "data.class_names", "data.image_shape"
+"""What the images are, not what was chosen."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as a whole; `evaluation` is None until the run has been scored."""
+
+    root: Path
+    training: TrainingPart
+    evaluation: EvaluationPart | None
+
+
+def read_record(root: Path) -> Record:
+    """The record in `root`.
+
+    Raises UserError where there is none or it is damaged.
+    """
+    training = read_training(root / TRAINING)
+    scored = (root / EVALUATION / "evaluation.json").exists()
+    evaluation = read_evaluation(root / EVALUATION) if scored else None
+    # Between the stages the folder still holds the evaluation of the run before.
+    own = evaluation is not None and evaluation.identity == training.run.identity
+    return Record(root, training, evaluation if own else None)
+
+
+def params(record: Record) -> dict[str, str]:
+    """The configuration, flattened: numbers as numbers, nothing that differs from run to run by accident."""
+    return {key: text for key, text in _flat(record.training.run.configuration, "") if key not in UNCHOSEN}
+
+
+def epoch_metrics(epoch: Epoch, seconds: float) -> dict[str, float]:
+    """The curves: drawn over epochs, in sections by what stands before the slash."""
+    values = {
+        "training/loss": epoch.loss,
+        "training/accuracy": epoch.accuracy,
+        "training/learning_rate": epoch.learning_rate,
+        "validation/loss": epoch.validation_loss,
+        "validation/accuracy": epoch.validation_accuracy,
+        "clock/epoch_seconds": seconds,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def final_metrics(record: Record) -> dict[str, float]:
+    """One number a run: cost, and once it has been scored the scores."""
+    run = record.training.run
+    found: dict[str, float] = {"network/parameters": run.parameters, "network/multiply_adds": run.multiply_adds}
+    if record.evaluation is not None:
+        found["clock/training_seconds"] = round(sum(time.seconds for time in record.training.times), 3)
+        images = record.evaluation.images
+        scores = record.evaluation.scores
+        found |= {f"{images}/{name}": value for name, value in scores.items() if value is not None}
+        found |= {f"clock/{name}": value for name, value in record.evaluation.latency.items()}
+    return found
+
+
+def tags(record: Record, study: str) -> dict[str, str]:
+    """What the run is found by, and where and from what it was made."""
+    run, environment = record.training.run, record.training.environment
+    found: dict[str, Any] = {
+        "study": study,
+        "identity": run.identity,
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "git.commit": environment["git_commit"],
+        "git.uncommitted_changes": environment["uncommitted_changes"],
+        "mlflow.source.git.commit": environment["git_commit"],
+        "mlflow.source.name": "conv2d pipeline",
+        "mlflow.note.content": description(record),
+    }
+    found |= {f"{group}.{name}": value for group in ("versions", "hardware") for name, value in _group(record, group)}
+    return {name: _text(value)[:MOST_TEXT] for name, value in found.items() if value is not None}
+
+
+def run_name(record: Record) -> str:
+    """The run in a few words: kernels, filters, epochs, seed."""
+    configuration = record.training.run.configuration
+    convs = [block["conv"] for block in _ingredients(record)["model"]["blocks"]]
+    filters = "-".join(str(conv["filters"]) for conv in convs)
+    kernels = "-".join(_size(size) for size in _once(conv["kernel_size"] for conv in convs))
+    epochs = configuration["training"]["epochs"]
+    return f"{filters} filters of {kernels}, {epochs} epoch{'' if epochs == 1 else 's'}, seed {configuration['seed']}"
+
+
+def description(record: Record) -> str:
+    """The run in Markdown, for the top of its page."""
+    run = record.training.run
+    lines = [
+        f"**{run_name(record)}**: {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image.",
+        "",
+        "| layer | output | parameters | multiply-adds |",
+        "|---|---|---:|---:|",
+        *(
+            f"| {layer['name']} | {layer['output']} | {layer['parameters']:,} | {layer['multiply_adds']:,} |"
+            for layer in run.layers
+        ),
+    ]
+    if record.evaluation is not None and record.evaluation.scores["accuracy"] is not None:
+        accuracy = record.evaluation.scores["accuracy"]
+        lines[0] += f" **{accuracy:.2%}** of the {record.evaluation.images} images."
+    if run.outcome == "diverged":
+        lines[0] += f" It diverged in epoch {len(record.training.history)}."
+    lines += ["", f"Identity `{run.identity}`. Pictures and tables lie under Artifacts, in `evaluation/`."]
+    return "\n".join(lines)
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _size(size: int | list[int]) -> str:
+    return f"{size[0]}×{size[1]}" if isinstance(size, list) else f"{size}×{size}"
+
+
+def _once(values: Iterator[Any]) -> list[Any]:
+    """The values, or the one value that all are."""
+    found = list(values)
+    return found[:1] if all(value == found[0] for value in found) else found
+
+
+def _group(record: Record, group: str) -> list[tuple[str, Any]]:
+    found = record.training.environment[group]
+    return list(found.items()) if isinstance(found, dict) else []
+
+
+def _ingredients(record: Record) -> Any:
+    return record.training.run.ingredients

@@ -1,0 +1,174 @@
+"""Bring MLflow up to what a record holds. Called again it adds nothing; called late it catches up."""
+
+from collections.abc import Callable
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from pipeline.record.record import EvaluationPart, TrainingPart, as_json
+from pipeline.storage import digest
+from pipeline.tracking import facts
+from pipeline.tracking.facts import Record
+from pipeline.tracking.store import Store, reaching, writing
+
+MOST_METRICS = 1000
+"""Metrics in one request, by MLflow's limit."""
+
+STATUS = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "diverged": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+
+Export = Callable[[TrainingPart], Any]
+"""Makes the Keras model of a record, as others use it; called only when the store has none."""
+
+
+class Mirror:
+    """Keeps one store up to records. Remembers how many epochs of a run it has written, to ask only once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._client = store.client
+        self._epochs: dict[str, int] = {}
+
+    def bring_up(self, record: Record, study: str, export: Export | None = None) -> str:
+        """Bring the run of `record` in `study` up to the record; returns its MLflow run id.
+
+        Raises StoreUnreachableError at any point; another call goes on from there.
+        """
+        with reaching(self._store.address):
+            run = self._found_or_made(record, study)
+            run_id = str(run.info.run_id)
+            self._write_curves(run_id, record)
+            self._write_values(run, record, study)
+            if record.evaluation is not None:
+                self._write_datasets(run, record, record.evaluation)
+                self._write_files(run, record, record.evaluation)
+                if export is not None and not (run.outputs and run.outputs.model_outputs):
+                    self._write_model(run_id, export(record.training), record)
+            self._write_status(run, record)
+            return run_id
+
+    def _found_or_made(self, record: Record, study: str) -> Any:
+        identity = record.training.run.identity
+        wanted = f"tags.identity = '{identity}' and tags.study = '{study}'"
+        with writing():
+            found = self._client.search_runs([self._store.experiment_id], wanted, max_results=1)
+            if found:
+                return found[0]
+            return self._client.create_run(
+                self._store.experiment_id,
+                start_time=_started(record),
+                tags={"study": study, "identity": identity},
+                run_name=facts.run_name(record),
+            )
+
+    def _write_curves(self, run_id: str, record: Record) -> None:
+        """The epochs that the store does not have yet, with the time at which each ended."""
+        if run_id not in self._epochs:
+            have = self._client.get_metric_history(run_id, "clock/epoch_seconds")
+            self._epochs[run_id] = max((metric.step for metric in have), default=0)
+        times = {time.epoch: time for time in record.training.times}
+        # The clock's metric goes last: it says which epochs are whole.
+        missing = [
+            Metric(name, value, times[epoch.epoch].ended, epoch.epoch)
+            for epoch in record.training.history[self._epochs[run_id] :]
+            for name, value in sorted(facts.epoch_metrics(epoch, times[epoch.epoch].seconds).items(), reverse=True)
+        ]
+        for start in range(0, len(missing), MOST_METRICS):
+            self._client.log_batch(run_id, metrics=missing[start : start + MOST_METRICS])
+        self._epochs[run_id] = len(record.training.history)
+
+    def _write_values(self, run: Any, record: Record, study: str) -> None:
+        """Params, tags and final metrics that the store does not have, or has otherwise."""
+        have = run.data
+        ended = _ended(record)
+        params = [Param(name, value) for name, value in facts.params(record).items() if name not in have.params]
+        tags = [RunTag(name, text) for name, text in facts.tags(record, study).items() if have.tags.get(name) != text]
+        final = facts.final_metrics(record).items()
+        metrics = [Metric(name, value, ended, 0) for name, value in final if have.metrics.get(name) != value]
+        if params or tags or metrics:
+            self._client.log_batch(str(run.info.run_id), metrics=metrics, params=params, tags=tags)
+
+    def _write_datasets(self, run: Any, record: Record, scored: EvaluationPart) -> None:
+        """The images that were trained on and those that scored, each with a digest of all its bytes."""
+        if run.inputs.dataset_inputs:
+            return
+        name = record.training.run.configuration["data"]["name"]
+        trained = str(record.training.run.ingredients["data"])
+        inputs = [_dataset(name, trained, "training"), _dataset(name, scored.images_digest, scored.images)]
+        self._client.log_inputs(str(run.info.run_id), datasets=inputs)
+
+    def _write_files(self, run: Any, record: Record, scored: EvaluationPart) -> None:
+        """Both parts as they lie on disk, and the configuration; again when a file has changed."""
+        run_id = str(run.info.run_id)
+        state = digest.of_value(dict(digest.of_folder(record.root)))
+        present = {artifact.path for artifact in self._client.list_artifacts(run_id)}
+        if run.data.tags.get("files") == state and {"training", "evaluation", "configuration.json"} <= present:
+            return
+        for part in (record.training.folder, scored.folder):
+            self._client.log_artifacts(run_id, str(part), part.name)
+        self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
+        self._client.set_tag(run_id, "files", state)
+
+    def _write_model(self, run_id: str, model: Any, record: Record) -> None:
+        """The model with its signature: raw images uint8 in, probabilities out."""
+        from mlflow import keras as flavor  # noqa: PLC0415 - it imports TensorFlow
+
+        shape = [-1, *model.input_shape[1:]]
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), [-1, model.output_shape[-1]])]),
+        )
+        versions: Any = record.training.environment["versions"]
+        requirements = [f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")]
+        # Without it the model would go to the default experiment, in a folder mlruns of the current one.
+        mlflow.set_experiment(experiment_id=self._store.experiment_id)
+        Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=flavor,
+            run_id=run_id,
+            model=model,
+            signature=signature,
+            pip_requirements=requirements,
+        )
+
+    def _write_status(self, run: Any, record: Record) -> None:
+        outcome = record.training.run.outcome
+        # A run that has been trained but not yet scored is not at its end.
+        unscored = outcome in ("finished", "diverged") and record.evaluation is None
+        status = "RUNNING" if unscored else STATUS[outcome]
+        if run.info.status == status:
+            return
+        run_id = str(run.info.run_id)
+        if status == "RUNNING":
+            self._client.update_run(run_id, status=status)
+        else:
+            self._client.set_terminated(run_id, status, end_time=_ended(record))
+
+
+def _dataset(name: str, whole_digest: str, context: str) -> DatasetInput:
+    """MLflow shows 36 characters of a digest; the whole one stands in the source."""
+    source = as_json({"sha256": whole_digest, "made by": "dvc repro preprocess"})
+    dataset = Dataset(f"{name} {context}", whole_digest[:36], "local", source)
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])
+
+
+def _started(record: Record) -> int | None:
+    times = record.training.times
+    return times[0].ended - round(1000 * times[0].seconds) if times else None
+
+
+def _ended(record: Record) -> int:
+    if record.evaluation is not None:
+        return record.evaluation.scored
+    times = record.training.times
+    return times[-1].ended if times else 0

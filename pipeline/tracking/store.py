@@ -1,0 +1,130 @@
+"""The MLflow store: where it is, made ready once, quiet."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from pipeline.configuration.schema import Tracking
+from pipeline.storage import lock, project
+
+# Before mlflow is imported: it reads some of these once.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DO_NOT_TRACK"] = "true"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# It would decide which run is written to.
+os.environ.pop("MLFLOW_RUN_ID", None)
+for name in ("mlflow", "alembic"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+import mlflow  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+SQLITE = "sqlite:///"
+STORE_LOCK = ".store.lock"
+
+
+class StoreUnreachableError(Exception):
+    """The store did not answer as it should; the record is not concerned."""
+
+
+@dataclass(frozen=True)
+class Store:
+    client: mlflow.MlflowClient
+    experiment_id: str
+    address: str
+
+
+def address(tracking: Tracking) -> str:
+    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project."""
+    local = f"{SQLITE}{project.store_root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.address or local
+
+
+def is_database(store_address: str) -> bool:
+    """Whether it is a file of this machine; else it is a server."""
+    return store_address.startswith(SQLITE)
+
+
+def shown(store_address: str) -> str:
+    """An address for people: a file's path, or a server without the password that its address may hold."""
+    if is_database(store_address):
+        return str(_database(store_address))
+    parts = urlsplit(store_address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def open_store(tracking: Tracking) -> Store:
+    """The store and its experiment, made when they are missing.
+
+    Raises StoreUnreachableError.
+    """
+    where = address(tracking)
+    with reaching(where), writing():
+        if is_database(where):
+            _prepare_database(where)
+        mlflow.set_tracking_uri(where)
+        client = mlflow.MlflowClient(where)
+        found = client.get_experiment_by_name(tracking.experiment)
+        experiment_id = found.experiment_id if found else _new_experiment(client, where, tracking.experiment)
+        return Store(client, experiment_id, where)
+
+
+@contextlib.contextmanager
+def reaching(where: str) -> Iterator[None]:
+    """Whatever goes wrong between here and the store is one exception: StoreUnreachableError."""
+    # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
+    try:
+        yield
+    except StoreUnreachableError:
+        raise
+    except Exception as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise StoreUnreachableError(f"{shown(where)}: {said[0][:300]}") from error
+
+
+def writing() -> contextlib.AbstractContextManager[None]:
+    """One process at a time makes databases, experiments and runs."""
+    return lock.only_one(project.store_root() / STORE_LOCK)
+
+
+def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> str:
+    """An experiment whose artifacts lie beside the database, or where the server wants them."""
+    artifacts = (_database(where).parent / "mlartifacts").as_uri() if is_database(where) else None
+    try:
+        return str(client.create_experiment(name, artifact_location=artifacts))
+    except MlflowException:
+        # Made by another machine in this moment, or deleted in the UI.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def _prepare_database(where: str) -> None:
+    """Make the tables while nobody else does: a fresh database opened by several at once breaks for good."""
+    path = _database(where)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        # Readers do not wait for the writer (https://sqlite.org/wal.html).
+        database.execute("PRAGMA journal_mode=WAL")
+    # Its migrations configure logging anew.
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    logging.disable(logging.WARNING)
+    try:
+        mlflow.MlflowClient(where).search_experiments(max_results=1)
+    finally:
+        logging.disable(logging.NOTSET)
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+def _database(where: str) -> Path:
+    return Path(where.removeprefix(SQLITE).partition("?")[0]).absolute()

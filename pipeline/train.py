@@ -1,0 +1,49 @@
+"""Train the network that params.yaml describes and write the training part of the record.
+
+A training that was interrupted goes on after its last whole epoch.
+"""
+
+from rich.table import Table
+
+from pipeline.configuration.arithmetic import layers
+from pipeline.configuration.reading import read_params
+from pipeline.configuration.schema import Configuration
+from pipeline.images.prepared import load_training
+from pipeline.record.identity import REPRO_STUDY, identity
+from pipeline.storage import project
+from pipeline.terminal import command
+from pipeline.terminal.progress import console
+from pipeline.tracking.companion import Companion
+
+
+def main() -> int:
+    command.arguments(__doc__, "train").parse_args()
+    configuration = read_params(project.PARAMS)
+    images = load_training(project.PREPARED)
+    console.print(layer_table(configuration))
+    companion = Companion(configuration.tracking, REPRO_STUDY)
+    with companion:
+        from pipeline.experiment.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+
+        run = train_run(configuration, identity(configuration, images.digest), images, project.RECORD, companion.sync)
+    if companion.said:
+        print(f"tracking: {companion.said}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")
+    if run.outcome == "diverged":
+        print(f"the loss was not finite in epoch {run.epochs}: this run diverged. A smaller learning rate may help.")
+    return 0
+
+
+def layer_table(configuration: Configuration) -> Table:
+    """The layers as a table: what leaves each, and what it costs for one image."""
+    found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
+    table = Table("layer", "output", show_footer=True)
+    table.add_column("parameters", f"{sum(layer.parameters for layer in found):,}", justify="right")
+    table.add_column("multiply-adds", f"{sum(layer.multiply_adds for layer in found):,}", justify="right")
+    for layer in found:
+        size = " × ".join(map(str, layer.output))
+        table.add_row(layer.name, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+    return table
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,51 @@
+"""The MLflow UI over the project's store, on this machine only.
+
+It binds 127.0.0.1 and refuses requests that name another host. MLFLOW_TRACKING_URI names another SQLite store; a
+server's address is opened in the browser as it is.
+"""
+
+import os
+import socket
+import sys
+
+from pipeline.configuration.reading import read_params
+from pipeline.storage import project
+from pipeline.terminal import command
+from pipeline.terminal.errors import UserError
+from pipeline.tracking.store import StoreUnreachableError, address, is_database, open_store, shown
+
+HOST = "127.0.0.1"
+
+
+def main() -> int:
+    parser = command.arguments(__doc__, "ui")
+    parser.add_argument("--port", type=int, default=5000, help="default: 5000")
+    port = parser.parse_args().port
+    tracking = read_params(project.PARAMS).tracking
+    where = address(tracking)
+    if not is_database(where):
+        raise UserError(f"{shown(where)}: is a server that has a UI of its own. Open that address in a browser.")
+    _check_free(port)
+    try:
+        open_store(tracking)
+    except StoreUnreachableError as error:
+        raise UserError(f"{error}. Is the file a database of another version?") from None
+    print(f"MLflow UI: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    # Without jobs and with one worker it is two processes, which end together.
+    os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    options = ["--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", where]
+    quiet = ["--uvicorn-opts", "--log-level warning"]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options, *quiet])  # noqa: S606
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"port {port}: can't be used ({error}). Name another: make ui PORT=5001") from None
+
+
+if __name__ == "__main__":
+    command.run(main)
