@@ -33,7 +33,10 @@ def main() -> int:
     print(f"MLflow UI: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     # Without jobs and with one worker it is two processes, which end together.
     os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-    options = ["--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", where]
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    options = ["--host", HOST, "--port", str(port), "--workers", "1"]
+    options += ["--backend-store-uri", where, "--registry-store-uri", where]
+    options += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
     quiet = ["--uvicorn-opts", "--log-level warning"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options, *quiet])  # noqa: S606
 

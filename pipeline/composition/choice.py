@@ -10,6 +10,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from pipeline.composition.composing import composed
 from pipeline.terminal.errors import UserError
@@ -33,24 +35,25 @@ class Choice:
 
 
 def read_choice(path: Path) -> Choice:
-    """The choice that conf/chosen.yaml holds."""
-    found = OmegaConf.load(path)
-    if not isinstance(found, DictConfig):
-        raise UserError(f"{path}: must be a mapping. `python -m pipeline.compose --reset` writes it anew.")
-    variants = {
-        str(group).removeprefix("override /"): str(variant)
-        for entry in found.get("defaults") or []
-        for group, variant in entry.items()
-    }
-    plain = OmegaConf.to_container(found)
-    values = {key: value for key, value in _leaves(plain, "") if not key.startswith("defaults")}
-    return Choice(variants, values)
+    """The choice that conf/chosen.yaml holds.
+
+    Raises UserError for a file that is not as `as_text` writes it.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.load(path))
+        defaults = plain.pop("defaults")
+        variants = {group.removeprefix("override /"): name for entry in defaults for group, name in entry.items()}
+    except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError, ValueError, KeyError):
+        raise UserError(
+            f"{path}: is not as compose writes it. `python -m pipeline.compose --reset` writes it anew."
+        ) from None
+    return Choice(variants, dict(_leaves(plain, "")))
 
 
 def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
     """The choice `before` with `overrides` on top. A variant that is chosen anew drops earlier values of its section.
 
-    Raises UserError for an override that can't be kept: a sweep, a deletion, a bad word.
+    Raises UserError for an override that can't be kept: a sweep, a deletion, an element of a list, a bad word.
     """
     variants, values = dict(before.variants), dict(before.values)
     parsed = [_parsed(override) for override in overrides]
@@ -62,8 +65,8 @@ def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> C
     for override in parsed:
         key = override.key_or_group
         if key not in groups:
-            values = {name: value for name, value in values.items() if not name.startswith(f"{key}.")}
-            values[key] = _plain(override)
+            values = {name: value for name, value in values.items() if not _overlap(name, key)}
+            values |= dict(_leaves(_plain(override), key))
     return Choice(variants, values)
 
 
@@ -96,12 +99,21 @@ def _parsed(text: str) -> Override:
         raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
     if override.is_delete():
         raise UserError(f"{text}: a deletion can't be kept. Set the key to null or to another value.")
+    if override.is_hydra_override() or override.package is not None:
+        raise UserError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
+    if any(part.isdigit() for part in override.key_or_group.split(".")):
+        raise UserError(f"{text}: an element of a list can't be kept. Write the whole list: key=[…].")
     return override
 
 
 def _plain(override: Override) -> Any:
     value = OmegaConf.create({"value": override.value()})
     return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one dotted key is the other or lies inside it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from pipeline.terminal.errors import UserError
 
@@ -28,10 +29,12 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
         with initialize_config_dir(str(conf), version_base=None):
             found = compose(PRIMARY, overrides=list(overrides))
         _refuse_resolvers(OmegaConf.to_container(found))
+        # The same as `resolve`, but its errors name the key.
+        OmegaConf.to_container(found, resolve=True)
         OmegaConf.resolve(found)
     except MissingConfigException as error:
         raise UserError(f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}") from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
         raise UserError(_told(error)) from None
     return found
 
@@ -69,4 +72,5 @@ def _told(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    return "; ".join(kept[:4]) or type(error).__name__
+    key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
+    return key + ("; ".join(kept[:4]) or type(error).__name__)

@@ -157,10 +157,11 @@ def _conv_output(model: Model, number: int, conv: Conv, shape: Shape) -> Shape:
             "Conv2D takes one of the two. Set strides or dilation_rate to 1.",
         )
     if channels % conv.groups != 0 or conv.filters % conv.groups != 0:
+        largest = math.gcd(channels, conv.filters)
         raise refused(
             _key(model, number, "conv.groups"),
             f"{conv.groups} must divide both the {channels} channels that reach block {number} "
-            f"and its {conv.filters} filters. Use {math.gcd(channels, conv.filters)} or a divisor of it.",
+            f"and its {conv.filters} filters. Use {f'{largest} or a divisor of it' if largest > 1 else 1}.",
         )
     reach = tuple((size - 1) * rate + 1 for size, rate in zip(kernel, dilation, strict=True))
     if conv.padding == "valid" and (reach[0] > height or reach[1] > width):

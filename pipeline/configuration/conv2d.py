@@ -95,6 +95,10 @@ Constraint = Annotated[
 ]
 
 
+OVER_THE_LAST_AXIS = "log_softmax", "softmax", "sparsemax"
+"""The activations that Keras takes over the last axis: with channels_first that is the width."""
+
+
 class Conv(Section):
     """The arguments of one Conv2D layer, or of all of them."""
 
@@ -114,6 +118,16 @@ class Conv(Section):
     activity_regularizer: Regularizer | None
     kernel_constraint: Constraint | None
     bias_constraint: Constraint | None
+
+    @model_validator(mode="after")
+    def _activation_is_over_the_channels(self) -> Self:
+        if self.activation in OVER_THE_LAST_AXIS and self.data_format == "channels_first":
+            raise PydanticCustomError(
+                "last_axis",
+                "with channels_first must not be taken over the last axis, which is the width; use channels_last",
+                {"at": "activation", "value": self.activation},
+            )
+        return self
 
     @model_validator(mode="after")
     def _bias_has_one_axis(self) -> Self:

@@ -20,7 +20,7 @@ class RawFile(Section):
     """One IDX file, by the size and the SHA-256 of its decompressed bytes."""
 
     name: FileName
-    bytes: Annotated[int, Field(ge=8, le=2**33)]
+    bytes: Annotated[int, Field(ge=9, le=2**33)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

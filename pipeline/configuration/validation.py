@@ -59,17 +59,22 @@ def shown(value: object) -> str:
     """A value as a person would write it in YAML, on one line, not too long, control characters escaped."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError):
+        # YAML can make what JSON can't: a key that is a date, a list inside itself.
+        text = str(value)
     text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
-    """Every key of a section and of the sections inside it, dotted."""
+    """Every key of a section and of the sections inside it, dotted; not those that only one of several kinds has."""
     for name, field in section.model_fields.items():
         yield prefix + name
-        for inner in _sections(field.annotation):
-            yield from keys(inner, f"{prefix}{name}.")
+        inner = list(_sections(field.annotation))
+        if len(inner) == 1:
+            yield from keys(inner[0], f"{prefix}{name}.")
 
 
 def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Problem:
@@ -98,6 +103,8 @@ _RULES = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "must be text",
+    "invalid_key": "as a key must be text",
     "list_type": "must be a list",
     "dict_type": "must be a mapping of keys to values",
     "model_type": "must be a mapping of keys to values",
@@ -123,9 +130,9 @@ def _tag(value: object) -> object:
 def _nearest(parts: Sequence[str], parent: type[Section] | None, section: type[Section], prefix: str) -> str:
     here = list(parent.model_fields) if parent else []
     before = ".".join(filter(None, [prefix, *parts[:-1]]))
-    everywhere = {key.rpartition(".")[2]: key for key in keys(section)}
-    if parts[-1] in everywhere:
-        return f"Did you mean {'.'.join(filter(None, [prefix, everywhere[parts[-1]]]))}?"
+    elsewhere = [key for key in keys(section) if key.rpartition(".")[2] == parts[-1]]
+    if len(elsewhere) == 1:
+        return f"Did you mean {'.'.join(filter(None, [prefix, elsewhere[0]]))}?"
     if close := difflib.get_close_matches(parts[-1], here, n=1, cutoff=0.6):
         return f"Did you mean {before}.{close[0]}?" if before else f"Did you mean {close[0]}?"
     return f"Keys here: {', '.join(here)}."
@@ -142,6 +149,9 @@ def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[s
             # A union's tag, which is no part of the key.
             current = next((choice for choice in choices if _is_tagged(choice, part)), None)
             choices = []
+            continue
+        if part == "[key]":
+            # pydantic's word for a mapping's key that is wrong in itself: the part before it.
             continue
         parts.append(str(part))
         parent = current

@@ -74,11 +74,11 @@ class _Builder:
             case "dropout":
                 return keras.layers.Dropout(self._rate(layer), seed=derived(self.seed, layer.name), **common)
             case "flatten":
-                return keras.layers.Flatten(**common)
+                return keras.layers.Flatten(**spatial)
             case "global_average":
-                return keras.layers.GlobalAveragePooling2D(**common)
+                return keras.layers.GlobalAveragePooling2D(**spatial)
             case "global_max":
-                return keras.layers.GlobalMaxPooling2D(**common)
+                return keras.layers.GlobalMaxPooling2D(**spatial)
             case "dense" if layer.name == "output":
                 # In float32 whatever the precision: a loss over bfloat16 logits is coarse.
                 initializer = self._initializer("glorot_uniform", layer.name)

@@ -132,10 +132,10 @@ def read_part(folder: Path, name: str, repair: str) -> dict[str, Any]:
     path = folder / name
     try:
         values = json.loads(path.read_text())
-        layout, files = values.pop("layout"), values.pop("files")
+        layout, files = values.pop("layout"), dict(values.pop("files"))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing: there is no record. `dvc repro` makes it.") from None
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is damaged. `{repair}` makes it anew.") from None
     if layout != LAYOUT:
         raise UserError(f"{path}: layout {layout}, but this version reads layout {LAYOUT}. `{repair}` makes it anew.")

@@ -15,25 +15,28 @@ def write_file(path: Path, content: str | bytes) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    partial: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        partial = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        partial.chmod(0o644)
+        partial.replace(path)
     except OSError as error:
-        # An error of `write` names no file.
+        # An error of `write` names no file, one of `mkstemp` a file that nobody knows.
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        Path(name).unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 @contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; when the block ends well it becomes `path` in one rename, in place of what was there.
+    """Yield an empty folder; when the block ends well it is renamed to `path`, in place of what was there.
 
     When the block raises, what was there stays and the new folder is removed.
     """
@@ -42,36 +45,37 @@ def write_folder(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        _sync_tree(partial)
+        for found in (*partial.rglob("*"), partial):
+            _sync(found)
         move_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Rename `source` to `target`, in place of what was there. Both lie on one file system."""
+    """Rename `source` to `target`, in place of what was there. Both lie on one file system.
+
+    What was there is put aside by a rename of its own: a kill between the two leaves nothing at `target`, never a half.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         # A folder that is not empty can't be replaced by a rename: put the old one aside first.
         aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
         target.replace(aside)
-        source.replace(target)
+        try:
+            source.replace(target)
+        except OSError:
+            aside.replace(target)
+            raise
         shutil.rmtree(aside)
     else:
         source.replace(target)
-    _sync_folder(target.parent)
+    _sync(target.parent)
 
 
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -28,6 +28,8 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 
 SQLITE = "sqlite:///"
 STORE_LOCK = ".store.lock"
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""The UI then shows training runs, not conversations with a language model."""
 
 
 class StoreUnreachableError(Exception):
@@ -98,7 +100,7 @@ def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> str:
     """An experiment whose artifacts lie beside the database, or where the server wants them."""
     artifacts = (_database(where).parent / "mlartifacts").as_uri() if is_database(where) else None
     try:
-        return str(client.create_experiment(name, artifact_location=artifacts))
+        return str(client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND))
     except MlflowException:
         # Made by another machine in this moment, or deleted in the UI.
         found = client.get_experiment_by_name(name)

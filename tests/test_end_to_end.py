@@ -1,0 +1,297 @@
+"""What a user types, on the real sample: real DVC, real MLflow store, real kills."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from tests.mlflow_store import client, curve, runs
+from tests.project import HARD, ROOT, Project, new_project, stages_run
+from tests.sample import content
+
+REPEATING = (
+    "record/training/model.weights.h5",
+    "record/training/history.csv",
+    "record/evaluation/metrics.json",
+    "record/evaluation/per_class.csv",
+    "record/evaluation/predictions.csv",
+    "record/evaluation/probabilities.npy",
+    "record/evaluation/pictures/kernels.png",
+    "record/evaluation/pictures/training_curves.png",
+)
+PICTURES = {"calibration", "confusion_matrix", "feature_maps", "kernels", "mistakes", "training_curves"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which `dvc repro` has been run once, committed. Tests leave it as they found it."""
+    project = new_project(tmp_path_factory.mktemp("finished"), *HARD)
+    project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "first run")
+    return project
+
+
+@pytest.fixture
+def unchanged(finished: Project) -> Iterator[Project]:
+    """The finished project; what a test edits in its configuration and code is put back."""
+    yield finished
+    finished.run("git", "checkout", "-q", ".")
+    finished.run("dvc", "checkout", "-q", status=None)
+
+
+def digests(project: Project) -> dict[str, str]:
+    return {name: hashlib.sha256((project.path / name).read_bytes()).hexdigest() for name in REPEATING}
+
+
+def test_the_record_holds_scores_tables_predictions_and_pictures(finished: Project) -> None:
+    evaluation = finished.path / "record" / "evaluation"
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    lines = (evaluation / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "image,actual,predicted,probability,correct"
+    assert len(lines) == 201
+    right = sum(line.endswith(",true") for line in lines)
+    assert metrics["accuracy"] == pytest.approx(right / 200)
+    assert metrics["accuracy"] > 0.15
+    assert {path.stem for path in (evaluation / "pictures").iterdir()} == PICTURES
+    history = (finished.path / "record" / "training" / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3"]
+
+
+def test_git_keeps_metrics_and_ignores_what_is_large(finished: Project) -> None:
+    tracked = finished.run("git", "ls-files").splitlines()
+    assert "record/evaluation/metrics.json" in tracked
+    assert "dvc.lock" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "mlartifacts", "checkpoints", "record/training"))]
+    assert finished.run("git", "status", "--porcelain") == ""
+
+
+def test_nothing_to_do_runs_nothing(finished: Project) -> None:
+    assert stages_run(finished.run("dvc", "repro")) == []
+
+
+def test_mlflow_holds_one_run_with_everything(finished: Project) -> None:
+    store = client(finished)
+    (run,) = runs(store)
+    metrics = json.loads((finished.path / "record" / "evaluation" / "metrics.json").read_text())
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/accuracy"] == metrics["accuracy"]
+    assert run.data.metrics["network/parameters"] == 6090
+    assert [step for step, _ in curve(store, run, "training/loss")] == [1, 2, 3]
+    assert run.data.params["model.conv.filters"] == "8"
+    assert run.data.params["training.epochs"] == "3"
+    assert not [name for name in run.data.params if "path" in name or "address" in name]
+    tags = run.data.tags
+    recorded = json.loads((finished.path / "record" / "training" / "run.json").read_text())
+    assert tags["identity"] == recorded["identity"]
+    assert tags["git.commit"] == finished.run("git", "rev-parse", "HEAD~1").strip()
+    assert tags["git.uncommitted_changes"] == "false"
+    assert tags["versions.tensorflow"] == "2.21.0"
+    assert "parameters" in tags["mlflow.note.content"]
+    datasets = {found.dataset.name: found.dataset.digest for found in run.inputs.dataset_inputs}
+    assert recorded["ingredients"]["data"].startswith(datasets["fashion_mnist training"])
+    assert "fashion_mnist test" in datasets
+    artifacts = {artifact.path for artifact in store.list_artifacts(run.info.run_id, "evaluation/pictures")}
+    assert artifacts == {f"evaluation/pictures/{name}.png" for name in PICTURES}
+    assert "configuration.json" in {artifact.path for artifact in store.list_artifacts(run.info.run_id)}
+
+
+def test_nothing_of_mlflow_lies_outside_its_store(finished: Project) -> None:
+    assert not (finished.path / "mlruns").exists()
+
+
+def test_the_model_in_mlflow_predicts_from_raw_images_in_a_fresh_process(finished: Project, tmp_path: Path) -> None:
+    raw = np.frombuffer(content("test_images"), np.uint8, offset=16).reshape(-1, 28, 28)
+    np.save(tmp_path / "raw.npy", raw)
+    (run,) = runs(client(finished))
+    code = (
+        "import mlflow, numpy as np\n"
+        f"mlflow.set_tracking_uri('sqlite:///{finished.path}/mlflow.db')\n"
+        f"model = mlflow.pyfunc.load_model('runs:/{run.info.run_id}/model')\n"
+        f"np.save('{tmp_path}/said.npy', model.predict(np.load('{tmp_path}/raw.npy')))\n"
+        "assert 'pipeline' not in __import__('sys').modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=finished.environment, timeout=120)
+    said = np.load(tmp_path / "said.npy")
+    expected = np.load(finished.path / "record" / "evaluation" / "probabilities.npy")
+    np.testing.assert_allclose(said, expected, atol=1e-5)
+    assert (said.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_what_mlflow_holds_contains_no_pickle(finished: Project) -> None:
+    names = [path.name for path in (finished.path / "mlartifacts").rglob("*") if path.is_file()]
+    assert any(name.endswith(".keras") for name in names)
+    assert not [name for name in names if name.endswith((".pkl", ".pickle"))]
+
+
+def test_track_adds_nothing_to_a_store_that_is_up_to_date(finished: Project) -> None:
+    store = client(finished)
+
+    def held() -> object:
+        (run,) = runs(store)
+        curves = {name: curve(store, run, name) for name in run.data.metrics}
+        return curves, run.data.params, run.data.tags, run.info.end_time, len(run.outputs.model_outputs)
+
+    before = held()
+    finished.verb("track")
+    finished.verb("track")
+    assert held() == before
+
+
+def test_track_brings_a_run_back_into_an_empty_store(finished: Project, tmp_path: Path) -> None:
+    (kept,) = runs(client(finished))
+    finished.verb("track", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
+    other = MlflowClient(f"sqlite:///{tmp_path}/other.db")
+    (run,) = runs(other)
+    assert run.info.run_id != kept.info.run_id
+    assert run.data.metrics == kept.data.metrics
+    assert run.data.params == kept.data.params
+    assert len(run.outputs.model_outputs) == 1
+    assert (tmp_path / "mlartifacts").is_dir()
+
+
+def test_track_does_not_need_the_projects_folder_to_be_the_current_one(finished: Project, tmp_path: Path) -> None:
+    before = len(runs(client(finished)))
+    command = [sys.executable, "-m", "pipeline.track"]
+    environment = finished.environment | {"PYTHONPATH": str(finished.path)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120, capture_output=True)
+    assert len(runs(client(finished))) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edit_reruns_only_what_it_concerns(unchanged: Project) -> None:
+    unchanged.edit_params({"tracking.experiment": "another"})
+    assert stages_run(unchanged.run("dvc", "repro")) == ["check"]
+    batches = unchanged.path / "pipeline" / "network" / "training.py"
+    batches.write_text(batches.read_text().replace("Training: what decides", "Training: all that decides"))
+    picture = unchanged.path / "pipeline" / "scoring" / "pictures" / "paper.py"
+    picture.write_text(picture.read_text() + "\n# a remark\n")
+    assert stages_run(unchanged.run("dvc", "repro")) == ["check"]
+    picture.write_text(picture.read_text() + "\nNEW = 1\n")
+    assert stages_run(unchanged.run("dvc", "repro", "--dry")) == ["check"]
+    unchanged.verb("check")
+    code = {name: (unchanged.path / "fingerprints" / f"{name}.json").read_text() for name in ("train", "evaluate")}
+    unchanged.run("git", "checkout", "-q", "pipeline")
+    unchanged.verb("check")
+    assert (unchanged.path / "fingerprints" / "train.json").read_text() == code["train"]
+    assert (unchanged.path / "fingerprints" / "evaluate.json").read_text() != code["evaluate"]
+
+
+def test_an_edit_in_conf_is_told_in_one_line(unchanged: Project) -> None:
+    variant = unchanged.path / "conf" / "training" / "article.yaml"
+    variant.write_text(variant.read_text().replace("label_smoothing: 0.0", "label_smoothing: 0.1"))
+    output = unchanged.run("dvc", "repro")
+    notes = [line for line in output.splitlines() if line.startswith("note:")]
+    assert stages_run(output) == ["check"]
+    assert len(notes) == 1
+    assert "training.label_smoothing 0.0 (conf/: 0.1)" in notes[0]
+    assert "python -m pipeline.compose" in notes[0]
+
+
+def test_dvc_composes_trains_and_compares_an_experiment(unchanged: Project) -> None:
+    output = unchanged.run("dvc", "exp", "run", "-S", "model=small", "-S", "training.epochs=1", "-n", "smaller")
+    assert "train" in stages_run(output)
+    assert "preprocess" not in stages_run(output)
+    assert unchanged.params()["model"]["conv"]["kernel_size"] == 3
+    latest = max(runs(client(unchanged)), key=lambda run: run.info.start_time)
+    assert latest.data.params["model.conv.kernel_size"] == "3"
+    assert latest.data.tags["git.uncommitted_changes"] == "true"
+    assert "accuracy" in unchanged.run("dvc", "metrics", "show")
+    difference = unchanged.run("dvc", "metrics", "diff")
+    assert "accuracy" in difference
+    assert "training.epochs" in unchanged.run("dvc", "params", "diff")
+    unchanged.run("dvc", "plots", "show")
+    page = (unchanged.path / "dvc_plots" / "index.html").read_text()
+    assert "confusion" in page
+    assert "Training accuracy" in page
+    assert "mistakes.png" in page
+
+
+def test_bad_params_stop_before_anything_runs(unchanged: Project) -> None:
+    before = digests(unchanged), len(runs(client(unchanged)))
+    unchanged.edit_params({"model.conv.kernel_size": 29})
+    output = unchanged.run("dvc", "repro", status=None)
+    assert "model.conv.kernel_size: 29 is larger than the 28 × 28 input of block 1" in output
+    assert "Traceback" not in output
+    assert stages_run(output) == ["check"]
+    for verb in ("train", "fetch", "preprocess", "evaluate", "track"):
+        said = unchanged.verb(verb, status=1)
+        assert "model.conv.kernel_size" in said
+        assert "Traceback" not in said
+    assert (digests(unchanged), len(runs(client(unchanged)))) == before
+
+
+def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
+    flipped = {
+        "data/prepared/train_images.npy": ("train", "dvc repro --force preprocess"),
+        "data/prepared/test_labels.npy": ("evaluate", "dvc repro --force preprocess"),
+        "record/training/model.weights.h5": ("evaluate", "dvc repro --force train"),
+        "record/training/history.csv": ("track", "dvc repro --force train"),
+        "record/evaluation/predictions.csv": ("track", "dvc repro --force evaluate"),
+    }
+    for name, (verb, repair) in flipped.items():
+        path = unchanged.path / name
+        good = path.read_bytes()
+        middle = len(good) // 2
+        path.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :])
+        said = unchanged.verb(verb, status=1)
+        path.write_bytes(good)
+        assert Path(name).name in said
+        assert repair in said
+        assert "Traceback" not in said
+
+
+def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(finished: Project, tmp_path: Path) -> None:
+    project = new_project(tmp_path, *HARD, "training.epochs=3")
+    project.run("dvc", "repro", "preprocess")
+    # Slow enough to be caught in the middle: the same run, but for what is no part of its identity.
+    slow = project.path / "pipeline" / "experiment" / "training.py"
+    slow.write_text(slow.read_text().replace("            self._stop_if_abandoned()", SLOWLY))
+    repro = project.start("dvc", "repro")
+    store = _wait_for_epoch(project, 1)
+    (run,) = runs(store)
+    assert run.info.status == "RUNNING"
+    assert repro.poll() is None
+    os.killpg(repro.pid, signal.SIGKILL)
+    repro.wait()
+    assert not (project.path / "record" / "training").exists()
+    output = project.run("dvc", "repro")
+    assert "going on after epoch" in output
+    assert digests(project) == digests(finished)
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in curve(store, run, "training/loss")] == [1, 2, 3]
+
+
+SLOWLY = "            self._stop_if_abandoned()\n            time.sleep(3)"
+
+
+def _wait_for_epoch(project: Project, epoch: int) -> MlflowClient:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if (project.path / "mlflow.db").exists() and (project.path / "mlartifacts").parent.exists():
+            try:
+                store = client(project)
+                found = runs(store)
+                if found and found[0].data.metrics.get("training/loss") is not None:
+                    return store
+            except Exception:  # noqa: S110 - the other process is making the tables
+                pass
+        time.sleep(0.5)
+    raise AssertionError(f"epoch {epoch} was not seen in MLflow while it trained")
+
+
+def test_the_pictures_of_the_readme_are_there() -> None:
+    readme = (ROOT / "README.md").read_text()
+    named = [part.split(")")[0] for part in readme.split("](")[1:] if part.split(")")[0].endswith(".png")]
+    assert named
+    assert all((ROOT / name).is_file() for name in named)

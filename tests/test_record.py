@@ -1,0 +1,491 @@
+"""Which run it is, what is kept of it, and what is noticed when a byte of it changes."""
+
+import json
+import math
+import os
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.configuration.schema import Configuration
+from pipeline.record import identity as identities
+from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.record.environment import environment
+from pipeline.record.fingerprint import fingerprint
+from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
+from pipeline.record.identity import DECIDING_CODE, deciding_code, identity
+from pipeline.record.record import (
+    LAYOUT,
+    Run,
+    as_json,
+    read_evaluation,
+    read_training,
+    write_manifest,
+    write_training,
+)
+from pipeline.storage import project
+from pipeline.terminal.errors import UserError
+from tests.settings import article
+
+# Fingerprints
+
+
+def package(root: Path, **files: str) -> Path:
+    """A package `p` of these modules."""
+    for name, text in {"__init__": "", **files}.items():
+        path = root / "p" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    return root
+
+
+CODE = """
+    def area(side: int) -> int:
+        return side * side
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# why\n\n\ndef area(side: int) -> int:  # of a square\n    return side * side\n",
+        '"""Areas."""\ndef area(side: int) -> int:\n    """Of a square."""\n    return (side\n        * side)\n',
+        "def area(side: int) -> int: return side*side",
+    ],
+)
+def test_comments_docstrings_and_layout_are_no_part_of_a_fingerprint(tmp_path: Path, text: str) -> None:
+    plain = fingerprint(package(tmp_path / "1", m=CODE), "p.m")
+    assert fingerprint(package(tmp_path / "2", m=text), "p.m") == plain
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def area(side: int) -> int:\n    return side + side\n",
+        "def area(side: int) -> int:\n    return side * side * 1\n",
+        "def area(edge: int) -> int:\n    return edge * edge\n",
+        "def area(side: int = 1) -> int:\n    return side * side\n",
+        "@cache\ndef area(side: int) -> int:\n    return side * side\n",
+        "def area(side: int) -> int:\n    return side * side\nSIDE = 'text'\n",
+    ],
+)
+def test_code_is_part_of_a_fingerprint(tmp_path: Path, text: str) -> None:
+    plain = fingerprint(package(tmp_path / "1", m=CODE), "p.m")
+    assert fingerprint(package(tmp_path / "2", m=text), "p.m") != plain
+
+
+def test_text_that_is_a_value_is_part_of_a_fingerprint(tmp_path: Path) -> None:
+    found = [fingerprint(package(tmp_path / text, m=f"def name():\n    return '{text}'\n"), "p.m") for text in "ab"]
+    assert found[0] != found[1]
+
+
+def test_fingerprint_follows_every_kind_of_import_and_the_packages_on_the_way(tmp_path: Path) -> None:
+    files = {
+        "p/__init__.py": "import p.by_package\n",
+        "p/by_package.py": "",
+        "p/start.py": "import p.plain as q\nfrom p import module\nfrom p.inner.deep import thing\nfrom p.a import f\n",
+        "p/plain.py": "def late():\n    from p.inside_function import g\n",
+        "p/inside_function.py": "if False:\n    import p.start, p.second\n",
+        "p/second.py": "",
+        "p/module.py": "import elsewhere.thing\n",
+        "p/inner/__init__.py": "from p.by_inner import *\n",
+        "p/by_inner.py": "",
+        "p/inner/deep.py": "",
+        "p/inner/unused.py": "",
+        "p/a.py": "def f(): pass\n",
+        "p/unused.py": "",
+        "elsewhere/thing.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    through_inner = {"p.inner", "p.inner.deep", "p.by_inner"}
+    through_plain = {"p.plain", "p.inside_function", "p.second"}
+    rest = {"p", "p.a", "p.by_package", "p.module", "p.start"}
+    found = fingerprint(tmp_path, "p.start")
+    assert list(found) == sorted(rest | through_inner | through_plain)
+    left = fingerprint(tmp_path, "p.start", leaving_out=("p.inner", "p.plain"))
+    assert list(left) == sorted(rest)
+    for module in found:
+        path = tmp_path.joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        before = path.read_text()
+        path.write_text(before + "more = 1\n")
+        changed = fingerprint(tmp_path, "p.start")
+        assert {name for name in found if changed[name] != found[name]} == {module}
+        path.write_text(before)
+
+
+def test_code_that_decides_a_training_is_that_of_these_rooms_and_no_other() -> None:
+    found = deciding_code()
+    assert set(DECIDING_CODE) < set(found)
+    assert {"pipeline.network.augmentation", "pipeline.network.constraints", "pipeline.network.optimization"} < set(
+        found
+    )
+    assert {"pipeline.network.randomness", "pipeline.configuration.arithmetic", "pipeline.configuration.fields"} < set(
+        found
+    )
+    rooms = {module.split(".")[1] for module in found if "." in module}
+    assert rooms == {"network", "configuration", "images", "terminal"}
+
+
+# Identity
+
+
+def name(changes: dict[str, object] | None = None, data: str = "d" * 64) -> str:
+    return identity(article(changes), data).name
+
+
+MODEL: dict[str, object] = {
+    "depth": 1,
+    "filter_growth": 1,
+    "conv.filters": 16,
+    "conv.kernel_size": 3,
+    "conv.padding": "same",
+    "conv.data_format": "channels_first",
+    "conv.dilation_rate": [1, 2],
+    "conv.activation": "elu",
+    "conv.use_bias": False,
+    "conv.kernel_initializer": "he_normal",
+    "conv.bias_initializer": "ones",
+    "conv.kernel_regularizer": "l2",
+    "conv.bias_regularizer": "l2",
+    "conv.activity_regularizer": "l2",
+    "conv.kernel_constraint": "NonNeg",
+    "conv.bias_constraint": "NonNeg",
+    "batch_normalization": "after_pooling",
+    "pooling": "average",
+    "pool_size": 3,
+    "dropout": 0.1,
+    "head": "global_max",
+    "head_dropout": 0.1,
+    "dense.units": [8],
+    "dense.activation": "elu",
+    "dense.dropout": 0.1,
+}
+TRAINING: dict[str, object] = {
+    "epochs": 11,
+    "batch_size": 33,
+    "optimizer": "lion",
+    "learning_rate": 0.002,
+    "schedule": "cosine",
+    "weight_decay": 0.1,
+    "label_smoothing": 0.1,
+    "augmentation.horizontal_flip": True,
+    "augmentation.shift": 1,
+    "precision": "mixed_bfloat16",
+    "threads": 1,
+}
+DECIDING: list[dict[str, object]] = [
+    {"seed": 1},
+    {"data.validation_images": 100},
+    {"data.validation_images": 100, "data.split_seed": 1},
+    {"data.validation_images": 101},
+    *({f"model.{key}": value} for key, value in MODEL.items()),
+    {"model.conv.strides": 2, "model.pooling": "none"},
+    {"model.pooling": "none"},
+    {"model.blocks.block2.conv.groups": 2},
+    {"model.blocks.block1.pooling": "none"},
+    {"model.blocks.block2.pooling": "none"},
+    {"model.conv.kernel_size": [3, 5]},
+    {"model.conv.kernel_size": [5, 3]},
+    {"model.conv.kernel_regularizer": {"name": "l2", "l2": 0.02}},
+    *({f"training.{key}": value} for key, value in TRAINING.items()),
+    {"training.optimizer": "sgd"},
+    {"training.optimizer": "sgd", "training.momentum": 0.9},
+    {"training.schedule": "cosine", "training.warmup": 0.1},
+]
+
+
+def test_each_deciding_ingredient_makes_another_identity() -> None:
+    names = [name(), name(data="e" * 64), *(name(changes) for changes in DECIDING)]
+    assert len(set(names)) == len(names)
+    assert all(len(one) == 16 and int(one, 16) >= 0 for one in names)
+
+
+def test_keys_tried_above_are_all_that_can_decide() -> None:
+    def keys(section: dict[str, Any], prefix: str = "") -> set[str]:
+        inner = [keys(value, f"{prefix}{key}.") for key, value in section.items() if isinstance(value, dict) and value]
+        plain = {f"{prefix}{key}" for key, value in section.items() if not (isinstance(value, dict) and value)}
+        return plain.union(*inner)
+
+    plain = article().model_dump()
+    assert keys(plain["model"]) - MODEL.keys() == {"blocks", "conv.groups", "conv.strides"}
+    assert keys(plain["training"]) - TRAINING.keys() == {"momentum", "warmup"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tracking.enabled": False},
+        {"tracking.address": "http://127.0.0.1:5000"},
+        {"tracking.experiment": "other"},
+        {"data.sources": [{"kind": "folder", "path": "elsewhere"}]},
+        {"data.split_seed": 7},
+        {"model.blocks.block2.conv.kernel_size": 5},
+        {"model.blocks.block2.conv.filters": 64},
+        {"model.blocks.block1": {}},
+        {"model.blocks.block1": {"conv": {}, "pooling": "max"}},
+        {"model.conv.kernel_size": [5, 5]},
+        {"model.filter_growth": 1, "model.blocks.block2.conv.filters": 64},
+        {"model.dropout": 0, "training.weight_decay": 0},
+    ],
+)
+def test_what_decides_nothing_is_no_part_of_the_identity(changes: dict[str, object]) -> None:
+    assert name(changes) == name()
+
+
+def test_two_ways_to_write_a_regularizer_are_one_identity() -> None:
+    names = {
+        name({"model.conv.kernel_regularizer": form}) for form in ("l2", {"name": "l2"}, {"name": "l2", "l2": 0.01})
+    }
+    assert len(names) == 1
+    in_a_block: dict[str, object] = {
+        "model.blocks.block1.conv.kernel_regularizer": "l2",
+        "model.blocks.block2.conv.kernel_regularizer": "l2",
+    }
+    assert names == {name(in_a_block)}
+
+
+def test_identity_holds_the_code_and_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = name()
+    monkeypatch.setattr(identities, "deciding_code", lambda: {"p": "0" * 64})
+    other_code = name()
+    monkeypatch.undo()
+    for package_name in ("python", "keras", "numpy", "tensorflow"):
+        changed = {**identities.versions(), package_name: "0"}
+        monkeypatch.setattr(identities, "versions", lambda changed=changed: changed)
+        assert name() != before
+        monkeypatch.undo()
+    assert other_code != before == name()
+
+
+# History
+
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(st.tuples(numbers, numbers, numbers, numbers, numbers), max_size=5), st.booleans())
+def test_history_is_read_as_it_was_written_to_the_last_bit(rows: list[tuple[float, ...]], validated: bool) -> None:
+    width = 5 if validated else 3
+    history = tuple(Epoch(number, *row[:width]) for number, row in enumerate(rows, start=1))
+    text = history_csv(history)
+    found = read_history(text)
+    # NaN is no equal of itself, its text is.
+    assert repr(found) == repr(history)
+    columns = "epoch,loss,accuracy,learning_rate" + (
+        ",validation_loss,validation_accuracy" if validated and rows else ""
+    )
+    assert text.splitlines()[0] == columns
+    assert text.count("\n") == len(rows) + 1
+
+
+def test_only_a_loss_that_is_a_number_is_finite() -> None:
+    epoch = Epoch(1, 0.5, 0.9, 0.001)
+    assert epoch.is_finite
+    assert not any(replace(epoch, loss=loss).is_finite for loss in (math.nan, math.inf, -math.inf))
+
+
+# Checkpoints
+
+
+def checkpoint() -> Checkpoint:
+    generator = np.random.default_rng(0)
+    state: dict[str, NDArray[Any]] = {
+        "network/0": generator.normal(size=(3, 3, 1, 4)).astype(np.float32),
+        "network/1": np.array([np.nan, -0.0, np.inf, 1e-45], np.float32),
+        "optimizer/0": np.array(7, np.int64),
+        "optimizer/1": np.zeros((0, 3), np.uint32),
+    }
+    history = (Epoch(1, math.nan, 0.1, 0.001), Epoch(2, 0.1 + 0.2, 0.5, 0.0, 1.5, 0.25))
+    return Checkpoint(state, history, (EpochTime(1, 0.123, 1_700_000_000_000), EpochTime(2, 4.5, 1_700_000_004_500)))
+
+
+def test_a_checkpoint_is_read_as_it_was_written_to_the_last_bit(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "state"
+    written = checkpoint()
+    write_checkpoint(path, written)
+    found = read_checkpoint(path)
+    assert found is not None
+    assert list(found.state) == list(written.state)
+    for key, array in written.state.items():
+        assert found.state[key].dtype == array.dtype
+        assert found.state[key].shape == array.shape
+        assert found.state[key].tobytes() == array.tobytes()
+    assert repr(found.history) == repr(written.history)
+    assert found.times == written.times
+
+
+def test_a_checkpoint_that_is_not_there_is_none(tmp_path: Path) -> None:
+    assert read_checkpoint(tmp_path / "nowhere" / "state") is None
+
+
+def test_any_byte_of_a_checkpoint_that_changed_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_checkpoint(path, checkpoint())
+    content = path.read_bytes()
+    read_checkpoint(path)
+    for position in [*range(60), *range(60, len(content), 37), len(content) - 1]:
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(ValueError, match=r"state: is damaged"):
+            read_checkpoint(path)
+    for shortened in (b"", content[:10], content[:52], content[:-1], content + b"\0", b"\0" * len(content)):
+        path.write_bytes(shortened)
+        with pytest.raises(ValueError, match=r"state: is damaged"):
+            read_checkpoint(path)
+
+
+# The record
+
+
+def run(configuration: Configuration | None = None) -> Run:
+    configuration = configuration or article()
+    made = identity(configuration, "d" * 64)
+    layers: list[dict[str, Any]] = [{"name": "output", "parameters": 10}]
+    return Run(
+        made.name,
+        made.ingredients,
+        configuration.model_dump(mode="json"),
+        "finished",
+        None,
+        2,
+        62_346,
+        3_747_840,
+        layers,
+    )
+
+
+HISTORY = (Epoch(1, 2.25, 0.5, 0.001), Epoch(2, math.nan, 0.25, 0.001))
+TIMES = (EpochTime(1, 1.5, 1_700_000_000_000), EpochTime(2, 1.25, 1_700_000_001_250))
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "model.weights.h5").write_bytes(bytes(range(256)))
+    write_training(tmp_path / "training", run(), HISTORY, TIMES, {"git_commit": "abc"})
+    return tmp_path / "training"
+
+
+def test_a_training_part_is_read_as_it_was_written(training: Path) -> None:
+    found = read_training(training)
+    assert found.run == run()
+    assert repr(found.history) == repr(HISTORY)
+    assert found.times == TIMES
+    assert found.environment == {"git_commit": "abc"}
+    assert found.weights.read_bytes() == bytes(range(256))
+
+
+def test_a_training_part_says_its_layout_and_the_digests_of_what_repeats(training: Path) -> None:
+    values = json.loads((training / "run.json").read_text())
+    assert values["layout"] == LAYOUT == 1
+    assert sorted(values["files"]) == ["history.csv", "model.weights.h5"]
+    assert sorted(path.name for path in training.iterdir()) == sorted(
+        ["run.json", "history.csv", "model.weights.h5", "timing.json", "environment.json"]
+    )
+
+
+def test_writing_a_training_part_again_repeats_it_byte_for_byte_but_for_the_clock(
+    training: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "model.weights.h5").write_bytes(bytes(range(256)))
+    write_training(again, run(), HISTORY, (EpochTime(1, 9.0, 1), EpochTime(2, 9.0, 2)), {"git_commit": "def"})
+    for file in ("run.json", "history.csv", "model.weights.h5"):
+        assert (again / file).read_bytes() == (training / file).read_bytes()
+
+
+@pytest.mark.parametrize("file", ["history.csv", "model.weights.h5"])
+def test_any_byte_of_a_file_that_repeats_is_noticed(training: Path, file: str) -> None:
+    path = training / file
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(
+            UserError, match=rf"{file}: is not what run\.json says was written\. `dvc repro --force train`"
+        ):
+            read_training(training)
+    path.unlink()
+    with pytest.raises(UserError, match=file):
+        read_training(training)
+
+
+def test_another_layout_is_refused_by_both_numbers(training: Path) -> None:
+    values = json.loads((training / "run.json").read_text())
+    (training / "run.json").write_text(json.dumps(values | {"layout": 2}))
+    with pytest.raises(UserError, match=r"run\.json: layout 2, but this version reads layout 1\."):
+        read_training(training)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "3", "null", "{}", '{"layout": 1}', '{"layout": 1, "files": {}}', '{"layout": 1, "files": 3}'],
+)
+def test_a_damaged_run_json_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
+    (training / "run.json").write_text(content)
+    with pytest.raises(UserError, match="`dvc repro --force train` makes it anew"):
+        read_training(training)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"epochs": [{"epoch": 1}]}', '{"epochs": 3}'])
+def test_a_damaged_timing_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
+    (training / "timing.json").write_text(content)
+    with pytest.raises(UserError, match="`dvc repro --force train` makes it anew"):
+        read_training(training)
+
+
+@pytest.mark.parametrize("file", ["run.json", "timing.json", "environment.json"])
+def test_a_missing_part_is_refused(training: Path, file: str) -> None:
+    (training / file).unlink()
+    with pytest.raises(UserError, match="dvc repro"):
+        read_training(training)
+
+
+def test_an_evaluation_part_is_read_as_it_was_written_and_checked(tmp_path: Path) -> None:
+    scores = {"accuracy": 0.9, "loss": None}
+    (tmp_path / "metrics.json").write_text(as_json(scores))
+    (tmp_path / "timing.json").write_text(as_json({"latency": {"1": 0.5}, "scored": 1_700_000_000_000}))
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.png").write_bytes(b"1")
+    values = {"identity": "i", "images": "test", "images_digest": "d", "scoring": "s"}
+    write_manifest(tmp_path, "evaluation.json", values)
+    found = read_evaluation(tmp_path)
+    assert (found.identity, found.images, found.images_digest, found.scoring) == ("i", "test", "d", "s")
+    assert (found.scores, found.latency, found.scored) == (scores, {"1": 0.5}, 1_700_000_000_000)
+    (tmp_path / "pictures" / "one.png").write_bytes(b"2")
+    with pytest.raises(UserError, match=r"one\.png: is not what evaluation\.json says .* --force evaluate"):
+        read_evaluation(tmp_path)
+
+
+def test_json_is_read_by_everyone() -> None:
+    assert as_json({"é": [1]}) == '{\n  "é": [\n    1\n  ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json({"loss": math.nan})
+
+
+# The environment
+
+
+def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = environment()
+    assert len(found["git_commit"]) == 40
+    assert found["versions"] == identities.versions()
+    assert found["hardware"]["cores"] == os.cpu_count()
+    assert found["hardware"]["memory_gib"] > 0
+    monkeypatch.setenv("PATH", "/nowhere")
+    without_git: Any = environment()
+    assert (without_git["git_commit"], without_git["uncommitted_changes"]) == (None, None)
+    assert without_git["hardware"] == found["hardware"]
+
+
+def test_deciding_modules_exist() -> None:
+    for module in DECIDING_CODE:
+        assert project.ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file()

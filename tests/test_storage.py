@@ -1,0 +1,255 @@
+"""Files that are whole or not there, folders likewise, digests, locks."""
+
+import errno
+import hashlib
+import math
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from pipeline.storage import atomic, digest, lock, project
+
+
+def python(program: str, *arguments: object) -> "subprocess.Popen[str]":
+    """A process of the project's Python that runs `program` and can be talked with line by line."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=project.ROOT, stdin=pipe, stdout=pipe, text=True)
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def killed(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.communicate()
+
+
+def no_space(*_arguments: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Files
+
+
+def test_content_is_written_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "folder" / "file"
+    for content, expected in (("é\n", b"\xc3\xa9\n"), (b"\x00\r\n", b"\x00\r\n"), ("", b"")):
+        atomic.write_file(path, content)
+        assert path.read_bytes() == expected
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "fdopen"])
+def test_writing_that_fails_names_the_path_and_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    atomic.write_file(path, "old")
+    monkeypatch.setattr(os, call, no_space)
+    with pytest.raises(OSError, match="No space left on device") as failed:
+        atomic.write_file(path, "new")
+    assert failed.value.errno == errno.ENOSPC
+    assert failed.value.filename == str(path)
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writing_where_a_folder_lies_or_no_file_can_lie_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    for path in (tmp_path / "folder", tmp_path / ("x" * 300)):
+        with pytest.raises(OSError, match=path.name) as failed:
+            atomic.write_file(path, "new")
+        assert failed.value.filename == str(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_interruption_leaves_the_old_content_and_no_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    atomic.write_file(tmp_path / "file", "old")
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_file(tmp_path / "file", "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    program = """
+import sys
+from pathlib import Path
+from pipeline.storage import atomic
+print("ready", flush=True)
+number = 0
+while True:
+    atomic.write_file(Path(sys.argv[1]), f"{number:06d}" * 20_000)
+    number += 1
+"""
+    seen = set()
+    for delay in range(30):
+        process = python(program, path)
+        assert said(process) == "ready"
+        time.sleep(0.02 + delay * 0.0013)
+        killed(process)
+        content = path.read_text()
+        assert content == content[:6] * 20_000
+        seen.add(content[:6])
+    assert len(seen) > 3, "the kills must have come at different moments"
+
+
+# Folders
+
+
+def test_a_folder_takes_the_place_of_the_one_before_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "record" / "training"
+    for name in ("first", "second"):
+        with atomic.write_folder(path) as folder:
+            assert list(folder.iterdir()) == []
+            (folder / "inside").mkdir()
+            (folder / "inside" / name).write_text(name)
+            assert not path.exists() or not (path / "inside" / name).exists()
+        assert [found.name for found in (path / "inside").iterdir()] == [name]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_finished_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "training"
+
+    def unfinished() -> None:
+        with atomic.write_folder(path) as folder:
+            (folder / "new").write_text("new")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        unfinished()
+    assert list(tmp_path.iterdir()) == []
+    with atomic.write_folder(path) as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(RuntimeError, match="stop"):
+        unfinished()
+    assert list(tmp_path.iterdir()) == [path]
+    assert [found.name for found in path.iterdir()] == ["old"]
+
+
+def test_everything_in_a_folder_is_on_the_disk_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    with atomic.write_folder(tmp_path / "training") as folder:
+        (folder / "pictures").mkdir()
+        (folder / "pictures" / "one.png").write_bytes(b"1")
+    written = [tmp_path / "training", *(tmp_path / "training").rglob("*"), tmp_path]
+    assert {path.stat().st_ino for path in written} == set(synced)
+    assert synced[-1] == tmp_path.stat().st_ino
+
+
+def test_a_move_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        atomic.move_folder(tmp_path / "nowhere", target)
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "old").read_text() == "old"
+
+
+# Digests
+
+
+def test_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    # The example of FIPS 180-2, appendix B.1.
+    assert digest.of_file(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_digests_of_a_folder_are_by_path_in_order(tmp_path: Path) -> None:
+    for name in ("b", "a/z", "a/b/c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    expected = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a/b/c", "a/z", "b")}
+    assert list(digest.of_folder(tmp_path).items()) == list(expected.items())
+
+
+def test_digest_of_a_value_knows_types_and_no_order_of_keys() -> None:
+    assert digest.of_value({"a": 1, "b": [2]}) == digest.of_value({"b": [2], "a": 1})
+    assert digest.of_value({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+    values: list[JsonValue] = [0, 1, 1.0, "1", True, None, [1], {}, {"1": 1}, "", "null", 0.1, 0.1 + 1e-16]
+    assert len({digest.of_value(value) for value in values}) == len(values)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest.of_value(math.nan)
+
+
+# Locks
+
+HOLD = """
+import sys
+from pathlib import Path
+from pipeline.storage.lock import only_one
+path, log = Path(sys.argv[1]), Path(sys.argv[2]).open("a", buffering=1)
+with only_one(path, lambda: print("waiting", flush=True)):
+    print("in", file=log)
+    print("holding", flush=True)
+    sys.stdin.readline()
+    print("out", file=log)
+"""
+
+
+def test_a_second_process_says_that_it_waits_and_follows_when_the_first_lets_go(tmp_path: Path) -> None:
+    path, log = tmp_path / "folder" / "lock", tmp_path / "log"
+    first = python(HOLD, path, log)
+    assert said(first) == "holding"
+    second = python(HOLD, path, log)
+    assert said(second) == "waiting"
+    time.sleep(0.3)  # time enough to go on without the lock
+    first.communicate("\n")
+    assert said(second) == "holding"
+    second.communicate("\n")
+    assert log.read_text().split() == ["in", "out", "in", "out"]
+
+
+def test_a_lock_is_free_when_its_process_was_killed(tmp_path: Path) -> None:
+    path, log = tmp_path / "lock", tmp_path / "log"
+    first = python(HOLD, path, log)
+    assert said(first) == "holding"
+    second = python(HOLD, path, log)
+    assert said(second) == "waiting"
+    killed(first)
+    assert said(second) == "holding"
+    second.communicate("\n")
+    with lock.only_one(path, lambda: pytest.fail("the lock is free")):
+        pass
+
+
+def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), lock.only_one(tmp_path / "lock"):
+        raise RuntimeError
+    with lock.only_one(tmp_path / "lock", lambda: pytest.fail("the lock is free")):
+        pass
+
+
+# The project
+
+
+def test_the_store_lies_in_the_project_from_which_dvc_experiments_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert project.store_root() == project.ROOT == Path(__file__).resolve().parents[1]
+    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
+    assert project.store_root() == Path("/elsewhere")
