@@ -10,7 +10,7 @@ python -m pipeline.compose --reset                         forget the choice, ba
 from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
 from pipeline.composition.composing import as_params, values
 from pipeline.composition.difference import differences
-from pipeline.configuration.reading import configured, read_yaml
+from pipeline.configuration.reading import configured, parsed, read_yaml
 from pipeline.storage import atomic, project
 from pipeline.terminal import command
 
@@ -24,10 +24,12 @@ def main() -> int:
     groups = [path.name for path in sorted(project.CONF.iterdir()) if path.is_dir()]
     choice = chosen(before, arguments.overrides, groups)
     found = composed_with(project.CONF, choice)
-    configured(values(found))
+    text = as_params(found)
+    # As it will be read: YAML has more than one version.
+    configured(parsed(text, "params.yaml"))
     present = read_yaml(project.PARAMS) if project.PARAMS.exists() else {}
     atomic.write_file(project.CHOSEN, as_text(choice))
-    atomic.write_file(project.PARAMS, as_params(found))
+    atomic.write_file(project.PARAMS, text)
     changed = list(differences(present, values(found))) if present else []
     for key, old, new in changed:
         print(f"{key}: {old} → {new}")

@@ -36,12 +36,13 @@ def main() -> int:
 def layer_table(configuration: Configuration) -> Table:
     """The layers as a table: what leaves each, and what it costs for one image."""
     found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
-    table = Table("layer", "kind", "output", show_footer=True)
+    table = Table("layer", "output", show_footer=True)
     table.add_column("parameters", f"{sum(layer.parameters for layer in found):,}", justify="right")
     table.add_column("multiply-adds", f"{sum(layer.multiply_adds for layer in found):,}", justify="right")
     for layer in found:
-        kind, size = layer.kind.replace("_", " "), " × ".join(map(str, layer.output))
-        table.add_row(layer.name, kind, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+        name = f"head ({layer.kind.replace('_', ' ')})" if layer.name == "head" else layer.name
+        size = " × ".join(map(str, layer.output))
+        table.add_row(name, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
     return table
 
 

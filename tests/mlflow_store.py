@@ -1,5 +1,8 @@
 """What a project's MLflow store holds."""
 
+import contextlib
+import sqlite3
+import time
 from typing import Any
 
 from mlflow import MlflowClient
@@ -17,3 +20,16 @@ def runs(store: MlflowClient) -> list[Any]:
 
 def curve(store: MlflowClient, run: Any, name: str) -> list[tuple[int, float]]:
     return [(metric.step, metric.value) for metric in store.get_metric_history(run.info.run_id, name)]
+
+
+def wait_for_metric(project: Project, name: str, seconds: float = 120) -> None:
+    """Wait until the store holds a value of the metric. Looks at the file alone: mlflow would make the tables."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(sqlite3.OperationalError):
+            where = f"file:{project.path / 'mlflow.db'}?mode=ro"
+            with contextlib.closing(sqlite3.connect(where, uri=True)) as database:
+                if database.execute("SELECT 1 FROM metrics WHERE key = ?", (name,)).fetchone():
+                    return
+        time.sleep(0.2)
+    raise AssertionError(f"{name} was not seen in {seconds:.0f} s")

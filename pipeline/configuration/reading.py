@@ -38,13 +38,22 @@ def read_params(path: Path) -> Configuration:
 
 
 def read_yaml(path: Path) -> object:
-    """A YAML file's values, read as DVC reads them (YAML 1.2: `1e-3` is a number, `yes` is text)."""
+    """A YAML file's values. Raises UserError where there is no file or no YAML."""
     try:
-        return YAML(typ="safe", pure=True).load(path.read_bytes())
+        return parsed(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. `python -m pipeline.compose` writes params.yaml from conf/.") from None
+
+
+def parsed(text: str | bytes, name: str) -> object:
+    """The values of a YAML text, read as DVC reads them (YAML 1.2: `1e-3` is a number, `yes` is text).
+
+    Raises UserError that calls the text `name`.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}," if error.problem_mark else ""
-        raise UserError(f"{path}:{line} {error.problem or 'is no YAML'}. Mend it there.") from None
+        raise UserError(f"{name}:{line} {error.problem or 'is no YAML'}. Mend it there.") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no YAML ({str(error).splitlines()[0]}).") from None
+        raise UserError(f"{name}: is no YAML ({str(error).splitlines()[0]}).") from None

@@ -58,9 +58,7 @@ def train_run(configuration: Configuration, identity: Identity, images: Images, 
     work = checkpoints(identity)
     with ExitStack() as held:
         for path in (work.with_suffix(".lock"), root / f".{TRAINING}.lock"):
-            held.enter_context(
-                lock.only_one(path, lambda: console.print("another process trains here; waiting for it"))
-            )
+            held.enter_context(lock.only_one(path, _tell_waiting))
         job = _Job(configuration, identity, images, work, sync)
         try:
             progress = job.trained()

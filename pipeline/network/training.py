@@ -26,7 +26,10 @@ State = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class EpochScores:
-    """Mean loss (with regularization) and accuracy over the images of one epoch, while the weights changed."""
+    """Mean loss (with regularization) and accuracy over the images of one epoch, while the weights changed.
+
+    `learning_rate` is that of the step after the epoch: 0 at the end of a cosine.
+    """
 
     loss: float
     accuracy: float

@@ -1,7 +1,9 @@
 """Which run it is: a hash over all that decides its result and nothing else."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from pydantic import JsonValue
@@ -57,8 +59,9 @@ def network_settings(model: Model) -> dict[str, JsonValue]:
     }
 
 
-def deciding_code() -> dict[str, str]:
-    """The fingerprint of the modules that decide a training's result."""
+@cache
+def deciding_code() -> Mapping[str, str]:
+    """The fingerprint of the modules that decide a training's result, read once in a process."""
     found: dict[str, str] = {}
     for module in DECIDING_CODE:
         found |= fingerprint(project.ROOT, module)
