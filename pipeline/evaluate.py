@@ -1,5 +1,7 @@
 """Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
 
+import shutil
+
 from pipeline.configuration.reading import read_params
 from pipeline.images.prepared import load_test
 from pipeline.record.identity import REPRO_STUDY
@@ -16,6 +18,8 @@ def main() -> int:
     from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
     evaluation = evaluate_run(training, images, "test", project.RECORD)
+    # DVC has the training part: `dvc repro --force train` shall train.
+    shutil.rmtree(project.checkpoint(training.run.identity), ignore_errors=True)
     if tracking.enabled:
         from pipeline.experiment.mirroring import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
 

@@ -74,6 +74,10 @@ def test_git_keeps_metrics_and_ignores_what_is_large(finished: Project) -> None:
     assert finished.run("git", "status", "--porcelain") == ""
 
 
+def test_a_finished_run_leaves_no_checkpoint(finished: Project) -> None:
+    assert list((finished.path / "checkpoints").iterdir()) == []
+
+
 def test_nothing_to_do_runs_nothing(finished: Project) -> None:
     assert stages_run(finished.run("dvc", "repro")) == []
 

@@ -44,20 +44,15 @@ class Progress:
         return "running" if not self.history or self.history[-1].is_finite else "diverged"
 
 
-def checkpoints(identity: Identity) -> Path:
-    """Where a run keeps its state while it trains: outside of what DVC removes."""
-    return project.CHECKPOINTS / identity.name
-
-
 def train_run(configuration: Configuration, identity: Identity, images: Images, root: Path, sync: Sync) -> Run:
     """Train the run, or finish it where it was left; put its training part into `root`.
 
     `sync` is told of the folder whenever the record there has grown. One process at a time writes a run and a root:
     another waits. Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
     """
-    work = checkpoints(identity)
+    work = project.checkpoint(identity.name)
     with ExitStack() as held:
-        for path in (work.with_suffix(".lock"), root / f".{TRAINING}.lock"):
+        for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))
         job = _Job(configuration, identity, images, work, sync)
         try:

@@ -18,6 +18,11 @@ RECORD = ROOT / "record"
 CHECKPOINTS = ROOT / "checkpoints"
 
 
+def checkpoint(identity: str) -> Path:
+    """Where a run keeps its state while it trains: outside of what DVC removes."""
+    return CHECKPOINTS / identity
+
+
 def store_root() -> Path:
     """The folder of the MLflow store: in DVC's temporary experiment folders, that of the project they came from.
 
