@@ -48,7 +48,7 @@ def main() -> None:
         costs: dict[str, list[Cost]] = {name: [] for name in contenders}
         for _ in range(arguments.rounds):
             for name, command in contenders.items():
-                tracking = "local" if name == "train, tracking on" else "off"
+                tracking = "off" if name == "train, tracking off" else "local"
                 _run(project, ["-m", "pipeline.compose", "--reset", epochs, f"tracking={tracking}"])
                 if command[-1] == "pipeline.train":
                     shutil.rmtree(project / "checkpoints", ignore_errors=True)

@@ -22,14 +22,24 @@ def curve(store: MlflowClient, run: Any, name: str) -> list[tuple[int, float]]:
     return [(metric.step, metric.value) for metric in store.get_metric_history(run.info.run_id, name)]
 
 
-def wait_for_metric(project: Project, name: str, seconds: float = 120) -> None:
-    """Wait until the store holds a value of the metric. Looks at the file alone: mlflow would make the tables."""
+def wait_for_metric(project: Project, name: str) -> None:
+    """Wait until the store holds a value of the metric."""
+    _wait_for_row(project, "SELECT 1 FROM metrics WHERE key = ?", name)
+
+
+def wait_for_status(project: Project, status: str) -> None:
+    """Wait until a run has the status."""
+    _wait_for_row(project, "SELECT 1 FROM runs WHERE status = ?", status)
+
+
+def _wait_for_row(project: Project, query: str, value: str, seconds: float = 120) -> None:
+    """Looks at the file alone: mlflow would make the tables."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(sqlite3.OperationalError):
             where = f"file:{project.path / 'mlflow.db'}?mode=ro"
             with contextlib.closing(sqlite3.connect(where, uri=True)) as database:
-                if database.execute("SELECT 1 FROM metrics WHERE key = ?", (name,)).fetchone():
+                if database.execute(query, (value,)).fetchone():
                     return
         time.sleep(0.2)
-    raise AssertionError(f"{name} was not seen in {seconds:.0f} s")
+    raise AssertionError(f"{value} was not seen in {seconds:.0f} s")

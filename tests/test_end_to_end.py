@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from tests.mlflow_store import client, curve, runs, wait_for_metric
+from tests.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
 from tests.project import HARD, ROOT, Project, new_project, stages_run
 from tests.sample import content
 
@@ -274,12 +274,14 @@ def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(fin
     assert repro.poll() is None
     os.killpg(repro.pid, signal.SIGKILL)
     repro.wait()
+    wait_for_status(project, "KILLED")
     (project.path / "hold").unlink()
     assert not (project.path / "record" / "training").exists()
     assert "going on after epoch 1" in project.run("dvc", "repro")
     assert digests(project) == digests(finished)
     (run,) = runs(client(project))
     assert run.info.status == "FINISHED"
+    assert "reason" not in run.data.tags
     assert [step for step, _ in curve(client(project), run, "training/loss")] == [1, 2, 3]
 
 

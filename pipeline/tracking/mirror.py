@@ -94,6 +94,9 @@ class Mirror:
         tags = [RunTag(name, text) for name, text in facts.tags(record, study).items() if have.tags.get(name) != text]
         final = facts.final_metrics(record).items()
         metrics = [Metric(name, value, ended, 0) for name, value in final if have.metrics.get(name) != value]
+        if "reason" in have.tags and record.training.run.reason is None:
+            # It ended well after all.
+            self._client.delete_tag(str(run.info.run_id), "reason")
         if params or tags or metrics:
             self._client.log_batch(str(run.info.run_id), metrics=metrics, params=params, tags=tags)
 
