@@ -13,6 +13,7 @@ def test_a_store_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
     assert told
     assert all("pipeline.track" in line for line in told)
     assert len(told) <= 2
+    assert all("http://127.0.0.1:9: does not answer" in line for line in told)
     assert "Traceback" not in output
     project.verb("track")
     (run,) = runs(client(project))

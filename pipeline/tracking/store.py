@@ -87,8 +87,9 @@ def reaching(where: str) -> Iterator[None]:
     except StoreUnreachableError:
         raise
     except Exception as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise StoreUnreachableError(f"{shown(where)}: {said[0][:300]}") from error
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = "does not answer" if "Max retries exceeded" in said else said[:300]
+        raise StoreUnreachableError(f"{shown(where)}: {reason}") from error
 
 
 def writing() -> contextlib.AbstractContextManager[None]:
