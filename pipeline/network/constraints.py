@@ -10,8 +10,7 @@ class RadialConstraint(keras.constraints.Constraint):
     """Weights at the same distance from a kernel's centre are equal: each becomes their mean.
 
     Distance is counted in square rings, as Keras 2 did (tf.keras.constraints.RadialConstraint, which took one weight
-    of each ring in place of their mean and so depended on three quarters of them not at all). Kernels of any height
-    and width; weights [height, width, in, out].
+    of each ring in place of their mean). Kernels of any height and width; weights [height, width, in, out].
     """
 
     def __call__(self, w: keras.KerasTensor) -> keras.KerasTensor:
