@@ -21,6 +21,8 @@ MADE = (
     "mlflow.db-shm",
     "mlflow.db-wal",
     "record",
+    "runs",
+    "studies",
     ".dvc/cache",
     ".dvc/tmp",
 )

@@ -11,6 +11,7 @@ from pipeline.composition.choice import Choice, as_text, chosen, composed_with, 
 from pipeline.composition.composing import as_params, values
 from pipeline.composition.difference import differences
 from pipeline.configuration.reading import configured, parsed, read_yaml
+from pipeline.configuration.schema import Configuration
 from pipeline.storage import atomic, project
 from pipeline.terminal import command
 
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--reset", action="store_true", help="forget the earlier choice first")
     arguments = parser.parse_args()
     before = Choice({}, {}) if arguments.reset else read_choice(project.CHOSEN)
-    groups = [path.name for path in sorted(project.CONF.iterdir()) if path.is_dir()]
+    groups = [path.name for path in sorted(project.CONF.iterdir()) if path.name in Configuration.model_fields]
     choice = chosen(before, arguments.overrides, groups)
     found = composed_with(project.CONF, choice)
     text = as_params(found)

@@ -5,7 +5,7 @@ import shutil
 from pipeline.configuration.reading import read_params
 from pipeline.images.prepared import load_test
 from pipeline.record.identity import REPRO_STUDY
-from pipeline.record.record import TRAINING, read_training
+from pipeline.record.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import project
 from pipeline.terminal import command
 
@@ -17,7 +17,7 @@ def main() -> int:
     images = load_test(project.PREPARED)
     from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
-    evaluation = evaluate_run(training, images, "test", project.RECORD)
+    evaluation = evaluate_run(training, images, "test", project.RECORD / EVALUATION, pictured=True)
     # DVC has the training part: `dvc repro --force train` shall train.
     shutil.rmtree(project.checkpoint(training.run.identity), ignore_errors=True)
     if tracking.enabled:

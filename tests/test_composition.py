@@ -23,8 +23,8 @@ from pipeline.terminal.errors import UserError
 from tests.settings import article_values, put, taken
 
 NOTHING = Choice({}, {})
-GROUPS = sorted(path.name for path in project.CONF.iterdir() if path.is_dir())
-VARIANTS = [(path.parent.name, path.stem) for path in sorted(project.CONF.glob("*/*.yaml"))]
+GROUPS = sorted(path.name for path in project.CONF.iterdir() if path.is_dir() and path.name != "study")
+VARIANTS = [(group, path.stem) for group in GROUPS for path in sorted((project.CONF / group).glob("*.yaml"))]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.composition.composing import composed
+from pipeline.configuration.keys import leaves
 from pipeline.terminal.errors import UserError
 
 HEAD = """\
@@ -47,7 +48,7 @@ def read_choice(path: Path) -> Choice:
         raise UserError(
             f"{path}: is not as compose writes it. `python -m pipeline.compose --reset` writes it anew."
         ) from None
-    return Choice(variants, dict(_leaves(plain, "")))
+    return Choice(variants, dict(leaves(plain)))
 
 
 def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
@@ -66,7 +67,7 @@ def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> C
         key = override.key_or_group
         if key not in groups:
             values = {name: value for name, value in values.items() if not _overlap(name, key)}
-            values |= dict(_leaves(_plain(override), key))
+            values |= dict(leaves(_plain(override), key))
     return Choice(variants, values)
 
 
@@ -114,11 +115,3 @@ def _plain(override: Override) -> Any:
 def _overlap(one: str, other: str) -> bool:
     """Whether one dotted key is the other or lies inside it."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
-
-
-def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
-    elif prefix:
-        yield prefix, value

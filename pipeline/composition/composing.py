@@ -17,6 +17,9 @@ from pipeline.terminal.errors import UserError
 
 PRIMARY = "config"
 
+COMPOSITION_ERRORS = HydraException, OmegaConfBaseException
+"""What Hydra raises for a configuration that a person can mend; `told` says it."""
+
 
 def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """What the configuration folder `conf` composes to with `overrides`, all interpolations resolved.
@@ -28,20 +31,18 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
     try:
         with initialize_config_dir(str(conf), version_base=None):
             found = compose(PRIMARY, overrides=list(overrides))
-        _refuse_resolvers(OmegaConf.to_container(found))
-        # The same as `resolve`, but its errors name the key.
-        OmegaConf.to_container(found, resolve=True)
+        values(found)
         OmegaConf.resolve(found)
-    except MissingConfigException as error:
-        raise UserError(f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}") from None
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
-        raise UserError(_told(error)) from None
+    except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
+        raise UserError(told(error)) from None
     return found
 
 
 def values(found: DictConfig) -> dict[str, Any]:
-    """A composition as plain values."""
-    plain = OmegaConf.to_container(found)
+    """A composition as plain values, references followed. Raises UserError or one of COMPOSITION_ERRORS."""
+    _refuse_resolvers(OmegaConf.to_container(found))
+    # Its errors name the key, those of `resolve` do not.
+    plain = OmegaConf.to_container(found, resolve=True)
     if not isinstance(plain, dict):
         raise UserError("conf/: must compose to a mapping")
     return {str(key): value for key, value in plain.items()}
@@ -68,8 +69,10 @@ def _variants(options: Sequence[str] | None) -> str:
     return f"There are: {', '.join(options)}." if options else "Look into conf/ for what there is."
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
+    if isinstance(error, MissingConfigException):
+        return f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}"
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
     key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""

@@ -11,8 +11,8 @@ from pipeline.experiment.exporting import trained_network
 from pipeline.images.prepared import Images
 from pipeline.network.prediction import Predictor, feature_maps
 from pipeline.network.threads import use_threads
-from pipeline.record.fingerprint import fingerprint
-from pipeline.record.record import EVALUATION, EvaluationPart, TrainingPart, as_json, read_evaluation, write_manifest
+from pipeline.record.identity import scoring_identity
+from pipeline.record.record import EvaluationPart, TrainingPart, as_json, read_evaluation, write_manifest
 from pipeline.scoring.latency import latency
 from pipeline.scoring.metrics import (
     Probabilities,
@@ -30,31 +30,34 @@ from pipeline.scoring.pictures.kernels import kernels
 from pipeline.scoring.pictures.mistakes import mistakes
 from pipeline.scoring.pictures.paper import png
 from pipeline.scoring.tables import per_class_csv, predictions_csv
-from pipeline.storage import atomic, digest, project
+from pipeline.storage import atomic
 
 if TYPE_CHECKING:
     import keras
 
-SCORING_CODE = "pipeline.experiment.evaluation"
+LATENCY = 50, 5.0
+QUICK_LATENCY = 10, 0.1
+"""Calls and seconds for each size of batch; quick for a sweep, whose runs disturb each other's clocks anyway."""
 
 
-def evaluate_run(training: TrainingPart, images: Images, named: str, root: Path) -> EvaluationPart:
-    """Score the run on `images`, which `named` ("test" or "validation") says what they are; write into `root`.
+def evaluate_run(training: TrainingPart, images: Images, named: str, target: Path, *, pictured: bool) -> EvaluationPart:
+    """Score the run on `images`, which `named` ("test" or "validation") says what they are; write the part `target`.
 
-    Raises UserError where the record is damaged.
+    `pictured`: with the table of all predictions, pictures, and a longer measurement of the latency. Raises UserError
+    where the record is damaged.
     """
     use_threads(training.run.configuration["training"]["threads"])
     network = trained_network(training)
     predictor = Predictor(network)
     probabilities = predictor(images.images)
-    with atomic.write_folder(root / EVALUATION) as folder:
+    with atomic.write_folder(target) as folder:
         _write_scores(folder, training, probabilities, images)
-        _write_pictures(folder, training, network, probabilities, images)
+        if pictured:
+            _write_pictures(folder, training, network, probabilities, images)
+        repeats, seconds = LATENCY if pictured else QUICK_LATENCY
+        measured = latency(predictor, images.images, repeats=repeats, seconds=seconds)
         clock = {
-            "latency": {
-                f"latency_ms_batch_{size}": round(found.median, 4)
-                for size, found in latency(predictor, images.images).items()
-            },
+            "latency": {f"latency_ms_batch_{size}": round(found.median, 4) for size, found in measured.items()},
             "scored": time.time_ns() // 1_000_000,
         }
         (folder / "timing.json").write_text(as_json(clock))
@@ -62,14 +65,14 @@ def evaluate_run(training: TrainingPart, images: Images, named: str, root: Path)
             "identity": training.run.identity,
             "images": named,
             "images_digest": images.digest,
-            "scoring": digest.of_value([images.digest, dict(fingerprint(project.ROOT, SCORING_CODE))]),
+            "scoring": scoring_identity(images.digest),
         }
         write_manifest(folder, "evaluation.json", values)
-    return read_evaluation(root / EVALUATION)
+    return read_evaluation(target)
 
 
 def _write_scores(folder: Path, training: TrainingPart, probabilities: Probabilities, images: Images) -> None:
-    """metrics.json (a few numbers, for git), the tables, and all probabilities."""
+    """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
     class_names = training.run.configuration["data"]["class_names"]
     found = scores(probabilities, images.labels)
     metrics: Mapping[str, float | None] = {
@@ -80,14 +83,15 @@ def _write_scores(folder: Path, training: TrainingPart, probabilities: Probabili
     (folder / "metrics.json").write_text(as_json(metrics))
     confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
     (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names))
-    (folder / "predictions.csv").write_text(predictions_csv(probabilities, images.labels, class_names))
     np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
+    np.save(folder / "correct.npy", predictions(probabilities) == images.labels, allow_pickle=False)
 
 
 def _write_pictures(
     folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, images: Images
 ) -> None:
     class_names = training.run.configuration["data"]["class_names"]
+    (folder / "predictions.csv").write_text(predictions_csv(probabilities, images.labels, class_names))
     first = network.get_layer("block1_conv")
     outputs = _block_outputs(training)
     maps = feature_maps(network, images.images[0], list(outputs.values()))

@@ -7,10 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import JsonValue
-
-from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.schema import Configuration
+from pipeline.experiment.description import described
 from pipeline.images.prepared import Images
 from pipeline.images.split import split
 from pipeline.network.building import build_network
@@ -120,29 +118,7 @@ class _Job:
 
     def write(self, folder: Path, progress: Progress, outcome: Outcome, reason: str | None = None) -> Run:
         """Write the training part's files into `folder`."""
-        configuration = self.configuration
-        found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
-        described: list[dict[str, JsonValue]] = [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "output": " × ".join(map(str, layer.output)),
-                "parameters": layer.parameters,
-                "multiply_adds": layer.multiply_adds,
-            }
-            for layer in found
-        ]
-        run = Run(
-            identity=self.identity.name,
-            ingredients=self.identity.ingredients,
-            configuration=recorded(configuration),
-            outcome=outcome,
-            reason=reason,
-            epochs=len(progress.history),
-            parameters=sum(layer.parameters for layer in found),
-            multiply_adds=sum(layer.multiply_adds for layer in found),
-            layers=described,
-        )
+        run = described(self.configuration, self.identity, progress.history, outcome, reason)
         write_training(folder, run, progress.history, progress.times, self.environment)
         return run
 
@@ -187,12 +163,6 @@ class _Job:
 
 def _tell_waiting() -> None:
     console.print("another process trains this run or writes this record; waiting for it")
-
-
-def recorded(configuration: Configuration) -> dict[str, JsonValue]:
-    """What of a configuration belongs to a run: not where files come from, not where runs are tracked."""
-    kept = configuration.model_dump(mode="json", exclude={"tracking": True, "data": {"files", "sources"}})
-    return dict(kept)
 
 
 def _line(progress: Progress, epochs: int) -> str:

@@ -74,11 +74,25 @@ def load_summary(folder: Path) -> Summary:
         raise UserError(f"{path}: is not what preprocess writes ({where}: {finding['msg']}). {REPAIR}") from None
 
 
+def training_digest(folder: Path) -> str:
+    """The digest that `load_training` gives, without opening the images. Raises UserError like it."""
+    return _digest(load_summary(folder).digests, TRAINING)
+
+
+def test_digest(folder: Path) -> str:
+    """The digest that `load_test` gives, without opening the images. Raises UserError like it."""
+    return _digest(load_summary(folder).digests, TEST)
+
+
 def _load(folder: Path, images_name: str, labels_name: str) -> Images:
     digests = load_summary(folder).digests
     images = _array(folder / images_name, digests)
     labels = _array(folder / labels_name, digests)
-    return Images(images, labels, digest.of_value([digests[images_name], digests[labels_name]]))
+    return Images(images, labels, _digest(digests, (images_name, labels_name)))
+
+
+def _digest(digests: dict[str, str], names: tuple[str, str]) -> str:
+    return digest.of_value([digests[name] for name in names])
 
 
 def _array(path: Path, digests: dict[str, str]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Which run it is: a hash over all that decides its result and nothing else."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +18,11 @@ DECIDING_CODE = (
     "pipeline.network.building",
     "pipeline.network.threads",
     "pipeline.images.split",
+)
+SCORING_CODE = (
+    "pipeline.scoring.metrics",
+    "pipeline.scoring.tables",
+    "pipeline.network.prediction",
 )
 DECIDING_PACKAGES = "keras", "numpy", "tensorflow"
 IDENTITY_DIGITS = 16
@@ -59,11 +64,25 @@ def network_settings(model: Model) -> dict[str, JsonValue]:
     }
 
 
+def scoring_identity(images_digest: str) -> str:
+    """Which scoring it is: the images and the code that decides what is said of them."""
+    return digest.of_value([images_digest, dict(_scoring_code())])
+
+
+@cache
+def _scoring_code() -> Mapping[str, str]:
+    return _fingerprint(SCORING_CODE)
+
+
 @cache
 def deciding_code() -> Mapping[str, str]:
     """The fingerprint of the modules that decide a training's result, read once in a process."""
+    return _fingerprint(DECIDING_CODE)
+
+
+def _fingerprint(modules: Sequence[str]) -> Mapping[str, str]:
     found: dict[str, str] = {}
-    for module in DECIDING_CODE:
+    for module in modules:
         found |= fingerprint(project.ROOT, module)
     return dict(sorted(found.items()))
 

@@ -21,6 +21,9 @@ LAYOUT = 1
 
 TRAINING = "training"
 EVALUATION = "evaluation"
+TEST_EVALUATION = "evaluation_test"
+"""In a sweep's record: the scores on the test images, where they were asked for beside those of validation."""
+
 WEIGHTS = "model.weights.h5"
 VOLATILE = "timing.json", "environment.json"
 """What a clock measured and where: apart from what must repeat byte for byte."""

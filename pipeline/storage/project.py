@@ -17,10 +17,23 @@ FINGERPRINTS = ROOT / "fingerprints"
 RECORD = ROOT / "record"
 CHECKPOINTS = ROOT / "checkpoints"
 
+RUNS = ROOT / "runs"
+STUDIES = ROOT / "studies"
+
 
 def checkpoint(identity: str) -> Path:
     """Where a run keeps its state while it trains: outside of what DVC removes."""
     return CHECKPOINTS / identity
+
+
+def run_root(identity: str) -> Path:
+    """Where a sweep keeps the record of a run, whichever studies it belongs to."""
+    return RUNS / identity
+
+
+def study(name: str) -> Path:
+    """Where a study keeps what came of it."""
+    return STUDIES / name
 
 
 def store_root() -> Path:

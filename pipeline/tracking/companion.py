@@ -1,10 +1,11 @@
 """Tracking beside a training: another process talks to MLflow, so that its imports, waits and faults cost nothing.
 
-The training names a record's folder on the companion's standard input whenever there is more in it; the companion
-brings MLflow up to it. When the input ends, it brings up the last one and leaves.
+The training, or the sweep, names the folder of a record or of a study on the companion's standard input whenever
+there is more in it; the companion brings MLflow up to it. When the input ends, it closes what has not ended and leaves.
 """
 
 import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from pipeline.configuration.schema import Tracking
+from pipeline.record.record import EVALUATION
 from pipeline.storage import project
 
 LONGEST_WAIT = 30.0
@@ -21,9 +23,10 @@ LONGEST_WAIT = 30.0
 class Companion:
     """A context in which `sync` may be called; `said` holds what went wrong once it has been left."""
 
-    def __init__(self, tracking: Tracking, study: str) -> None:
+    def __init__(self, tracking: Tracking, study: str, part: str = EVALUATION) -> None:
         self._command = [sys.executable, "-m", "pipeline.track", "--follow", study]
         self._tracking = tracking
+        self._part = part
         self._process: subprocess.Popen[str] | None = None
         self.said = ""
 
@@ -44,7 +47,11 @@ class Companion:
 
     def sync(self, root: Path) -> None:
         """There is more in the record at `root`. Returns at once."""
-        self._write(str(root))
+        self._write(json.dumps({"record": str(root), "part": self._part}))
+
+    def sync_study(self, folder: Path) -> None:
+        """There is more in the study in `folder`. Returns at once."""
+        self._write(json.dumps({"study": str(folder)}))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,11 +1,12 @@
 """What of a record goes to MLflow, under which names. Needs no mlflow."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.configuration.keys import leaves
 from pipeline.record.history import Epoch
 from pipeline.record.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
 
@@ -25,14 +26,14 @@ class Record:
     evaluation: EvaluationPart | None
 
 
-def read_record(root: Path) -> Record:
-    """The record in `root`.
+def read_record(root: Path, part: str = EVALUATION) -> Record:
+    """The record in `root`, scored as its evaluation `part` says.
 
     Raises UserError where there is none or it is damaged.
     """
     training = read_training(root / TRAINING)
-    scored = (root / EVALUATION / "evaluation.json").exists()
-    evaluation = read_evaluation(root / EVALUATION) if scored else None
+    scored = (root / part / "evaluation.json").exists()
+    evaluation = read_evaluation(root / part) if scored else None
     # Between the stages the folder still holds the evaluation of the run before.
     own = evaluation is not None and evaluation.identity == training.run.identity
     return Record(root, training, evaluation if own else None)
@@ -40,7 +41,8 @@ def read_record(root: Path) -> Record:
 
 def params(record: Record) -> dict[str, str]:
     """The configuration, flattened: numbers as numbers, nothing that differs from run to run by accident."""
-    return {key: text for key, text in _flat(record.training.run.configuration, "") if key not in UNCHOSEN}
+    found = leaves(record.training.run.configuration)
+    return {key: _text(value) for key, value in found if key not in UNCHOSEN and value != {}}
 
 
 def epoch_metrics(epoch: Epoch, seconds: float) -> dict[str, float]:
@@ -64,7 +66,11 @@ def final_metrics(record: Record) -> dict[str, float]:
         found["clock/training_seconds"] = round(sum(time.seconds for time in record.training.times), 3)
         images = record.evaluation.images
         scores = record.evaluation.scores
-        found |= {f"{images}/{name}": value for name, value in scores.items() if value is not None}
+        # The last values of the validation curves are the final ones: a point at step 0 would spoil the curves.
+        drawn = ("accuracy", "loss") if images == "validation" else ()
+        found |= {
+            f"{images}/{name}": value for name, value in scores.items() if value is not None and name not in drawn
+        }
         found |= {f"clock/{name}": value for name, value in record.evaluation.latency.items()}
     return found
 
@@ -74,7 +80,9 @@ def tags(record: Record, study: str) -> dict[str, str]:
     run, environment = record.training.run, record.training.environment
     found: dict[str, Any] = {
         "study": study,
+        "role": "run",
         "identity": run.identity,
+        "scored_on": None if record.evaluation is None else record.evaluation.images,
         "outcome": run.outcome,
         "reason": run.reason,
         "git.commit": environment["git_commit"],
@@ -117,14 +125,6 @@ def description(record: Record) -> str:
         lines[0] += f" It diverged in epoch {len(record.training.history)}."
     lines += ["", f"Identity `{run.identity}`. Pictures and tables lie under Artifacts, in `evaluation/`."]
     return "\n".join(lines)
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, _text(value)
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,6 @@
-"""The companion's side: mirror a record while a training writes it."""
+"""The companion's side: mirror records, and the study they belong to, while they are written."""
 
+import json
 import os
 import queue
 import threading
@@ -8,59 +9,128 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.configuration.schema import Tracking
+from pipeline.record.identity import REPRO_STUDY
+from pipeline.record.study import read_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.facts import Record, read_record
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import StoreUnreachableError, open_store
+from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.study_mirror import StudyMirror
 
 LEAST_PRIORITY = 19
 
+Message = dict[str, str]
+"""`{"record": folder, "part": which evaluation}` or `{"study": folder}`: there is more in that folder."""
+
 
 def follow(lines: Iterable[str], study: str) -> str | None:
-    """Read the settings, then names of record folders; mirror the newest, until the input ends.
+    """Read the settings, then messages; bring MLflow up to what they name, until the input ends.
 
-    Returns what went wrong with the last attempt, or None. An attempt that fails is made again with the next name.
+    Returns what went wrong with the last attempt, or None. What could not be written is tried again with the next
+    message.
     """
     os.nice(LEAST_PRIORITY)
-    named: queue.Queue[str | None] = queue.Queue()
     reader = iter(lines)
-    tracking = Tracking.model_validate_json(next(reader))
+    follower = _Follower(Tracking.model_validate_json(next(reader)), study)
+    named: queue.Queue[Message | None] = queue.Queue()
     threading.Thread(target=_read, args=(reader, named), daemon=True).start()
-    mirror, problem, root = None, None, None
     ended = False
     while not ended:
         newest = _newest(named)
         ended = newest[-1] is None
-        root = next((name for name in reversed(newest) if name is not None), root)
-        if root is None:
-            continue
+        follower.take([message for message in newest if message is not None])
+        if ended:
+            follower.close()
+        follower.write()
+    return follower.problem
+
+
+class _Follower:
+    """Remembers what has not been written yet, and which runs have not ended."""
+
+    def __init__(self, tracking: Tracking, study: str) -> None:
+        self.problem: str | None = None
+        self._tracking = tracking
+        self._study = study
+        self._store: Store | None = None
+        self._waiting: dict[str, Message] = {}
+        self._growing: dict[str, Message] = {}
+        self._closing = False
+
+    def take(self, messages: Iterable[Message]) -> None:
+        """A folder that is named twice is read once."""
+        self._waiting |= {json.dumps(message): message for message in messages}
+
+    def close(self) -> None:
+        """Nobody writes any more: what has not ended was killed."""
+        self._closing = True
+        self.take(self._growing.values())
+
+    def write(self) -> None:
+        """Bring the store up to all that waits."""
         try:
-            mirror = mirror or Mirror(open_store(tracking))
-            mirror.bring_up(_read_record(Path(root), ended), study)
-            problem = None
-        except (StoreUnreachableError, UserError) as error:
-            # Another store may answer at this address next time: ask it what it has.
-            mirror, problem = None, str(error)
-    return problem
+            if self._store is None and self._waiting:
+                self._store = open_store(self._tracking)
+                # Another store may answer at this address next time: ask it what it has.
+                self._mirror = Mirror(self._store)
+                self._studies = StudyMirror(self._store, self._study)
+            self.problem = None
+            for key, message in list(self._waiting.items()):
+                self._write_one(message)
+                del self._waiting[key]
+        except StoreUnreachableError as error:
+            self._store, self.problem = None, str(error)
+
+    def _write_one(self, message: Message) -> None:
+        try:
+            if "study" in message:
+                self._write_study(message)
+            elif Path(message["record"]).exists():
+                # Else it has been moved to where it stays, which is another message.
+                self._write_record(message)
+        except UserError as error:
+            self.problem = str(error)
+
+    def _write_study(self, message: Message) -> None:
+        study = read_study(Path(message["study"]))
+        running = study.state == "running"
+        if running and self._closing:
+            study = replace(study, state="interrupted")
+        self._studies.bring_up_study(study)
+        self._keep(message["study"], message, growing=running)
+
+    def _write_record(self, message: Message) -> None:
+        record = read_record(Path(message["record"]), message["part"])
+        run = record.training.run
+        running = run.outcome == "running"
+        if running and self._closing:
+            record = _killed(record)
+        if self._study == REPRO_STUDY:
+            self._mirror.bring_up(record, self._study)
+        else:
+            self._studies.bring_up_run(record)
+        self._keep(run.identity, message, growing=running)
+
+    def _keep(self, name: str, message: Message, *, growing: bool) -> None:
+        self._growing.pop(name, None)
+        if growing:
+            self._growing[name] = message
 
 
-def _read_record(root: Path, ended: bool) -> Record:
-    """The record; one that still says "running" when nobody writes it any more was killed."""
-    record = read_record(root)
-    if ended and record.training.run.outcome == "running":
-        run = replace(record.training.run, outcome="interrupted", reason="killed")
-        return replace(record, training=replace(record.training, run=run))
-    return record
+def _killed(record: Record) -> Record:
+    """The record, which still says "running" when nobody writes it any more."""
+    run = replace(record.training.run, outcome="interrupted", reason="killed")
+    return replace(record, training=replace(record.training, run=run))
 
 
-def _read(lines: Iterable[str], named: queue.Queue[str | None]) -> None:
+def _read(lines: Iterable[str], named: queue.Queue[Message | None]) -> None:
     for line in lines:
-        named.put(line.rstrip("\n"))
+        named.put(json.loads(line))
     named.put(None)
 
 
-def _newest(named: queue.Queue[str | None]) -> list[str | None]:
-    """All names that wait, at least one; None as the last where the input has ended."""
+def _newest(named: queue.Queue[Message | None]) -> list[Message | None]:
+    """All messages that wait, at least one; None as the last where the input has ended."""
     found = [named.get()]
     while not named.empty() and found[-1] is not None:
         found.append(named.get())

@@ -1,5 +1,6 @@
 """Bring MLflow up to what a record holds. Called again it adds nothing; called late it catches up."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from pipeline.tracking.store import Store, reaching, writing
 
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
+
+SMALL = "history.csv", "metrics.json", "per_class.csv"
 
 STATUS = {
     "running": "RUNNING",
@@ -38,16 +41,17 @@ class Mirror:
         self._client = store.client
         self._epochs: dict[str, int] = {}
 
-    def bring_up(self, record: Record, study: str, export: Export | None = None) -> str:
+    def bring_up(self, record: Record, study: str, export: Export | None = None, parent: str | None = None) -> str:
         """Bring the run of `record` in `study` up to the record; returns its MLflow run id.
 
+        `parent` is the MLflow run id of the study, where it has one.
         Raises StoreUnreachableError at any point; another call goes on from there.
         """
         with reaching(self._store.address):
             run = self._found_or_made(record, study)
             run_id = str(run.info.run_id)
             self._write_curves(run_id, record)
-            self._write_values(run, record, study)
+            self._write_values(run, record, study, parent)
             if record.evaluation is not None:
                 self._write_datasets(run, record, record.evaluation)
                 self._write_files(run, record, record.evaluation)
@@ -66,7 +70,7 @@ class Mirror:
             return self._client.create_run(
                 self._store.experiment_id,
                 start_time=_started(record),
-                tags={"study": study, "identity": identity},
+                tags={"study": study, "identity": identity, "role": "run"},
                 run_name=facts.run_name(record),
             )
 
@@ -86,12 +90,13 @@ class Mirror:
             self._client.log_batch(run_id, metrics=missing[start : start + MOST_METRICS])
         self._epochs[run_id] = len(record.training.history)
 
-    def _write_values(self, run: Any, record: Record, study: str) -> None:
+    def _write_values(self, run: Any, record: Record, study: str, parent: str | None) -> None:
         """Params, tags and final metrics that the store does not have, or has otherwise."""
         have = run.data
         ended = _ended(record)
         params = [Param(name, value) for name, value in facts.params(record).items() if name not in have.params]
-        tags = [RunTag(name, text) for name, text in facts.tags(record, study).items() if have.tags.get(name) != text]
+        wanted = facts.tags(record, study) | ({} if parent is None else {"mlflow.parentRunId": parent})
+        tags = [RunTag(name, text) for name, text in wanted.items() if have.tags.get(name) != text]
         final = facts.final_metrics(record).items()
         metrics = [Metric(name, value, ended, 0) for name, value in final if have.metrics.get(name) != value]
         if "reason" in have.tags and record.training.run.reason is None:
@@ -110,14 +115,21 @@ class Mirror:
         self._client.log_inputs(str(run.info.run_id), datasets=inputs)
 
     def _write_files(self, run: Any, record: Record, scored: EvaluationPart) -> None:
-        """Both parts as they lie on disk, and the configuration; again when a file has changed."""
+        """Both parts as they lie on disk, and the configuration; again when a file has changed.
+
+        Of a record without pictures (a sweep's) only what is small: it is there to be compared.
+        """
         run_id = str(run.info.run_id)
         state = digest.of_value(dict(digest.of_folder(record.root)))
         present = {artifact.path for artifact in self._client.list_artifacts(run_id)}
-        if run.data.tags.get("files") == state and {"training", "evaluation", "configuration.json"} <= present:
+        if run.data.tags.get("files") == state and {"training", scored.folder.name, "configuration.json"} <= present:
             return
         for part in (record.training.folder, scored.folder):
-            self._client.log_artifacts(run_id, str(part), part.name)
+            if (scored.folder / "pictures").exists():
+                self._client.log_artifacts(run_id, str(part), part.name)
+            else:
+                for file in (part / name for name in SMALL if (part / name).exists()):
+                    self._client.log_artifact(run_id, str(file), part.name)
         self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
         self._client.set_tag(run_id, "files", state)
 
@@ -174,4 +186,4 @@ def _ended(record: Record) -> int:
     if record.evaluation is not None:
         return record.evaluation.scored
     times = record.training.times
-    return times[-1].ended if times else 0
+    return times[-1].ended if times else time.time_ns() // 1_000_000

@@ -1,0 +1,34 @@
+"""From the overrides of many jobs to the values each composes to."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, open_dict
+
+from pipeline.composition.composing import values
+
+SEED = "seed="
+
+
+def composed_grid(
+    loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For each job its overrides as one line, and the values they compose to, without Hydra's own section.
+
+    Jobs that differ in their seed only are composed once. Raises UserError for a reference that can't be followed.
+    """
+    settings: dict[tuple[str, ...], DictConfig] = {}
+    for job in jobs:
+        setting = tuple(word for word in job if not word.startswith(SEED))
+        if setting not in settings:
+            found = loader.load_sweep_config(config, list(setting))
+            with open_dict(found):
+                found.pop("hydra")
+            settings[setting] = found
+        composed = settings[setting].copy()
+        for word in job:
+            if word.startswith(SEED):
+                composed.seed = OverridesParser.create().parse_override(word).value()
+        yield " ".join(job), values(composed)

@@ -1,0 +1,111 @@
+"""A study at a glance: what its settings differ in, and how each has scored."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from pipeline.record.study import Cell, Study
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting's runs: how many have ended in which way, mean and standard deviation of the finished ones' accuracy.
+
+    `mean` is None without a finished run, `deviation` (of the sample, in 0..1 like the mean) with fewer than two.
+    """
+
+    setting: str
+    label: dict[str, JsonValue]
+    finished: int
+    diverged: int
+    failed: int
+    mean: float | None
+    deviation: float | None
+    seconds: float | None
+    parameters: int
+    multiply_adds: int
+
+
+def swept(study: Study) -> list[str]:
+    """The keys in which the study's settings differ."""
+    return differing([setting.values for setting in study.settings.values()])
+
+
+def labels(study: Study) -> dict[str, dict[str, JsonValue]]:
+    """What distinguishes each setting from the others, by short key."""
+    names = short_names(swept(study))
+    return {
+        setting: {short: found.values.get(key) for key, short in names.items()}
+        for setting, found in study.settings.items()
+    }
+
+
+def rows(study: Study) -> list[Row]:
+    """One row a setting, in the order in which they were declared."""
+    by_setting: dict[str, list[Cell]] = {name: [] for name in study.settings}
+    for cell in study.cells:
+        by_setting[cell.setting].append(cell)
+    label = labels(study)
+    return [_row(study, name, label[name], cells) for name, cells in by_setting.items()]
+
+
+def best(study: Study) -> Row | None:
+    """The setting with the highest mean; None before a run has finished."""
+    scored = [row for row in rows(study) if row.mean is not None]
+    return max(scored, key=lambda row: row.mean or 0.0, default=None)
+
+
+def in_words(label: Mapping[str, JsonValue]) -> str:
+    """A label for people: `kernel_size 3, filters 16`."""
+    return ", ".join(f"{key} {shown(value)}" for key, value in label.items()) or "the one setting"
+
+
+def score_in_words(row: Row) -> str:
+    """Mean ± standard deviation and the number of runs: `91.20 ± 0.15 % (3)`."""
+    if row.mean is None:
+        return "–"
+    spread = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
+    return f"{100 * row.mean:.2f}{spread} % ({row.finished})"
+
+
+def shown(value: JsonValue) -> str:
+    """A value as a person would type it."""
+    return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
+
+
+def differing(settings: Sequence[Mapping[str, JsonValue]]) -> list[str]:
+    """The keys whose values are not the same in all `settings`, in their order."""
+    every = list(dict.fromkeys(key for values in settings for key in values))
+    return [key for key in every if len({json.dumps(values.get(key)) for values in settings}) > 1]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Each dotted key → its last parts, as many as tell it from the others."""
+    found: dict[str, str] = {}
+    for key in keys:
+        parts = key.split(".")
+        for count in range(1, len(parts) + 1):
+            found[key] = ".".join(parts[-count:])
+            if sum(f".{other}".endswith(f".{found[key]}") for other in keys) == 1:
+                break
+    return found
+
+
+def _row(study: Study, name: str, label: dict[str, JsonValue], cells: Sequence[Cell]) -> Row:
+    accuracies = [cell.accuracy for cell in cells if cell.state == "finished" and cell.accuracy is not None]
+    seconds = [cell.seconds for cell in cells if cell.state == "finished" and cell.seconds is not None]
+    return Row(
+        setting=name,
+        label=label,
+        finished=len(accuracies),
+        diverged=sum(cell.state == "diverged" for cell in cells),
+        failed=sum(cell.state in ("failed", "interrupted") for cell in cells),
+        mean=statistics.fmean(accuracies) if accuracies else None,
+        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        seconds=statistics.fmean(seconds) if seconds else None,
+        parameters=study.settings[name].parameters,
+        multiply_adds=study.settings[name].multiply_adds,
+    )

@@ -1,0 +1,111 @@
+"""What a study is and what came of it: studies/<name>/study.json, whole or not there."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from pipeline.record.record import as_json
+from pipeline.storage import atomic, lock, project
+from pipeline.terminal.errors import UserError
+
+LAYOUT = 1
+STUDY = "study.json"
+
+State = Literal["waiting", "running", "finished", "diverged", "failed", "interrupted"]
+ENDED = ("finished", "diverged")
+"""The states that are not tried again."""
+
+StudyState = Literal["running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study: a setting with a seed, and how it scored once it has."""
+
+    identity: str
+    setting: str
+    seed: int
+    state: State = "waiting"
+    reason: str | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A configuration without its seed, as dotted keys and values, and what it costs."""
+
+    values: dict[str, JsonValue]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study. `images` says which images score it, `baseline` and `margin` (in points) how it is to be compared.
+
+    `basis` is the digest of what all its runs share beside the configuration: data, code, versions. `settings` are by
+    name, in the order in which they were declared; `refused` are those that can't exist, with the reason.
+    """
+
+    name: str
+    images: str
+    basis: str
+    baseline: dict[str, JsonValue] | None
+    margin: float
+    state: StudyState = "running"
+    settings: dict[str, Setting] = field(default_factory=dict)
+    cells: tuple[Cell, ...] = ()
+    refused: tuple[dict[str, str], ...] = ()
+
+
+def read_study(folder: Path) -> Study:
+    """The study in `folder`.
+
+    Raises UserError where there is none, or another version's.
+    """
+    path = folder / STUDY
+    try:
+        values = json.loads(path.read_text())
+        if (layout := values.pop("layout")) != LAYOUT:
+            raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run the sweep again.")
+        return _study(values)
+    except FileNotFoundError:
+        raise UserError(f"{folder.name}: is no study here. {_known()}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is damaged ({error}). Remove it and run the sweep again: no run is lost.") from None
+
+
+def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:
+    """Replace the study in `folder` by what `change` makes of it (None: there is none); one process at a time."""
+    with lock.only_one(folder / ".lock"):
+        present = read_study(folder) if (folder / STUDY).exists() else None
+        changed = change(present)
+        atomic.write_file(folder / STUDY, as_json({"layout": LAYOUT} | asdict(changed)))
+        return changed
+
+
+def with_cells(study: Study, cells: Sequence[Cell]) -> Study:
+    """The study with `cells` in place of those with the same identity, new ones at the end."""
+    found = {cell.identity: cell for cell in study.cells} | {cell.identity: cell for cell in cells}
+    return replace(study, cells=tuple(found.values()))
+
+
+def _study(values: Any) -> Study:
+    settings = {name: Setting(**found) for name, found in values.pop("settings").items()}
+    cells = tuple(Cell(**found) for found in values.pop("cells"))
+    return Study(**values | {"settings": settings, "cells": cells, "refused": tuple(values["refused"])})
+
+
+def _known() -> str:
+    names = sorted(_names())
+    return f"There are: {', '.join(names)}." if names else "`python -m pipeline.sweep --help` tells how to make one."
+
+
+def _names() -> Iterator[str]:
+    yield from (path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))

@@ -1,0 +1,1 @@
+"""A study: its settings × seeds planned, run in parallel, and told."""

@@ -1,0 +1,150 @@
+"""Conduct a study: do what is missing of a grid, keep the study and MLflow up to it, tell the person who waits."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pipeline.configuration.schema import Tracking
+from pipeline.experiment.description import close_unfinished
+from pipeline.images.prepared import load_training
+from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
+from pipeline.record.study import Cell, Study, StudyState, update_study, with_cells
+from pipeline.storage import atomic, project
+from pipeline.study import telling
+from pipeline.study.declaration import Declaration
+from pipeline.study.enrolment import with_plan
+from pipeline.study.estimate import Estimate, estimated
+from pipeline.study.planning import Job, Plan, cell_of, planned, record_of
+from pipeline.study.workers import Ended, done, workers
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
+from pipeline.tracking.companion import Companion
+
+Grid = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def conduct(grid: Grid, declaration: Declaration, tracking: Tracking) -> None:
+    """Do all runs of `grid` that have not been done: overrides as typed, and the values they compose to.
+
+    Raises UserError when a setting can't exist, and at the end when a run has failed.
+    """
+    plan = planned(grid, declaration)
+    if plan.refused:
+        telling.tell_refused(plan.refused)
+        if not declaration.leave_out_refused:
+            raise UserError(
+                f"{len(plan.refused)} settings of this grid can't exist; nothing was started. Change the grid, or go "
+                "on without them: study.leave_out_refused=true"
+            )
+    if not plan.jobs:
+        raise UserError("no setting of this grid can exist; nothing was started.")
+    folder = project.study(declaration.full_name)
+    part = TEST_EVALUATION if declaration.score_on == "test" else EVALUATION
+    study = update_study(folder, partial(with_plan, plan=plan, declaration=declaration))
+    with Companion(tracking, study.name, part) as companion:
+        failed = _Conductor(study, plan, companion).conducted(declaration.jobs)
+    if companion.said:
+        console.print(f"tracking: {companion.said}. The records are complete; the same line again tries once more.")
+    if failed:
+        raise UserError(f"{failed} of {len(plan.jobs)} runs failed. The same line tries them again, and only them.")
+
+
+class _Conductor:
+    def __init__(self, study: Study, plan: Plan, companion: Companion) -> None:
+        self.study = study
+        self.plan = plan
+        self.folder = project.study(study.name)
+        self.companion = companion
+        self.cells = {cell.identity: cell for cell in study.cells}
+        self.missing = [job for job in plan.jobs if self.cells[job.identity.name].state == "waiting"]
+        self.running: list[Job] = []
+        self.grown: dict[str, int] = {}
+
+    def conducted(self, wanted: int | None) -> int:
+        """Do what is missing; returns how many runs failed."""
+        estimate = estimated(self.missing, self.plan.settings)
+        count = max((workers(job.configuration.training.threads, wanted) for job in self.missing), default=0)
+        count = min(count, len(self.missing))
+        telling.tell_plan(self.study, self.plan, estimate, count)
+        self.companion.sync_study(self.folder)
+        try:
+            if self.missing:
+                # A byte that is not as it was written is found before any worker starts.
+                load_training(project.PREPARED)
+                self._do_missing(estimate, wanted)
+        except BaseException as error:
+            self._interrupt(error)
+            raise
+        failed = [cell for cell in self.study.cells if cell.state == "failed" and cell.identity in self._planned]
+        self._close("failed" if failed else "finished")
+        telling.tell_results(self.study)
+        if failed:
+            telling.tell_failures(self.study, failed)
+        return len(failed)
+
+    @property
+    def _planned(self) -> set[str]:
+        return {job.identity.name for job in self.plan.jobs}
+
+    def _do_missing(self, estimate: Estimate, wanted: int | None) -> None:
+        total, started = len(self.missing), time.monotonic()
+        ended = failed = 0
+        work_done = 0.0
+        work = sum(estimate.seconds.values())
+        with telling.line(total) as line:
+            for running, told in done(self.missing, wanted):
+                self.running = running
+                for one in told:
+                    cell = self._end(one)
+                    failed += cell.state == "failed"
+                    ended += 1
+                    work_done += estimate.seconds[one.job.identity.name]
+                    telling.tell_run(self.study, cell, ended, total)
+                self._tell_growth()
+                left = (work - work_done) * (time.monotonic() - started) / work_done if work_done else None
+                line.update(self.study, done=ended - failed, running=len(running), failed=failed, left=left)
+
+    def _end(self, ended: Ended) -> Cell:
+        """Keep how a job ended, in the study and in MLflow."""
+        job = ended.job
+        root = project.run_root(job.identity.name)
+        if ended.reason is None:
+            cell = cell_of(job, record_of(job))
+        else:
+            root = close_unfinished(job.configuration, job.identity, "failed", ended.reason)
+            if ended.traceback:
+                atomic.write_file(root / "failure.txt", ended.traceback)
+            cell = replace(cell_of(job, None), state="failed", reason=ended.reason)
+        self._keep([cell])
+        self.companion.sync(root)
+        self.companion.sync_study(self.folder)
+        return cell
+
+    def _tell_growth(self) -> None:
+        """Tell the companion which running jobs have done another epoch."""
+        for job in self.running:
+            work = project.checkpoint(job.identity.name)
+            try:
+                changed = (work / TRAINING / "run.json").stat().st_mtime_ns
+            except OSError:
+                continue
+            if self.grown.get(job.identity.name) != changed:
+                self.grown[job.identity.name] = changed
+                self.companion.sync(work)
+
+    def _interrupt(self, error: BaseException) -> None:
+        """The workers are gone: say so of the runs they left."""
+        reason = "the sweep was interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else str(error)
+        for job in self.running:
+            if record_of(job) is None:
+                self.companion.sync(close_unfinished(job.configuration, job.identity, "interrupted", reason))
+        self._close("interrupted")
+
+    def _keep(self, cells: Sequence[Cell]) -> None:
+        self.study = update_study(self.folder, lambda present: with_cells(present or self.study, cells))
+
+    def _close(self, state: StudyState) -> None:
+        self.study = update_study(self.folder, lambda present: replace(present or self.study, state=state))
+        self.companion.sync_study(self.folder)

@@ -1,0 +1,41 @@
+"""A study with the jobs that were asked for now: what it held of the same code and data stays."""
+
+from dataclasses import replace
+
+from pipeline.record.study import Study, with_cells
+from pipeline.study.declaration import Declaration
+from pipeline.study.planning import Job, Plan, basis_of, cell_of, record_of, setting_of
+from pipeline.terminal.progress import console
+
+
+def with_plan(present: Study | None, plan: Plan, declaration: Declaration) -> Study:
+    """The study with the plan's settings and cells, each as its record says."""
+    study = _continued(present, plan.basis, declaration)
+    refused = tuple({"setting": found.overrides, "reason": found.reason} for found in plan.refused)
+    study = replace(study, refused=refused, settings=study.settings | dict(plan.settings))
+    return with_cells(study, [cell_of(job, record_of(job)) for job in plan.jobs])
+
+
+def with_job(present: Study | None, job: Job, declaration: Declaration) -> Study:
+    """The study with one job more, for launchers that bring jobs one by one."""
+    study = _continued(present, basis_of(job.identity), declaration)
+    study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration)})
+    return replace(with_cells(study, [cell_of(job, record_of(job))]), state="finished")
+
+
+def _continued(present: Study | None, basis: str, declaration: Declaration) -> Study:
+    kept = present is not None and present.basis == basis
+    if present is not None and not kept:
+        console.print(
+            f"study {present.name}: the code, the data or the versions have changed since; its {len(present.cells)} "
+            "runs stay in runs/ and in MLflow, and are no longer part of it"
+        )
+    return Study(
+        name=declaration.full_name,
+        images=declaration.score_on,
+        basis=basis,
+        baseline=declaration.baseline,
+        margin=declaration.margin,
+        settings=present.settings if present is not None and kept else {},
+        cells=present.cells if present is not None and kept else (),
+    )

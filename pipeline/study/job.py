@@ -1,0 +1,106 @@
+"""What a worker does: one run of a study, from its configuration to its scored record."""
+
+import os
+import shutil
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from pipeline.images.held_out import held_out
+from pipeline.images.prepared import Images, load_test, load_training
+from pipeline.record.record import TRAINING, TrainingPart, read_training
+from pipeline.storage import lock, project
+from pipeline.study.planning import Job, record_of
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
+
+BETWEEN_LOOKS = 0.5
+"""Seconds after which a worker notices that its sweep is gone."""
+
+
+def start_worker(threads: int) -> None:
+    """Once in each worker: TensorFlow and the images are loaded here, before the first job."""
+    _leave_with_parent()
+    # The sweep tells; a worker's own lines would be a second voice.
+    console.quiet = True
+    warnings.simplefilter("ignore")
+    from pipeline.network.threads import use_threads  # noqa: PLC0415 - imports TensorFlow
+
+    use_threads(threads)
+    training_images()
+
+
+def run_in_worker(job: Job) -> None:
+    """Do the job, and give back the memory it took."""
+    from pipeline.network.memory import release  # noqa: PLC0415 - imports TensorFlow
+
+    try:
+        run_job(job, _nobody)
+    finally:
+        release()
+
+
+def run_job(job: Job, sync: Callable[[Path], None]) -> None:
+    """Train and score what is missing of the job's record; `sync` is told of a record whenever it has grown.
+
+    One process at a time does a job: another waits, and then finds it done.
+    """
+    root = project.run_root(job.identity.name)
+    with lock.only_one(root / ".lock"):
+        if record_of(job) is None:
+            training = _finished_training(job, root) or _trained(job, root, sync)
+            from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - imports TensorFlow
+
+            images = test_images() if job.images == "test" else held_out(training_images(), job.configuration.data)
+            evaluate_run(training, images, job.images, root / job.part, pictured=job.pictured)
+        shutil.rmtree(project.checkpoint(job.identity.name), ignore_errors=True)
+        sync(root)
+
+
+@cache
+def training_images() -> Images:
+    """The training images, read and checked once in a process."""
+    return load_training(project.PREPARED)
+
+
+@cache
+def test_images() -> Images:
+    """The test images: only for a study that asks for them."""
+    return load_test(project.PREPARED)
+
+
+def _finished_training(job: Job, root: Path) -> TrainingPart | None:
+    """The training part where it is whole: only its scores are missing, or of an earlier code."""
+    if not (root / TRAINING).exists():
+        return None
+    try:
+        training = read_training(root / TRAINING)
+    except UserError:
+        return None
+    return training if training.run.identity == job.identity.name else None
+
+
+def _trained(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart:
+    from pipeline.experiment.training import train_run  # noqa: PLC0415 - imports TensorFlow
+
+    train_run(job.configuration, job.identity, training_images(), root, sync)
+    return read_training(root / TRAINING)
+
+
+def _leave_with_parent() -> None:
+    """A sweep that is killed leaves no worker behind: the next one goes on from the last checkpoint."""
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def _nobody(_root: Path) -> None:
+    """The sweep looks at the record's file itself: a queue could be left locked by a worker that is killed."""

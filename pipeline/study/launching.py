@@ -1,0 +1,67 @@
+"""The two ways a study's jobs reach us from Hydra: the whole grid at once, or one by one from another launcher."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from pipeline.configuration.reading import configured
+from pipeline.configuration.schema import Tracking
+from pipeline.configuration.validation import validated
+from pipeline.experiment.description import close_unfinished
+from pipeline.images.prepared import training_digest
+from pipeline.record.overview import in_words, labels
+from pipeline.record.study import update_study
+from pipeline.storage import project
+from pipeline.study.conducting import conduct
+from pipeline.study.declaration import Declaration
+from pipeline.study.enrolment import with_job
+from pipeline.study.planning import Job, job_of, record_of
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
+from pipeline.tracking.companion import Companion
+
+STUDY = "study"
+
+
+def launch_grid(grid: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Conduct the study that `grid` is: overrides as typed, and the values they compose to, `study` among them."""
+    jobs = [(overrides, dict(values)) for overrides, values in grid]
+    declarations = [values.pop(STUDY) for _, values in jobs]
+    declaration = validated(Declaration, declarations[0], prefix=STUDY)
+    if any(other != declarations[0] for other in declarations):
+        raise UserError("study: is the same for all runs of a sweep; only what is trained can be swept.")
+    tracking = validated(Tracking, jobs[0][1]["tracking"], prefix="tracking")
+    conduct(jobs, declaration, tracking)
+
+
+def launch_one(values: Mapping[str, Any]) -> None:
+    """Do one job of a study, in this process: what a launcher of Hydra's asks for.
+
+    Raises UserError for a setting that can't exist, and whatever the training raises; what has been done is skipped.
+    """
+    rest = dict(values)
+    declaration = validated(Declaration, rest.pop(STUDY), prefix=STUDY)
+    configuration = configured(rest)
+    job = job_of(configuration, training_digest(project.PREPARED), declaration)
+    folder = project.study(declaration.full_name)
+    study = update_study(folder, partial(with_job, job=job, declaration=declaration))
+    said = f"{in_words(labels(study)[job.setting])}, seed {job.seed}"
+    if record_of(job) is not None:
+        console.print(f"{said}: done already")
+        return
+    with Companion(configuration.tracking, study.name, job.part) as companion:
+        companion.sync_study(folder)
+        _run_alone(job, companion)
+        update_study(folder, partial(with_job, job=job, declaration=declaration))
+        companion.sync_study(folder)
+
+
+def _run_alone(job: Job, companion: Companion) -> None:
+    from pipeline.study.job import run_job  # noqa: PLC0415 - only now is there something to train
+
+    try:
+        run_job(job, companion.sync)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
+        raise

@@ -1,0 +1,145 @@
+"""From the configurations of a grid to the runs that are done, those that are missing, and those that can't exist."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.configuration.arithmetic import layers
+from pipeline.configuration.keys import leaves
+from pipeline.configuration.reading import configured
+from pipeline.configuration.schema import Configuration
+from pipeline.experiment.description import recorded
+from pipeline.images.held_out import held_out_digest
+from pipeline.images.prepared import test_digest, training_digest
+from pipeline.record.identity import Identity, identity, scoring_identity
+from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
+from pipeline.record.study import Cell, Setting
+from pipeline.storage import digest, project
+from pipeline.study.declaration import Declaration
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
+from pipeline.tracking.facts import Record, read_record
+
+SHARED = "code", "data", "versions"
+"""What all runs of a study have in common beside their configuration."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a grid: what to train, what to score it on, which scoring that is."""
+
+    configuration: Configuration
+    identity: Identity
+    setting: str
+    images: str
+    scoring: str
+    pictured: bool
+
+    @property
+    def part(self) -> str:
+        """The folder of its scores within the record."""
+        return TEST_EVALUATION if self.images == "test" else EVALUATION
+
+    @property
+    def seed(self) -> int:
+        return self.configuration.seed
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A setting that can't exist, as it was asked for, and why."""
+
+    overrides: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a grid, each once, their settings by name, and what was refused."""
+
+    jobs: tuple[Job, ...]
+    settings: Mapping[str, Setting]
+    refused: tuple[Refused, ...]
+    basis: str
+
+
+def planned(grid: Sequence[tuple[str, Mapping[str, Any]]], declaration: Declaration) -> Plan:
+    """The plan for `grid`: overrides as they were typed, and the values they compose to.
+
+    Raises UserError without prepared images, ConfigurationError for a declaration that does not fit the grid.
+    """
+    data_digest = training_digest(project.PREPARED)
+    jobs: dict[str, Job] = {}
+    refused: dict[str, Refused] = {}
+    for overrides, values in grid:
+        try:
+            job = job_of(configured(values), data_digest, declaration)
+        except UserError as error:
+            without_seed = " ".join(word for word in overrides.split() if not word.startswith("seed="))
+            refused[without_seed] = Refused(without_seed or "(no override)", str(error))
+            continue
+        jobs.setdefault(job.identity.name, job)
+    settings: dict[str, Setting] = {}
+    for job in jobs.values():
+        if job.setting not in settings:
+            settings[job.setting] = setting_of(job.configuration)
+    declaration.check_baseline([setting.values for setting in settings.values()])
+    basis = basis_of(next(iter(jobs.values())).identity) if jobs else ""
+    return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis)
+
+
+def job_of(configuration: Configuration, data_digest: str, declaration: Declaration) -> Job:
+    """The job for one configuration. Raises ConfigurationError where there is nothing to score on."""
+    declaration.check_held_out(configuration.data.validation_images)
+    found = identity(configuration, data_digest)
+    on_test = declaration.score_on == "test"
+    images = test_digest(project.PREPARED) if on_test else held_out_digest(data_digest, configuration.data)
+    setting = digest.of_value({name: value for name, value in found.ingredients.items() if name != "seed"})
+    scoring = scoring_identity(images)
+    return Job(configuration, found, setting[:12], declaration.score_on, scoring, declaration.pictures)
+
+
+def basis_of(run: Identity) -> str:
+    """The digest of what a run shares with all others of its study."""
+    return digest.of_value({name: run.ingredients[name] for name in SHARED})[:12]
+
+
+def setting_of(configuration: Configuration) -> Setting:
+    """The configuration as a setting: all values but the seed, and what the network costs."""
+    found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
+    return Setting(
+        values={key: value for key, value in leaves(recorded(configuration)) if key != "seed"},
+        parameters=sum(layer.parameters for layer in found),
+        multiply_adds=sum(layer.multiply_adds for layer in found),
+    )
+
+
+def record_of(job: Job) -> Record | None:
+    """The job's record once it has been trained and scored with the present code; None where that is missing."""
+    root = project.run_root(job.identity.name)
+    if not (root / TRAINING).exists():
+        return None
+    try:
+        record = read_record(root, job.part)
+    except UserError as error:
+        console.print(f"{error} It is not used.")
+        return None
+    scored = record.evaluation is not None and record.evaluation.scoring == job.scoring
+    pictured = not job.pictured or (root / job.part / "pictures").exists()
+    return record if record.training.run.identity == job.identity.name and scored and pictured else None
+
+
+def cell_of(job: Job, record: Record | None) -> Cell:
+    """The job as a study keeps it."""
+    if record is None or record.evaluation is None:
+        return Cell(job.identity.name, job.setting, job.seed)
+    scores = record.evaluation.scores
+    return Cell(
+        identity=job.identity.name,
+        setting=job.setting,
+        seed=job.seed,
+        state="diverged" if record.training.run.outcome == "diverged" else "finished",
+        accuracy=scores["accuracy"],
+        loss=scores["loss"],
+        seconds=round(sum(time.seconds for time in record.training.times), 3),
+    )

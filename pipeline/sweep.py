@@ -1,0 +1,55 @@
+"""Many settings × seeds: train what is missing, score on held-out images, compare in MLflow. A Hydra application."""
+
+import os
+import sys
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from pipeline.composition.composing import COMPOSITION_ERRORS, told, values
+from pipeline.storage import project
+from pipeline.terminal import command
+from pipeline.terminal.errors import UserError
+
+# Hydra then lets exceptions through: `command.run` tells them.
+os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+@hydra.main(version_base=None, config_path=str(project.CONF), config_name="sweep")
+def sweep(config: DictConfig) -> None:
+    """One job, for launchers other than the project's own."""
+    from pipeline.study.launching import launch_one  # noqa: PLC0415 - `--help` and `--cfg` need none of it
+
+    launch_one(values(config))
+
+
+def main() -> int:
+    sys.argv[1:] = named(without_mode(sys.argv[1:]))
+    try:
+        sweep()
+    except COMPOSITION_ERRORS as error:
+        raise UserError(told(error)) from None
+    return 0
+
+
+def without_mode(arguments: list[str]) -> list[str]:
+    """The arguments; `-m` is what a sweep is, and Hydra refuses it beside `--cfg` and its like."""
+    shows = any(word.startswith(("--cfg", "-c", "--info", "-i", "--shell", "-sc")) for word in arguments)
+    return [word for word in arguments if not shows or word not in ("-m", "--multirun")]
+
+
+def named(arguments: list[str]) -> list[str]:
+    """The arguments, with the name of an ad-hoc study: the keys that are swept, as only the whole line knows them."""
+    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+    if any(word.lstrip("+").startswith(("study=", "study.name=")) for word in overrides):
+        return arguments
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    swept = [found.key_or_group for found in parsed if found.is_sweep_override()]
+    from pipeline.study.declaration import name_of  # noqa: PLC0415 - `--help` needs none of it
+
+    return [*arguments, f"study.name={name_of(swept)}"] if swept else arguments
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,90 @@
+"""What of a study goes to its MLflow run. Needs no mlflow."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from pipeline.record.overview import Row, in_words, rows, score_in_words, shown, swept
+from pipeline.record.study import Study
+
+GRID = "grid."
+MOST_ROWS = 40
+"""Rows of the table in the description, which servers cut after some thousand characters."""
+
+
+def tags(study: Study) -> dict[str, str]:
+    """The declared grid, how it is scored and compared, the table as the description of the run's page."""
+    grid = {
+        f"{GRID}{key}": ", ".join(dict.fromkeys(shown(setting.values.get(key)) for setting in study.settings.values()))
+        for key in swept(study)
+    }
+    seeds = sorted({cell.seed for cell in study.cells})
+    found = {
+        "study": study.name,
+        "role": "study",
+        "outcome": study.state,
+        "scored_on": study.images,
+        "margin": json.dumps(study.margin),
+        f"{GRID}seed": ", ".join(map(str, seeds)),
+        "mlflow.source.name": "conv2d pipeline",
+        "mlflow.note.content": description(study),
+    }
+    if study.baseline is not None:
+        found["baseline"] = in_words(study.baseline)
+    return found | grid
+
+
+def description(study: Study) -> str:
+    """The study in Markdown: how far it is, and the table of its settings."""
+    counts = {state: sum(cell.state == state for cell in study.cells) for state in ("finished", "diverged", "failed")}
+    lines = [
+        f"**{study.name}**: {counts['finished']} of {len(study.cells)} runs finished"
+        + "".join(f", {counts[state]} {state}" for state in ("diverged", "failed") if counts[state])
+        + f"; accuracy on the {study.images} images, mean ± standard deviation over seeds (number of runs).",
+        "",
+    ]
+    if study.images == "test":
+        lines += ["**The test images were opened for this study.**", ""]
+    lines += _table(rows(study))
+    if study.refused:
+        lines += ["", f"{len(study.refused)} settings of the grid can't exist and were left out."]
+    return "\n".join(lines)
+
+
+def table_csv(study: Study) -> str:
+    """One line a setting: its values, runs, mean and standard deviation of the accuracy, cost."""
+    found = rows(study)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ("finished", "diverged", "failed", "mean", "deviation", "seconds", "parameters", "multiply_adds")
+    writer.writerow([*(found[0].label if found else ()), *columns])
+    for row in found:
+        writer.writerow([*map(shown, row.label.values()), *(_plain(getattr(row, column)) for column in columns)])
+    return text.getvalue()
+
+
+def _table(found: Sequence[Row]) -> list[str]:
+    if not found:
+        return ["No run yet."]
+    keys = list(found[0].label) or ["setting"]
+    diverged = any(row.diverged for row in found)
+    lines = [
+        f"| {' | '.join(keys)} | accuracy |{' diverged |' if diverged else ''} parameters | multiply-adds | seconds |",
+        f"|{'---|' * len(keys)}---|{'---:|' * (3 + diverged)}",
+    ]
+    kept = sorted(sorted(found, key=lambda row: -(row.mean or 0))[:MOST_ROWS], key=list(found).index)
+    for row in kept:
+        values = " | ".join(map(shown, row.label.values())) or "the one"
+        counted = f" {row.diverged} |" if diverged else ""
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+        lines.append(
+            f"| {values} | {score_in_words(row)} |{counted} {row.parameters:,} | {row.multiply_adds:,} | {seconds} |"
+        )
+    if len(kept) < len(found):
+        lines += ["", f"The best {len(kept)} of {len(found)} settings; all are in settings.csv under Artifacts."]
+    return lines
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else str(value)

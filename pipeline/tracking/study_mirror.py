@@ -1,0 +1,86 @@
+"""A study in MLflow: one parent run with its grid and table, its runs as children."""
+
+from typing import Any
+
+from mlflow.entities import RunTag
+
+from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.study import ENDED, Study
+from pipeline.storage import project
+from pipeline.tracking import study_facts
+from pipeline.tracking.facts import Record, read_record
+from pipeline.tracking.mirror import STATUS, Mirror
+from pipeline.tracking.store import Store, reaching, writing
+
+
+class StudyMirror:
+    """Keeps one store up to a study and its runs."""
+
+    def __init__(self, store: Store, study: str) -> None:
+        self._store = store
+        self._client = store.client
+        self._study = study
+        self._mirror = Mirror(store)
+        self._parent: str | None = None
+
+    def bring_up_run(self, record: Record) -> None:
+        """Bring one of the study's runs up to its record. Raises StoreUnreachableError."""
+        with reaching(self._store.address):
+            self._mirror.bring_up(record, self._study, parent=self.parent())
+
+    def bring_up_study(self, study: Study) -> None:
+        """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store.
+
+        Raises StoreUnreachableError.
+        """
+        with reaching(self._store.address):
+            parent = self.parent()
+            self._write_parent(parent, study)
+            whole = self._whole()
+            part = TEST_EVALUATION if study.images == "test" else EVALUATION
+            for cell in study.cells:
+                if cell.state in ENDED and cell.identity not in whole:
+                    self.bring_up_run(read_record(project.run_root(cell.identity), part))
+
+    def parent(self) -> str:
+        """The MLflow run id of the study, made when it is missing."""
+        if self._parent is None:
+            wanted = f"tags.study = '{self._study}' and tags.role = 'study'"
+            with writing():
+                found = self._client.search_runs([self._store.experiment_id], wanted, max_results=1)
+                run = found[0] if found else self._made()
+            self._parent = str(run.info.run_id)
+        return self._parent
+
+    def _made(self) -> Any:
+        tags = {"study": self._study, "role": "study"}
+        return self._client.create_run(self._store.experiment_id, tags=tags, run_name=self._study)
+
+    def _write_parent(self, parent: str, study: Study) -> None:
+        run = self._client.get_run(parent)
+        tags = study_facts.tags(study)
+        stale = {name for name in run.data.tags if name.startswith(study_facts.GRID)} - tags.keys()
+        for name in stale:
+            self._client.delete_tag(parent, name)
+        missing = [RunTag(name, text) for name, text in tags.items() if run.data.tags.get(name) != text]
+        if missing:
+            self._client.log_batch(parent, tags=missing)
+            self._client.log_text(parent, study_facts.table_csv(study), "settings.csv")
+        status = STATUS[study.state]
+        if run.info.status != status:
+            if status == "RUNNING":
+                self._client.update_run(parent, status=status)
+            else:
+                self._client.set_terminated(parent, status)
+
+    def _whole(self) -> set[str]:
+        """The identities of the study's runs that the store holds to their end, which is written last."""
+        wanted = f"tags.study = '{self._study}' and tags.role = 'run' and attributes.status = 'FINISHED'"
+        found: set[str] = set()
+        token: str | None = None
+        while True:
+            page = self._client.search_runs([self._store.experiment_id], wanted, max_results=1000, page_token=token)
+            found |= {run.data.tags["identity"] for run in page}
+            token = page.token
+            if not token:
+                return found
