@@ -4,10 +4,10 @@ import os
 import sys
 
 import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from pipeline.composition.composing import COMPOSITION_ERRORS, told, values
+from pipeline.composition.overrides import parsed_override
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -44,7 +44,7 @@ def named(arguments: list[str]) -> list[str]:
     overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
     if any(word.lstrip("+").startswith(("study=", "study.name=")) for word in overrides):
         return arguments
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    parsed = [parsed_override(word) for word in overrides]
     swept = [found.key_or_group for found in parsed if found.is_sweep_override()]
     from pipeline.study.declaration import name_of  # noqa: PLC0415 - `--help` needs none of it
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.composition.composing import composed
+from pipeline.composition.overrides import parsed_override
 from pipeline.configuration.keys import leaves
 from pipeline.terminal.errors import UserError
 
@@ -92,10 +92,7 @@ def composed_with(conf: Path, choice: Choice) -> DictConfig:
 
 
 def _parsed(text: str) -> Override:
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except Exception as error:  # Hydra's parser raises several kinds
-        raise UserError(f"{text}: is no override ({str(error).splitlines()[0]}). Write key=value.") from None
+    override = parsed_override(text)
     if override.is_sweep_override():
         raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
     if override.is_delete():

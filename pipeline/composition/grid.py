@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
 from pipeline.composition.composing import values
+from pipeline.composition.overrides import parsed_override
 
 SEED = "seed="
 
@@ -30,5 +30,5 @@ def composed_grid(
         composed = settings[setting].copy()
         for word in job:
             if word.startswith(SEED):
-                composed.seed = OverridesParser.create().parse_override(word).value()
+                composed.seed = parsed_override(word).value()
         yield " ".join(job), values(composed)

@@ -27,10 +27,14 @@ def start_worker(threads: int) -> None:
     # The sweep tells; a worker's own lines would be a second voice.
     console.quiet = True
     warnings.simplefilter("ignore")
-    from pipeline.network.threads import use_threads  # noqa: PLC0415 - imports TensorFlow
+    import pipeline.experiment.evaluation  # noqa: PLC0415 - imports TensorFlow
+    import pipeline.experiment.training
+    from pipeline.network.memory import settle  # noqa: PLC0415
+    from pipeline.network.threads import use_threads  # noqa: PLC0415
 
     use_threads(threads)
     training_images()
+    settle()
 
 
 def run_in_worker(job: Job) -> None:

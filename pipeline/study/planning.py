@@ -122,7 +122,8 @@ def record_of(job: Job) -> Record | None:
     try:
         record = read_record(root, job.part)
     except UserError as error:
-        console.print(f"{error} It is not used.")
+        # A sweep repairs it in its own way.
+        console.print(f"{str(error).partition(' `dvc')[0]} This run is done again.")
         return None
     scored = record.evaluation is not None and record.evaluation.scoring == job.scoring
     pictured = not job.pictured or (root / job.part / "pictures").exists()

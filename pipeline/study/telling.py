@@ -70,12 +70,13 @@ def tell_results(study: Study) -> None:
 def tell_failures(study: Study, failed: Sequence[Cell]) -> None:
     """Every failure with its reason."""
     names = labels(study)
-    table = Table("run", "seed", "reason", "more in", title="failed", title_justify="left")
+    table = Table("run", "seed", "reason", title="failed", title_justify="left")
     for cell in failed:
-        trace = project.checkpoint(cell.identity) / "failure.txt"
-        more = str(trace.relative_to(project.ROOT)) if trace.exists() else ""
-        table.add_row(in_words(names[cell.setting]), str(cell.seed), cell.reason, more)
+        table.add_row(in_words(names[cell.setting]), str(cell.seed), cell.reason)
     console.print(table)
+    traces = [project.checkpoint(cell.identity) / "failure.txt" for cell in failed]
+    for trace in (trace for trace in traces if trace.exists()):
+        console.print(f"where it was raised: {trace.relative_to(project.ROOT)}")
 
 
 class Line:

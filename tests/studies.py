@@ -1,0 +1,115 @@
+"""Studies, jobs and records made by hand: small, and without a training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import JsonValue
+
+from pipeline.configuration.schema import Configuration
+from pipeline.experiment.description import described
+from pipeline.images.prepared import write_prepared
+from pipeline.record.history import Epoch, EpochTime
+from pipeline.record.identity import Identity, identity
+from pipeline.record.record import EVALUATION, TRAINING, Outcome, as_json, write_manifest, write_training
+from pipeline.record.study import Cell, Setting, State, Study
+from pipeline.storage import project
+from pipeline.study.declaration import Declaration
+from tests.settings import article
+
+DATA = "d" * 64
+START = 1_700_000_000_000
+ENVIRONMENT: dict[str, JsonValue] = {
+    "git_commit": "abc",
+    "uncommitted_changes": False,
+    "versions": {"python": "3.12"},
+    "hardware": {"cores": 2},
+}
+
+
+def a_project(monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
+    """Runs, studies and checkpoints lie in `root` for the time of a test."""
+    for name in ("RUNS", "STUDIES", "CHECKPOINTS", "PREPARED"):
+        monkeypatch.setattr(project, name, root / name.lower())
+    return root
+
+
+def prepare() -> None:
+    """Twenty training images and ten test images where the prepared ones lie."""
+    images = np.arange(30 * 784, dtype=np.int64).reshape(30, 28, 28, 1) % 251
+    labels = np.arange(30, dtype=np.int64) % 10
+    training, test = slice(0, 20), slice(20, 30)
+    project.PREPARED.mkdir(parents=True)
+    write_prepared(
+        project.PREPARED,
+        article().data,
+        (images[training].astype(np.uint8), labels[training].astype(np.uint8)),
+        (images[test].astype(np.uint8), labels[test].astype(np.uint8)),
+    )
+
+
+def declared(**changes: object) -> Declaration:
+    """The declaration of conf/sweep.yaml, named `kernels`, with changes."""
+    plain: dict[str, object] = {
+        "name": "kernels",
+        "baseline": None,
+        "margin": 0.5,
+        "score_on": "validation",
+        "leave_out_refused": False,
+        "jobs": None,
+        "pictures": False,
+    }
+    return Declaration.model_validate(plain | changes)
+
+
+def swept(changes: Mapping[str, object] | None = None) -> Configuration:
+    """The article's configuration with images held out, with changes."""
+    return article({"data.validation_images": 10} | dict(changes or {}))
+
+
+def study(
+    settings: Mapping[str, Mapping[str, JsonValue]], cells: Sequence[Cell] = (), images: str = "validation"
+) -> Study:
+    """A study of these settings, each of 10 parameters and 1,000 multiply-adds."""
+    each = {name: Setting(dict(values), 10, 1_000) for name, values in settings.items()}
+    return Study("kernels", images, "basis", None, 0.5, "running", each, tuple(cells))
+
+
+def cell(setting: str, seed: int, state: State = "finished", accuracy: float | None = None) -> Cell:
+    """A cell; one with an accuracy took two seconds."""
+    seconds = None if accuracy is None else 2.0
+    return Cell(f"{setting}-{seed}", setting, seed, state, None, accuracy, None, seconds)
+
+
+def write_record(
+    root: Path,
+    configuration: Configuration,
+    *,
+    found: Identity | None = None,
+    outcome: Outcome = "finished",
+    epochs: int = 2,
+    accuracy: float | None = 0.9,
+    scoring: str = "s",
+    part: str = EVALUATION,
+    seconds: float = 1.5,
+    reason: str | None = None,
+) -> Identity:
+    """A record in `root`; scored, unless `accuracy` is None. Returns the identity of its run."""
+    found = found or identity(configuration, DATA)
+    history = [Epoch(number, 1 / number, 0.5, 0.001, 2 / number, 0.25) for number in range(1, epochs + 1)]
+    times = [EpochTime(number, seconds, START + 2_000 * number) for number in range(1, epochs + 1)]
+    training = root / TRAINING
+    training.mkdir(parents=True, exist_ok=True)
+    (training / "model.weights.h5").write_bytes(b"weights")
+    write_training(training, described(configuration, found, history, outcome, reason), history, times, ENVIRONMENT)
+    if accuracy is not None:
+        folder = root / part
+        folder.mkdir(exist_ok=True)
+        (folder / "metrics.json").write_text(as_json({"accuracy": accuracy, "loss": 0.25}))
+        clock = {"latency": {"latency_ms_batch_1": 0.5}, "scored": START + 60_000}
+        (folder / "timing.json").write_text(as_json(clock))
+        images = "validation" if part == EVALUATION else "test"
+        values = {"identity": found.name, "images": images, "images_digest": "i", "scoring": scoring}
+        write_manifest(folder, "evaluation.json", values)
+    return found

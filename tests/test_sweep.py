@@ -1,0 +1,385 @@
+"""What a user types to sweep, on the real sample: real workers, real MLflow store, real kills."""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.mlflow_store import client, curve, runs, wait_for_metric
+from tests.project import Project, new_project, stages_run
+
+TINY = (
+    "model=small",
+    "training=smoke",
+    "training.epochs=2",
+    "training.batch_size=32",
+    "data.validation_images=200",
+    "model.conv.filters=4",
+)
+LINE = ("model.conv.kernel_size=3,5", "seed=range(2)")
+FAULTS = """\
+                self._stop_if_abandoned()
+                mark = project.ROOT / "fault" / f"{self.configuration.seed}"
+                fault = mark.read_text() if mark.exists() else ""
+                if fault == "raise":
+                    raise RuntimeError("told to fail")
+                if fault == "die":
+                    os.kill(os.getpid(), 9)
+                while fault == "hold" and mark.exists():
+                    time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with prepared images but without its test images, whose trainings fail at an epoch's end when told to.
+
+    The code that is patched is no part of a run's identity.
+    """
+    project = new_project(tmp_path_factory.mktemp("sweeps"), *TINY)
+    project.run("dvc", "repro", "preprocess")
+    code = project.path / "pipeline" / "experiment" / "training.py"
+    text = code.read_text()
+    assert "                self._stop_if_abandoned()\n" in text
+    code.write_text(text.replace("                self._stop_if_abandoned()\n", FAULTS))
+    (project.path / "fault").mkdir()
+    for name in ("test_images.npy", "test_labels.npy"):
+        shutil.move(project.path / "data" / "prepared" / name, project.path / name)
+    return project
+
+
+@pytest.fixture(scope="module")
+def swept(prepared: Project) -> Project:
+    """The project after `LINE`, with what it printed in said.txt."""
+    said = sweep(prepared, *LINE)
+    (prepared.path / "said.txt").write_text(said)
+    return prepared
+
+
+def sweep(project: Project, *overrides: str, status: int | None = 0, **variables: str) -> str:
+    return project.verb("sweep", "-m", *overrides, status=status, **variables)
+
+
+def study(project: Project, name: str = "kernel_size") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((project.path / "studies" / name / "study.json").read_text())
+    return found
+
+
+def children(project: Project, name: str = "kernel_size") -> list[Any]:
+    return [run for run in runs(client(project)) if run.data.tags["study"] == name and run.data.tags["role"] == "run"]
+
+
+def parent(project: Project, name: str = "kernel_size") -> Any:
+    (found,) = [
+        run for run in runs(client(project)) if run.data.tags["study"] == name and run.data.tags["role"] == "study"
+    ]
+    return found
+
+
+@contextlib.contextmanager
+def faulty(project: Project, **faults: str) -> Iterator[None]:
+    """Trainings with `seed<n>` end their first epoch as told: raise, die, hold."""
+    marks = [project.path / "fault" / seed.removeprefix("seed") for seed in faults]
+    for mark, fault in zip(marks, faults.values(), strict=True):
+        mark.write_text(fault)
+    try:
+        yield
+    finally:
+        for mark in marks:
+            mark.unlink(missing_ok=True)
+
+
+def bits(project: Project, identity: str) -> tuple[bytes, bytes, bytes]:
+    root = project.path / "runs" / identity
+    names = "training/model.weights.h5", "training/history.csv", "evaluation/probabilities.npy"
+    one, two, three = ((root / name).read_bytes() for name in names)
+    return one, two, three
+
+
+# A sweep as it should go
+
+
+def test_a_sweep_says_what_it_will_do_and_what_came_of_it(swept: Project) -> None:
+    said = (swept.path / "said.txt").read_text()
+    assert "study kernel_size: 4 runs (2 settings, 2 seeds)" in said
+    assert "0 done already, 4 to do" in said
+    assert re.search(r"about \d+ s with \d+ at a time .*, \d+ MB of disk", said)
+    assert len(re.findall(r"^\d/4  kernel_size [35], seed [01]: \d+\.\d+% in ", said, re.MULTILINE)) == 4
+    for size in (3, 5):
+        assert re.search(rf"{size} │ +\d+\.\d\d ± \d+\.\d\d % \(2\)", said)
+
+
+def test_a_record_keeps_for_each_held_out_image_whether_it_was_right(swept: Project) -> None:
+    for cell in study(swept)["cells"]:
+        evaluation = swept.path / "runs" / cell["identity"] / "evaluation"
+        correct = np.load(evaluation / "correct.npy")
+        assert correct.shape == (200,)
+        assert correct.dtype == bool
+        assert json.loads((evaluation / "metrics.json").read_text())["accuracy"] == correct.mean() == cell["accuracy"]
+
+
+def test_the_final_scores_are_those_of_the_last_epoch(swept: Project) -> None:
+    for cell in study(swept)["cells"]:
+        history = (swept.path / "runs" / cell["identity"] / "training" / "history.csv").read_text()
+        last = list(csv.DictReader(history.splitlines()))[-1]
+        assert float(last["validation_accuracy"]) == cell["accuracy"]
+        assert float(last["validation_loss"]) == pytest.approx(cell["loss"], rel=1e-6)
+
+
+def test_each_run_is_a_child_with_numbers_curves_scores_and_cost(swept: Project) -> None:
+    store, study_run = client(swept), parent(swept)
+    found = children(swept)
+    assert len(found) == 4
+    cells = {cell["identity"]: cell for cell in study(swept)["cells"]}
+    for run in found:
+        cell = cells[run.data.tags["identity"]]
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == study_run.info.run_id
+        assert float(run.data.params["model.conv.kernel_size"]) in (3, 5)
+        assert int(run.data.params["seed"]) == cell["seed"]
+        assert run.data.metrics["validation/accuracy"] == cell["accuracy"]
+        assert [step for step, _ in curve(store, run, "validation/accuracy")] == [1, 2]
+        assert [step for step, _ in curve(store, run, "training/loss")] == [1, 2]
+        expected = 2346 if run.data.params["model.conv.kernel_size"] == "3" else 2202
+        assert run.data.metrics["network/parameters"] == expected
+        assert run.data.metrics["network/multiply_adds"] > 10_000
+        assert run.data.metrics["clock/training_seconds"] == pytest.approx(cell["seconds"])
+        assert not [name for name in run.data.metrics if name.startswith("test/")]
+
+
+def test_the_parent_holds_the_grid_and_the_table(swept: Project) -> None:
+    run = parent(swept)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["grid.model.conv.kernel_size"] == "3, 5"
+    assert run.data.tags["grid.seed"].startswith("0, 1")
+    cells = study(swept)["cells"]
+    settings = study(swept)["settings"]
+    for name, setting in settings.items():
+        accuracies = [
+            100 * cell["accuracy"] for cell in cells if cell["setting"] == name and cell["state"] == "finished"
+        ]
+        score = f"{statistics.mean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f} % ({len(accuracies)})"
+        assert f"| {setting['values']['model.conv.kernel_size']} | {score} |" in run.data.tags["mlflow.note.content"]
+    artifacts = {artifact.path for artifact in client(swept).list_artifacts(run.info.run_id)}
+    assert "settings.csv" in artifacts
+
+
+def test_models_and_pictures_stay_out_of_mlflow_unless_asked_for(swept: Project) -> None:
+    names = {path.name for path in (swept.path / "mlartifacts").rglob("*") if path.is_file()}
+    assert names == {"configuration.json", "history.csv", "metrics.json", "per_class.csv", "settings.csv"}
+
+
+# Resume
+
+
+def test_the_same_line_again_has_nothing_to_do_and_never_imports_tensorflow(swept: Project) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "pipeline.sweep", "-m", *LINE, "tracking=off"]
+    done = subprocess.run(
+        command, cwd=swept.path, env=swept.environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "4 done already, 0 to do" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "numpy" in imported
+    assert not imported & {"tensorflow", "keras", "mlflow"}
+
+
+def test_another_seed_and_another_size_run_only_the_new_cells(swept: Project) -> None:
+    before = {run.info.run_id for run in children(swept)}, parent(swept).info.run_id
+    said = sweep(swept, "model.conv.kernel_size=5,7", "seed=1,2")
+    assert "1 done already, 3 to do" in said
+    found = children(swept)
+    assert before[0] < {run.info.run_id for run in found}
+    assert len(found) == 7
+    assert parent(swept).info.run_id == before[1]
+    assert parent(swept).data.tags["grid.model.conv.kernel_size"] == "3, 5, 7"
+
+
+def test_a_run_of_two_studies_is_trained_once_and_appears_under_both(swept: Project) -> None:
+    said = sweep(swept, *LINE, "study.name=another", "study.margin=0.2")
+    assert "study another: 4 runs" in said
+    assert "4 done already, 0 to do" in said
+    ours = {run.data.tags["identity"] for run in children(swept, "another")}
+    assert ours <= {run.data.tags["identity"] for run in children(swept)}
+    assert len(ours) == 4
+    assert {run.data.tags["mlflow.parentRunId"] for run in children(swept, "another")} == {
+        parent(swept, "another").info.run_id
+    }
+    assert all(curve(client(swept), run, "validation/accuracy") for run in children(swept, "another"))
+
+
+def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> None:
+    training = swept.path / "pipeline" / "network" / "training.py"
+    picture = swept.path / "pipeline" / "scoring" / "pictures" / "confusion.py"
+    before = training.read_text(), picture.read_text()
+    training.write_text(before[0].replace("Training: what decides", "Training: all that decides"))
+    picture.write_text(before[1] + '\nCOLOUR = "green"\n')
+    assert "1 done already, 0 to do" in sweep(swept, "model.conv.kernel_size=3", "seed=0", "study.name=touched")
+    training.write_text(before[0].replace("STEPS_A_CALL = 64", "STEPS_A_CALL = 63"))
+    try:
+        said = sweep(swept, "model.conv.kernel_size=3", "seed=0", "study.name=touched")
+    finally:
+        training.write_text(before[0])
+        picture.write_text(before[1])
+    assert "0 done already, 1 to do" in said
+    assert "have changed since; its 1 runs stay" in said
+
+
+def test_a_record_that_is_damaged_is_said_and_made_again(swept: Project) -> None:
+    line = "model.conv.kernel_size=3", "seed=20", "study.name=damaged"
+    sweep(swept, *line)
+    (cell,) = study(swept, "damaged")["cells"]
+    before = bits(swept, cell["identity"])
+    weights = swept.path / "runs" / cell["identity"] / "training" / "model.weights.h5"
+    middle = len(before[0]) // 2
+    weights.write_bytes(before[0][:middle] + bytes([before[0][middle] ^ 1]) + before[0][middle + 1 :])
+    said = sweep(swept, *line)
+    assert "model.weights.h5" in said
+    assert "0 done already, 1 to do" in said
+    assert bits(swept, cell["identity"]) == before
+
+
+# The same bits
+
+
+def test_a_run_has_the_same_bits_alone_and_one_by_one_and_side_by_side(swept: Project, tmp_path: Path) -> None:
+    (cell,) = [
+        cell
+        for cell in study(swept)["cells"]
+        if cell["seed"] == 1 and study(swept)["settings"][cell["setting"]]["values"]["model.conv.kernel_size"] == 3
+    ]
+    side_by_side = bits(swept, cell["identity"])
+    (swept.path / "runs").rename(tmp_path / "runs")
+    try:
+        sweep(swept, "model.conv.kernel_size=5,3", "seed=1", "study.jobs=1", "study.name=serial", "tracking=off")
+        assert bits(swept, cell["identity"]) == side_by_side
+    finally:
+        shutil.rmtree(swept.path / "runs")
+        (tmp_path / "runs").rename(swept.path / "runs")
+    committed = (swept.path / "params.yaml").read_text()
+    swept.edit_params({"model.conv.kernel_size": 3, "seed": 1, "training.threads": 1, "tracking.enabled": False})
+    try:
+        swept.verb("train")
+    finally:
+        (swept.path / "params.yaml").write_text(committed)
+    alone = swept.path / "record" / "training"
+    assert json.loads((alone / "run.json").read_text())["identity"] == cell["identity"]
+    assert ((alone / "model.weights.h5").read_bytes(), (alone / "history.csv").read_bytes()) == side_by_side[:2]
+
+
+# Failures
+
+
+def test_failures_are_isolated_told_and_tried_again(prepared: Project) -> None:
+    line = "model.conv.kernel_size=3", "seed=range(30,34)", "study.name=failing"
+    with faulty(prepared, seed31="raise", seed32="die"):
+        said = sweep(prepared, *line, status=1)
+    assert re.search(r"31 +│ RuntimeError: told to fail", said)
+    assert re.search(r"32 +│ its process was killed \(SIGKILL\)", said)
+    assert "error: 2 of 4 runs failed" in said
+    assert "Traceback" not in said
+    cells = {cell["seed"]: cell for cell in study(prepared, "failing")["cells"]}
+    assert {seed: cell["state"] for seed, cell in cells.items()} == {
+        30: "finished", 31: "failed", 32: "failed", 33: "finished"
+    }  # fmt: skip
+    found = {int(run.data.params["seed"]): run for run in children(prepared, "failing")}
+    assert {seed: run.info.status for seed, run in found.items()} == {
+        30: "FINISHED", 31: "FAILED", 32: "FAILED", 33: "FINISHED"
+    }  # fmt: skip
+    assert found[31].data.tags["reason"] == "RuntimeError: told to fail"
+    assert "SIGKILL" in found[32].data.tags["reason"]
+    assert "reason" not in found[30].data.tags
+    assert parent(prepared, "failing").info.status == "FAILED"
+    trace = prepared.path / "checkpoints" / cells[31]["identity"] / "failure.txt"
+    assert "told to fail" in trace.read_text()
+    assert "2 done already, 2 to do" in sweep(prepared, *line)
+    again = {int(run.data.params["seed"]): run for run in children(prepared, "failing")}
+    assert {run.info.run_id for run in again.values()} == {run.info.run_id for run in found.values()}
+    assert {run.info.status for run in again.values()} == {"FINISHED"}
+    assert not [run for run in again.values() if "reason" in run.data.tags]
+    assert [step for step, _ in curve(client(prepared), again[32], "training/loss")] == [1, 2]
+    assert parent(prepared, "failing").info.status == "FINISHED"
+    assert list((prepared.path / "checkpoints").glob("*/training")) == []
+
+
+def test_a_loss_that_is_not_finite_is_an_outcome_and_not_tried_again(prepared: Project) -> None:
+    line = ("training=article", "training.optimizer=sgd", "training.learning_rate=100", "model.conv.activation=linear")
+    line = (*line, "training.epochs=2", "seed=0", "study.name=diverging")
+    assert "diverged" in sweep(prepared, *line)
+    (run,) = children(prepared, "diverging")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["outcome"] == "diverged"
+    assert "1 done already, 0 to do" in sweep(prepared, *line, "tracking=off")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
+    prepared: Project, number: signal.Signals, status: int
+) -> None:
+    seed = 40 + int(number)
+    name = f"stopped_{number.name}"
+    line = "model.conv.kernel_size=3", f"seed={seed},{seed + 100}", f"study.name={name}"
+    with faulty(prepared, **{f"seed{seed}": "hold", f"seed{seed + 100}": "hold"}):
+        running = prepared.start("python", "-c", UNIGNORED, "python", "-m", "pipeline.sweep", "-m", *line)
+        wait_for(lambda: len(epochs(prepared, name)) == 2)
+        workers = descendants(running.pid)
+        if number == signal.SIGKILL:
+            os.kill(running.pid, number)
+        else:
+            os.killpg(running.pid, number)
+        assert running.wait(60) == status
+        wait_for(lambda: not any(is_training(worker) for worker in workers))
+    wait_for(lambda: {run.info.status for run in children(prepared, name)} == {"KILLED"})
+    assert parent(prepared, name).info.status == "KILLED"
+    assert "0 done already, 2 to do" in sweep(prepared, *line)
+    found = children(prepared, name)
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert len(found) == 2
+    for run in found:
+        assert [step for step, _ in curve(client(prepared), run, "training/loss")] == [1, 2]
+    sweep_alone = sweep(prepared, *line, "study.name=uninterrupted", "tracking=off")
+    assert "2 done already" in sweep_alone
+
+
+UNIGNORED = "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def epochs(project: Project, name: str) -> list[Any]:
+    """The study's runs of which the store holds an epoch."""
+    with contextlib.suppress(Exception):
+        return [run for run in children(project, name) if "training/loss" in run.data.metrics]
+    return []
+
+
+def wait_for(seen: Any, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, "was not seen in time"
+        time.sleep(0.3)
+
+
+def descendants(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split("\n")
+    parents = {int(line.split()[0]): int(line.split()[1]) for line in found if line.strip()}
+    below = [child for child, above in parents.items() if above == pid]
+    return below + [deeper for child in below for deeper in descendants(child)]
+
+
+def is_training(pid: int) -> bool:
+    """Whether the process is there and is a worker."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
