@@ -15,7 +15,17 @@ from pipeline.configuration.reading import read_yaml
 from tests.sample import sample_data_config
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("conf", "hydra_plugins", "pipeline", "requirements", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
+COPIED = (
+    "conf",
+    "hydra_plugins",
+    "pipeline",
+    "requirements",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+)
 HARD = (
     "training.epochs=3",
     "training.augmentation.horizontal_flip=true",

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
-from tests.mlflow_store import client, curve, runs, wait_for_metric
-from tests.project import Project, new_project, stages_run
+from tests.mlflow_store import client, curve, runs
+from tests.project import Project, new_project
 
 TINY = (
     "model=small",
@@ -182,6 +183,27 @@ def test_models_and_pictures_stay_out_of_mlflow_unless_asked_for(swept: Project)
     assert names == {"configuration.json", "history.csv", "metrics.json", "per_class.csv", "settings.csv"}
 
 
+def test_track_brings_a_study_into_an_empty_store_and_adds_nothing_to_a_full_one(
+    swept: Project, tmp_path: Path
+) -> None:
+    elsewhere = f"sqlite:///{tmp_path}/other.db"
+    swept.verb("track", "kernel_size", MLFLOW_TRACKING_URI=elsewhere)
+    found = MlflowClient(elsewhere).search_runs(["1"])
+    assert {run.data.tags["identity"] for run in found if run.data.tags["role"] == "run"} == {
+        cell["identity"] for cell in study(swept)["cells"]
+    }
+
+    def held() -> object:
+        everything = [*children(swept), parent(swept)]
+        return [(run.info.end_time, run.data.metrics, run.data.params, run.data.tags) for run in everything]
+
+    before = held()
+    swept.verb("track", "kernel_size")
+    assert held() == before
+    said = swept.verb("track", "kernel_sighs", status=1)
+    assert "kernel_sighs: is no study here. There are:" in said
+
+
 # Resume
 
 
@@ -315,8 +337,13 @@ def test_failures_are_isolated_told_and_tried_again(prepared: Project) -> None:
 
 
 def test_a_loss_that_is_not_finite_is_an_outcome_and_not_tried_again(prepared: Project) -> None:
-    line = ("training=article", "training.optimizer=sgd", "training.learning_rate=100", "model.conv.activation=linear")
-    line = (*line, "training.epochs=2", "seed=0", "study.name=diverging")
+    diverging = (
+        "training=article",
+        "training.optimizer=sgd",
+        "training.learning_rate=100",
+        "model.conv.activation=linear",
+    )
+    line = (*diverging, "training.epochs=2", "seed=0", "study.name=diverging")
     assert "diverged" in sweep(prepared, *line)
     (run,) = children(prepared, "diverging")
     assert run.info.status == "FINISHED"
@@ -353,7 +380,12 @@ def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
     assert "2 done already" in sweep_alone
 
 
-UNIGNORED = "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); os.execvp(sys.argv[1], sys.argv[1:])"
+UNIGNORED = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a command that Ctrl-C reaches, however this process was started."""
 
 
 def epochs(project: Project, name: str) -> list[Any]:

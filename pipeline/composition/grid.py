@@ -15,10 +15,11 @@ SEED = "seed="
 def composed_grid(
     loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """For each job its overrides as one line, and the values they compose to, without Hydra's own section.
+    """For each job what sets it apart as one line, and the values it composes to, without Hydra's own section.
 
     Jobs that differ in their seed only are composed once. Raises UserError for a reference that can't be followed.
     """
+    shared = set[str]() if len(jobs) == 1 else set.intersection(*(set(job) for job in jobs))
     settings: dict[tuple[str, ...], DictConfig] = {}
     for job in jobs:
         setting = tuple(word for word in job if not word.startswith(SEED))
@@ -31,4 +32,4 @@ def composed_grid(
         for word in job:
             if word.startswith(SEED):
                 composed.seed = parsed_override(word).value()
-        yield " ".join(job), values(composed)
+        yield " ".join(word for word in job if word not in shared), values(composed)

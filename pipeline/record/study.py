@@ -64,6 +64,13 @@ class Study:
     refused: tuple[dict[str, str], ...] = ()
 
 
+def find_study(name: str) -> Study:
+    """The study called `name`. Raises UserError that tells which there are."""
+    if name not in _names():
+        raise UserError(f"{name}: is no study here. {_known()}")
+    return read_study(project.study(name))
+
+
 def read_study(folder: Path) -> Study:
     """The study in `folder`.
 
@@ -76,7 +83,7 @@ def read_study(folder: Path) -> Study:
             raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run the sweep again.")
         return _study(values)
     except FileNotFoundError:
-        raise UserError(f"{folder.name}: is no study here. {_known()}") from None
+        raise UserError(f"{path}: is missing. {_known()}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is damaged ({error}). Remove it and run the sweep again: no run is lost.") from None
 

@@ -46,7 +46,7 @@ def conduct(grid: Grid, declaration: Declaration, tracking: Tracking) -> None:
     with Companion(tracking, study.name, part) as companion:
         failed = _Conductor(study, plan, companion).conducted(declaration.jobs)
     if companion.said:
-        console.print(f"tracking: {companion.said}. The records are complete; the same line again tries once more.")
+        console.print(f"tracking: {companion.said}. The records are complete; `python -m pipeline.track {study.name}` brings MLflow up to them.")
     if failed:
         raise UserError(f"{failed} of {len(plan.jobs)} runs failed. The same line tries them again, and only them.")
 
@@ -58,7 +58,9 @@ class _Conductor:
         self.folder = project.study(study.name)
         self.companion = companion
         self.cells = {cell.identity: cell for cell in study.cells}
-        self.missing = [job for job in plan.jobs if self.cells[job.identity.name].state == "waiting"]
+        missing = [job for job in plan.jobs if self.cells[job.identity.name].state == "waiting"]
+        # Every setting has its first seed before any has its second; the costliest first, to end together.
+        self.missing = sorted(missing, key=lambda job: (job.seed, -plan.settings[job.setting].multiply_adds))
         self.running: list[Job] = []
         self.grown: dict[str, int] = {}
 

@@ -27,8 +27,7 @@ def start_worker(threads: int) -> None:
     # The sweep tells; a worker's own lines would be a second voice.
     console.quiet = True
     warnings.simplefilter("ignore")
-    import pipeline.experiment.evaluation  # noqa: PLC0415 - imports TensorFlow
-    import pipeline.experiment.training
+    from pipeline.experiment import evaluation, training  # noqa: F401, PLC0415 - imports TensorFlow
     from pipeline.network.memory import settle  # noqa: PLC0415
     from pipeline.network.threads import use_threads  # noqa: PLC0415
 

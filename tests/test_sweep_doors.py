@@ -1,0 +1,219 @@
+"""The other doors to a study: refused settings, the test images, other launchers, DVC's queue, the shell."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mlflow_store import client, curve, runs
+from tests.project import ROOT, Project, new_project
+from tests.test_sweep import TINY, bits, children, parent, study, sweep
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with prepared images in which nothing has been swept."""
+    project = new_project(tmp_path_factory.mktemp("doors"), *TINY)
+    project.run("dvc", "repro", "preprocess")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "prepared")
+    return project
+
+
+def leftovers(project: Project) -> set[str]:
+    """What a sweep that did something would have left."""
+    return {name for name in ("studies", "checkpoints", "mlflow.db") if (project.path / name).exists()}
+
+
+# Refused before anything starts
+
+
+def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: Project) -> None:
+    said = sweep(prepared, "model.conv.kernel_size=3,29", "model.conv.groups=1,3", "seed=range(3)", status=1)
+    assert "refused" in said
+    assert "kernel_size=3 model.conv.groups=3" in said
+    assert said.count("kernel_size=29 model.conv.groups=1") == 1, "seeds are not listed one by one"
+    assert "29 is larger than the 28 × 28" in said
+    assert "study.leave_out_refused=true" in said
+    assert "3 settings of this grid can't exist" in said
+    assert leftovers(prepared) == set()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model.conv.kernel_sise=3"], "kernel_sise"),
+        (["model=enormous"], "conf/model/enormous: is no variant. There are: article, deep, small."),
+        (["+study=nothing"], "conf/study/nothing: is no variant"),
+        (["model.conv.filters"], "'model.conv.filters'; missing EQUAL"),
+        (["seed=1,"], "seed=1,: is no override"),
+        (["training.epochs=0"], "training.epochs: must be at least 1, not 0"),
+        (["study.margin=-1"], "study.margin: must be more than 0"),
+        (["study.jobs=0"], "study.jobs: must be at least 1, not 0"),
+        (["study.name=../elsewhere"], "study.name: must match"),
+        (["study.margin=0.1,0.2"], "study: is the same for all runs"),
+        (["study.colour=red"], "colour"),
+        (["data.validation_images=0"], "data.validation_images: must be more than 0"),
+        (["seed=range(2)", "study.baseline={model.depth: 9}"], "study.baseline: must be exactly one setting"),
+        (["model.conv.filters=${oc.env:HOME}"], "may refer to other keys only"),
+        (["hydra/launcher=teleport"], "teleport"),
+    ],
+)
+def test_a_mistake_is_answered_in_a_sentence(prepared: Project, overrides: list[str], told: str) -> None:
+    said = sweep(prepared, *overrides, status=1)
+    assert told in said
+    assert "Traceback" not in said
+    assert "error: " in said
+    assert leftovers(prepared) == set()
+
+
+def test_without_prepared_images_the_error_says_what_to_run(prepared: Project, tmp_path: Path) -> None:
+    (prepared.path / "data" / "prepared").rename(tmp_path / "prepared")
+    try:
+        said = sweep(prepared, "seed=range(2)", status=1)
+    finally:
+        (tmp_path / "prepared").rename(prepared.path / "data" / "prepared")
+    assert "dvc repro preprocess" in said
+    assert leftovers(prepared) == set()
+
+
+def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> None:
+    told = prepared.verb("sweep", "--help")
+    assert "python -m pipeline.sweep -m model.conv.kernel_size=3,5,7" in told
+    assert "study: kernels_by_filters" in told
+    for name in ("name", "baseline", "margin", "score_on", "leave_out_refused", "jobs", "pictures"):
+        assert f"study.{name}" in told
+    shown = prepared.verb("sweep", "+study=kernels_by_filters", "--cfg", "job")
+    assert "name: kernels_by_filters" in shown
+    assert "epochs: 4" in shown
+    assert shown == prepared.verb("sweep", "-m", "+study=kernels_by_filters", "--cfg", "job")
+    assert leftovers(prepared) == set()
+
+
+def test_two_sweeps_at_the_same_second_on_a_machine_with_no_store_both_succeed(prepared: Project) -> None:
+    assert not (prepared.path / "mlflow.db").exists()
+    line = "seed=range(2)", "study.jobs=1", "training.epochs=1"
+    names = ("first", "second")
+    both = [prepared.start(sys.executable, "-m", "pipeline.sweep", "-m", *line, f"study.name={name}") for name in names]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    for name in names:
+        assert {run.info.status for run in children(prepared, name)} == {"FINISHED"}
+        assert len(children(prepared, name)) == 2
+        assert parent(prepared, name).info.status == "FINISHED"
+    assert len(list((prepared.path / "runs").glob("*/training"))) == 2, "each run is trained once"
+    assert "tracking:" not in "".join(said)
+
+
+def test_the_user_may_go_on_without_what_was_refused(prepared: Project) -> None:
+    said = sweep(prepared, "model.conv.kernel_size=3,29", "study.leave_out_refused=true", "training.epochs=1")
+    assert "29 is larger" in said
+    (cell,) = study(prepared)["cells"]
+    assert cell["state"] == "finished"
+    assert [refused["setting"] for refused in study(prepared)["refused"]] == ["model.conv.kernel_size=29"]
+    assert len(children(prepared)) == 1
+    assert "1 settings of the grid can't exist" in parent(prepared).data.tags["mlflow.note.content"]
+
+
+def test_the_test_images_are_opened_only_when_asked_for_and_that_is_marked(prepared: Project) -> None:
+    line = "seed=range(2)", "training.epochs=1"
+    said = sweep(prepared, *line, "study.score_on=test")
+    assert "study seeds_on_test: 2 runs (1 setting, 2 seeds), scored on the test images" in said
+    assert parent(prepared, "seeds_on_test").data.tags["scored_on"] == "test"
+    assert "test images were opened" in parent(prepared, "seeds_on_test").data.tags["mlflow.note.content"]
+    for run in children(prepared, "seeds_on_test"):
+        assert run.data.tags["scored_on"] == "test"
+        root = prepared.path / "runs" / run.data.tags["identity"]
+        scores = json.loads((root / "evaluation_test" / "metrics.json").read_text())
+        assert run.data.metrics["test/accuracy"] == scores["accuracy"]
+        assert [step for step, _ in curve(client(prepared), run, "validation/accuracy")] == [1]
+
+
+def test_a_study_with_pictures_has_them_in_mlflow(prepared: Project) -> None:
+    sweep(prepared, "seed=0", "training.epochs=1", "study.pictures=true", "study.name=pictured")
+    (run,) = children(prepared, "pictured")
+    found = {artifact.path for artifact in client(prepared).list_artifacts(run.info.run_id, "evaluation/pictures")}
+    assert "evaluation/pictures/kernels.png" in found
+
+
+# Other launchers
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_another_launcher_gives_the_same_bits_and_skips_what_is_done(prepared: Project, launcher: str) -> None:
+    line = "model.conv.kernel_size=3,7", "seed=5", f"study.name=by_{launcher}", "training.epochs=1"
+    sweep(prepared, *line, f"hydra/launcher={launcher}")
+    found = children(prepared, f"by_{launcher}")
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert len(found) == 2
+    assert parent(prepared, f"by_{launcher}").info.status == "FINISHED"
+    identities = sorted(run.data.tags["identity"] for run in found)
+    before = [bits(prepared, identity) for identity in identities]
+    said = sweep(prepared, *line, f"hydra/launcher={launcher}")
+    assert said.count("done already") == 2
+    for identity in identities:
+        (prepared.path / "runs" / identity / "training" / "run.json").unlink()
+    sweep(prepared, *line)
+    assert [bits(prepared, identity) for identity in identities] == before
+
+
+def test_a_failure_under_another_launcher_is_a_sentence_and_no_run_is_left_running(prepared: Project) -> None:
+    code = prepared.path / "pipeline" / "experiment" / "training.py"
+    text = code.read_text()
+    raising = (
+        '                if self.configuration.seed == 6:\n                    raise RuntimeError("told to fail")\n'
+    )
+    mark = "                self._stop_if_abandoned()\n"
+    code.write_text(text.replace(mark, mark + raising))
+    try:
+        line = "seed=6,7", "study.name=failing", "training.epochs=1", "hydra/launcher=basic"
+        said = sweep(prepared, *line, status=1)
+    finally:
+        code.write_text(text)
+    assert "told to fail" in said
+    found = {run.data.params["seed"]: run for run in children(prepared, "failing")}
+    assert found["6"].info.status == "FAILED"
+    assert found["6"].data.tags["reason"] == "told to fail"
+    assert found["7"].info.status == "FINISHED"
+
+
+def test_dvc_queues_a_sweep_whose_runs_land_in_the_same_store(prepared: Project) -> None:
+    before = len(runs(client(prepared)))
+    prepared.run("dvc", "exp", "run", "--queue", "-S", "model.conv.kernel_size=3,5", "-S", "training.epochs=1")
+    said = prepared.run("dvc", "exp", "run", "--run-all", "--jobs", "1")
+    found = [run for run in runs(client(prepared)) if run.data.tags["study"] == "dvc repro"]
+    assert {run.data.params["model.conv.kernel_size"] for run in found} == {"3", "5"}, said
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert len(runs(client(prepared))) == before + 2
+
+
+# The shell
+
+
+COMPLETION = """\
+source pipeline/terminal/completion.bash
+COMP_LINE="sweep {typed}"
+COMP_POINT=${{#COMP_LINE}}
+COMP_WORDS=(sweep {typed})
+COMP_CWORD=1
+_sweep
+echo "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("model=", "model=article model=deep model=small"),
+        ("+study=", "+study=kernels_by_filters"),
+        ("model.conv.kernel_s", "model.conv.kernel_size="),
+    ],
+)
+def test_bash_completes_what_can_be_swept(prepared: Project, typed: str, completed: str) -> None:
+    said = prepared.run("bash", "-c", COMPLETION.format(typed=typed))
+    assert completed in said
+
+
+def test_the_readme_says_how_completion_is_switched_on() -> None:
+    assert COMPLETION.splitlines()[0] in (ROOT / "README.md").read_text()

@@ -1,0 +1,69 @@
+"""What workers do in tests/test_study_workers.py. It imports little, because each worker imports it."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.terminal.errors import UserError
+
+
+@dataclass(frozen=True)
+class Act:
+    """In place of a job: what to do, the folder in which a worker leaves word, and its threads."""
+
+    name: str
+    folder: Path
+    threads: int = 1
+
+    @property
+    def configuration(self) -> "Act":
+        return self
+
+    @property
+    def training(self) -> "Act":
+        return self
+
+
+class ClumsyError(Exception):
+    """Can be sent by a worker and not be read again: it is made of two values and keeps one."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def start(threads: int) -> None:
+    os.environ["TEST_THREADS"] = str(threads)
+
+
+def start_and_die(threads: int) -> None:
+    """Dies as often as there are files `die…` in the folder that the environment names."""
+    start(threads)
+    for file in sorted(Path(os.environ["TEST_FOLDER"]).glob("die*")):
+        file.unlink()
+        os._exit(1)
+
+
+def act(job: Act) -> None:
+    with (job.folder / job.name).open("a") as file:
+        file.write(f"{os.getpid()} {os.environ['TEST_THREADS']}\n")
+    match job.name.partition("-")[0]:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+        case "leave":
+            os._exit(0)
+        case "raise":
+            raise ValueError("first line\nsecond line")
+        case "person":
+            raise UserError("a.b: must be\nmore")
+        case "clumsy":
+            raise ClumsyError("one", "two")
+        case "configuration":
+            from pipeline.configuration.validation import refused  # noqa: PLC0415 - it imports pydantic
+
+            raise refused("a.b", "must be 3.")
+        case "sleep":
+            time.sleep(60)
