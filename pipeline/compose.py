@@ -7,12 +7,10 @@ python -m pipeline.compose                                 again, after an edit 
 python -m pipeline.compose --reset                         forget the choice, back to the defaults
 """
 
-from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
-from pipeline.composition.composing import as_params, values
-from pipeline.composition.difference import differences
-from pipeline.configuration.reading import configured, parsed, read_yaml
+from pipeline.composition.choice import Choice, chosen, read_choice
+from pipeline.composition.writing import outcome, write
 from pipeline.configuration.schema import Configuration
-from pipeline.storage import atomic, project
+from pipeline.storage import project
 from pipeline.terminal import command
 
 
@@ -24,17 +22,12 @@ def main() -> int:
     before = Choice({}, {}) if arguments.reset else read_choice(project.CHOSEN)
     groups = [path.name for path in sorted(project.CONF.iterdir()) if path.name in Configuration.model_fields]
     choice = chosen(before, arguments.overrides, groups)
-    found = composed_with(project.CONF, choice)
-    text = as_params(found)
-    # As it will be read: YAML has more than one version.
-    configured(parsed(text, "params.yaml"))
-    present = read_yaml(project.PARAMS) if project.PARAMS.exists() else {}
-    atomic.write_file(project.CHOSEN, as_text(choice))
-    atomic.write_file(project.PARAMS, text)
-    changed = list(differences(present, values(found))) if present else []
-    for key, old, new in changed:
+    found = outcome(choice)
+    write(found)
+    for key, old, new in found.changes:
         print(f"{key}: {old} → {new}")
-    print("params.yaml written; `dvc repro` runs it" if changed or not present else "params.yaml holds this already")
+    changed = found.changes or found.is_new
+    print("params.yaml written; `dvc repro` runs it" if changed else "params.yaml holds this already")
     return 0
 
 

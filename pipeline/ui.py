@@ -7,8 +7,10 @@ server's address is opened in the browser as it is.
 import os
 import socket
 import sys
+from urllib.parse import quote, urlencode
 
 from pipeline.configuration.reading import read_params
+from pipeline.record.study import find_study
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -20,17 +22,21 @@ HOST = "127.0.0.1"
 def main() -> int:
     parser = command.arguments(__doc__, "ui")
     parser.add_argument("--port", type=int, default=5000, help="default: 5000")
-    port = parser.parse_args().port
+    parser.add_argument("--study", help="the link to the runs of this study, the best first")
+    arguments = parser.parse_args()
+    port = arguments.port
+    if arguments.study is not None:
+        find_study(arguments.study)
     tracking = read_params(project.PARAMS).tracking
     where = address(tracking)
     if not is_database(where):
         raise UserError(f"{shown(where)}: is a server that has a UI of its own. Open that address in a browser.")
     _check_free(port)
     try:
-        open_store(tracking)
+        store = open_store(tracking)
     except StoreUnreachableError as error:
         raise UserError(f"{error}. Is the file a database of another version?") from None
-    print(f"MLflow UI: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow UI: http://{HOST}:{port}/#{page(store.experiment_id, arguments.study)} (Ctrl-C ends it)", flush=True)
     # Without jobs and with one worker it is two processes, which end together.
     os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     os.environ["PYTHONWARNINGS"] = "ignore"
@@ -39,6 +45,19 @@ def main() -> int:
     options += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
     quiet = ["--uvicorn-opts", "--log-level warning"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options, *quiet])  # noqa: S606
+
+
+def page(experiment_id: str, study: str | None) -> str:
+    """The page of training runs; MLflow itself would open one for conversations with language models."""
+    wanted = {"workflowType": "machine_learning"}
+    if study is not None:
+        wanted |= {
+            "searchFilter": f"tags.study = '{study}' and tags.role = 'run'",
+            # Sorted by a metric the list is flat, and shows the runs and not only their parent.
+            "orderByKey": "metrics.`validation/accuracy`",
+            "orderByAsc": "false",
+        }
+    return f"/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
 
 
 def _check_free(port: int) -> None:

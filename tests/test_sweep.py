@@ -173,14 +173,16 @@ def test_the_parent_holds_the_grid_and_the_table(swept: Project) -> None:
             100 * cell["accuracy"] for cell in cells if cell["setting"] == name and cell["state"] == "finished"
         ]
         score = f"{statistics.mean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f} % ({len(accuracies)})"
-        assert f"| {setting['values']['model.conv.kernel_size']} | {score} |" in run.data.tags["mlflow.note.content"]
+        table = run.data.tags["mlflow.note.content"].replace("\u2003", " ")
+        assert f"| {setting['values']['model.conv.kernel_size']} | {score} |" in table
     artifacts = {artifact.path for artifact in client(swept).list_artifacts(run.info.run_id)}
     assert "settings.csv" in artifacts
 
 
 def test_models_and_pictures_stay_out_of_mlflow_unless_asked_for(swept: Project) -> None:
     names = {path.name for path in (swept.path / "mlartifacts").rglob("*") if path.is_file()}
-    assert names == {"configuration.json", "history.csv", "metrics.json", "per_class.csv", "settings.csv"}
+    texts = {"run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"}
+    assert names == texts | {"configuration.json", "settings.csv"}
 
 
 def test_track_brings_a_study_into_an_empty_store_and_adds_nothing_to_a_full_one(
@@ -299,6 +301,43 @@ def test_a_run_has_the_same_bits_alone_and_one_by_one_and_side_by_side(swept: Pr
     alone = swept.path / "record" / "training"
     assert json.loads((alone / "run.json").read_text())["identity"] == cell["identity"]
     assert ((alone / "model.weights.h5").read_bytes(), (alone / "history.csv").read_bytes()) == side_by_side[:2]
+
+
+def test_a_run_is_done_again_from_mlflow_alone_and_nothing_changes(swept: Project, tmp_path: Path) -> None:
+    run = min(children(swept), key=lambda run: str(run.info.run_id))
+    (swept.path / "runs").rename(tmp_path / "runs")
+    before = written(swept)
+    try:
+        said = swept.verb("reproduce", run.info.run_id)
+        assert written(swept) == before
+    finally:
+        (tmp_path / "runs").rename(swept.path / "runs")
+    assert "code, data, versions and hardware are as they were" in said
+    assert "bit-identical: the weights and the history (epochs: 2) are the same bytes" in said
+    assert len(children(swept)) >= 4
+
+
+def test_other_code_makes_another_run_and_the_first_epoch_that_differs_is_told(swept: Project) -> None:
+    code = swept.path / "pipeline" / "network" / "randomness.py"
+    text = code.read_text()
+    code.write_text(text.replace('"order"', '"another order"'))
+    try:
+        said = swept.verb("reproduce", study(swept)["cells"][0]["identity"], status=None)
+    finally:
+        code.write_text(text)
+    assert "code (digest)" in said
+    assert "histories part in epoch 1" in said
+
+
+def test_a_run_that_is_nowhere_is_a_sentence(swept: Project) -> None:
+    assert "nowhere: is no record here" in swept.verb("reproduce", "nowhere", status=1)
+    assert "is no record's folder" in swept.verb("reproduce", "../nowhere", status=1)
+
+
+def written(project: Project) -> dict[Path, int]:
+    """When each file below the project was last written, but for the database, which is opened."""
+    files = [path for path in project.path.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path: path.stat().st_mtime_ns for path in files if not path.name.startswith(("mlflow.db", ".store"))}
 
 
 # Failures

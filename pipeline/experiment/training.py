@@ -42,13 +42,22 @@ class Progress:
         return "running" if not self.history or self.history[-1].is_finite else "diverged"
 
 
-def train_run(configuration: Configuration, identity: Identity, images: Images, root: Path, sync: Sync) -> Run:
+def train_run(
+    configuration: Configuration,
+    identity: Identity,
+    images: Images,
+    root: Path,
+    sync: Sync,
+    work: Path | None = None,
+) -> Run:
     """Train the run, or finish it where it was left; put its training part into `root`.
 
     `sync` is told of the folder whenever the record there has grown. One process at a time writes a run and a root:
-    another waits. Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
+    another waits. While it trains the run lies in `work`, by default the place of its checkpoints.
+
+    Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
     """
-    work = project.checkpoint(identity.name)
+    work = work or project.checkpoint(identity.name)
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))

@@ -46,7 +46,10 @@ def conduct(grid: Grid, declaration: Declaration, tracking: Tracking) -> None:
     with Companion(tracking, study.name, part) as companion:
         failed = _Conductor(study, plan, companion).conducted(declaration.jobs)
     if companion.said:
-        console.print(f"tracking: {companion.said}. The records are complete; `python -m pipeline.track {study.name}` brings MLflow up to them.")
+        console.print(
+            f"tracking: {companion.said}. The records are complete; `python -m pipeline.track {study.name}` brings "
+            "MLflow up to them."
+        )
     if failed:
         raise UserError(f"{failed} of {len(plan.jobs)} runs failed. The same line tries them again, and only them.")
 

@@ -47,10 +47,12 @@ def tell_results(study: Study) -> None:
     found = rows(study)
     if not found:
         return
-    table = Table(*(found[0].label or ["setting"]))
+    table = Table()
+    for name in found[0].label or ["setting"]:
+        table.add_column(name, no_wrap=True)
     for name in ("accuracy (runs)", "parameters", "multiply-adds", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     highest = best(study)
     for row in found:
         values = [shown(value) for value in row.label.values()] or ["the one"]
@@ -63,7 +65,7 @@ def tell_results(study: Study) -> None:
     console.print(table)
     console.print(
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
-        f"Runs and curves: make ui, filter tags.study = '{study.name}'"
+        f"Runs and curves: python -m pipeline.ui --study {study.name}"
     )
 
 

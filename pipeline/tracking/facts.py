@@ -47,12 +47,13 @@ def params(record: Record) -> dict[str, str]:
 
 def epoch_metrics(epoch: Epoch, seconds: float) -> dict[str, float]:
     """The curves: drawn over epochs, in sections by what stands before the slash."""
+    # In this order they are logged: Compare draws the first, and the clock's says that the epoch is whole.
     values = {
-        "training/loss": epoch.loss,
-        "training/accuracy": epoch.accuracy,
-        "training/learning_rate": epoch.learning_rate,
-        "validation/loss": epoch.validation_loss,
         "validation/accuracy": epoch.validation_accuracy,
+        "validation/loss": epoch.validation_loss,
+        "training/accuracy": epoch.accuracy,
+        "training/loss": epoch.loss,
+        "training/learning_rate": epoch.learning_rate,
         "clock/epoch_seconds": seconds,
     }
     return {name: value for name, value in values.items() if value is not None}
@@ -61,7 +62,10 @@ def epoch_metrics(epoch: Epoch, seconds: float) -> dict[str, float]:
 def final_metrics(record: Record) -> dict[str, float]:
     """One number a run: cost, and once it has been scored the scores."""
     run = record.training.run
-    found: dict[str, float] = {"network/parameters": run.parameters, "network/multiply_adds": run.multiply_adds}
+    found: dict[str, float] = {}
+    if record.training.history:
+        # Not before the first score: see `epoch_metrics`.
+        found |= {"network/parameters": run.parameters, "network/multiply_adds": run.multiply_adds}
     if record.evaluation is not None:
         found["clock/training_seconds"] = round(sum(time.seconds for time in record.training.times), 3)
         images = record.evaluation.images
@@ -96,13 +100,13 @@ def tags(record: Record, study: str) -> dict[str, str]:
 
 
 def run_name(record: Record) -> str:
-    """The run in a few words: kernels, filters, epochs, seed."""
+    """The run in a few words, what differs most often first: lists show some 26 characters."""
     configuration = record.training.run.configuration
     convs = [block["conv"] for block in _ingredients(record)["model"]["blocks"]]
     filters = "-".join(str(conv["filters"]) for conv in convs)
     kernels = "-".join(_size(size) for size in _once(conv["kernel_size"] for conv in convs))
     epochs = configuration["training"]["epochs"]
-    return f"{filters} filters of {kernels}, {epochs} epoch{'' if epochs == 1 else 's'}, seed {configuration['seed']}"
+    return f"{kernels} {filters} seed {configuration['seed']}, {epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def description(record: Record) -> str:

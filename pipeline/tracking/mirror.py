@@ -19,7 +19,7 @@ from pipeline.tracking.store import Store, reaching, writing
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
 
-SMALL = "history.csv", "metrics.json", "per_class.csv"
+SMALL = "run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"
 
 STATUS = {
     "running": "RUNNING",
@@ -84,7 +84,7 @@ class Mirror:
         missing = [
             Metric(name, value, times[epoch.epoch].ended, epoch.epoch)
             for epoch in record.training.history[self._epochs[run_id] :]
-            for name, value in sorted(facts.epoch_metrics(epoch, times[epoch.epoch].seconds).items(), reverse=True)
+            for name, value in facts.epoch_metrics(epoch, times[epoch.epoch].seconds).items()
         ]
         for start in range(0, len(missing), MOST_METRICS):
             self._client.log_batch(run_id, metrics=missing[start : start + MOST_METRICS])

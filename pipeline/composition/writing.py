@@ -1,0 +1,41 @@
+"""A choice becomes what the stages read: conf/chosen.yaml and the params.yaml that it composes to."""
+
+from dataclasses import dataclass
+
+from pipeline.composition.choice import Choice, as_text, composed_with
+from pipeline.composition.composing import as_params, values
+from pipeline.composition.difference import differences
+from pipeline.configuration.reading import configured, parsed, read_yaml
+from pipeline.configuration.schema import Configuration
+from pipeline.storage import atomic, project
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a choice composes to: the configuration, the text of params.yaml, and how that differs from the present one.
+
+    `changes` are key, present value, new value; `is_new` where there is no params.yaml yet.
+    """
+
+    choice: Choice
+    configuration: Configuration
+    text: str
+    changes: tuple[tuple[str, str, str], ...]
+    is_new: bool
+
+
+def outcome(choice: Choice) -> Outcome:
+    """Compose and check; nothing is written. Raises UserError."""
+    found = composed_with(project.CONF, choice)
+    text = as_params(found)
+    # As it will be read: YAML has more than one version.
+    configuration = configured(parsed(text, "params.yaml"))
+    present = read_yaml(project.PARAMS) if project.PARAMS.exists() else {}
+    changes = tuple(differences(present, values(found))) if present else ()
+    return Outcome(choice, configuration, text, changes, is_new=not present)
+
+
+def write(found: Outcome) -> None:
+    """Put both files in place."""
+    atomic.write_file(project.CHOSEN, as_text(found.choice))
+    atomic.write_file(project.PARAMS, found.text)

@@ -1,0 +1,36 @@
+"""Do a recorded run again in a temporary place: nothing of the project changes."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pipeline.configuration.reading import configured
+from pipeline.configuration.schema import Configuration
+from pipeline.images.prepared import Images
+from pipeline.record.claim import Claim, read_claim
+from pipeline.record.identity import Identity
+from pipeline.record.record import TRAINING, Run
+
+
+def configuration_of(run: Run, present: Configuration) -> Configuration:
+    """The configuration of a recorded run; what a record does not hold (files, tracking) is the present one's.
+
+    Raises ConfigurationError for a record whose configuration is none of this version.
+    """
+    values: dict[str, Any] = {**run.configuration, "tracking": present.tracking.model_dump(mode="json")}
+    files = present.data.model_dump(mode="json", include={"files", "sources"})
+    return configured(values | {"data": {**values["data"], **files}})
+
+
+def repeated(configuration: Configuration, identity: Identity, images: Images) -> Claim:
+    """Train the run again and return what the new record says. Raises UserError."""
+    from pipeline.experiment.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
+        root = Path(folder)
+        train_run(configuration, identity, images, root, _nobody, work=root / "work")
+        return read_claim(root / TRAINING)
+
+
+def _nobody(_root: Path) -> None:
+    """Nobody mirrors a repetition."""

@@ -1,0 +1,32 @@
+"""The small files of a run's record, back from the store."""
+
+from pathlib import Path
+
+from pipeline.configuration.schema import Tracking
+from pipeline.record.record import TRAINING
+from pipeline.terminal.errors import UserError
+from pipeline.tracking.store import StoreUnreachableError, open_store, shown
+
+FILES = "run.json", "history.csv", "environment.json"
+
+
+def fetched_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
+    """What the store holds of the training part of an MLflow run, put below `folder`; returns where.
+
+    Raises UserError where there is no such run, or no record with it.
+    """
+    if not run_id.isalnum():
+        raise UserError(f"{run_id}: is no record's folder, no identity in runs/, and no MLflow run id.")
+    try:
+        store = open_store(tracking)
+    except StoreUnreachableError as error:
+        raise UserError(f"{run_id}: is no record here, and {error}.") from None
+    for name in FILES:
+        try:
+            found = Path(store.client.download_artifacts(run_id, f"{TRAINING}/{name}", str(folder)))
+        except Exception as error:  # mlflow raises several kinds, the file system's among them
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(
+                f"{run_id}: is no record here, and {shown(store.address)} has no {TRAINING}/{name} of it ({reason})."
+            ) from None
+    return found.parent

@@ -1,0 +1,235 @@
+"""What a user sees of a study in the MLflow UI: the real server over the store of a real sweep, in a real browser."""
+
+import csv
+import json
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from pipeline.ui import page as linked_page
+from tests import browser
+from tests.browser import Ui
+from tests.project import Project, new_project
+
+SMALL = (
+    "model=small",
+    "model.conv.filters=4",
+    "training=smoke",
+    "training.epochs=3",
+    "training.batch_size=32",
+    "data.validation_images=200",
+)
+SWEEP = "-m", "model.conv.kernel_size=3,5", "model.conv.filters=4,8", "seed=range(2)"
+STUDY = "filters_by_kernel_size"
+CELL = "model.conv.kernel_size", "model.conv.filters", "seed"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run by its record on disk; `curve` is its accuracy on the validation images after each epoch."""
+
+    kernel_size: int
+    filters: int
+    seed: int
+    accuracy: float
+    curve: tuple[float, ...]
+
+    @property
+    def cell(self) -> tuple[int, int, int]:
+        return self.kernel_size, self.filters, self.seed
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which a sweep of 2 kernel sizes × 2 numbers of filters × 2 seeds has ended."""
+    browser.chromium()
+    project = new_project(tmp_path_factory.mktemp("swept"), *SMALL)
+    project.run("dvc", "repro", "preprocess")
+    project.verb("sweep", *SWEEP)
+    return project
+
+
+@pytest.fixture(scope="module")
+def records(swept: Project) -> list[Recorded]:
+    return [recorded(path.parents[1]) for path in sorted((swept.path / "runs").glob("*/training/run.json"))]
+
+
+@pytest.fixture(scope="module")
+def ui(swept: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """What the browser saw lies in the folder TEST_ARTIFACTS, else in pytest's own."""
+    wanted = os.environ.get("TEST_ARTIFACTS")
+    seen = Path(wanted) if wanted else tmp_path_factory.mktemp("seen")
+    with browser.opened(swept, seen) as opened:
+        yield opened
+
+
+def recorded(root: Path) -> Recorded:
+    configuration = json.loads((root / "training" / "run.json").read_text())["configuration"]
+    metrics = json.loads((root / "evaluation" / "metrics.json").read_text())
+    with (root / "training" / "history.csv").open() as file:
+        curve = tuple(float(line["validation_accuracy"]) for line in csv.DictReader(file))
+    conv = configuration["model"]["conv"]
+    return Recorded(conv["kernel_size"], conv["filters"], configuration["seed"], metrics["accuracy"], curve)
+
+
+def test_the_experiment_opens_with_one_line_a_study_and_its_runs_behind_it(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("study_in_list") as page:
+        browser.open_experiment(page, ui)
+        names = browser.run_links(page)
+        expect(names).to_have_text([STUDY])
+        names.locator("xpath=ancestor::*[@role='gridcell']").get_by_role("button").click()
+        expect(names).to_have_count(1 + len(records))
+        assert names.first.inner_text() == STUDY
+        assert len(set(names.all_inner_texts())) == 9
+
+
+def test_the_link_that_is_printed_leads_to_the_runs_of_the_study_the_best_first(
+    ui: Ui, records: list[Recorded]
+) -> None:
+    with ui.page("link") as page:
+        page.goto(f"{ui.address}/#{linked_page('1', STUDY)}")
+        names = browser.run_links(page)
+        expect(names).to_have_count(len(records))
+        highest = max(run.accuracy for run in records)
+        leading = [run for run in records if run.accuracy == highest]
+        first = names.first.inner_text()
+        assert any(first.startswith(f"{run.kernel_size}×{run.kernel_size} {run.filters}-") for run in leading)
+
+
+def test_compare_shows_kernel_size_filters_and_accuracy_of_every_run(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("compare_table") as page:
+        browser.list_runs(page, ui, STUDY)
+        expect(browser.run_links(page)).to_have_count(8)
+        browser.compare(page)
+        columns = zip(
+            (int(text) for text in param_row(page, "model.conv.kernel_size")),
+            (int(text) for text in param_row(page, "model.conv.filters")),
+            (int(text) for text in param_row(page, "seed")),
+            (float(text) for text in metric_row(page, "validation/accuracy")),
+            strict=True,
+        )
+        shown = {(kernel_size, filters, seed): accuracy for kernel_size, filters, seed, accuracy in columns}
+        assert len(records) == 8
+        assert shown == pytest.approx({run.cell: run.accuracy for run in records}, abs=0.0005)
+
+
+def test_parallel_coordinates_lead_from_filters_and_kernel_size_to_accuracy(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("compare_parallel") as page:
+        browser.list_runs(page, ui, STUDY)
+        browser.compare(page)
+        # The params that differ: none is another in each run by accident.
+        drawn_first = ["model.conv.filters", "model.conv.kernel_size", "seed", "validation/accuracy"]
+        expect(page.locator(".parcoords .axis-title")).to_have_text(drawn_first)
+        browser.draw_parallel_coordinates(page, CELL, "validation/accuracy")
+        (drawn,) = plotted(page)
+        axes = {axis["label"]: axis["values"] for axis in drawn["dimensions"]}
+        lines = sorted(zip(*(axes[name] for name in (*CELL, "validation/accuracy")), strict=True))
+        assert [line[:3] for line in lines] == sorted(run.cell for run in records)
+        assert [line[3] for line in lines] == pytest.approx([run.accuracy for run in sorted(records, key=by_cell)])
+
+
+def test_curves_are_lines_over_epochs(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("curves") as page:
+        browser.list_runs(page, ui, STUDY)
+        browser.show_charts(page)
+        page.get_by_placeholder("Search metric charts").fill("validation/accuracy")
+        chart = page.locator(".js-plotly-plot")
+        expect(chart).to_have_count(1)
+        expect(chart.locator(".barlayer .point")).to_have_count(0)
+        lines = chart.locator(".scatterlayer .js-line")
+        expect(lines.first).to_be_visible()
+        curves = {tuple(trace["y"]) for trace in plotted(page)}
+        assert curves == {run.curve for run in records}
+        assert all("lines" in trace["mode"] and trace["x"] == [1, 2, 3] for trace in plotted(page))
+        # The path itself: one move and a line to each further epoch.
+        drawn = {line.get_attribute("d") or "" for line in lines.all()}
+        assert {path.count("L") for path in drawn} == {2}
+        assert len(drawn) == len({run.curve for run in records})
+
+
+def test_the_study_has_a_table_of_mean_and_standard_deviation(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("study") as page:
+        browser.open_experiment(page, ui)
+        page.get_by_role("link", name=STUDY, exact=True).click()
+        page.get_by_role("button", name="Expand description").click()
+        table = page.get_by_test_id("note-editor-preview-content").get_by_role("table")
+        expect(table).to_be_visible()
+        header = [text.strip() for text in table.get_by_role("columnheader").all_inner_texts()]
+        assert header[:3] == ["filters", "kernel_size", "accuracy"]
+        rows = [row.get_by_role("cell").all_inner_texts() for row in table.get_by_role("row").all()[1:]]
+        lines = [[text.strip() for text in row] for row in rows]
+        assert {(int(line[0]), int(line[1])): line[2] for line in lines} == means(records)
+        assert len(lines) == 4
+
+
+def test_a_run_leads_to_its_study_and_the_study_to_its_runs(ui: Ui) -> None:
+    with ui.page("run") as page:
+        browser.list_runs(page, ui, STUDY)
+        name = browser.run_links(page).first.inner_text()
+        browser.run_links(page).first.click()
+        page.get_by_role("link", name=STUDY, exact=True).click()
+        children = page.get_by_test_id("key-value-Child runs").get_by_role("link")
+        expect(children).to_have_count(8)
+        assert name in [text.rstrip(",") for text in children.all_inner_texts()]
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_without_chromium_these_tests_are_skipped_but_fail_in_ci(
+    ci: str, outcome: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="no Chromium on this machine"):
+        browser.chromium()
+
+
+def by_cell(run: Recorded) -> tuple[int, int, int]:
+    return run.cell
+
+
+def means(records: list[Recorded]) -> dict[tuple[int, int], str]:
+    """Filters and kernel size → mean ± standard deviation of the sample, in percent, and the number of runs."""
+    scores = defaultdict(list)
+    for run in records:
+        scores[run.filters, run.kernel_size].append(100 * run.accuracy)
+    return {
+        setting: f"{statistics.mean(found):.2f} ± {statistics.stdev(found):.2f} % ({len(found)})"
+        for setting, found in scores.items()
+    }
+
+
+def param_row(page: Page, name: str) -> list[str]:
+    """One value a run, in the order of the compared runs."""
+    header = page.get_by_role("rowheader", name=name, exact=True)
+    expect(header).to_be_visible()
+    return header.locator("xpath=..").get_by_role("cell").all_inner_texts()
+
+
+def metric_row(page: Page, name: str) -> list[str]:
+    """One value a run, in the order of the compared runs. The cells lie at the height of their metric's name."""
+    expect(page.get_by_title("Plot chart").get_by_text(name, exact=True)).to_be_visible()
+    cells = page.evaluate(
+        """name => {
+            const links = [...document.querySelectorAll('a[title="Plot chart"]')];
+            const header = links.find(link => link.textContent.trim() === name).parentElement;
+            return [...document.querySelectorAll('[role=grid] [role=rowgroup] > div')]
+                .filter(cell => cell.style.top === header.style.top && cell !== header)
+                .sort((one, other) => parseInt(one.style.left) - parseInt(other.style.left))
+                .map(cell => cell.textContent);
+        }""",
+        name,
+    )
+    return [str(cell) for cell in cells]
+
+
+def plotted(page: Page) -> list[dict[str, Any]]:
+    """What plotly was given for the only plot of the page: one dictionary a trace."""
+    data = page.locator(".js-plotly-plot").evaluate("plot => JSON.parse(JSON.stringify(plot.data))")
+    return list(data)
