@@ -33,9 +33,12 @@ def main() -> int:
     return 0
 
 
+SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"
+
+
 def without_mode(arguments: list[str]) -> list[str]:
     """The arguments; `-m` is what a sweep is, and Hydra refuses it beside `--cfg` and its like."""
-    shows = any(word.startswith(("--cfg", "-c", "--info", "-i", "--shell", "-sc")) for word in arguments)
+    shows = any(word.partition("=")[0] in SHOWING for word in arguments)
     return [word for word in arguments if not shows or word not in ("-m", "--multirun")]
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.study.job import Failure, failure
 from pipeline.terminal.errors import UserError
 
 
@@ -45,7 +46,16 @@ def start_and_die(threads: int) -> None:
         os._exit(1)
 
 
-def act(job: Act) -> None:
+def act(job: Act) -> Failure | None:
+    """Ends like a job of the pipeline."""
+    try:
+        _act(job)
+    except BaseException as error:
+        return failure(error)
+    return None
+
+
+def _act(job: Act) -> None:
     with (job.folder / job.name).open("a") as file:
         file.write(f"{os.getpid()} {os.environ['TEST_THREADS']}\n")
     match job.name.partition("-")[0]:
@@ -53,8 +63,6 @@ def act(job: Act) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "exit":
             os._exit(3)
-        case "leave":
-            os._exit(0)
         case "raise":
             raise ValueError("first line\nsecond line")
         case "person":

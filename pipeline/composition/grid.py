@@ -32,4 +32,6 @@ def composed_grid(
         for word in job:
             if word.startswith(SEED):
                 composed.seed = parsed_override(word).value()
-        yield " ".join(word for word in job if word not in shared), values(composed)
+        own = [word for word in job if word not in shared and not word.startswith(SEED)]
+        asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
+        yield " ".join(own or asked), values(composed)

@@ -16,7 +16,7 @@ def release() -> None:
     """Forget all networks that nobody holds any more, and what Keras and TensorFlow kept of them."""
     # With each graph that it builds Keras's optimizer leaves a function in this registry, and the graph with it
     # (`ReplicaContext.all_reduce`): 9 MB a training of a small network. No graph is differentiated again here.
-    registry = ops.gradient_registry._registry  # noqa: SLF001 - there is no public way
+    registry = ops.gradient_registry._registry  # there is no public way
     for name in [name for name in registry if name.startswith("CustomGradient-")]:
         del registry[name]
     keras.backend.clear_session()

@@ -76,6 +76,11 @@ def shown(value: JsonValue) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
+def counted(count: int, word: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def differing(settings: Sequence[Mapping[str, JsonValue]]) -> list[str]:
     """The keys whose values are not the same in all `settings`, in their order."""
     every = list(dict.fromkeys(key for values in settings for key in values))

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from pipeline.record.record import as_json
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
 
 LAYOUT = 1
 STUDY = "study.json"
@@ -24,7 +25,7 @@ StudyState = Literal["running", "finished", "failed", "interrupted"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: a setting with a seed, and how it scored once it has."""
+    """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record."""
 
     identity: str
     setting: str
@@ -34,6 +35,7 @@ class Cell:
     accuracy: float | None = None
     loss: float | None = None
     seconds: float | None = None
+    scoring: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,18 @@ def read_study(folder: Path) -> Study:
     try:
         values = json.loads(path.read_text())
         if (layout := values.pop("layout")) != LAYOUT:
-            raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run the sweep again.")
+            raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run its sweep again.")
         return _study(values)
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. {_known()}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is damaged ({error}). Remove it and run the sweep again: no run is lost.") from None
+        raise UserError(f"{path}: is damaged ({error}). Run its sweep again: no run is lost.") from None
 
 
 def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:
     """Replace the study in `folder` by what `change` makes of it (None: there is none); one process at a time."""
     with lock.only_one(folder / ".lock"):
-        present = read_study(folder) if (folder / STUDY).exists() else None
+        present = _readable(folder) if (folder / STUDY).exists() else None
         changed = change(present)
         atomic.write_file(folder / STUDY, as_json({"layout": LAYOUT} | asdict(changed)))
         return changed
@@ -103,9 +105,19 @@ def with_cells(study: Study, cells: Sequence[Cell]) -> Study:
     return replace(study, cells=tuple(found.values()))
 
 
+def _readable(folder: Path) -> Study | None:
+    try:
+        return read_study(folder)
+    except UserError as error:
+        console.print(f"{error} It is made anew from what is declared now.")
+        return None
+
+
 def _study(values: Any) -> Study:
     settings = {name: Setting(**found) for name, found in values.pop("settings").items()}
     cells = tuple(Cell(**found) for found in values.pop("cells"))
+    if strange := {cell.setting for cell in cells} - settings.keys():
+        raise ValueError(f"settings {', '.join(sorted(strange))} are missing")
     return Study(**values | {"settings": settings, "cells": cells, "refused": tuple(values["refused"])})
 
 

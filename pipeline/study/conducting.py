@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.configuration.schema import Tracking
 from pipeline.experiment.description import close_unfinished
 from pipeline.images.prepared import load_training
+from pipeline.record.overview import counted
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
 from pipeline.record.study import Cell, Study, StudyState, update_study, with_cells
 from pipeline.storage import atomic, project
@@ -35,8 +36,8 @@ def conduct(grid: Grid, declaration: Declaration, tracking: Tracking) -> None:
         telling.tell_refused(plan.refused)
         if not declaration.leave_out_refused:
             raise UserError(
-                f"{len(plan.refused)} settings of this grid can't exist; nothing was started. Change the grid, or go "
-                "on without them: study.leave_out_refused=true"
+                f"{counted(len(plan.refused), 'setting')} of this grid can't exist; nothing was started. Change the "
+                "grid, or go on without: study.leave_out_refused=true"
             )
     if not plan.jobs:
         raise UserError("no setting of this grid can exist; nothing was started.")
@@ -115,13 +116,14 @@ class _Conductor:
         """Keep how a job ended, in the study and in MLflow."""
         job = ended.job
         root = project.run_root(job.identity.name)
-        if ended.reason is None:
+        if ended.failure is None:
             cell = cell_of(job, record_of(job))
         else:
-            root = close_unfinished(job.configuration, job.identity, "failed", ended.reason)
-            if ended.traceback:
-                atomic.write_file(root / "failure.txt", ended.traceback)
-            cell = replace(cell_of(job, None), state="failed", reason=ended.reason)
+            reason = ended.failure.reason
+            root = close_unfinished(job.configuration, job.identity, "failed", reason)
+            if ended.failure.traceback:
+                atomic.write_file(root / "failure.txt", ended.failure.traceback)
+            cell = replace(cell_of(job, None), state="failed", reason=reason)
         self._keep([cell])
         self.companion.sync(root)
         self.companion.sync_study(self.folder)
@@ -143,8 +145,12 @@ class _Conductor:
         """The workers are gone: say so of the runs they left."""
         reason = "the sweep was interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else str(error)
         for job in self.running:
-            if record_of(job) is None:
+            if (record := record_of(job)) is None:
                 self.companion.sync(close_unfinished(job.configuration, job.identity, "interrupted", reason))
+            else:
+                # It ended in this moment.
+                self._keep([cell_of(job, record)])
+                self.companion.sync(project.run_root(job.identity.name))
         self._close("interrupted")
 
     def _keep(self, cells: Sequence[Cell]) -> None:

@@ -3,16 +3,32 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.fields import Section
 from pipeline.configuration.validation import refused, shown
 from pipeline.record.overview import short_names
-
-StudyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+from pipeline.storage import digest
 
 SEEDS_ALONE = "seeds"
 SCORED_ON_TEST = "_on_test"
+LONGEST_NAME = 100
+
+
+def _not_reserved(name: str) -> str:
+    if name.endswith(SCORED_ON_TEST):
+        raise PydanticCustomError(
+            "study_name", "must not end in {end}, which study.score_on=test adds", {"end": SCORED_ON_TEST}
+        )
+    return name
+
+
+StudyName = Annotated[
+    str,
+    StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}$"),
+    AfterValidator(_not_reserved),
+]
 
 
 class Declaration(Section):
@@ -45,7 +61,11 @@ class Declaration(Section):
         """Raises ConfigurationError where the baseline is not exactly one of the settings (dotted keys → values)."""
         if self.baseline is None:
             return
-        same = [values for values in settings if all(values.get(key) == at for key, at in self.baseline.items())]
+        same = [
+            values
+            for values in settings
+            if all(key in values and values[key] == at for key, at in self.baseline.items())
+        ]
         if len(same) != 1:
             raise refused(
                 "study.baseline",
@@ -57,4 +77,7 @@ class Declaration(Section):
 def name_of(swept: Sequence[str]) -> str:
     """The name of a study from the keys it sweeps, in any order, the seed left out: `filters_by_kernel_size`."""
     keys = [key for key in swept if key != "seed"]
-    return "_by_".join(sorted(short_names(keys).values())) or SEEDS_ALONE
+    name = "_by_".join(sorted(short_names(keys).values())) or SEEDS_ALONE
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 10]}_{digest.of_value(name)[:8]}"

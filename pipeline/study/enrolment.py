@@ -16,15 +16,19 @@ def with_plan(present: Study | None, plan: Plan, declaration: Declaration) -> St
     return with_cells(study, [cell_of(job, record_of(job)) for job in plan.jobs])
 
 
-def with_job(present: Study | None, job: Job, declaration: Declaration) -> Study:
-    """The study with one job more, for launchers that bring jobs one by one."""
+def with_job(present: Study | None, job: Job, declaration: Declaration, reason: str | None = None) -> Study:
+    """The study with one job more, for launchers that bring jobs one by one; `reason` where it failed."""
     study = _continued(present, basis_of(job.identity), declaration)
     study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration)})
-    return replace(with_cells(study, [cell_of(job, record_of(job))]), state="finished")
+    cell = cell_of(job, record_of(job))
+    if reason is not None:
+        cell = replace(cell, state="failed", reason=reason)
+    study = with_cells(study, [cell])
+    return replace(study, state="failed" if any(one.state == "failed" for one in study.cells) else "finished")
 
 
 def _continued(present: Study | None, basis: str, declaration: Declaration) -> Study:
-    kept = present is not None and present.basis == basis
+    kept = present is not None and (present.basis, present.images) == (basis, declaration.score_on)
     if present is not None and not kept:
         console.print(
             f"study {present.name}: the code, the data or the versions have changed since; its {len(present.cells)} "

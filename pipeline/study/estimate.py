@@ -70,11 +70,19 @@ def _assumed(configuration: Configuration) -> float:
 
 def _measured_rates(job: Job) -> dict[tuple[Any, ...], float]:
     """Kind → median rate of the newest records of trainings on the same images as `job`."""
-    newest = sorted(project.RUNS.glob(f"*/{TRAINING}/run.json"), key=lambda path: path.stat().st_mtime)[-MOST_RECORDS:]
+    newest = sorted(project.RUNS.glob(f"*/{TRAINING}/run.json"), key=_written)[-MOST_RECORDS:]
     rates: dict[tuple[Any, ...], list[float]] = {}
     for kind, rate in _rates(newest, job):
         rates.setdefault(kind, []).append(rate)
     return {kind: statistics.median(found) for kind, found in rates.items()}
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        # Another sweep makes it anew in this moment.
+        return 0.0
 
 
 def _rates(paths: Sequence[Path], job: Job) -> Iterator[tuple[tuple[Any, ...], float]]:
@@ -95,5 +103,6 @@ def _rates(paths: Sequence[Path], job: Job) -> Iterator[tuple[tuple[Any, ...], f
 
 def _bytes(job: Job, parameters: int) -> int:
     data = job.configuration.data
-    scored = data.validation_images or 10_000
+    # An IDX file of labels is 8 bytes and one for each image.
+    scored = data.files.test_labels.bytes - 8 if job.images == "test" else data.validation_images
     return 4 * parameters + scored * (4 * len(data.class_names) + 1) + RECORD_BYTES

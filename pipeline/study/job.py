@@ -4,8 +4,10 @@ import os
 import shutil
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +21,14 @@ from pipeline.terminal.progress import console
 
 BETWEEN_LOOKS = 0.5
 """Seconds after which a worker notices that its sweep is gone."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed, in a line, and where there is one the traceback."""
+
+    reason: str
+    traceback: str = ""
 
 
 def start_worker(threads: int) -> None:
@@ -36,14 +46,25 @@ def start_worker(threads: int) -> None:
     settle()
 
 
-def run_in_worker(job: Job) -> None:
-    """Do the job, and give back the memory it took."""
+def run_in_worker(job: Job) -> Failure | None:
+    """Do the job, and give back the memory it took. What goes wrong is told in words: not all exceptions travel."""
     from pipeline.network.memory import release  # noqa: PLC0415 - imports TensorFlow
 
     try:
         run_job(job, _nobody)
+    except BaseException as error:
+        return failure(error)
     finally:
         release()
+    return None
+
+
+def failure(error: BaseException) -> Failure:
+    """What an exception says, in a line; where it was raised only when it is none that a person can mend."""
+    if isinstance(error, UserError):
+        return Failure(str(error))
+    said = (str(error).strip().splitlines() or ["no message"])[0]
+    return Failure(f"{type(error).__name__}: {said}", "".join(traceback.format_exception(error)))
 
 
 def run_job(job: Job, sync: Callable[[Path], None]) -> None:

@@ -15,7 +15,8 @@ from pipeline.storage import project
 from pipeline.study.conducting import conduct
 from pipeline.study.declaration import Declaration
 from pipeline.study.enrolment import with_job
-from pipeline.study.planning import Job, job_of, record_of
+from pipeline.study.job import failure, run_job
+from pipeline.study.planning import job_of, record_of
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 from pipeline.tracking.companion import Companion
@@ -30,6 +31,8 @@ def launch_grid(grid: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     declaration = validated(Declaration, declarations[0], prefix=STUDY)
     if any(other != declarations[0] for other in declarations):
         raise UserError("study: is the same for all runs of a sweep; only what is trained can be swept.")
+    if any(values["tracking"] != jobs[0][1]["tracking"] for _, values in jobs):
+        raise UserError("tracking: is the same for all runs of a sweep; only what is trained can be swept.")
     tracking = validated(Tracking, jobs[0][1]["tracking"], prefix="tracking")
     conduct(jobs, declaration, tracking)
 
@@ -51,17 +54,13 @@ def launch_one(values: Mapping[str, Any]) -> None:
         return
     with Companion(configuration.tracking, study.name, job.part) as companion:
         companion.sync_study(folder)
-        _run_alone(job, companion)
-        update_study(folder, partial(with_job, job=job, declaration=declaration))
-        companion.sync_study(folder)
-
-
-def _run_alone(job: Job, companion: Companion) -> None:
-    from pipeline.study.job import run_job  # noqa: PLC0415 - only now is there something to train
-
-    try:
-        run_job(job, companion.sync)
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
-        raise
+        reason = None
+        try:
+            run_job(job, companion.sync)
+        except Exception as error:
+            reason = failure(error).reason
+            companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
+            raise
+        finally:
+            update_study(folder, partial(with_job, job=job, declaration=declaration, reason=reason))
+            companion.sync_study(folder)

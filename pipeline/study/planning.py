@@ -100,8 +100,8 @@ def job_of(configuration: Configuration, data_digest: str, declaration: Declarat
 
 
 def basis_of(run: Identity) -> str:
-    """The digest of what a run shares with all others of its study."""
-    return digest.of_value({name: run.ingredients[name] for name in SHARED})[:12]
+    """The digest of what a run shares with all others of its study: data, versions, and the code of both parts."""
+    return digest.of_value({name: run.ingredients[name] for name in SHARED} | {"scoring": scoring_identity("")})[:12]
 
 
 def setting_of(configuration: Configuration) -> Setting:
@@ -143,4 +143,5 @@ def cell_of(job: Job, record: Record | None) -> Cell:
         accuracy=scores["accuracy"],
         loss=scores["loss"],
         seconds=round(sum(time.seconds for time in record.training.times), 3),
+        scoring=record.evaluation.scoring,
     )

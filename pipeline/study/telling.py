@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from pipeline.record.overview import best, in_words, labels, rows, score_in_words, shown
+from pipeline.record.overview import best, counted, in_words, labels, rows, score_in_words, shown
 from pipeline.record.study import Cell, Study
 from pipeline.storage import project
 from pipeline.study.estimate import Estimate
@@ -28,8 +28,8 @@ def tell_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
     missing, total = len(estimate.seconds), len(plan.jobs)
     seeds = len({job.seed for job in plan.jobs})
     console.print(
-        f"study {study.name}: {total} run{_s(total)} ({len(plan.settings)} setting{_s(len(plan.settings))}, "
-        f"{seeds} seed{_s(seeds)}), scored on the {study.images} images; {total - missing} done already, "
+        f"study {study.name}: {counted(total, 'run')} ({counted(len(plan.settings), 'setting')}, "
+        f"{counted(seeds, 'seed')}), scored on the {study.images} images; {total - missing} done already, "
         f"{missing} to do"
     )
     if missing:
@@ -128,7 +128,3 @@ def duration(seconds: float) -> str:
 def size(count: int) -> str:
     """Bytes as people say them."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

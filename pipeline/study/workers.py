@@ -11,9 +11,8 @@ from multiprocessing import get_context
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from pipeline.study.job import run_in_worker, start_worker
+from pipeline.study.job import Failure, failure, run_in_worker, start_worker
 from pipeline.study.planning import Job
-from pipeline.terminal.errors import UserError
 
 BETWEEN_LOOKS = 0.3
 """Seconds between two looks at what the workers do."""
@@ -24,11 +23,10 @@ MOST_STARTS = 3
 
 @dataclass(frozen=True)
 class Ended:
-    """A job that has ended; when it failed with the reason in a line, and where there is one the traceback."""
+    """A job that has ended, and how when it failed."""
 
     job: Job
-    reason: str | None = None
-    traceback: str = ""
+    failure: Failure | None = None
 
 
 def cores() -> int:
@@ -72,7 +70,7 @@ class _Worker:
 
     def __init__(self, threads: int) -> None:
         self.job: Job | None = None
-        self.future: ProcessFuture[None] | None = None
+        self.future: ProcessFuture[Failure | None] | None = None
         self._threads = threads
         self._pool = self._new_pool()
         self._starts = 0
@@ -87,13 +85,15 @@ class _Worker:
         if self.job is None or self.future is None or not self.future.done():
             return None
         job, error = self.job, self.future.exception()
-        if isinstance(error, BrokenProcessPool) and self._starts < MOST_STARTS:
+        if isinstance(error, BrokenProcessPool):
             self.stop()
             self._pool = self._new_pool()
-            self._schedule(job)
-            return None
+            if self._starts < MOST_STARTS:
+                self._schedule(job)
+                return None
+        found = self.future.result() if error is None else _died(error)
         self.job = self.future = None
-        return Ended(job, _reason(error), str(getattr(error, "traceback", "")))
+        return Ended(job, found)
 
     def stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
@@ -108,19 +108,15 @@ class _Worker:
         return ProcessPool(1, initializer=start_worker, initargs=(self._threads,), context=get_context("spawn"))
 
 
-def _reason(error: BaseException | None) -> str | None:
-    """Why a job failed, in a line; None when it did not."""
+def _died(error: BaseException) -> Failure:
+    """How a job failed whose process could not say so itself."""
     match error:
-        case None:
-            return None
         case BrokenProcessPool():
-            return f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"
+            return Failure(f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?")
         case ProcessExpired():
-            return _death(error.exitcode)
-        case UserError():
-            return str(error)
+            return Failure(_death(error.exitcode))
         case _:
-            return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+            return failure(error)
 
 
 def _death(exitcode: int) -> str:

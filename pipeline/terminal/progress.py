@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 # A log has no width of its own; 80 columns would break most tables.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+# No mark-up: what others say may hold brackets.
+console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 @contextmanager

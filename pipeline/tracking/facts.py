@@ -87,6 +87,7 @@ def tags(record: Record, study: str) -> dict[str, str]:
         "role": "run",
         "identity": run.identity,
         "scored_on": None if record.evaluation is None else record.evaluation.images,
+        "scoring": None if record.evaluation is None else record.evaluation.scoring,
         "outcome": run.outcome,
         "reason": run.reason,
         "git.commit": environment["git_commit"],

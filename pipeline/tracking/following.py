@@ -1,5 +1,6 @@
 """The companion's side: mirror records, and the study they belong to, while they are written."""
 
+import contextlib
 import json
 import os
 import queue
@@ -11,6 +12,7 @@ from pathlib import Path
 from pipeline.configuration.schema import Tracking
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.study import read_study
+from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.facts import Record, read_record
 from pipeline.tracking.mirror import Mirror
@@ -31,7 +33,10 @@ def follow(lines: Iterable[str], study: str) -> str | None:
     """
     os.nice(LEAST_PRIORITY)
     reader = iter(lines)
-    follower = _Follower(Tracking.model_validate_json(next(reader)), study)
+    settings = next(reader, None)
+    if settings is None:
+        return None
+    follower = _Follower(Tracking.model_validate_json(settings), study)
     named: queue.Queue[Message | None] = queue.Queue()
     threading.Thread(target=_read, args=(reader, named), daemon=True).start()
     ended = False
@@ -49,13 +54,19 @@ class _Follower:
     """Remembers what has not been written yet, and which runs have not ended."""
 
     def __init__(self, tracking: Tracking, study: str) -> None:
-        self.problem: str | None = None
+        self._unreachable: str | None = None
+        self._unreadable: str | None = None
         self._tracking = tracking
         self._study = study
         self._store: Store | None = None
         self._waiting: dict[str, Message] = {}
         self._growing: dict[str, Message] = {}
         self._closing = False
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store is not up to all that was named."""
+        return self._unreachable or self._unreadable
 
     def take(self, messages: Iterable[Message]) -> None:
         """A folder that is named twice is read once."""
@@ -64,7 +75,11 @@ class _Follower:
     def close(self) -> None:
         """Nobody writes any more: what has not ended was killed."""
         self._closing = True
-        self.take(self._growing.values())
+        for name, message in self._growing.items():
+            if "record" in message and not Path(message["record"]).exists():
+                # It ended in this moment, and lies where it stays.
+                message = message | {"record": str(project.run_root(name))}  # noqa: PLW2901
+            self.take([message])
 
     def write(self) -> None:
         """Bring the store up to all that waits."""
@@ -74,12 +89,12 @@ class _Follower:
                 # Another store may answer at this address next time: ask it what it has.
                 self._mirror = Mirror(self._store)
                 self._studies = StudyMirror(self._store, self._study)
-            self.problem = None
+            self._unreachable = None
             for key, message in list(self._waiting.items()):
                 self._write_one(message)
                 del self._waiting[key]
         except StoreUnreachableError as error:
-            self._store, self.problem = None, str(error)
+            self._store, self._unreachable = None, str(error)
 
     def _write_one(self, message: Message) -> None:
         try:
@@ -89,7 +104,7 @@ class _Follower:
                 # Else it has been moved to where it stays, which is another message.
                 self._write_record(message)
         except UserError as error:
-            self.problem = str(error)
+            self._unreadable = str(error)
 
     def _write_study(self, message: Message) -> None:
         study = read_study(Path(message["study"]))
@@ -124,9 +139,13 @@ def _killed(record: Record) -> Record:
 
 
 def _read(lines: Iterable[str], named: queue.Queue[Message | None]) -> None:
-    for line in lines:
-        named.put(json.loads(line))
-    named.put(None)
+    try:
+        for line in lines:
+            # Whoever writes may be killed in the middle of a line.
+            with contextlib.suppress(ValueError):
+                named.put(json.loads(line))
+    finally:
+        named.put(None)
 
 
 def _newest(named: queue.Queue[Message | None]) -> list[Message | None]:

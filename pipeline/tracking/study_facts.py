@@ -5,12 +5,14 @@ import io
 import json
 from collections.abc import Sequence
 
-from pipeline.record.overview import Row, in_words, rows, score_in_words, shown, swept
+from pipeline.record.overview import Row, counted, in_words, rows, score_in_words, shown, swept
 from pipeline.record.study import Study
+from pipeline.tracking.facts import MOST_TEXT
 
 GRID = "grid."
 MOST_ROWS = 40
-"""Rows of the table in the description, which servers cut after some thousand characters."""
+MOST_TABLE = MOST_TEXT - 600
+"""Rows and characters of the table in the description: a person reads no more, and servers cut it."""
 
 
 def tags(study: Study) -> dict[str, str]:
@@ -32,7 +34,8 @@ def tags(study: Study) -> dict[str, str]:
     }
     if study.baseline is not None:
         found["baseline"] = in_words(study.baseline)
-    return found | grid
+    # Servers cut longer ones; they would then differ for ever.
+    return {name: text[:MOST_TEXT] for name, text in (found | grid).items()}
 
 
 def description(study: Study) -> str:
@@ -48,7 +51,7 @@ def description(study: Study) -> str:
         lines += ["**The test images were opened for this study.**", ""]
     lines += _table(rows(study))
     if study.refused:
-        lines += ["", f"{len(study.refused)} settings of the grid can't exist and were left out."]
+        lines += ["", f"{counted(len(study.refused), 'setting')} of the grid can't exist: left out."]
     return "\n".join(lines)
 
 
@@ -71,21 +74,28 @@ def _table(found: Sequence[Row]) -> list[str]:
     diverged = any(row.diverged for row in found)
     columns = [*keys, "accuracy", *(["diverged"] if diverged else []), "parameters", "multiply-adds", "seconds"]
     lines = [_line(columns), f"|{'---|' * len(columns)}"]
-    kept = sorted(sorted(found, key=lambda row: -(row.mean or 0))[:MOST_ROWS], key=list(found).index)
-    for row in kept:
+    by_mean = sorted(found, key=lambda row: -(row.mean or 0))[:MOST_ROWS]
+    length, kept = sum(map(len, lines)), []
+    for row in sorted(by_mean, key=list(found).index):
         values = list(map(shown, row.label.values())) or ["the one"]
-        counted = [str(row.diverged)] if diverged else []
+        diverging = [str(row.diverged)] if diverged else []
         seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
         cost = f"{row.parameters:,}", f"{row.multiply_adds:,}", seconds
-        lines.append(_line([*values, score_in_words(row), *counted, *cost]))
+        line = _line([*values, score_in_words(row), *diverging, *cost])
+        length += len(line) + 1
+        if length > MOST_TABLE:
+            break
+        kept.append(line)
+    lines += kept
     if len(kept) < len(found):
-        lines += ["", f"The best {len(kept)} of {len(found)} settings; all are in settings.csv under Artifacts."]
+        lines += ["", f"{len(kept)} of {len(found)} settings; all are in settings.csv under Artifacts."]
     return lines
 
 
 def _line(cells: Sequence[str]) -> str:
     """A line of a table. MLflow gives its cells no room: an em space after each does."""
-    return "".join(f"| {cell}\u2003" for cell in cells) + "|"
+    whole = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return "".join(f"| {cell}\u2003" for cell in whole) + "|"
 
 
 def _plain(value: float | None) -> str:

@@ -6,7 +6,8 @@ from mlflow.entities import RunTag
 
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.study import ENDED, Study
-from pipeline.storage import project
+from pipeline.storage import digest, project
+from pipeline.terminal.errors import UserError
 from pipeline.tracking import study_facts
 from pipeline.tracking.facts import Record, read_record
 from pipeline.tracking.mirror import STATUS, Mirror
@@ -31,16 +32,23 @@ class StudyMirror:
     def bring_up_study(self, study: Study) -> None:
         """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store.
 
-        Raises StoreUnreachableError.
+        Raises StoreUnreachableError, and UserError at the end for a record that can't be read.
         """
         with reaching(self._store.address):
             parent = self.parent()
             self._write_parent(parent, study)
-            whole = self._whole()
+            whole = self._whole(parent)
             part = TEST_EVALUATION if study.images == "test" else EVALUATION
+            problems = []
             for cell in study.cells:
-                if cell.state in ENDED and cell.identity not in whole:
-                    self.bring_up_run(read_record(project.run_root(cell.identity), part))
+                if cell.state in ENDED and whole.get(cell.identity) != (cell.scoring or ""):
+                    try:
+                        self.bring_up_run(read_record(project.run_root(cell.identity), part))
+                    except UserError as error:
+                        # The others shall not wait for it.
+                        problems.append(str(error))
+            if problems:
+                raise UserError(problems[0])
 
     def parent(self) -> str:
         """The MLflow run id of the study, made when it is missing."""
@@ -62,10 +70,13 @@ class StudyMirror:
         stale = {name for name in run.data.tags if name.startswith(study_facts.GRID)} - tags.keys()
         for name in stale:
             self._client.delete_tag(parent, name)
+        table = study_facts.table_csv(study)
+        tags |= {"table": digest.of_value(table)}
         missing = [RunTag(name, text) for name, text in tags.items() if run.data.tags.get(name) != text]
         if missing:
+            # The tag that says which table is there comes after the table.
+            self._client.log_text(parent, table, "settings.csv")
             self._client.log_batch(parent, tags=missing)
-            self._client.log_text(parent, study_facts.table_csv(study), "settings.csv")
         status = STATUS[study.state]
         if run.info.status != status:
             if status == "RUNNING":
@@ -73,14 +84,15 @@ class StudyMirror:
             else:
                 self._client.set_terminated(parent, status)
 
-    def _whole(self) -> set[str]:
-        """The identities of the study's runs that the store holds to their end, which is written last."""
-        wanted = f"tags.study = '{self._study}' and tags.role = 'run' and attributes.status = 'FINISHED'"
-        found: set[str] = set()
+    def _whole(self, parent: str) -> dict[str, str]:
+        """Identity → scoring of the study's runs that the store holds to their end, which is written last."""
+        child = f"tags.`mlflow.parentRunId` = '{parent}'"
+        wanted = f"tags.study = '{self._study}' and {child} and attributes.status = 'FINISHED'"
+        found: dict[str, str] = {}
         token: str | None = None
         while True:
             page = self._client.search_runs([self._store.experiment_id], wanted, max_results=1000, page_token=token)
-            found |= {run.data.tags["identity"] for run in page}
+            found |= {run.data.tags["identity"]: run.data.tags.get("scoring", "") for run in page}
             token = page.token
             if not token:
                 return found

@@ -1,0 +1,279 @@
+"""A sweep's grid: composed together as each job by itself would be; the studies that conf/ declares."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.composition import grid as grids
+from pipeline.composition.composing import composed
+from pipeline.composition.difference import differences
+from pipeline.composition.grid import composed_grid
+from pipeline.configuration.keys import leaves
+from pipeline.configuration.reading import configured
+from pipeline.configuration.validation import validated
+from pipeline.storage import project
+from pipeline.study.declaration import Declaration
+from pipeline.study.planning import setting_of
+from pipeline.terminal.errors import UserError
+
+STUDIES = sorted(path.stem for path in (project.CONF / "study").glob("*.yaml"))
+
+
+def loader() -> ConfigLoaderImpl:
+    return ConfigLoaderImpl(create_config_search_path(str(project.CONF)))
+
+
+def sweep_config(found: ConfigLoaderImpl, *overrides: str) -> DictConfig:
+    return found.load_configuration("sweep", list(overrides), RunMode.MULTIRUN)
+
+
+def grid(jobs: Sequence[Sequence[str]], *common: str) -> list[tuple[str, dict[str, Any]]]:
+    """The grid as the launcher composes it, for a sweep with the `common` overrides."""
+    found = loader()
+    return list(composed_grid(found, sweep_config(found, *common), [[*common, *job] for job in jobs]))
+
+
+def sweeper() -> Any:
+    """The project's sweeper as Hydra makes it."""
+    return instantiate(sweep_config(loader()).hydra.sweeper)
+
+
+def alone(*overrides: str) -> dict[str, Any]:
+    """What one job composes to by Hydra's public way."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(project.CONF), version_base=None):
+        plain = OmegaConf.to_container(compose("sweep", list(overrides)), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+JOBS = [
+    [],
+    ["seed=3"],
+    ["seed=0", "model.conv.kernel_size=3"],
+    ["model.conv.kernel_size=3", "seed=1"],
+    ["model.conv.kernel_size=[3,5]", "seed=2", "training.learning_rate=1e-3"],
+    ["seed=1", "training.learning_rate=1e-05", "model=small"],
+    ["model=deep", "training=fast", "seed=4"],
+    ["training=fast", "model=deep", "seed=4"],
+    ["model=small", "model.conv.filters=8"],
+    ["model.conv.filters=8", "model=small"],
+    ["+model.blocks.block2.conv.filters=8", "seed=2"],
+    ["+model.blocks={block1:{pooling:none}}", "seed=2"],
+    ["data.split_seed=${seed}", "seed=7"],
+    ["seed=7", "training.epochs=${seed}"],
+    ["training.epochs=${seed}", "seed=8"],
+    ["seed=1", "seed=2"],
+    ["++seed=5"],
+    ["seed='3'"],
+    ["seed=null"],
+    ["seed=1.5"],
+    ["tracking.experiment='a b, \"c\"'"],
+    ["tracking.experiment=a\\ b"],
+    ["model.conv.kernel_regularizer={name:l2,l2:0.1}"],
+    ["model.dense.units=[]", "seed=1"],
+    ["seed=${training.epochs}"],
+    # After others of the same setting, the seed of none of them.
+    [],
+]
+
+
+def test_a_grid_is_what_each_job_composes_to_by_itself() -> None:
+    found = grid(JOBS)
+    assert [typed for typed, _ in found] == [
+        " ".join(word for word in job if not word.startswith("seed=")) for job in JOBS
+    ]
+    for job, (_, values) in zip(JOBS, found, strict=True):
+        assert values == alone(*job), job
+
+
+@pytest.mark.parametrize(
+    ("jobs", "typed"),
+    [
+        ([["seed=3", "model=small"]], ["model=small"]),
+        ([["model=small", "seed=0", "study.name=x"], ["model=small", "seed=1", "study.name=x"]], ["model=small"] * 2),
+        ([["model=small", "seed=0"], ["model=deep", "seed=0"]], ["model=small", "model=deep"]),
+        ([["seed=0"], ["seed=0"]], ["", ""]),
+    ],
+)
+def test_a_job_is_called_by_what_sets_it_apart(jobs: list[list[str]], typed: list[str]) -> None:
+    assert [found for found, _ in grid(jobs)] == typed
+
+
+def test_jobs_of_a_grid_do_not_share_what_they_compose_to() -> None:
+    (_, first), (_, second) = grid([["seed=0"], ["seed=1"]])
+    first["model"]["conv"]["filters"] = 0
+    assert second["model"]["conv"]["filters"] == 32
+    assert (first["seed"], second["seed"]) == (0, 1)
+
+
+def test_the_same_job_twice_is_in_the_grid_twice() -> None:
+    (_, first), (_, second) = grid([["seed=0"], ["seed=0"]])
+    assert first == second
+
+
+def test_overrides_of_the_whole_sweep_hold_for_each_job() -> None:
+    found = grid([["seed=0"], ["seed=1"]], "training=smoke", "study.margin=2")
+    for seed, (_, values) in enumerate(found):
+        assert values == alone("training=smoke", "study.margin=2", f"seed={seed}")
+
+
+def test_a_setting_is_composed_once_whatever_its_seeds_and_where_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    load = ConfigLoaderImpl.load_sweep_config
+
+    def counted(self: ConfigLoaderImpl, config: DictConfig, overrides: list[str]) -> DictConfig:
+        asked.append(overrides)
+        return load(self, config, overrides)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    jobs = [[f"seed={seed}", f"model.conv.filters={filters}"] for filters in (8, 16) for seed in range(5)]
+    found = grid([*jobs, *(list(reversed(job)) for job in jobs)])
+    assert asked == [["model.conv.filters=8"], ["model.conv.filters=16"]]
+    seeds = [values["seed"] for _, values in found]
+    assert seeds == [0, 1, 2, 3, 4] * 4
+
+
+def test_a_grid_reads_nothing_of_the_machine() -> None:
+    with pytest.raises(UserError, match=r"tracking\.experiment: may refer to other keys only"):
+        grid([["tracking.experiment=${oc.env:HOME}"]])
+
+
+@pytest.mark.parametrize("word", ["model.conv.no_such=3", "model=no_such"])
+def test_what_there_is_not_is_refused_by_hydra(word: str) -> None:
+    with pytest.raises(HydraException):
+        grid([[word]])
+    assert grids.SEED == "seed="
+
+
+# The sweeper and the launcher
+
+
+class Asked:
+    """In place of a config loader: which jobs it was asked for."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[str, ...]] = []
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:  # noqa: ARG002
+        self.jobs.append(tuple(sweep_overrides))
+        if "model.conv.no_such=1" in sweep_overrides:
+            raise HydraException("no such key")
+        return OmegaConf.create()
+
+
+def test_the_sweeper_checks_each_setting_once() -> None:
+    found, asked = sweeper(), Asked()
+    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
+    sizes, seeds = (3, 5), range(10)
+    found.validate_batch_is_legal(
+        [(f"seed={seed}", f"kernel_size={size}") for size, seed in itertools.product(sizes, seeds)]
+        + [("kernel_size=3", "seed=11")]
+    )
+    assert [[word for word in job if not word.startswith("seed=")] for job in asked.jobs] == [
+        ["kernel_size=3"],
+        ["kernel_size=5"],
+    ]
+    with pytest.raises(HydraException, match="no such key"):
+        found.validate_batch_is_legal([("seed=0",), ("seed=0", "model.conv.no_such=1")])
+
+
+def test_hydra_knows_the_projects_sweeper_and_launcher() -> None:
+    config = sweep_config(loader()).hydra
+    for node, kind in ((config.sweeper, BasicSweeper), (config.launcher, Launcher)):
+        assert node._target_.startswith("hydra_plugins.study_launcher.")
+        # Hydra reads its own plugins anew: only the names are the same.
+        assert kind.__name__ in {base.__name__ for base in type(instantiate(node)).__mro__}
+
+
+# conf/
+
+
+def test_a_sweep_composes_to_what_one_run_does_but_for_held_out_images_threads_and_the_study() -> None:
+    sweep = alone()
+    del sweep["study"]
+    one = OmegaConf.to_container(composed(project.CONF), resolve=True)
+    assert list(differences(one, sweep)) == [
+        ("data.validation_images", "0", "10000"),
+        ("training.threads", "2", "1"),
+    ]
+    configured(sweep)
+    validated(Declaration, alone()["study"])
+
+
+def test_conf_declares_studies() -> None:
+    assert "kernels_by_filters" in STUDIES
+
+
+def declared(name: str) -> tuple[DictConfig, list[list[str]]]:
+    """A study's composition, and the jobs that Hydra's sweeper makes of what it declares."""
+    config = sweep_config(loader(), f"+study={name}")
+    params = [f"{key}={value}" for key, value in dict(config.hydra.sweeper.params).items()]
+    batches = sweeper().split_arguments(OverridesParser.create().parse_overrides(params), None)
+    return config, [list(job) for job in batches[0]]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name: str) -> None:
+    _, jobs = declared(name)
+    grid_values = [values for _, values in grid(jobs, f"+study={name}")]
+    declaration = validated(Declaration, grid_values[0]["study"])
+    assert declaration.name == name
+    settings = []
+    for values in grid_values:
+        assert values.pop("study")["name"] == name
+        settings.append(setting_of(configured(values)).values)
+    assert declaration.baseline is not None
+    distinct = [values for number, values in enumerate(settings) if values not in settings[:number]]
+    declaration.check_baseline(distinct)
+    swept = {word.partition("=")[0] for job in jobs for word in job} - {"seed"}
+    assert swept == set(declaration.baseline)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_declared_study_has_ten_seeds_of_each_setting_and_no_run_twice(name: str) -> None:
+    _, jobs = declared(name)
+    assert len({tuple(sorted(job)) for job in jobs}) == len(jobs)
+    by_setting: dict[tuple[str, ...], int] = {}
+    for job in jobs:
+        setting = tuple(sorted(word for word in job if not word.startswith("seed=")))
+        by_setting[setting] = by_setting.get(setting, 0) + 1
+    assert set(by_setting.values()) == {10}
+
+
+# Nested values as dotted keys
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({}, []),
+        ({"a": 1}, [("a", 1)]),
+        ({"a": {"b": {"c": None}}, "d": 0}, [("a.b.c", None), ("d", 0)]),
+        ({"a": {}, "b": {"c": {}}}, [("a", {}), ("b.c", {})]),
+        ({"a": [], "b": [{"c": 1}]}, [("a", []), ("b", [{"c": 1}])]),
+        ({1: {2: 3}}, [("1.2", 3)]),
+        (3, []),
+    ],
+)
+def test_leaves_are_all_that_is_no_mapping_in_its_order(value: object, found: list[tuple[str, object]]) -> None:
+    assert list(leaves(value)) == found
+
+
+def test_leaves_of_a_section_keep_its_name() -> None:
+    assert list(leaves({"b": 1}, "a")) == [("a.b", 1)]
+    assert list(leaves({}, "a")) == [("a", {})]
+    assert list(leaves(3, "a")) == [("a", 3)]

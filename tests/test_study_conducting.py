@@ -1,0 +1,221 @@
+"""A study is conducted: what ended is kept and told to MLflow, also when the sweep is stopped. Without a training."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.images import prepared
+from pipeline.record.identity import deciding_code, scoring_identity
+from pipeline.record.record import read_training
+from pipeline.record.study import Study, read_study
+from pipeline.storage import project
+from pipeline.study import conducting, launching
+from pipeline.study.conducting import conduct
+from pipeline.study.job import Failure
+from pipeline.study.launching import launch_one
+from pipeline.study.planning import Job, job_of
+from pipeline.study.workers import Ended
+from pipeline.terminal.errors import UserError
+from tests.settings import article, article_values
+from tests.studies import a_project, declared, prepare, swept, write_record
+
+TRACKING = article().tracking
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+    # The code is read once, and from its own place.
+    deciding_code()
+    scoring_identity("i")
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    prepare()
+
+
+class Told:
+    """In place of the companion: what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.said = ""
+        self.folders: list[Path] = []
+
+    def __call__(self, *_: object) -> "Told":
+        return self
+
+    def __enter__(self) -> "Told":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def sync(self, root: Path) -> None:
+        self.folders.append(root)
+
+    def sync_study(self, folder: Path) -> None:
+        self.folders.append(folder)
+
+
+@pytest.fixture
+def companion(monkeypatch: pytest.MonkeyPatch) -> Told:
+    told = Told()
+    monkeypatch.setattr(conducting, "Companion", told)
+    return told
+
+
+def job(seed: int) -> Job:
+    return job_of(swept({"seed": seed}), prepared.training_digest(project.PREPARED), declared())
+
+
+def grid(*seeds: int) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"seed={seed}", article_values({"data.validation_images": 10, "seed": seed})) for seed in seeds]
+
+
+def finish(job: Job) -> None:
+    write_record(project.run_root(job.identity.name), job.configuration, found=job.identity, scoring=job.scoring)
+
+
+def workers_that(monkeypatch: pytest.MonkeyPatch, act: Any) -> list[Job]:
+    """In place of real workers: `act` yields what they are seen to do. Returns the jobs that they were given."""
+    given: list[Job] = []
+
+    def done(jobs: Sequence[Job], _wanted: int | None) -> Iterator[tuple[list[Job], list[Ended]]]:
+        given.extend(jobs)
+        yield from act(list(jobs))
+
+    monkeypatch.setattr(conducting, "done", done)
+    return given
+
+
+def one_by_one(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+    for job in jobs:
+        yield [job], []
+        if job.seed == 1:
+            yield [], [Ended(job, Failure("out of memory", "Traceback"))]
+        else:
+            finish(job)
+            yield [], [Ended(job)]
+
+
+def study() -> Study:
+    return read_study(project.study("kernels"))
+
+
+def states() -> dict[int, str]:
+    return {cell.seed: cell.state for cell in study().cells}
+
+
+def test_a_failure_is_kept_told_and_alone_tried_again(
+    monkeypatch: pytest.MonkeyPatch, companion: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers_that(monkeypatch, one_by_one)
+    with pytest.raises(UserError, match=r"^1 of 3 runs failed\."):
+        conduct(grid(0, 1, 2), declared(), TRACKING)
+    assert states() == {0: "finished", 1: "failed", 2: "finished"}
+    assert study().state == "failed"
+    failed = next(cell for cell in study().cells if cell.seed == 1)
+    work = project.checkpoint(failed.identity)
+    assert (work / "failure.txt").read_text() == "Traceback"
+    assert read_training(work / "training").run.reason == failed.reason == "out of memory"
+    assert work in companion.folders
+    assert companion.folders[-1] == project.study("kernels")
+    assert "out of memory" in capsys.readouterr().out
+    given = workers_that(monkeypatch, one_by_one)
+    with pytest.raises(UserError, match=r"^1 of 3 runs failed\."):
+        conduct(grid(0, 1, 2), declared(), TRACKING)
+    assert [job.seed for job in given] == [1]
+
+
+def test_a_finished_study_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch, companion: Told) -> None:
+    workers_that(monkeypatch, one_by_one)
+    conduct(grid(0, 2), declared(), TRACKING)
+    given = workers_that(monkeypatch, one_by_one)
+    conduct(grid(2, 0, 2), declared(), TRACKING)
+    assert given == []
+    assert study().state == "finished"
+    assert companion.said == ""
+
+
+def test_settings_that_can_not_exist_stop_a_sweep_unless_it_may_go_on(
+    monkeypatch: pytest.MonkeyPatch, companion: Told
+) -> None:
+    given = workers_that(monkeypatch, one_by_one)
+    wrong = ("model.conv.kernel_size=99", article_values({"data.validation_images": 10, "model.conv.kernel_size": 99}))
+    with pytest.raises(UserError, match=r"study\.leave_out_refused=true"):
+        conduct([*grid(0), wrong], declared(), TRACKING)
+    assert (given, companion.folders, project.STUDIES.exists()) == ([], [], False)
+    conduct([*grid(0), wrong], declared(leave_out_refused=True), TRACKING)
+    assert [job.seed for job in given] == [0]
+    assert study().refused[0]["setting"] == "model.conv.kernel_size=99"
+    with pytest.raises(UserError, match="no setting of this grid can exist"):
+        conduct([wrong], declared(leave_out_refused=True), TRACKING)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), OSError(28, "No space left on device")])
+def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(
+    monkeypatch: pytest.MonkeyPatch, companion: Told, error: BaseException
+) -> None:
+    def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        finish(jobs[0])
+        yield [jobs[1]], [Ended(jobs[0])]
+        raise error
+
+    workers_that(monkeypatch, stopped)
+    with pytest.raises(type(error)):
+        conduct(grid(0, 1, 2), declared(), TRACKING)
+    left = job(1)
+    run = read_training(project.checkpoint(left.identity.name) / "training").run
+    assert run.outcome == "interrupted"
+    assert str(run.reason) in ("the sweep was interrupted", str(error))
+    assert project.checkpoint(left.identity.name) in companion.folders
+    assert study().state == "interrupted"
+    assert states()[0] == "finished"
+    assert not project.checkpoint(job(2).identity.name).exists()
+
+
+def test_a_run_that_ended_in_the_moment_the_sweep_is_stopped_is_finished_for_mlflow_too(
+    monkeypatch: pytest.MonkeyPatch, companion: Told
+) -> None:
+    def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        yield [jobs[0]], []
+        finish(jobs[0])
+        raise KeyboardInterrupt
+
+    workers_that(monkeypatch, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        conduct(grid(0), declared(), TRACKING)
+    # Its curves were told while it ran: what is not told now stays RUNNING.
+    ended = project.run_root(job(0).identity.name)
+    assert ended in companion.folders or states() == {0: "finished"}
+
+
+def one(**changes: object) -> dict[str, Any]:
+    """The values of one job of another launcher, untracked."""
+    values = article_values({"data.validation_images": 10, "tracking.enabled": False})
+    return values | {"study": declared(**changes).model_dump()}
+
+
+def test_jobs_of_other_launchers_join_the_study_once_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launching, "run_job", lambda job, _sync: finish(job))
+    launch_one(one())
+    assert states() == {0: "finished"}
+    assert "done already" not in capsys.readouterr().out
+    launch_one(one())
+    assert "the one setting, seed 0: done already" in capsys.readouterr().out
+
+
+def test_a_job_of_another_launcher_that_fails_is_no_waiting_run_of_a_finished_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_job: Job, _sync: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(launching, "run_job", fails)
+    with pytest.raises(MemoryError):
+        launch_one(one())
+    run = read_training(project.checkpoint(job(0).identity.name) / "training").run
+    assert (run.outcome, run.reason) == ("failed", "MemoryError")
+    assert states() == {0: "failed"}

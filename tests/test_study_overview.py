@@ -1,0 +1,176 @@
+"""A study at a glance: what its settings differ in, and how each has scored."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from pipeline.record.overview import (
+    Row,
+    best,
+    differing,
+    in_words,
+    labels,
+    rows,
+    score_in_words,
+    short_names,
+    shown,
+    swept,
+)
+from tests.studies import cell, study
+
+TWO: dict[str, dict[str, JsonValue]] = {
+    "a": {"model.conv.kernel_size": 3, "model.conv.filters": 8},
+    "b": {"model.conv.kernel_size": 5, "model.conv.filters": 8},
+}
+
+# What differs
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ([], []),
+        ([{"a": 1, "b": 2}], []),
+        ([{"a": 1, "b": 2}, {"a": 1, "b": 2}], []),
+        ([{"b": 2, "a": 1}, {"b": 3, "a": 1}], ["b"]),
+        ([{"b": 2, "a": 1}, {"b": 3, "a": 2}], ["b", "a"]),
+        ([{"a": [3, 5]}, {"a": [5, 3]}], ["a"]),
+        ([{"a": 3}, {"a": [3, 5]}], ["a"]),
+        ([{"a": 0}, {"a": False}], ["a"]),
+        ([{"a": 0}, {"a": None}], ["a"]),
+        ([{"a": "none"}, {"a": None}], ["a"]),
+        ([{"a": "1"}, {"a": 1}], ["a"]),
+        ([{"a": {}}, {"a.b.c": 1}], ["a", "a.b.c"]),
+        ([{"a": None}, {"a.name": "l2", "a.l2": 0.01}], ["a.name", "a.l2"]),
+        ([{"a": 0.1}, {"a": 0.1 + 1e-17}, {"a": 0.1 + 2e-17}], ["a"]),
+    ],
+)
+def test_keys_that_differ(settings: Sequence[dict[str, JsonValue]], keys: list[str]) -> None:
+    assert differing(settings) == keys
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ([], []),
+        (["seed"], ["seed"]),
+        (["model.conv.filters", "model.conv.kernel_size"], ["filters", "kernel_size"]),
+        (["model.dropout", "model.dense.dropout"], ["model.dropout", "dense.dropout"]),
+        (["dropout", "model.dropout"], ["dropout", "model.dropout"]),
+        (["model.filters", "model.conv.my_filters"], ["filters", "my_filters"]),
+        (
+            ["model.conv.filters", "model.blocks.block1.conv.filters", "model.blocks.block2.conv.filters"],
+            ["model.conv.filters", "block1.conv.filters", "block2.conv.filters"],
+        ),
+    ],
+)
+def test_a_short_name_is_as_long_as_it_must_be(keys: list[str], names: list[str]) -> None:
+    assert list(short_names(keys).items()) == list(zip(keys, names, strict=True))
+
+
+parts = st.sampled_from(["a", "b", "ab", "c"])
+
+
+@given(st.lists(st.lists(parts, min_size=1, max_size=4).map(".".join), unique=True, max_size=8))
+def test_short_names_are_ends_of_their_keys_and_all_different(keys: list[str]) -> None:
+    found = short_names(keys)
+    assert list(found) == keys
+    assert len(set(found.values())) == len(keys)
+    assert all(key == name or key.endswith(f".{name}") for key, name in found.items())
+
+
+def test_a_label_holds_what_is_swept_and_nothing_else() -> None:
+    assert swept(study(TWO)) == ["model.conv.kernel_size"]
+    assert labels(study(TWO)) == {"a": {"kernel_size": 3}, "b": {"kernel_size": 5}}
+    assert labels(study({"a": TWO["a"]})) == {"a": {}}
+    assert in_words({}) == "the one setting"
+
+
+def test_settings_that_differ_in_a_list_or_a_nested_block_are_told_apart() -> None:
+    settings: dict[str, dict[str, JsonValue]] = {
+        "a": {"model.dense.units": [], "model.blocks": {}},
+        "b": {"model.dense.units": [8], "model.blocks": {}},
+        "c": {"model.dense.units": [], "model.blocks.block2.conv.filters": 4},
+    }
+    words = [in_words(label) for label in labels(study(settings)).values()]
+    assert len(set(words)) == 3
+    assert "units [8]" in words[1]
+    assert "filters 4" in words[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("same", "same"),
+        ("", ""),
+        (3, "3"),
+        (0, "0"),
+        (0.001, "0.001"),
+        (1e-05, "1e-05"),
+        (True, "true"),
+        (None, "none"),
+        ([3, 5], "[3, 5]"),
+        ({}, "{}"),
+    ],
+)
+def test_a_value_is_shown_as_it_is_typed(value: JsonValue, text: str) -> None:
+    assert shown(value) == text
+    assert in_words({"a": value, "b": 1}) == f"a {text}, b 1"
+
+
+# Scores
+
+
+def test_a_row_is_mean_and_sample_deviation_of_the_finished_runs_alone() -> None:
+    cells = [
+        cell("a", 0, accuracy=0.5),
+        replace(cell("a", 1, "diverged", 0.1), seconds=100.0),
+        cell("a", 2, accuracy=0.75),
+        cell("a", 3, "failed"),
+        cell("a", 4, "interrupted"),
+        cell("a", 5, "waiting"),
+        cell("a", 6, "running"),
+    ]
+    first, second = rows(study(TWO, cells))
+    assert first == Row("a", {"kernel_size": 3}, 2, 1, 2, 0.625, first.deviation, 2.0, 10, 1_000)
+    # Two values: their difference over √2.
+    assert first.deviation == pytest.approx(0.25 / math.sqrt(2), rel=1e-15)
+    assert second == Row("b", {"kernel_size": 5}, 0, 0, 0, None, None, None, 10, 1_000)
+
+
+def test_rows_come_in_the_order_of_declaration_whatever_ended_first() -> None:
+    cells = [cell("b", 0, accuracy=0.9), cell("a", 0, accuracy=0.8)]
+    assert [row.setting for row in rows(study(TWO, cells))] == ["a", "b"]
+
+
+def test_the_best_has_the_highest_mean_and_zero_is_a_mean() -> None:
+    assert best(study(TWO)) is None
+    assert best(study({})) is None
+    failed = [cell("a", 0, "failed"), cell("b", 0, "diverged", 0.1)]
+    assert best(study(TWO, failed)) is None
+    zero = best(study(TWO, [cell("b", 0, accuracy=0.0)]))
+    assert zero is not None
+    assert (zero.setting, zero.mean) == ("b", 0.0)
+    cells = [cell("a", 0, accuracy=0.9), cell("a", 1, accuracy=0.1), cell("b", 0, accuracy=0.6)]
+    found = best(study(TWO, cells))
+    assert found is not None
+    assert found.setting == "b"
+
+
+def test_a_finished_run_without_a_score_is_no_part_of_the_mean() -> None:
+    row = rows(study(TWO, [cell("a", 0), cell("a", 1, accuracy=0.5)]))[0]
+    assert (row.finished, row.mean, row.deviation) == (1, 0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "words"),
+    [([], "–"), ([0.5], "50.00 % (1)"), ([0.0], "0.00 % (1)"), ([0.9, 0.92, 0.94], "92.00 ± 2.00 % (3)")],
+)
+def test_a_score_in_words(accuracies: list[float], words: str) -> None:
+    cells = [cell("a", seed, accuracy=accuracy) for seed, accuracy in enumerate(accuracies)]
+    assert score_in_words(rows(study(TWO, cells))[0]) == words

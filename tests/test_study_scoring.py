@@ -1,0 +1,164 @@
+"""Which images score a run, by which code, and what is written of a run that did not get so far."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.experiment import description
+from pipeline.images import prepared
+from pipeline.images.held_out import held_out, held_out_digest
+from pipeline.images.prepared import Images
+from pipeline.images.split import split
+from pipeline.record import identity as identities
+from pipeline.record.identity import identity, scoring_identity
+from pipeline.record.record import read_training
+from pipeline.storage import project
+from pipeline.terminal.errors import UserError
+from tests.settings import article
+from tests.studies import DATA, ENVIRONMENT, a_project, prepare, swept, write_record
+
+ROOT = project.ROOT
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+
+
+# Images
+
+
+def images() -> Images:
+    numbers = np.arange(40, dtype=np.uint8)
+    return Images(numbers.reshape(40, 1, 1, 1), numbers % 10, "d")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_images_held_out_are_those_that_no_training_of_the_run_sees(seed: int) -> None:
+    data = article({"data.validation_images": 20, "data.split_seed": seed}).data
+    found = held_out(images(), data)
+    trained, _ = split(images().labels, 20, seed)
+    assert sorted([*found.images.ravel().tolist(), *trained.tolist()]) == list(range(40))
+    assert (found.images.ravel() % 10 == found.labels).all()
+    # Stratified: two of each of the ten classes.
+    assert np.bincount(found.labels).tolist() == [2] * 10
+    assert found.digest == held_out_digest("d", data)
+
+
+def test_more_held_out_images_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.validation_images"):
+        held_out(images(), article({"data.validation_images": 40}).data)
+
+
+def test_the_digest_of_held_out_images_says_out_of_which_how_many_and_how_chosen() -> None:
+    changes: list[dict[str, object]] = [
+        {},
+        {"data.validation_images": 11},
+        {"data.split_seed": 1},
+        {"data.validation_images": 1, "data.split_seed": 10},
+    ]
+    found = {held_out_digest(digest, swept(change).data) for change in changes for digest in ("d", "e")}
+    assert len(found) == 8
+    assert held_out_digest("d", swept({"data.sources.0.path": "x"}).data) in found
+
+
+def test_digests_are_told_without_opening_the_images() -> None:
+    prepare()
+    training, test = prepared.load_training(project.PREPARED), prepared.load_test(project.PREPARED)
+    digests = prepared.load_summary(project.PREPARED).digests
+    canonical = json.dumps([digests["test_images.npy"], digests["test_labels.npy"]], separators=(",", ":"))
+    for name in (*prepared.TRAINING, *prepared.TEST):
+        (project.PREPARED / name).unlink()
+    assert prepared.training_digest(project.PREPARED) == training.digest
+    assert prepared.test_digest(project.PREPARED) == test.digest == hashlib.sha256(canonical.encode()).hexdigest()
+    assert training.digest != test.digest
+    shutil.rmtree(project.PREPARED)
+    for digest in (prepared.training_digest, prepared.test_digest):
+        with pytest.raises(UserError, match="Run: dvc repro preprocess"):
+            digest(project.PREPARED)
+
+
+# Code
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the code, which scoring is then told by."""
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    identities._scoring_code.cache_clear()
+    yield tmp_path / "pipeline"
+    identities._scoring_code.cache_clear()
+
+
+def scoring_after_a_change_of(path: Path, more: str = "more = 1\n") -> str:
+    path.write_text(path.read_text() + more)
+    identities._scoring_code.cache_clear()
+    return scoring_identity("i")
+
+
+def test_scoring_is_told_by_its_images() -> None:
+    assert scoring_identity("i") == scoring_identity("i") != scoring_identity("j")
+    assert len(scoring_identity("i")) == 64
+
+
+@pytest.mark.parametrize("module", ["scoring/metrics.py", "scoring/tables.py", "network/prediction.py"])
+def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str) -> None:
+    before = scoring_identity("i")
+    assert scoring_after_a_change_of(code / module, "# why\n\n") == before
+    assert scoring_after_a_change_of(code / module) != before
+
+
+def test_code_that_draws_or_tells_or_trains_makes_no_other_scoring(code: Path) -> None:
+    before = scoring_identity("i")
+    pictures = sorted((code / "scoring" / "pictures").glob("*.py"))
+    assert len(pictures) > 3
+    others = ["scoring/latency.py", "study/telling.py", "tracking/mirror.py", "network/training.py"]
+    for path in [*pictures, *(code / other for other in others)]:
+        assert scoring_after_a_change_of(path) == before, path
+
+
+# Runs that did not get to their end
+
+
+def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
+    configuration = swept({"seed": 5})
+    found = identity(configuration, DATA)
+    work = project.checkpoint(found.name)
+    write_record(work, configuration, found=found, outcome="running", epochs=3, accuracy=None)
+    before = read_training(work / "training")
+    assert description.close_unfinished(configuration, found, "failed", "out of memory") == work
+    after = read_training(work / "training")
+    assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "out of memory", 3)
+    assert (after.history, after.times, after.environment) == (before.history, before.times, ENVIRONMENT)
+    assert after.run.identity == found.name
+    assert after.run.configuration["seed"] == 5
+    assert after.weights.read_bytes() == b"weights"
+    description.close_unfinished(configuration, found, "interrupted", "again")
+    assert read_training(work / "training").run.outcome == "interrupted"
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no file", "run.json", "history.csv", "timing.json"])
+def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
+    damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(description, "environment", lambda: dict(ENVIRONMENT))
+    configuration = swept()
+    found = identity(configuration, DATA)
+    training = project.checkpoint(found.name) / "training"
+    if damage == "no file":
+        training.mkdir(parents=True)
+    elif damage != "no folder":
+        write_record(training.parent, configuration, found=found, outcome="running", accuracy=None)
+        (training / damage).write_text("{")
+    description.close_unfinished(configuration, found, "failed", "killed")
+    after = read_training(training)
+    assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "killed", 0)
+    assert (after.history, after.times, after.environment) == ((), (), ENVIRONMENT)
+    # 5·5·1·32 + 32, 5·5·32·64 + 64, 4·4·64·10 + 10
+    assert after.run.parameters == 832 + 51_264 + 10_250

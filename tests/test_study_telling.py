@@ -1,0 +1,223 @@
+"""What a sweep says: what it is about to do, how far it is, what came of it."""
+
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.record.identity import identity
+from pipeline.record.study import Cell, Study
+from pipeline.storage import atomic, project
+from pipeline.study import telling
+from pipeline.study.estimate import Estimate
+from pipeline.study.planning import Job, Plan, Refused
+from pipeline.study.telling import duration, size
+from tests.studies import DATA, a_project, cell, study, swept
+
+SETTINGS: dict[str, dict[str, Any]] = {"a": {"conv.filters": 8}, "b": {"conv.filters": 16}}
+HOSTILE = "no [/gpu:0] for [Op:Conv2D] [[node a]] [red] \\[x] 100 %"
+"""What TensorFlow's messages are like; rich would take parts of it for mark-up."""
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What was printed, on as many lines as it takes."""
+    return lambda: " ".join(capsys.readouterr().out.split())
+
+
+def ended() -> Study:
+    return study(SETTINGS, [cell("a", 0, accuracy=0.5), cell("a", 1, accuracy=0.75), cell("b", 0, accuracy=0.9)])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "1 s"),
+        (0.4, "1 s"),
+        (1.6, "2 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (150, "2 min"),
+        (151, "3 min"),
+        (89 * 60, "89 min"),
+        (90 * 60, "1 h 30 min"),
+        (119.6 * 60, "2 h 00 min"),
+        (25 * 3600 + 5 * 60, "25 h 05 min"),
+    ],
+)
+def test_a_duration_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "1 MB"), (1_600_000, "2 MB"), (999_000_000, "999 MB"), (1_000_000_000, "1.0 GB"), (2_550_000_000, "2.5 GB")],
+)
+def test_a_size_in_words(count: int, words: str) -> None:
+    assert size(count) == words
+
+
+def plan(seeds: int) -> Plan:
+    made = []
+    for seed in range(seeds):
+        configuration = swept({"seed": seed})
+        made.append(Job(configuration, identity(configuration, DATA), "a", "validation", "s", pictured=False))
+    return Plan(tuple(made), {"a": study(SETTINGS).settings["a"]}, (), "basis")
+
+
+def test_before_it_starts_a_sweep_says_how_many_runs_how_long_and_how_much(told: Any) -> None:
+    estimate = Estimate({"1": 100.0, "2": 200.0}, 3_000_000, measured=True)
+    telling.tell_plan(study(SETTINGS), plan(3), estimate, 2)
+    assert (text := told()).startswith(
+        "study kernels: 3 runs (1 setting, 3 seeds), scored on the validation images; 1 done already, 2 to do"
+    )
+    # (100 + 200) / 2 s, and 8 s to start.
+    assert "about 3 min with 2 at a time (by the runs of this machine), 3 MB of disk" in text
+    telling.tell_plan(study(SETTINGS), plan(1), replace(estimate, measured=False), 2)
+    assert "1 run (1 setting, 1 seed)" in (text := told())
+    assert "roughly: no such run was measured here yet" in text
+
+
+def test_a_sweep_without_anything_to_do_does_not_say_how_long_it_takes(told: Any) -> None:
+    telling.tell_plan(study(SETTINGS), plan(2), Estimate({}, 0, measured=False), 0)
+    assert told().endswith("2 done already, 0 to do")
+
+
+def test_a_disk_that_is_nearly_full_is_noted(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "free")
+    for free, noted in ((6_000_000, False), (5_900_000, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: usage(free))
+        telling.tell_plan(study(SETTINGS), plan(2), Estimate({"1": 1.0}, 3_000_000, measured=True), 1)
+        assert ("note: only 6 MB of disk is free" in told()) is noted
+
+
+def test_refused_settings_are_listed_with_their_reasons(told: Any) -> None:
+    telling.tell_refused([Refused("model.conv.filters=0", "must be at least 1"), Refused("a=[3,5]", "is no key")])
+    text = told()
+    for part in ("model.conv.filters=0", "must be at least 1", "a=[3,5]", "is no key"):
+        assert part in text
+
+
+def test_refused_settings_are_listed_with_their_reasons_as_they_were_typed(told: Any) -> None:
+    telling.tell_refused([Refused("model.dense.units=[8,x]", "must be [a,b]"), Refused("y=[a,b]", "z")])
+    text = told()
+    for part in ("model.dense.units=[8,x]", "must be [a,b]", "y=[a,b]"):
+        assert part in text
+
+
+def test_results_say_what_was_best_what_failed_and_what_diverged(capsys: pytest.CaptureFixture[str]) -> None:
+    telling.tell_results(replace(ended(), cells=(*ended().cells, cell("b", 1, "failed"), cell("a", 2, "diverged"))))
+    lines = capsys.readouterr().out.splitlines()
+    (a,) = (line for line in lines if "62.50 ± 17.68 % (2)" in line)
+    (b,) = (line for line in lines if "90.00 % (1)" in line)
+    assert "filters" in lines[1]
+    assert "highest mean, 1 failed" in b
+    assert "1 diverged" in a
+    assert "highest" not in a
+    assert "validation images" in "".join(lines)
+    assert "pipeline.ui --study kernels" in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        study({}),
+        study({"a": {}}),
+        study({"a": {}}, [cell("a", 0, accuracy=0.5)]),
+        study(SETTINGS, [cell("a", 0, "failed"), cell("b", 0, "failed")]),
+        study({"a": {"k": [1, 2]}, "b": {"k": None}, "c": {"k": "[/x]"}}, [cell("c", 0, accuracy=0.5)]),
+    ],
+)
+def test_any_study_can_be_told(found: Study, told: Any) -> None:
+    telling.tell_results(found)
+    telling.tell_failures(found, found.cells)
+    told()
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (cell("a", 3, accuracy=0.5), "3/12 filters 8, seed 3: 50.00% in 2.0 s"),
+        (cell("a", 3, accuracy=0.0), "3/12 filters 8, seed 3: 0.00% in 2.0 s"),
+        (cell("a", 3, "diverged", 0.1), "3/12 filters 8, seed 3: diverged 10.00% in 2.0 s"),
+        (cell("a", 3, "diverged"), "3/12 filters 8, seed 3: diverged"),
+        (replace(cell("b", 0, "failed"), reason="out of memory"), "3/12 filters 16, seed 0: failed out of memory"),
+        (replace(cell("b", 0, "failed"), reason=HOSTILE), f"3/12 filters 16, seed 0: failed {HOSTILE}"),
+    ],
+    ids=[
+        "finished",
+        "finished with nothing right",
+        "diverged",
+        "diverged without a score",
+        "failed",
+        "failed with brackets",
+    ],
+)
+def test_a_run_that_has_ended_is_one_line_with_its_reason_word_for_word(found: Cell, words: str, told: Any) -> None:
+    telling.tell_run(ended(), found, 3, 12)
+    assert told() == words
+
+
+def test_failures_are_listed_with_their_reasons(told: Any) -> None:
+    failed = [replace(cell("a", 0, "failed"), reason="killed"), replace(cell("b", 1, "failed"), reason="no memory")]
+    telling.tell_failures(study(SETTINGS, failed), failed)
+    text = told()
+    for part in ("filters 8", "filters 16", "killed", "no memory"):
+        assert part in text
+
+
+def test_failures_are_listed_with_their_reasons_word_for_word(told: Any) -> None:
+    failed = [replace(cell("a", 0, "failed"), reason="killed [a]"), replace(cell("b", 1, "failed"), reason="[/b]")]
+    telling.tell_failures(study(SETTINGS, failed), failed)
+    text = told()
+    for part in ("filters 8", "filters 16", "killed [a]", "[/b]"):
+        assert part in text
+
+
+def test_a_failure_names_the_file_that_holds_its_traceback(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "ROOT", project.CHECKPOINTS.parent)
+    failed = [replace(cell("a", 0, "failed"), reason="x"), replace(cell("b", 1, "failed"), reason="y")]
+    atomic.write_file(project.checkpoint("a-0") / "failure.txt", "Traceback")
+    telling.tell_failures(study(SETTINGS, failed), failed)
+    text = told()
+    assert "checkpoints/a-0/failure.txt" in text
+    assert "b-1" not in text
+
+
+class Shown:
+    """In place of a live display: what it was told last."""
+
+    def __init__(self) -> None:
+        self.completed = 0
+        self.description = ""
+
+    def add_task(self, description: str, total: int) -> int:
+        self.description = description
+        return total
+
+    def update(self, _task: int, *, completed: int, description: str) -> None:
+        self.completed, self.description = completed, description
+
+
+def test_the_live_line_says_done_running_failed_the_best_and_the_time_left() -> None:
+    shown: Any = Shown()
+    line = telling.Line(shown, 9)
+    line.update(study(SETTINGS), done=0, running=2, failed=0, left=None)
+    assert (shown.completed, shown.description) == (0, "done 0 · running 2 · failed 0")
+    line.update(ended(), done=3, running=1, failed=2, left=100.0)
+    best = "best 90.00 % (1): filters 16"
+    assert (shown.completed, shown.description) == (5, f"done 3 · running 1 · failed 2 · {best} · 2 min left")
+
+
+def test_where_nobody_watches_the_live_line_is_silent(told: Any) -> None:
+    with telling.line(3) as line:
+        line.update(ended(), done=1, running=1, failed=0, left=1.0)
+    assert told() == ""

@@ -1,0 +1,216 @@
+"""Processes that do a study's jobs side by side, and survive each other."""
+
+import os
+import signal
+from collections.abc import Generator, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+from pebble import ProcessExpired
+
+from pipeline.study import workers
+from pipeline.study.job import Failure, failure
+from pipeline.study.planning import Job
+from pipeline.study.workers import MOST_STARTS, Ended, cores, done
+from pipeline.terminal.errors import UserError
+from tests.worker_acts import Act, act, start, start_and_die
+
+
+@pytest.fixture(autouse=True)
+def _acting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(workers, "run_in_worker", act)
+    monkeypatch.setattr(workers, "start_worker", start)
+    monkeypatch.setattr(workers, "BETWEEN_LOOKS", 0.05)
+    monkeypatch.setenv("TEST_FOLDER", str(tmp_path))
+
+
+def jobs(folder: Path, *names: str, threads: int = 1) -> list[Job]:
+    return [cast(Job, Act(name, folder, threads)) for name in names]
+
+
+def name_of(job: Job) -> str:
+    return cast(Act, job).name
+
+
+def ends(looks: Iterator[tuple[list[Job], list[Ended]]]) -> dict[str, Ended]:
+    """How each job ended, once; while it has not it may be among those that run."""
+    found: dict[str, Ended] = {}
+    for running, told in looks:
+        for ended in told:
+            assert name_of(ended.job) not in found
+            found[name_of(ended.job)] = ended
+        assert not found.keys() & {name_of(job) for job in running}
+    return found
+
+
+@contextmanager
+def begun(looks: Iterator[tuple[list[Job], list[Ended]]]) -> Iterator[Iterator[tuple[list[Job], list[Ended]]]]:
+    """The iteration, left early when the block ends."""
+    assert isinstance(looks, Generator)
+    with closing(looks):
+        yield looks
+
+
+def tries(folder: Path, name: str) -> list[str]:
+    """The words of the workers that began the job: process and threads."""
+    path = folder / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def reasons(found: dict[str, Ended]) -> dict[str, str | None]:
+    return {name: None if ended.failure is None else ended.failure.reason for name, ended in found.items()}
+
+
+def test_no_jobs_need_no_worker() -> None:
+    assert list(done([], None)) == []
+
+
+def test_a_worker_does_one_job_after_another_in_the_same_process(tmp_path: Path) -> None:
+    names = [f"job-{number}" for number in range(5)]
+    assert reasons(ends(done(jobs(tmp_path, *names), 1))) == dict.fromkeys(names)
+    (process,) = {line for name in names for line in tries(tmp_path, name)}
+    assert process.endswith(" 1")
+
+
+def test_a_job_that_fails_in_any_way_fails_alone(tmp_path: Path) -> None:
+    names = ["a", "kill", "b", "raise", "exit", "c", "person", "d"]
+    found = ends(done(jobs(tmp_path, *names), 2))
+    assert reasons(found) == {
+        **dict.fromkeys("abcd"),
+        "kill": "its process was killed (SIGKILL): by a person, or by the system for lack of memory",
+        "raise": "ValueError: first line",
+        "exit": "its process ended with status 3",
+        "person": "a.b: must be\nmore",
+    }
+    assert all(len(tries(tmp_path, name)) == 1 for name in names)
+    raised, killed = found["raise"].failure, found["kill"].failure
+    assert raised is not None
+    assert "in act" in raised.traceback
+    assert "ValueError: first line\nsecond line" in raised.traceback
+    assert killed is not None
+    assert killed.traceback == ""
+
+
+def test_jobs_of_different_threads_are_done_by_workers_of_these_threads(tmp_path: Path) -> None:
+    mixed = [*jobs(tmp_path, "a", "b", threads=2), *jobs(tmp_path, "c"), *jobs(tmp_path, "d", threads=2)]
+    assert reasons(ends(done(mixed, 1))) == dict.fromkeys("cabd")
+    told = {name: tries(tmp_path, name)[0].split() for name in "abcd"}
+    assert {name: threads for name, (_, threads) in told.items()} == {"a": "2", "b": "2", "c": "1", "d": "2"}
+    assert told["a"][0] == told["b"][0] == told["d"][0] != told["c"][0]
+
+
+def test_a_worker_that_dies_before_it_begins_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "start_worker", start_and_die)
+    (tmp_path / "die-1").touch()
+    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == {"a": None, "b": None}
+    assert not list(tmp_path.glob("die*"))
+
+
+NO_START = f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"
+
+
+def test_workers_that_always_die_before_they_begin_do_not_go_on_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "start_worker", start_and_die)
+    for number in range(50):
+        (tmp_path / f"die-{number}").touch()
+    assert reasons(ends(done(jobs(tmp_path, "a"), 1))) == {"a": NO_START}
+    assert tries(tmp_path, "a") == []
+
+
+def test_a_job_that_no_worker_could_begin_leaves_the_others_a_new_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "start_worker", start_and_die)
+    for number in range(MOST_STARTS):
+        (tmp_path / f"die-{number}").touch()
+    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == {"a": NO_START, "b": None}
+
+
+def test_leaving_the_iteration_early_kills_the_workers(tmp_path: Path) -> None:
+    with begun(done(jobs(tmp_path, "sleep-1", "a", "sleep-2", "sleep-3"), 2)) as looks:
+        seen = []
+        for running, told in looks:
+            seen.append(({name_of(job) for job in running}, [name_of(ended.job) for ended in told]))
+            if tries(tmp_path, "sleep-1") and tries(tmp_path, "sleep-2"):
+                break
+    # A look tells what runs while it runs.
+    assert seen[0] == ({"sleep-1", "a"}, [])
+    assert seen[-1] == ({"sleep-1", "sleep-2"}, [])
+    assert [told for _, told in seen if told] == [["a"]]
+    for name in ("sleep-1", "sleep-2"):
+        process = int(tries(tmp_path, name)[0].split()[0])
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+    assert tries(tmp_path, "sleep-3") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("clumsy", "ClumsyError: one and two"), ("configuration", "a.b: must be 3.")],
+)
+def test_a_reason_arrives_whatever_kind_of_exception_gave_it(tmp_path: Path, name: str, reason: str) -> None:
+    found = ends(done(jobs(tmp_path, name, "a"), 1))
+    assert len(tries(tmp_path, name)) == 1
+    assert reasons(found) == {name: reason, "a": None}
+
+
+# The pure parts
+
+
+def expired(code: int) -> BaseException:
+    error: BaseException = ProcessExpired("x", code=code)  # type: ignore[no-untyped-call]
+    return error
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "wanted", "count"), [(1, None, 8), (2, None, 4), (3, None, 2), (9, None, 1), (9, 5, 5), (1, 1, 1)]
+)
+def test_jobs_times_threads_are_the_cores_unless_another_number_is_wanted(
+    threads: int, wanted: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 8)
+    assert workers.workers(threads, wanted) == count
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (expired(-signal.SIGSEGV), "its process was ended by signal 11 (Segmentation fault)"),
+        (expired(1), "its process ended with status 1"),
+        (BrokenProcessPool(), NO_START),
+    ],
+)
+def test_how_a_process_died_is_told_in_words(error: BaseException, reason: str) -> None:
+    assert workers._died(error) == Failure(reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "traced"),
+    [
+        (UserError("key: rule"), "key: rule", False),
+        (ValueError("one\ntwo"), "ValueError: one", True),
+        (ValueError("\n  one  \n"), "ValueError: one", True),
+        (MemoryError(), "MemoryError: no message", True),
+        (SystemExit(3), "SystemExit: 3", True),
+    ],
+)
+def test_a_reason_is_what_a_person_can_use(error: BaseException, reason: str, traced: bool) -> None:
+    found = failure(error)
+    assert found.reason == reason
+    assert bool(found.traceback) == traced

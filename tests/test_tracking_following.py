@@ -1,0 +1,270 @@
+"""The companion's side: what it is told of on its standard input is in the store when the input has ended."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.configuration.schema import Tracking
+from pipeline.record.identity import REPRO_STUDY
+from pipeline.record.study import Cell, Study, update_study
+from pipeline.storage import project
+from pipeline.tracking import following
+from pipeline.tracking.following import follow
+from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from tests.studies import a_project, study, swept, write_record
+
+Step = str | Callable[[], object]
+TRACKING = Tracking(enabled=True, address=None, experiment="following")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        # The process of the tests keeps its priority.
+        patch.setattr(os, "nice", lambda _: 0)
+        yield open_store(TRACKING)
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def store(shared: Store, request: pytest.FixtureRequest) -> Store:
+    """An experiment for each test, in one store."""
+    found = open_store(TRACKING.model_copy(update={"experiment": request.node.name}))
+    assert found.address == shared.address
+    return found
+
+
+def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
+    """Follow these lines, and between them let happen what happens; each is taken before the next comes."""
+    experiment = store.client.get_experiment(store.experiment_id).name
+    settings = TRACKING.model_copy(update={"experiment": experiment}).model_dump_json()
+    taken = threading.Semaphore(0)
+    newest = following._newest
+
+    def one_by_one(named: Any) -> Any:
+        taken.release()
+        return newest(named)
+
+    def lines() -> Iterator[str]:
+        yield settings
+        for step in steps:
+            taken.acquire(timeout=3)
+            if callable(step):
+                step()
+                taken.release()
+            else:
+                yield step
+        taken.acquire(timeout=3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "_newest", one_by_one)
+        return within(10, lambda: follow(lines(), name))
+
+
+def within(seconds: float, call: Callable[[], str | None]) -> str | None:
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert found, f"has not ended after {seconds:.0f} s, or raised"
+    return found[0]
+
+
+def record(root: Path, part: str = "evaluation") -> str:
+    return json.dumps({"record": str(root), "part": part})
+
+
+def message(found: Study) -> str:
+    return json.dumps({"study": str(project.study(found.name))})
+
+
+def written(*identities: str, state: Any = "running") -> Study:
+    cells = [Cell(one, "a", seed, "finished", None, 0.9, 0.25, 3.0) for seed, one in enumerate(identities)]
+    found = replace(study({"a": {"x": 1}}, cells), state=state)
+    return update_study(project.study(found.name), lambda _: found)
+
+
+def growing(epochs: int, outcome: Any = "running", seed: int = 0) -> Path:
+    """A record where a run keeps its state while it trains."""
+    root = project.CHECKPOINTS / str(seed)
+    write_record(root, swept({"seed": seed}), epochs=epochs, outcome=outcome, accuracy=None)
+    return root
+
+
+def finished(seed: int = 0) -> Path:
+    found = write_record(project.RUNS / "new", swept({"seed": seed}))
+    (project.RUNS / "new").replace(project.run_root(found.name))
+    return project.run_root(found.name)
+
+
+def statuses(store: Store, role: str) -> list[str]:
+    found = store.client.search_runs([store.experiment_id], f"tags.role = '{role}'")
+    return sorted(run.info.status for run in found)
+
+
+def steps(store: Store) -> list[int]:
+    (run,) = store.client.search_runs([store.experiment_id], "tags.role = 'run'")
+    return [point.step for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
+
+
+def test_a_run_that_grows_and_ends_is_in_the_store_once(store: Store) -> None:
+    work = growing(1)
+    found = written()
+    root = finished()
+    assert (
+        told(store, message(found), record(work), record(work), lambda: growing(2), record(work), record(root)) is None
+    )
+    assert statuses(store, "run") == ["FINISHED"]
+    assert steps(store) == [1, 2]
+
+
+def test_what_says_running_when_the_input_ends_was_killed(store: Store) -> None:
+    assert told(store, message(written()), record(growing(1)), record(growing(1, seed=1))) is None
+    assert statuses(store, "study") == ["KILLED"]
+    assert statuses(store, "run") == ["KILLED", "KILLED"]
+    (reason,) = {
+        run.data.tags["reason"] for run in store.client.search_runs([store.experiment_id], "tags.role = 'run'")
+    }
+    assert reason == "killed"
+
+
+def test_what_has_ended_otherwise_keeps_its_end(store: Store) -> None:
+    work = growing(1)
+    ends: list[Step] = [lambda: growing(1, "failed"), lambda: written(state="failed")]
+    assert told(store, message(written()), record(work), *ends, record(work), message(written(state="failed"))) is None
+    assert statuses(store, "run") == ["FAILED"]
+    assert statuses(store, "study") == ["FAILED"]
+
+
+def test_a_run_that_was_moved_to_where_it_stays_is_not_left_running(store: Store) -> None:
+    # The worker has put the record into runs/; the sweep was killed before it could tell.
+    work = growing(2)
+
+    def moved() -> None:
+        finished()
+        work.rename(work.with_name("gone"))
+
+    assert told(store, message(written()), record(work), moved) is None
+    assert statuses(store, "run") in (["FINISHED"], ["KILLED"])
+
+
+def test_a_run_of_dvc_repro_has_no_parent(store: Store) -> None:
+    assert told(store, record(finished()), name=REPRO_STUDY) is None
+    assert statuses(store, "run") == ["FINISHED"]
+    assert statuses(store, "study") == []
+    (run,) = store.client.search_runs([store.experiment_id])
+    assert "mlflow.parentRunId" not in run.data.tags
+
+
+@contextmanager
+def away(times: int) -> Iterator[list[int]]:
+    """The store does not answer the first attempts to open it."""
+    opened = [0]
+
+    def open_later(tracking: Tracking) -> Store:
+        opened[0] += 1
+        if opened[0] <= times:
+            raise StoreUnreachableError("the store: does not answer")
+        return open_store(tracking)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "open_store", open_later)
+        yield opened
+
+
+def test_a_store_that_is_away_at_first_gets_everything_once_when_it_answers(store: Store) -> None:
+    first, second, third = finished(0), finished(1), growing(1, seed=2)
+    found = written(first.name, second.name, state="finished")
+    lines: list[Step] = [
+        message(found),
+        record(first),
+        record(third),
+        lambda: growing(2, seed=2),
+        record(third),
+        record(second),
+    ]
+    with away(4) as opened:
+        assert told(store, *lines) is None
+    assert opened == [5]
+    assert statuses(store, "study") == ["FINISHED"]
+    assert statuses(store, "run") == ["FINISHED", "FINISHED", "KILLED"]
+    for run in store.client.search_runs([store.experiment_id], "tags.role = 'run'"):
+        points = store.client.get_metric_history(run.info.run_id, "training/loss")
+        assert [point.step for point in points] == [1, 2]
+
+
+def test_a_store_that_never_answers_is_said_and_waited_for_no_longer(store: Store) -> None:
+    with away(100):
+        assert told(store, record(finished()), record(growing(1, seed=1))) == "the store: does not answer"
+    assert statuses(store, "run") == []
+
+
+def test_a_store_that_fails_in_between_is_opened_anew_and_gets_the_rest(store: Store) -> None:
+    opened: list[Store] = []
+
+    class Failing:
+        def __init__(self, client: Any) -> None:
+            self._client = client
+            self.left = 4
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith(("log", "set")):
+                self.left -= 1
+                if self.left < 0:
+                    raise ConnectionError("gone")
+            return getattr(self._client, name)
+
+    def flaky(tracking: Tracking) -> Store:
+        found = open_store(tracking)
+        client: Any = Failing(found.client)
+        opened.append(replace(found, client=client) if len(opened) < 3 else found)
+        return opened[-1]
+
+    roots = [finished(seed) for seed in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "open_store", flaky)
+        found = written(*(root.name for root in roots), state="finished")
+        assert told(store, message(found), record(roots[0]), record(roots[1]), message(found)) is None
+    assert len(opened) > 1
+    assert statuses(store, "run") == ["FINISHED", "FINISHED"]
+    assert statuses(store, "study") == ["FINISHED"]
+
+
+def test_a_record_or_a_study_that_can_not_be_read_is_said_and_the_rest_goes_on(store: Store) -> None:
+    broken, good = finished(0), finished(1)
+    (broken / "training" / "history.csv").write_text("x")
+    assert "history.csv" in str(told(store, record(good), record(broken)))
+    assert statuses(store, "run") == ["FINISHED"]
+    found = written()
+    (project.study(found.name) / "study.json").write_text("{")
+    assert "is damaged" in str(told(store, message(found)))
+
+
+def test_a_record_that_is_not_there_any_more_is_passed_over(store: Store) -> None:
+    assert told(store, record(project.RUNS / "nowhere")) is None
+    assert statuses(store, "run") == []
+
+
+def test_a_line_that_was_cut_when_its_writer_was_killed_ends_nothing_but_itself(store: Store) -> None:
+    assert isinstance(told(store, record(finished()), record(finished(1))[:20]), str | None)
+    assert statuses(store, "run") == ["FINISHED"]
+
+
+def test_an_input_that_ends_at_once_is_no_error(store: Store) -> None:
+    assert told(store) is None
+    assert statuses(store, "study") == []
+    assert within(5, lambda: follow(iter([]), "kernels")) is None

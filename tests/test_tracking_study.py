@@ -1,0 +1,295 @@
+"""A study in MLflow: one parent run with its grid and table, its runs as children; kept up to the records."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.configuration.schema import Tracking
+from pipeline.record.study import Cell, State, Study
+from pipeline.storage import project
+from pipeline.tracking.facts import read_record
+from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.study_mirror import StudyMirror
+from tests import studies
+from tests.studies import a_project, study, swept, write_record
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "a": {"model.conv.kernel_size": 3, "model.pooling": "max"},
+    "b": {"model.conv.kernel_size": [3, 5], "model.pooling": "max"},
+}
+names = (f"study_{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One SQLite store for all tests: to make its tables takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield open_store(Tracking(enabled=True, address=f"sqlite:///{root}/mlflow.db", experiment="studies"))
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+
+
+def recorded(number: int, **changes: Any) -> str:
+    """A record in runs/; returns its identity."""
+    found = write_record(project.RUNS / "new", swept({"seed": number}), **changes)
+    (project.RUNS / "new").replace(project.run_root(found.name))
+    return found.name
+
+
+def with_runs(*identities: str, name: str | None = None, state: State = "finished") -> Study:
+    cells = [Cell(one, "a", seed, state, None, 0.9, 0.25, 3.0, "s") for seed, one in enumerate(identities)]
+    return replace(study(SETTINGS, cells), name=name or next(names))
+
+
+def bring_up(store: Store, found: Study) -> None:
+    StudyMirror(store, found.name).bring_up_study(found)
+
+
+def runs(store: Store, found: Study, role: str) -> list[Any]:
+    wanted = f"tags.study = '{found.name}' and tags.role = '{role}'"
+    return list(store.client.search_runs([store.experiment_id], wanted))
+
+
+def parent(store: Store, found: Study) -> Any:
+    (run,) = runs(store, found, "study")
+    return run
+
+
+def csv(store: Store, found: Study) -> str:
+    path = store.client.download_artifacts(parent(store, found).info.run_id, "settings.csv")
+    return Path(path).read_text()
+
+
+class Writes:
+    """A client that keeps what it writes and what it asks of single runs, and fails where it is told to."""
+
+    def __init__(self, client: Any, fails: str = "") -> None:
+        self._client = client
+        self._fails = fails
+        self.done: list[str] = []
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._fails:
+            raise ConnectionError("the store is away")
+        if name.startswith(("log", "set", "create", "update", "delete")):
+            self.done.append(name)
+        if name in ("get_metric_history", "list_artifacts"):
+            self.asked.append(name)
+        return getattr(self._client, name)
+
+
+def test_a_study_has_one_parent_however_often_and_by_whom_it_is_brought_up(store: Store) -> None:
+    found = with_runs()
+    first = StudyMirror(store, found.name)
+    assert first.parent() == first.parent() == StudyMirror(store, found.name).parent()
+    bring_up(store, found)
+    bring_up(store, replace(found, state="finished"))
+    assert parent(store, found).info.run_id == first.parent()
+    assert parent(store, found).info.run_name == found.name
+
+
+def test_a_parent_holds_the_grid_the_state_and_the_table(store: Store) -> None:
+    found = replace(with_runs(recorded(0)), baseline={"model.conv.kernel_size": [3, 5]})
+    bring_up(store, found)
+    tags = parent(store, found).data.tags
+    assert tags["grid.model.conv.kernel_size"] == "3, [3, 5]"
+    assert tags["grid.seed"] == "0"
+    assert "grid.model.pooling" not in tags
+    assert (tags["outcome"], tags["scored_on"], tags["margin"]) == ("running", "validation", "0.5")
+    assert tags["baseline"] == "model.conv.kernel_size [3, 5]"
+    assert "| 3 | 90.00 % (1) |" in " ".join(tags["mlflow.note.content"].split())
+    assert csv(store, found).splitlines()[1].startswith("3,1,0,0,0.9,")
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("running", "RUNNING"), ("finished", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")],
+)
+def test_the_status_of_a_parent_is_how_the_study_stands_and_it_can_go_on(store: Store, state: Any, status: str) -> None:
+    found = replace(with_runs(), state=state)
+    bring_up(store, found)
+    run = parent(store, found)
+    assert run.info.status == status
+    assert (run.info.end_time is None) is (status == "RUNNING")
+    bring_up(store, replace(found, state="running"))
+    assert parent(store, found).info.status == "RUNNING"
+
+
+def test_the_table_is_kept_up_to_date(store: Store) -> None:
+    found = with_runs(recorded(0), "later")
+    waiting = replace(found.cells[1], state="waiting", accuracy=None, seconds=None)
+    bring_up(store, replace(found, cells=(found.cells[0], waiting)))
+    assert "1 of 2 runs finished" in parent(store, found).data.tags["mlflow.note.content"]
+    bring_up(store, replace(found, cells=(found.cells[0], replace(waiting, state="failed"))))
+    assert "1 failed" in parent(store, found).data.tags["mlflow.note.content"]
+    ended = replace(waiting, identity=recorded(1), state="finished", accuracy=0.8)
+    bring_up(store, replace(found, cells=(found.cells[0], ended)))
+    assert "85.00 ± 7.07 % (2)" in parent(store, found).data.tags["mlflow.note.content"]
+    assert csv(store, found).splitlines()[1].startswith("3,2,0,0,0.85")
+
+
+def test_the_table_has_every_digit_after_a_new_scoring_too(store: Store) -> None:
+    found = with_runs(recorded(0))
+    bring_up(store, found)
+    bring_up(store, replace(found, cells=(replace(found.cells[0], accuracy=0.90001),)))
+    assert ",0.90001," in csv(store, found)
+
+
+def test_a_key_that_is_swept_no_more_leaves_the_grid(store: Store) -> None:
+    found = with_runs()
+    bring_up(store, found)
+    assert "grid.model.conv.kernel_size" in parent(store, found).data.tags
+    bring_up(store, replace(found, settings={"a": found.settings["a"]}))
+    grid = [tag for tag in parent(store, found).data.tags if tag.startswith("grid.")]
+    assert grid == ["grid.seed"]
+
+
+def test_finished_and_diverged_runs_are_brought_up_as_children_once(store: Store) -> None:
+    identities = [recorded(0), recorded(1, outcome="diverged")]
+    found = with_runs(*identities, "waiting", "failed")
+    states: list[State] = ["finished", "diverged", "waiting", "failed"]
+    cells = tuple(replace(cell, state=state) for cell, state in zip(found.cells, states, strict=True))
+    for _ in range(2):
+        bring_up(store, replace(found, cells=cells))
+    children = runs(store, found, "run")
+    assert sorted(run.data.tags["identity"] for run in children) == sorted(identities)
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent(store, found).info.run_id}
+    assert {run.info.status for run in children} == {"FINISHED"}
+    assert {run.data.tags["outcome"] for run in children} == {"finished", "diverged"}
+    for run in children:
+        steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
+        assert steps == [1, 2]
+        assert run.data.params["model.conv.kernel_size"] == "5"
+        assert run.data.metrics["network/parameters"] == 62_346
+
+
+def test_a_run_of_two_studies_is_a_child_of_both(store: Store) -> None:
+    identity = recorded(0)
+    first, second = with_runs(identity), with_runs(identity)
+    bring_up(store, first)
+    bring_up(store, second)
+    for found in (first, second):
+        (child,) = runs(store, found, "run")
+        assert child.data.tags["identity"] == identity
+        assert child.data.tags["mlflow.parentRunId"] == parent(store, found).info.run_id
+
+
+def test_a_continued_study_keeps_its_parent_and_its_children(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The store names the newest first: these began after their parent.
+    monkeypatch.setattr(studies, "START", 4_000_000_000_000)
+    first, second = recorded(0), recorded(1)
+    found = with_runs(first)
+    bring_up(store, replace(found, state="finished"))
+    before = parent(store, found), runs(store, found, "run")[0]
+    bring_up(store, with_runs(first, second, name=found.name))
+    assert parent(store, found).info.run_id == before[0].info.run_id
+    children = {run.data.tags["identity"]: run for run in runs(store, found, "run")}
+    assert set(children) == {first, second}
+    assert children[first].info.run_id == before[1].info.run_id
+
+
+def test_an_up_to_date_study_writes_nothing(store: Store) -> None:
+    found = replace(with_runs(recorded(0), recorded(1, outcome="diverged")), state="finished")
+    bring_up(store, found)
+    writes: Any = Writes(store.client)
+    bring_up(replace(store, client=writes), found)
+    assert (writes.done, writes.asked) == ([], [])
+
+
+def test_a_run_that_was_left_running_in_the_store_is_brought_to_its_end(store: Store) -> None:
+    found = with_runs(recorded(0))
+    write_record(project.CHECKPOINTS, swept(), epochs=1, outcome="running", accuracy=None)
+    StudyMirror(store, found.name).bring_up_run(read_record(project.CHECKPOINTS))
+    assert [run.info.status for run in runs(store, found, "run")] == ["RUNNING"]
+    bring_up(store, found)
+    assert [run.info.status for run in runs(store, found, "run")] == ["FINISHED"]
+
+
+def test_more_runs_than_one_answer_holds_are_known(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = with_runs(*(recorded(number, epochs=1) for number in range(3)))
+    bring_up(store, found)
+    search = store.client.search_runs
+
+    def small_pages(*arguments: Any, **options: Any) -> Any:
+        return search(*arguments, **options | {"max_results": 1})
+
+    monkeypatch.setattr(store.client, "search_runs", small_pages)
+    assert StudyMirror(store, found.name)._whole(parent(store, found).info.run_id) == {
+        cell.identity: "s" for cell in found.cells
+    }
+
+
+@pytest.mark.parametrize("fails", ["create_run", "log_batch", "log_text", "set_terminated", "search_runs"])
+def test_what_an_outage_in_the_middle_left_out_is_brought_up_by_the_next_call(store: Store, fails: str) -> None:
+    found = replace(with_runs(recorded(0)), state="finished")
+    away: Any = Writes(store.client, fails)
+    with pytest.raises(StoreUnreachableError, match="the store is away"):
+        bring_up(replace(store, client=away), found)
+    bring_up(store, found)
+    (child,) = runs(store, found, "run")
+    assert (child.info.status, parent(store, found).info.status) == ("FINISHED", "FINISHED")
+    assert len(store.client.get_metric_history(child.info.run_id, "training/loss")) == 2
+    assert "1 of 1 runs finished" in parent(store, found).data.tags["mlflow.note.content"]
+    assert csv(store, found).splitlines()[1].startswith("3,1,")
+
+
+def test_a_record_that_is_gone_does_not_keep_the_others_out_of_the_store(store: Store) -> None:
+    found = with_runs("removed by hand", recorded(0))
+    try:
+        bring_up(store, found)
+    except Exception as error:
+        assert "removed by hand" in str(error)  # noqa: PT017 - it may be told, once the others are there
+    assert [run.data.tags["identity"] for run in runs(store, found, "run")] == [found.cells[1].identity]
+
+
+def test_a_run_that_was_scored_anew_while_the_store_was_away_is_brought_up(store: Store) -> None:
+    found = with_runs(recorded(0))
+    bring_up(store, found)
+    root = project.run_root(found.cells[0].identity)
+    write_record(root, swept(), accuracy=0.8, scoring="new")
+    bring_up(store, replace(found, cells=(replace(found.cells[0], accuracy=0.8, scoring="new"),)))
+    (child,) = runs(store, found, "run")
+    assert "80.00%" in child.data.tags["mlflow.note.content"]
+
+
+def test_a_study_on_test_images_has_their_scores(store: Store) -> None:
+    identity = recorded(0, part="evaluation_test")
+    found = replace(with_runs(identity), images="test")
+    bring_up(store, found)
+    (child,) = runs(store, found, "run")
+    assert child.data.metrics["test/accuracy"] == 0.9
+    assert child.data.tags["scored_on"] == "test"
+
+
+def test_a_parent_that_was_deleted_is_made_anew_with_all_its_children(store: Store) -> None:
+    found = with_runs(recorded(0))
+    bring_up(store, found)
+    store.client.delete_run(parent(store, found).info.run_id)
+    bring_up(store, found)
+    (child,) = runs(store, found, "run")
+    assert child.data.tags["mlflow.parentRunId"] == parent(store, found).info.run_id
+
+
+def test_one_run_is_brought_up_while_it_grows(store: Store) -> None:
+    found = with_runs()
+    mirror = StudyMirror(store, found.name)
+    for epochs, outcome in ((0, "running"), (1, "running"), (1, "running"), (3, "running"), (3, "finished")):
+        shape: Any = {"epochs": epochs, "outcome": outcome, "accuracy": 0.9 if outcome == "finished" else None}
+        write_record(project.RUNS / "growing", swept(), **shape)
+        mirror.bring_up_run(read_record(project.RUNS / "growing"))
+        (child,) = runs(store, found, "run")
+        history = store.client.get_metric_history(child.info.run_id, "validation/accuracy")
+        assert [point.step for point in history] == list(range(1, epochs + 1))
+        assert child.info.status == ("FINISHED" if outcome == "finished" else "RUNNING")
+        assert child.data.tags["mlflow.parentRunId"] == mirror.parent()
