@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from pipeline.record.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
 from pipeline.record.history import Epoch
@@ -11,7 +12,11 @@ from pipeline.record.identity import Identity
 from pipeline.record.record import Run
 from pipeline.terminal.errors import UserError
 
-HERE = {"git_commit": "abc", "versions": {"python": "3.11.7", "keras": "3"}, "hardware": {"cores": 2}}
+HERE: dict[str, JsonValue] = {
+    "git_commit": "abc",
+    "versions": {"python": "3.11.7", "keras": "3"},
+    "hardware": {"cores": 2},
+}
 
 
 def claim(*losses: float, weights: str = "w", history: str = "h") -> Claim:
@@ -49,7 +54,11 @@ def test_what_is_not_as_it_was_is_named() -> None:
     same = Identity("id", {"code": "c" * 64, "data": "d" * 64})
     assert circumstances(claim(1.0), same, dict(HERE)) == []
     other = Identity("id", {"code": "e" * 64, "data": "d" * 64})
-    here = {"git_commit": "xyz", "versions": {"python": "3.12.0", "keras": "3"}, "hardware": {"cores": 8}}
+    here: dict[str, JsonValue] = {
+        "git_commit": "xyz",
+        "versions": {"python": "3.12.0", "keras": "3"},
+        "hardware": {"cores": 8},
+    }
     assert circumstances(claim(1.0), other, dict(here)) == [
         ("commit", "abc", "xyz"),
         ("code (digest)", "c" * 12, "e" * 12),

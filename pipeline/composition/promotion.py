@@ -32,7 +32,8 @@ def promoted(before: Choice, setting: Mapping[str, JsonValue]) -> Choice:
         inside = any(other.startswith(f"{key}.") for other in wanted)
         if key not in wanted and not inside and value not in (None, {}):
             raise UserError(f"{key}: is set in conf/, but no setting of the study has it. Take it out of conf/ first.")
-    return Choice(kept.variants, kept.values | {key: at for key, at in wanted.items() if _differs(composed, key, at)})
+    differing = {key: value for key, value in wanted.items() if _differs(composed, key, value)}
+    return Choice(kept.variants, {**kept.values, **differing})
 
 
 def _is_promoted(key: str) -> bool:

@@ -63,8 +63,8 @@ def failure(error: BaseException) -> Failure:
     """What an exception says, in a line; where it was raised only when it is none that a person can mend."""
     if isinstance(error, UserError):
         return Failure(str(error))
-    said = (str(error).strip().splitlines() or ["no message"])[0]
-    return Failure(f"{type(error).__name__}: {said}", "".join(traceback.format_exception(error)))
+    said = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    return Failure(": ".join(said), "".join(traceback.format_exception(error)))
 
 
 def run_job(job: Job, sync: Callable[[Path], None]) -> None:
