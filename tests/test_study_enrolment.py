@@ -92,7 +92,7 @@ def test_runs_of_another_code_leave_the_study_and_that_is_said(capsys: pytest.Ca
     assert sizes(after) == [7]
     assert len(after.cells) == 1
     assert "study kernels" in (told := capsys.readouterr().out)
-    assert "its 2 runs stay in runs/" in told
+    assert "of its 2 runs only those" in told
 
 
 def test_refused_settings_are_those_of_the_last_grid() -> None:

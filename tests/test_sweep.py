@@ -173,7 +173,7 @@ def test_the_parent_holds_the_grid_and_the_table(swept: Project) -> None:
             100 * cell["accuracy"] for cell in cells if cell["setting"] == name and cell["state"] == "finished"
         ]
         score = f"{statistics.mean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f} % ({len(accuracies)})"
-        table = run.data.tags["mlflow.note.content"].replace("\u2003", " ")
+        table = run.data.tags["mlflow.note.content"].replace("&emsp;", " ")
         assert f"| {setting['values']['model.conv.kernel_size']} | {score} |" in table
     artifacts = {artifact.path for artifact in client(swept).list_artifacts(run.info.run_id)}
     assert "settings.csv" in artifacts
@@ -258,7 +258,7 @@ def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> N
         training.write_text(before[0])
         picture.write_text(before[1])
     assert "0 done already, 1 to do" in said
-    assert "have changed since; its 1 runs stay" in said
+    assert "have changed since; of its 1 runs only those" in said
 
 
 def test_a_record_that_is_damaged_is_said_and_made_again(swept: Project) -> None:

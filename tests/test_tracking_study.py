@@ -108,7 +108,7 @@ def test_a_parent_holds_the_grid_the_state_and_the_table(store: Store) -> None:
     assert "grid.model.pooling" not in tags
     assert (tags["outcome"], tags["scored_on"], tags["margin"]) == ("running", "validation", "0.5")
     assert tags["baseline"] == "model.conv.kernel_size [3, 5]"
-    assert "| 3 | 90.00 % (1) |" in " ".join(tags["mlflow.note.content"].split())
+    assert "| 3 | 90.00 % (1) |" in " ".join(tags["mlflow.note.content"].replace("&emsp;", " ").split())
     assert csv(store, found).splitlines()[1].startswith("3,1,0,0,0.9,")
 
 

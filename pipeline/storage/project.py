@@ -19,6 +19,7 @@ CHECKPOINTS = ROOT / "checkpoints"
 
 RUNS = ROOT / "runs"
 STUDIES = ROOT / "studies"
+REPORTS = ROOT / "reports"
 
 
 def checkpoint(identity: str) -> Path:

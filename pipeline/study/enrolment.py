@@ -31,8 +31,8 @@ def _continued(present: Study | None, basis: str, declaration: Declaration) -> S
     kept = present is not None and (present.basis, present.images) == (basis, declaration.score_on)
     if present is not None and not kept:
         console.print(
-            f"study {present.name}: the code, the data or the versions have changed since; its {len(present.cells)} "
-            "runs stay in runs/ and in MLflow, and are no longer part of it"
+            f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
+            "runs only those that are declared now and still hold stay in it"
         )
     return Study(
         name=declaration.full_name,

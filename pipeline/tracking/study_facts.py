@@ -95,7 +95,7 @@ def _table(found: Sequence[Row]) -> list[str]:
 def _line(cells: Sequence[str]) -> str:
     """A line of a table. MLflow gives its cells no room: an em space after each does."""
     whole = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
-    return "".join(f"| {cell}\u2003" for cell in whole) + "|"
+    return "".join(f"| {cell}&emsp;" for cell in whole) + "|"
 
 
 def _plain(value: float | None) -> str:

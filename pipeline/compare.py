@@ -1,0 +1,99 @@
+"""Say what a study supports: reports/<study>/ with report.html, report.md, results.csv, runs.csv and pictures.
+
+Reads the records of a study; or, where these are elsewhere, runs of the MLflow store, by id or by a filter. The report
+is attached to the study's MLflow run when the store can be reached.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+from pipeline.configuration.reading import read_params
+from pipeline.configuration.schema import Tracking
+from pipeline.record.study import find_study
+from pipeline.report.decision import Decision, decide
+from pipeline.report.evidence import Evidence
+from pipeline.report.page import Bullets, Text
+from pipeline.report.records import from_study
+from pipeline.report.sentences import answer, headline
+from pipeline.report.stored import from_store
+from pipeline.report.writing import write_report
+from pipeline.storage import project
+from pipeline.terminal import command
+from pipeline.terminal.errors import UserError
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def main() -> int:
+    parser = command.arguments(__doc__, "compare")
+    parser.add_argument("study", nargs="*", help="a study's name, or MLflow run ids")
+    parser.add_argument("--mlflow", metavar="FILTER", help="runs of the store: \"tags.study = 'kernels_by_filters'\"")
+    arguments = parser.parse_args()
+    if bool(arguments.study) == (arguments.mlflow is not None):
+        parser.error("name a study, MLflow run ids, or --mlflow with a filter")
+    tracking = read_params(project.PARAMS).tracking
+    evidence = _evidence(tracking, arguments.study, arguments.mlflow)
+    decision = decide(evidence)
+    folder = project.REPORTS / evidence.study
+    write_report(evidence, decision, folder)
+    print("\n".join(_told(evidence, decision)))
+    print(f"\n{_shown(folder / 'report.html')}")
+    if tracking.enabled and evidence.store is None:
+        print(_attached(tracking, evidence.study, folder))
+    return 0
+
+
+def _evidence(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
+    if wanted is None and not all(RUN_ID.fullmatch(word) for word in named):
+        if len(named) > 1:
+            raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
+        return from_study(find_study(named[0]))
+    from pipeline.tracking.reading import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
+    from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
+
+    try:
+        runs, where = runs_by_id(tracking, named) if wanted is None else runs_found(tracking, wanted)
+    except StoreUnreachableError as error:
+        raise UserError(
+            f"{error}. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml."
+        ) from None
+    return from_store(runs, where, " ".join(named) if wanted is None else f"--mlflow {_quoted(wanted)}")
+
+
+def _quoted(wanted: str) -> str:
+    """A filter as a person types it: filters hold single quotes."""
+    return f'"{wanted}"' if not set('"$`\\!\n') & set(wanted) else shlex.quote(wanted)
+
+
+def _attached(tracking: Tracking, study: str, folder: Path) -> str:
+    """Put the report among the artifacts of the study's MLflow run; returns what to tell."""
+    from pipeline.tracking.reading import attach  # noqa: PLC0415 - mlflow takes 1.5 s
+    from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
+
+    try:
+        where = attach(tracking, study, folder, "report")
+    except StoreUnreachableError as error:
+        return f"not attached in MLflow ({error}); the same line attaches it once the store can be reached"
+    if where is None:
+        return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
+    return f"attached in MLflow to run {where}"
+
+
+def _told(evidence: Evidence, decision: Decision) -> list[str]:
+    """The answer, for a terminal."""
+    lines = [headline(evidence, decision), ""]
+    for block in answer(evidence, decision):
+        if isinstance(block, Text):
+            lines.append(f"{block.lead} {block.text}")
+        elif isinstance(block, Bullets):
+            lines += [f"{block.title}:", *(f"  - {item}" for item in block.items)]
+    return lines
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(project.ROOT) if path.is_relative_to(project.ROOT) else path
+
+
+if __name__ == "__main__":
+    command.run(main)

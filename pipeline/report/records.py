@@ -1,0 +1,165 @@
+"""From a study and its records to the evidence; each record is checked as it is read."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from pipeline.comparison.factors import Level
+from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.study import Cell, Study
+from pipeline.report.evidence import ENDED, Evidence, Run, Setting
+from pipeline.report.factors import grid
+from pipeline.storage import project
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import bar
+from pipeline.tracking.facts import Record, read_record
+
+ALONE = "latency_ms_batch_1"
+"""The latency of an image by itself."""
+
+
+def from_study(study: Study) -> Evidence:
+    """The evidence of a study.
+
+    Raises UserError for a study without a run and for a record that is missing or damaged, with its path.
+    """
+    if not study.cells:
+        raise UserError(f"{study.name}: has no run yet. Run the sweep first.")
+    names = list(study.settings)
+    found = grid([study.settings[name].values for name in names])
+    place = {names[number]: row for row, number in enumerate(found.order)}
+    with bar("records") as progress:
+        task = progress.add_task("reading records", total=len(study.cells))
+        runs: list[Run] = []
+        records: list[Record] = []
+        for cell in study.cells:
+            record = _record(cell, study.images) if cell.state in ENDED else None
+            runs.append(_run(cell, record, place[cell.setting]))
+            records += [] if record is None else [record]
+            progress.advance(task)
+    settings = [
+        _setting(study, names[number], found.levels[number], found.labels[number], runs, row)
+        for row, number in enumerate(found.order)
+    ]
+    first = place[_baseline(study)]
+    return Evidence(
+        study=study.name,
+        images=study.images,
+        margin=study.margin,
+        baseline=first,
+        baseline_declared=study.baseline is not None,
+        factors=found.factors,
+        settings=tuple(settings),
+        seeds=tuple(sorted({cell.seed for cell in study.cells})),
+        runs=tuple(sorted(runs, key=lambda run: (run.setting, run.seed))),
+        commands=_commands(study.name),
+        refused=len(study.refused),
+        **_data(records),
+    )
+
+
+def _record(cell: Cell, images: str) -> Record:
+    root = project.run_root(cell.identity)
+    part = TEST_EVALUATION if images == "test" else EVALUATION
+    try:
+        record = read_record(root, part)
+    except UserError as error:
+        raise UserError(_repairable(str(error))) from None
+    if record.evaluation is None or record.training.run.identity != cell.identity:
+        raise UserError(_repairable(f"{root / part}: is no score of run {cell.identity}."))
+    return record
+
+
+def _repairable(message: str) -> str:
+    """What is wrong with a sweep's record, and what a sweep does about it."""
+    return f"{message.partition(' `dvc')[0]} Run the study's sweep again: it does this run anew, and only this one."
+
+
+def _run(cell: Cell, record: Record | None, setting: int) -> Run:
+    if record is None or record.evaluation is None:
+        return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
+    scored, where = record.evaluation, record.training.environment
+    accuracy = scored.scores["accuracy"]
+    test = record.root / TEST_EVALUATION / "timing.json"
+    answers = scored.folder / "correct.npy"
+    return Run(
+        setting=setting,
+        seed=cell.seed,
+        identity=cell.identity,
+        state=record.training.run.outcome,
+        reason=record.training.run.reason,
+        accuracy=None if accuracy is None else 100 * accuracy,
+        seconds=sum(time.seconds for time in record.training.times),
+        latency=scored.latency.get(ALONE),
+        commit=None if where["git_commit"] is None else str(where["git_commit"]),
+        uncommitted=bool(where["uncommitted_changes"]),
+        hardware=_hardware(where["hardware"]),
+        images_digest=scored.images_digest,
+        scored=scored.scored,
+        on_test=_opened(test) if scored.images != "test" else None,
+        answers=answers if answers.exists() else None,
+    )
+
+
+def _opened(path: Path) -> int | None:
+    """When the part whose clock this is was scored, in milliseconds since 1970; None where there is none."""
+    return int(json.loads(path.read_text())["scored"]) if path.exists() else None
+
+
+def _hardware(found: JsonValue) -> str:
+    if not isinstance(found, dict):
+        return ""
+    parts = found.get("processor"), f"{found.get('cores')} cores", found.get("system")
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _setting(study: Study, name: str, levels: tuple[Level, ...], label: str, runs: Sequence[Run], row: int) -> Setting:
+    own = [run for run in runs if run.setting == row]
+    return Setting(
+        label=label,
+        values=study.settings[name].values,
+        levels=levels,
+        parameters=study.settings[name].parameters,
+        multiply_adds=study.settings[name].multiply_adds,
+        seconds=median([run.seconds for run in own if run.state == "finished"]),
+        latency=median([run.latency for run in own]),
+    )
+
+
+def median(values: Sequence[float | None]) -> float:
+    """The median of those that are known; NaN where none is."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else float("nan")
+
+
+def _baseline(study: Study) -> str:
+    """The name of the declared baseline, or of the setting that was declared first."""
+    wanted = study.baseline or {}
+    for name, setting in study.settings.items():
+        if all(setting.values.get(key) == value for key, value in wanted.items()):
+            return name
+    raise UserError(f"{study.name}: its baseline is none of its settings. Run the sweep again with study.baseline set.")
+
+
+def _commands(name: str) -> tuple[str, ...]:
+    """The study's sweep where conf/ declares it, else no more than how to make this report."""
+    declared = (project.CONF / "study" / f"{name}.yaml").exists()
+    sweep = (f"python -m pipeline.sweep +study={name}",) if declared else ()
+    return (*sweep, f"python -m pipeline.compare {name}")
+
+
+def _data(records: Sequence[Record]) -> dict[str, Any]:
+    """What the runs say of the images: alike for all, as a study's basis is."""
+    if not records:
+        return {}
+    run = records[0].training.run
+    data = run.configuration["data"]
+    return {
+        "data": str(run.ingredients["data"]),
+        "split": (data["validation_images"], data["split_seed"]),
+        "class_names": tuple(data["class_names"]),
+    }

@@ -1,0 +1,1 @@
+"""The sections of a report: each from the evidence to paragraphs, tables and pictures."""

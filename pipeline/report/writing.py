@@ -1,0 +1,54 @@
+"""Write a report: the whole folder or, when something goes wrong, nothing."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.configuration.schema import Data
+from pipeline.images.held_out import held_out
+from pipeline.images.prepared import Images, load_test, load_training
+from pipeline.report.csvs import results_csv, runs_csv
+from pipeline.report.decision import Decision
+from pipeline.report.evidence import Evidence
+from pipeline.report.page import Picture
+from pipeline.report.pages import page
+from pipeline.report.rendering import PICTURES, html, markdown
+from pipeline.report.sections.images import Pictures
+from pipeline.storage import atomic, project
+from pipeline.terminal.errors import UserError
+
+
+def write_report(evidence: Evidence, decision: Decision, folder: Path) -> None:
+    """Write report.html, report.md, results.csv, runs.csv and pictures/ into `folder`, in place of what it held."""
+    found = page(evidence, decision, scored_images(evidence))
+    with atomic.write_folder(folder) as partial:
+        (partial / "report.html").write_text(html(found))
+        (partial / "report.md").write_text(markdown(found))
+        (partial / "results.csv").write_text(results_csv(evidence, decision))
+        (partial / "runs.csv").write_text(runs_csv(evidence))
+        (partial / PICTURES).mkdir()
+        for section in found.sections:
+            for block in section.blocks:
+                if isinstance(block, Picture):
+                    (partial / PICTURES / f"{block.name}.png").write_bytes(block.png)
+
+
+def scored_images(evidence: Evidence) -> Pictures:
+    """The images that scored the runs, out of the prepared ones; says why where these are missing or others."""
+    digests = {run.images_digest for run in evidence.runs if run.answers is not None}
+    if len(digests) != 1 or evidence.split is None:
+        return Pictures(None, None, "no run has answers on images.")
+    try:
+        found = _images(evidence, evidence.split)
+    except UserError as error:
+        return Pictures(None, None, str(error))
+    if found.digest not in digests:
+        return Pictures(None, None, "the prepared images are not those that scored the runs.")
+    return Pictures(found.images, found.labels)
+
+
+def _images(evidence: Evidence, split: tuple[int, int]) -> Images:
+    if evidence.images == "test":
+        return load_test(project.PREPARED)
+    # What holds images out is all that is needed; where they once came from is in no record.
+    kept: dict[str, Any] = {"validation_images": split[0], "split_seed": split[1]}
+    return held_out(load_training(project.PREPARED), Data.model_construct(**kept))

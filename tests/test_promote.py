@@ -1,0 +1,172 @@
+"""What promote makes the choice, and when it refuses."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import promote
+from pipeline.composition.choice import Choice, as_text, composed_with, read_choice
+from pipeline.composition.composing import values
+from pipeline.composition.promotion import promoted
+from pipeline.configuration.keys import leaves
+from pipeline.configuration.reading import read_params
+from pipeline.experiment.description import recorded
+from pipeline.record.study import Cell, Study, update_study
+from pipeline.storage import project
+from pipeline.study.planning import setting_of
+from pipeline.terminal.errors import UserError
+from tests.settings import article
+from tests.studies import a_project, write_record
+
+Promote = Callable[..., str]
+
+FAST = {
+    "training.batch_size": 128,
+    "training.schedule": "cosine",
+    "training.warmup": 0.1,
+    "training.threads": 1,
+    "data.validation_images": 10,
+}
+KERNELS = {3: 89.0, 5: 90.0, 7: 90.9}
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """conf/, params.yaml and the records lie in a temporary folder; nothing is chosen but the seed and a fast model."""
+    a_project(monkeypatch, tmp_path)
+    shutil.copytree(project.CONF, tmp_path / "conf")
+    shutil.copy(project.PARAMS, tmp_path / "params.yaml")
+    for name, path in (("CONF", "conf"), ("CHOSEN", "conf/chosen.yaml"), ("PARAMS", "params.yaml")):
+        monkeypatch.setattr(project, name, tmp_path / path)
+    chosen = Choice({"model": "deep", "tracking": "off"}, {"seed": 7, "training.threads": 2, "training.epochs": 3})
+    project.CHOSEN.write_text(as_text(chosen))
+    return tmp_path
+
+
+@pytest.fixture
+def run(
+    here: Path,  # noqa: ARG001 - where it runs
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Promote:
+    def typed(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["promote", *arguments])
+        assert promote.main() == 0
+        return capsys.readouterr().out
+
+    return typed
+
+
+def a_study(seeds: int, means: dict[int, float] = KERNELS) -> None:
+    """Kernel sizes with these mean accuracies in points, their seeds 0.1 apart; the article's is the baseline."""
+    shutil.rmtree(project.RUNS, ignore_errors=True)
+    settings: dict[str, Any] = {}
+    cells = []
+    for size, mean in means.items():
+        for seed in range(seeds):
+            configuration = article({"model.conv.kernel_size": size, "seed": seed} | FAST)
+            accuracy = (mean + 0.1 * ((seed * size) % 3 - 1)) / 100
+            root = project.RUNS / "new"
+            found = write_record(root, configuration, accuracy=accuracy)
+            np.save(root / "evaluation" / "correct.npy", np.ones(10, dtype=bool))
+            root.rename(project.run_root(found.name))
+            settings[str(size)] = setting_of(configuration)
+            cells.append(Cell(found.name, str(size), seed, "finished", None, accuracy, 0.25, 2.0))
+    baseline: dict[str, Any] = {"model.conv.kernel_size": 5}
+    made = Study("kernels", "validation", "basis", baseline, 0.5, "finished", settings, tuple(cells))
+    update_study(project.study("kernels"), lambda _present: made)
+
+
+def test_the_winner_becomes_params_yaml_and_the_choice(run: Promote) -> None:
+    a_study(seeds=10)
+    said = run("kernels")
+    assert "highest mean of 3 settings. It is better than the baseline." in said
+    params = read_params(project.PARAMS)
+    assert params.model.conv.kernel_size == 7
+    assert params.training.batch_size == 128
+    assert params.training.epochs == 10
+    assert "all training images" in said
+    assert values(composed_with(project.CONF, read_choice(project.CHOSEN))) == values(
+        composed_with(project.CONF, promoted(read_choice(project.CHOSEN), setting("7")))
+    )
+
+
+def test_what_is_not_the_networks_or_the_trainings_stays_as_it_was_chosen(run: Promote) -> None:
+    a_study(seeds=10)
+    run("kernels")
+    params = read_params(project.PARAMS)
+    assert params.seed == 7
+    assert params.training.threads == 2
+    assert not params.tracking.enabled
+    assert params.data.validation_images == 0
+    assert params.model.depth == 2, "the variant that was chosen before is gone"
+
+
+def test_the_setting_is_promoted_whole(run: Promote) -> None:
+    a_study(seeds=10)
+    run("kernels")
+    ours = dict(leaves(recorded(read_params(project.PARAMS))))
+    for key, value in setting("7").items():
+        if key.startswith(("model.", "training.")) and key != "training.threads":
+            assert ours[key] == value, key
+
+
+def test_the_change_is_shown_and_with_show_nothing_is_written(run: Promote) -> None:
+    a_study(seeds=10)
+    before = project.CHOSEN.read_text(), project.PARAMS.read_text()
+    said = run("kernels", "--show")
+    assert "model.conv.kernel_size: 5 → 7" in said
+    assert (project.CHOSEN.read_text(), project.PARAMS.read_text()) == before
+
+
+def test_without_a_verdict_it_refuses_unless_told(run: Promote) -> None:
+    a_study(seeds=3)
+    before = project.PARAMS.read_text()
+    with pytest.raises(
+        UserError, match=r"gives no verdict for .*at least 7 seeds a setting; this study has 3.*--anyway"
+    ):
+        run("kernels")
+    assert project.PARAMS.read_text() == before
+    run("kernels", "--anyway")
+    assert read_params(project.PARAMS).model.conv.kernel_size == 7
+
+
+def test_the_cheapest_is_of_those_not_worse_than_the_winner(run: Promote) -> None:
+    a_study(seeds=10, means={3: 90.85, 5: 90.0, 7: 90.9})
+    said = run("kernels", "--cheapest")
+    assert "fewest multiply-adds of those that are not worse" in said
+    assert read_params(project.PARAMS).model.conv.kernel_size == 3
+    a_study(seeds=10, means={3: 89.0, 5: 90.0, 7: 90.9})
+    run("kernels", "--cheapest")
+    assert read_params(project.PARAMS).model.conv.kernel_size == 7
+
+
+def test_a_study_that_is_not_there_is_a_sentence(run: Promote) -> None:
+    with pytest.raises(UserError, match="nothing: is no study here"):
+        run("nothing")
+
+
+def test_what_conf_sets_and_no_setting_has_is_refused(here: Path) -> None:
+    default = here / "conf" / "model" / "article.yaml"
+    default.write_text(default.read_text().replace("blocks: {}", "blocks: {block2: {pooling: none}}"))
+    with pytest.raises(UserError, match=r"model.blocks.block2.pooling: is set in conf/"):
+        promoted(Choice({}, {}), dict(leaves(recorded(article()))))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_block_and_a_regularizer_of_their_own_are_promoted() -> None:
+    wanted = article({"model.blocks": {"block2": {"conv": {"kernel_size": 3}}}, "model.conv.kernel_regularizer": "l2"})
+    found = composed_with(project.CONF, promoted(Choice({}, {}), dict(leaves(recorded(wanted)))))
+    assert values(found)["model"]["blocks"] == {"block2": {"conv": {"kernel_size": 3}}}
+    assert values(found)["model"]["conv"]["kernel_regularizer"] == {"name": "l2", "l2": 0.01}
+
+
+def setting(name: str) -> dict[str, Any]:
+    """The values of a kernel size's setting."""
+    configuration = article({"model.conv.kernel_size": int(name)} | FAST)
+    return dict(setting_of(configuration).values)

@@ -1,0 +1,267 @@
+"""The page: each section with its figures, self-contained, and nothing of its text taken for markup."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import JsonValue
+
+from pipeline.comparison.scores import Scores
+from pipeline.report.csvs import results_csv, runs_csv
+from pipeline.report.decision import decide
+from pipeline.report.evidence import Evidence
+from pipeline.report.page import Page
+from pipeline.report.pages import page
+from pipeline.report.records import from_study
+from pipeline.report.rendering import escaped, fenced, html, markdown
+from pipeline.report.sections.images import Pictures
+from pipeline.report.writing import write_report
+from tests.reports import evidence, grid_values, random_scores, write_study
+from tests.studies import a_project, prepare
+
+NOTHING = Pictures(None, None, "none here.")
+HOSTILE = '<script>alert(1)</script> | `x`\n\n# *big* [a](javascript:alert(1)) <img src=x onerror="y">'
+
+
+def whole(found: Evidence) -> Page:
+    return page(found, decide(found), NOTHING)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of ten seeds of nine settings with their records, one of which failed, as files."""
+    patch = pytest.MonkeyPatch()
+    a_project(patch, tmp_path_factory.mktemp("project"))
+    prepare()
+    scores = random_scores(10)
+    scores[0, 3] = math.nan
+    found = from_study(write_study(scores))
+    folder = tmp_path_factory.mktemp("reports") / "kernels"
+    write_report(found, decide(found), folder)
+    patch.undo()
+    return folder
+
+
+class Parsed(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_folder_holds_the_report_in_all_its_forms(full: Path) -> None:
+    names = {path.relative_to(full).as_posix() for path in full.rglob("*") if path.is_file()}
+    assert names == {"report.html", "report.md", "results.csv", "runs.csv"} | {
+        f"pictures/{name}.png" for name in ("settings", "differences", "effects", "costs", "disputed")
+    }
+
+
+def test_the_page_needs_nothing_but_itself(full: Path) -> None:
+    text = (full / "report.html").read_text()
+    parsed = Parsed(text)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in parsed.tags}
+    pointing = [
+        value or "" for _, attributes in parsed.tags for name, value in attributes.items() if name in ("src", "href")
+    ]
+    assert all(value.startswith(("data:image/png;base64,", "#")) for value in pointing)
+    assert "url(" not in text
+    assert "@import" not in text
+    pictures = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    assert len(pictures) == 5
+    assert all(len(attributes["alt"] or "") > 40 for attributes in pictures)
+
+
+def test_links_within_the_page_lead_somewhere(full: Path) -> None:
+    parsed = Parsed((full / "report.html").read_text())
+    anchors = {attributes.get("id") for _, attributes in parsed.tags}
+    links = [str(attributes["href"])[1:] for tag, attributes in parsed.tags if tag == "a"]
+    assert links == ["settings", "noise", "differences", "factors", "costs", "images", "basis"]
+    assert set(links) <= anchors
+
+
+def test_markdown_names_pictures_that_lie_beside_it(full: Path) -> None:
+    text = (full / "report.md").read_text()
+    named = re.findall(r"\]\((pictures/\w+\.png)\)", text)
+    assert len(named) == 5
+    assert all((full / name).is_file() for name in named)
+
+
+def test_every_table_row_of_the_markdown_has_the_columns_of_its_heading(full: Path) -> None:
+    lines = (full / "report.md").read_text().splitlines()
+    tables = [number for number, line in enumerate(lines) if re.fullmatch(r"\|[-:|]+\|", line)]
+    assert len(tables) >= 7
+    for rule in tables:
+        width = lines[rule].count("|")
+        assert lines[rule - 1].count("|") == width
+        rows = _until_blank(lines[rule + 1 :])
+        assert rows
+        assert all(line.count("|") == width for line in rows)
+
+
+def test_results_are_the_figures_of_the_scores(full: Path) -> None:
+    rows = list(csv.DictReader((full / "results.csv").open()))
+    scores = random_scores(10)
+    scores[0, 3] = math.nan
+    for row, own in zip(rows, scores, strict=True):
+        assert float(row["mean"]) == pytest.approx(np.nanmean(own))
+        assert float(row["deviation"]) == pytest.approx(np.nanstd(own, ddof=1))
+    assert [row["failed"] for row in rows] == ["1"] + ["0"] * 8
+    assert [row["baseline"] for row in rows].index("true") == 4
+    assert rows[4]["difference"] == ""
+    assert float(rows[5]["difference"]) == pytest.approx((scores[5] - scores[4]).mean())
+    assert (rows[5]["model.conv.kernel_size"], rows[5]["model.conv.filters"]) == ("5", "64")
+    assert len(list(csv.DictReader((full / "runs.csv").open()))) == 90
+
+
+def test_each_section_holds_its_figures(full: Path) -> None:
+    text = (full / "report.md").read_text()
+    scores = random_scores(10)
+    assert f"| 5 × 5 kernels, 64 filters **(highest mean)** | 10 | 0 | {scores[5].mean():.2f} |" in text
+    assert "| 3 × 3 kernels, 16 filters | 9 | 1 failed |" in text
+    assert f"| better | {(scores[5] - scores[4]).mean():+.2f} |" in text
+    assert "A/A check." in text
+    assert "rank correlation" in text
+    # Seed 3 is not whole: nine blocks are left for the effects.
+    assert "Over the 9 seeds that every setting has" in text
+    assert "95 % interval for other seeds and other images" in text
+    assert "out of memory" in text
+    assert "commit abc" in text
+    assert "python -m pipeline.promote kernels\n" in text
+    assert "| test images | not opened by any of these runs |" in text
+
+
+def test_what_follows_from_a_study_without_a_verdict_asks_to_do_it_anyway() -> None:
+    text = markdown(whole(evidence([[90.0, 90.1], [90.2, 90.3]])))
+    assert "python -m pipeline.promote kernels --anyway\n" in text
+    assert "python -m pipeline.reproduce run-1-0\n" in text
+
+
+def _until_blank(lines: Sequence[str]) -> list[str]:
+    return list(lines[: list(lines).index("")])
+
+
+# Studies that lack something
+
+
+def test_an_incomplete_grid_lists_the_missing_combination() -> None:
+    scores = random_scores(10)
+    scores[8] = math.nan
+    text = markdown(whole(evidence(scores, grid_values(), baseline=4)))
+    assert "1 combination has no score: kernel\\_size 7, filters 64." in text
+    assert "share of variance" not in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        (random_scores(3), "No verdict yet: 3 seeds a setting are too few; with 9 settings it takes at least 9"),
+        (random_scores(1), "No verdict yet: 1 seed a setting is too few"),
+        (np.full((9, 3), math.nan), "Nothing can be said"),
+        (random_scores(10)[:1], "One setting"),
+    ],
+)
+def test_a_study_that_supports_little_has_a_report_that_says_so(scores: Scores, words: str) -> None:
+    found = evidence(scores, grid_values()[: len(scores)])
+    shown = whole(found)
+    assert words in html(shown)
+    assert words in markdown(shown)
+    assert results_csv(found, decide(found)).count("\n") == len(scores) + 1
+
+
+def test_a_diverged_run_does_not_hide_the_others_in_the_pictures_nor_is_it_hidden() -> None:
+    scores = random_scores(10)
+    scores[3, 2] = 10.0
+    text = markdown(whole(evidence(scores, grid_values(), baseline=4, states={(3, 2): "diverged"})))
+    assert "| 1 diverged |" in text
+    assert "10.00 to " in text
+
+
+def test_unfinished_studies_and_opened_test_images_are_said_at_the_top() -> None:
+    scores = random_scores(10)
+    scores[0, 0] = math.nan
+    found = evidence(scores, grid_values(), baseline=4, states={(0, 0): "waiting"}, images="test")
+    top = whole(found).warning
+    assert "The test images were opened for this study (at 2023-11-14 22:13 UTC)." in top
+    assert "1 of 90 runs has not been done" in top
+
+
+def test_where_interval_and_sign_flip_test_disagree_it_is_said() -> None:
+    # Ten differences of which all are above zero but one is far: t sees nothing, signs do.
+    steady = [90.0] * 10
+    far = [90.02, 90.03, 90.02, 90.04, 90.02, 90.03, 90.05, 90.02, 90.03, 95.0]
+    assert "The two tests disagree." in markdown(whole(evidence([steady, far])))
+
+
+# Untrusted text
+
+
+def test_hostile_labels_stay_text_in_html() -> None:
+    values: list[dict[str, JsonValue]] = [{"note": HOSTILE}, {"note": "plain"}]
+    found = evidence([[90.0, 90.1], [90.2, 90.3]], values)
+    parsed = Parsed(html(whole(found)))
+    tags = {tag for tag, _ in parsed.tags}
+    assert "script" not in tags
+    assert not any("onerror" in attributes for _, attributes in parsed.tags)
+    assert "<script>alert(1)</script>" in "".join(parsed.words)
+
+
+def test_hostile_labels_stay_text_in_markdown() -> None:
+    values: list[dict[str, JsonValue]] = [{"note": HOSTILE}, {"note": "plain"}]
+    text = markdown(whole(evidence([[90.0, 90.1], [90.2, 90.3]], values)))
+    assert "<script" not in text
+    assert "<img" not in text
+    assert not re.search(r"(?<!\\)\]\(javascript", text)
+    assert not re.search(r"^# \*big", text, re.MULTILINE)
+    rows = [line for line in text.splitlines() if line.startswith("| note &lt;script")]
+    assert rows
+    assert all(r"\| \`x\`" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a_b", r"a\_b"),
+        ("a|b", r"a\|b"),
+        ("a\nb", "a b"),
+        ("<b>", r"&lt;b&gt;"),
+        ("[a](b)", r"\[a\](b)"),
+        ("- item", r"\- item"),
+        ("1. item", r"1\. item"),
+        ("# title", r"\# title"),
+        ("5 × 5 kernels (a), −0.5 to +0.5", "5 × 5 kernels (a), −0.5 to +0.5"),
+        ("multiply-adds", "multiply-adds"),
+    ],
+)
+def test_markdown_is_escaped_where_it_would_be_markup_and_readable_elsewhere(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+
+
+def test_no_line_of_code_closes_its_fence() -> None:
+    assert fenced(("a ```` b", "c\n```")) == "`````\na ```` b\nc ```\n`````"
+
+
+def test_no_cell_is_a_formula() -> None:
+    values: list[dict[str, JsonValue]] = [{"note": "=1+1"}, {"note": "-0.5"}]
+    found = evidence([[90.0, 90.1], [90.2, 90.3]], values)
+    rows = list(csv.DictReader(io.StringIO(runs_csv(found))))
+    assert {row["note"] for row in rows} == {"'=1+1", "-0.5"}
+
+
+def test_the_same_evidence_gives_the_same_bytes() -> None:
+    found = evidence([[90.0, 90.1], [90.2, 90.3]])
+    assert html(whole(found)) == html(whole(found))

@@ -1,0 +1,140 @@
+"""From a study's records to the evidence: what is read, what is counted, what is refused in a sentence."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.study import read_study, update_study
+from pipeline.report.records import from_study
+from pipeline.report.writing import scored_images
+from pipeline.storage import project
+from pipeline.terminal.errors import UserError
+from tests.reports import random_scores, write_study
+from tests.studies import DATA, START, a_project, prepare
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+
+
+def test_scores_stand_at_their_setting_and_seed_in_points() -> None:
+    scores = random_scores(3)
+    scores[2, 1] = math.nan
+    found = from_study(write_study(scores))
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-12)
+    assert found.seeds == (0, 1, 2)
+    assert [found.label(row) for row in (0, 4)] == ["3 × 3 kernels, 16 filters", "5 × 5 kernels, 32 filters"]
+    assert (found.baseline, found.baseline_declared) == (4, True)
+    assert [run.state for run in found.without_score()] == ["failed"]
+    assert found.without_score()[0].reason == "out of memory"
+
+
+def test_costs_and_where_the_runs_come_from_are_those_of_the_records() -> None:
+    found = from_study(write_study(random_scores(2)))
+    assert found.cost("parameters").tolist() == [1000.0 * (row + 1) for row in range(9)]
+    # Two epochs of 1.5 s each.
+    assert set(found.cost("seconds").tolist()) == {3.0}
+    assert set(found.cost("latency").tolist()) == {0.5}
+    run = found.runs[0]
+    assert (run.commit, run.uncommitted, run.scored, found.data) == ("abc", False, START + 60_000, DATA)
+    assert len({run.identity for run in found.runs}) == 18
+
+
+def test_without_a_declared_baseline_it_is_the_setting_that_was_declared_first() -> None:
+    study = write_study(random_scores(2), baseline=None)
+    backwards = replace(study, settings=dict(reversed(study.settings.items())))
+    found = from_study(backwards)
+    np.testing.assert_allclose(found.scores, random_scores(2), rtol=1e-12)
+    assert found.cost("parameters").tolist() == [1000.0 * (row + 1) for row in range(9)]
+    assert (found.baseline, found.baseline_declared) == (8, False)
+    assert [found.label(row) for row in (0, 8)] == ["3 × 3 kernels, 16 filters", "7 × 7 kernels, 64 filters"]
+
+
+def test_a_damaged_record_is_named_with_what_to_do() -> None:
+    study = write_study(random_scores(2))
+    damaged = project.run_root(study.cells[3].identity) / EVALUATION / "correct.npy"
+    damaged.write_bytes(b"other")
+    with pytest.raises(UserError, match=f"{damaged}.*Run the study's sweep again") as raised:
+        from_study(study)
+    assert "dvc repro" not in str(raised.value)
+
+
+def test_a_record_that_is_gone_is_named() -> None:
+    study = write_study(random_scores(2))
+    shutil.rmtree(project.run_root(study.cells[0].identity))
+    with pytest.raises(UserError, match=study.cells[0].identity):
+        from_study(study)
+
+
+def test_runs_that_are_not_done_have_no_score_and_no_record_is_asked_for() -> None:
+    study = write_study(random_scores(2))
+    waiting = tuple(replace(cell, state="waiting") if cell.seed == 1 else cell for cell in study.cells)
+    shutil.rmtree(project.run_root(study.cells[1].identity))
+    found = from_study(replace(study, cells=waiting))
+    assert np.isnan(found.scores[:, 1]).all()
+    assert not np.isnan(found.scores[:, 0]).any()
+
+
+def test_a_study_without_a_run_is_refused() -> None:
+    with pytest.raises(UserError, match="has no run yet"):
+        from_study(replace(write_study(random_scores(2)), cells=()))
+
+
+def test_a_study_scored_on_test_reads_the_scores_on_test() -> None:
+    found = from_study(write_study(random_scores(2), images="test"))
+    assert found.images == "test"
+    assert not np.isnan(found.scores).any()
+    assert all(run.on_test is None for run in found.runs)
+
+
+def test_runs_that_another_study_scored_on_test_are_told() -> None:
+    study = write_study(random_scores(2))
+    root = project.run_root(study.cells[0].identity)
+    shutil.copytree(root / EVALUATION, root / TEST_EVALUATION)
+    (root / TEST_EVALUATION / "timing.json").write_text(json.dumps({"latency": {}, "scored": 5}))
+    assert [run.on_test for run in from_study(study).runs[:2]] == [5, None]
+
+
+def test_the_sweep_that_conf_declares_is_among_the_commands() -> None:
+    study = write_study(random_scores(2))
+    assert from_study(study).commands == ("python -m pipeline.compare kernels",)
+    assert from_study(replace(study, name="kernels_by_filters")).commands == (
+        "python -m pipeline.sweep +study=kernels_by_filters",
+        "python -m pipeline.compare kernels_by_filters",
+    )
+
+
+def test_answers_belong_to_their_runs() -> None:
+    study = write_study(random_scores(2), answered=20)
+    found = from_study(study).answers
+    assert found is not None
+    assert found.correct.shape == (18, 20)
+    # 5 × 5 kernels, 64 filters are row 5: the accuracy of the answers is that of the score, to one image of 20.
+    assert found.of(5)[1].mean() == pytest.approx(random_scores(2)[5, 1] / 100, abs=1 / 40)
+
+
+def test_the_images_are_those_that_scored_or_none_with_a_reason() -> None:
+    prepare()
+    study = write_study(random_scores(2))
+    found = scored_images(from_study(study))
+    assert found.images is not None
+    assert found.images.shape == (10, 28, 28, 1)
+    read = from_study(study)
+    strange = replace(read, runs=tuple(replace(run, images_digest="other") for run in read.runs))
+    assert "not those that scored" in scored_images(strange).missing
+    (project.PREPARED / "train_images.npy").write_bytes(b"other")
+    assert "was changed after" in scored_images(from_study(study)).missing
+
+
+def test_the_study_on_disk_is_the_study() -> None:
+    write_study(random_scores(2))
+    study = read_study(project.study("kernels"))
+    assert update_study(project.study("kernels"), lambda _: study) == study
+    assert len(from_study(study).runs) == 18
