@@ -2,6 +2,23 @@
 
 import pytest
 
+SLOW = (
+    "test_sweep",
+    "test_sweep_doors",
+    "test_end_to_end",
+    "test_sweep_failures",
+    "test_browser",
+    "test_sweep_memory",
+    "test_network_training",
+    "test_outages",
+)
+"""Files that take longer than all others, the longest first: they come last, and end together."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
+
 
 @pytest.fixture(scope="session")
 def two_threads() -> None:

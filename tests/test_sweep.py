@@ -1,65 +1,26 @@
 """What a user types to sweep, on the real sample: real workers, real MLflow store, real kills."""
 
-import contextlib
 import csv
 import json
-import os
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from tests.mlflow_store import client, curve, runs
-from tests.project import Project, new_project
-
-TINY = (
-    "model=small",
-    "training=smoke",
-    "training.epochs=2",
-    "training.batch_size=32",
-    "data.validation_images=200",
-    "model.conv.filters=4",
-)
-LINE = ("model.conv.kernel_size=3,5", "seed=range(2)")
-FAULTS = """\
-                self._stop_if_abandoned()
-                mark = project.ROOT / "fault" / f"{self.configuration.seed}"
-                fault = mark.read_text() if mark.exists() else ""
-                if fault == "raise":
-                    raise RuntimeError("told to fail")
-                if fault == "die":
-                    os.kill(os.getpid(), 9)
-                while fault == "hold" and mark.exists():
-                    time.sleep(0.1)
-"""
+from tests.mlflow_store import client, curve
+from tests.project import Project
+from tests.sweeps import LINE, bits, children, faulty_project, parent, study, sweep
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with prepared images but without its test images, whose trainings fail at an epoch's end when told to.
-
-    The code that is patched is no part of a run's identity.
-    """
-    project = new_project(tmp_path_factory.mktemp("sweeps"), *TINY)
-    project.run("dvc", "repro", "preprocess")
-    code = project.path / "pipeline" / "experiment" / "training.py"
-    text = code.read_text()
-    assert "                self._stop_if_abandoned()\n" in text
-    code.write_text(text.replace("                self._stop_if_abandoned()\n", FAULTS))
-    (project.path / "fault").mkdir()
-    for name in ("test_images.npy", "test_labels.npy"):
-        shutil.move(project.path / "data" / "prepared" / name, project.path / name)
-    return project
+    return faulty_project(tmp_path_factory.mktemp("sweeps"))
 
 
 @pytest.fixture(scope="module")
@@ -68,46 +29,6 @@ def swept(prepared: Project) -> Project:
     said = sweep(prepared, *LINE)
     (prepared.path / "said.txt").write_text(said)
     return prepared
-
-
-def sweep(project: Project, *overrides: str, status: int | None = 0, **variables: str) -> str:
-    return project.verb("sweep", "-m", *overrides, status=status, **variables)
-
-
-def study(project: Project, name: str = "kernel_size") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((project.path / "studies" / name / "study.json").read_text())
-    return found
-
-
-def children(project: Project, name: str = "kernel_size") -> list[Any]:
-    return [run for run in runs(client(project)) if run.data.tags["study"] == name and run.data.tags["role"] == "run"]
-
-
-def parent(project: Project, name: str = "kernel_size") -> Any:
-    (found,) = [
-        run for run in runs(client(project)) if run.data.tags["study"] == name and run.data.tags["role"] == "study"
-    ]
-    return found
-
-
-@contextlib.contextmanager
-def faulty(project: Project, **faults: str) -> Iterator[None]:
-    """Trainings with `seed<n>` end their first epoch as told: raise, die, hold."""
-    marks = [project.path / "fault" / seed.removeprefix("seed") for seed in faults]
-    for mark, fault in zip(marks, faults.values(), strict=True):
-        mark.write_text(fault)
-    try:
-        yield
-    finally:
-        for mark in marks:
-            mark.unlink(missing_ok=True)
-
-
-def bits(project: Project, identity: str) -> tuple[bytes, bytes, bytes]:
-    root = project.path / "runs" / identity
-    names = "training/model.weights.h5", "training/history.csv", "evaluation/probabilities.npy"
-    one, two, three = ((root / name).read_bytes() for name in names)
-    return one, two, three
 
 
 # A sweep as it should go
@@ -120,7 +41,7 @@ def test_a_sweep_says_what_it_will_do_and_what_came_of_it(swept: Project) -> Non
     assert re.search(r"about \d+ s with \d+ at a time .*, \d+ MB of disk", said)
     assert len(re.findall(r"^\d/4  kernel_size [35], seed [01]: \d+\.\d+% in ", said, re.MULTILINE)) == 4
     for size in (3, 5):
-        assert re.search(rf"{size} │ +\d+\.\d\d ± \d+\.\d\d % \(2\)", said)
+        assert re.search(rf"{size} +│ +\d+\.\d\d ± \d+\.\d\d % \(2\)", said)
 
 
 def test_a_record_keeps_for_each_held_out_image_whether_it_was_right(swept: Project) -> None:
@@ -262,9 +183,9 @@ def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> N
 
 
 def test_a_record_that_is_damaged_is_said_and_made_again(swept: Project) -> None:
-    line = "model.conv.kernel_size=3", "seed=20", "study.name=damaged"
-    sweep(swept, *line)
-    (cell,) = study(swept, "damaged")["cells"]
+    cell = next(cell for cell in study(swept)["cells"] if cell["seed"] == 0)
+    size = study(swept)["settings"][cell["setting"]]["values"]["model.conv.kernel_size"]
+    line = f"model.conv.kernel_size={size}", "seed=0", "study.name=damaged"
     before = bits(swept, cell["identity"])
     weights = swept.path / "runs" / cell["identity"] / "training" / "model.weights.h5"
     middle = len(before[0]) // 2
@@ -298,6 +219,7 @@ def test_a_run_has_the_same_bits_alone_and_one_by_one_and_side_by_side(swept: Pr
         swept.verb("train")
     finally:
         (swept.path / "params.yaml").write_text(committed)
+    shutil.rmtree(swept.path / "checkpoints")
     alone = swept.path / "record" / "training"
     assert json.loads((alone / "run.json").read_text())["identity"] == cell["identity"]
     assert ((alone / "model.weights.h5").read_bytes(), (alone / "history.csv").read_bytes()) == side_by_side[:2]
@@ -338,119 +260,3 @@ def written(project: Project) -> dict[Path, int]:
     """When each file below the project was last written, but for the database, which is opened."""
     files = [path for path in project.path.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return {path: path.stat().st_mtime_ns for path in files if not path.name.startswith(("mlflow.db", ".store"))}
-
-
-# Failures
-
-
-def test_failures_are_isolated_told_and_tried_again(prepared: Project) -> None:
-    line = "model.conv.kernel_size=3", "seed=range(30,34)", "study.name=failing"
-    with faulty(prepared, seed31="raise", seed32="die"):
-        said = sweep(prepared, *line, status=1)
-    assert re.search(r"31 +│ RuntimeError: told to fail", said)
-    assert re.search(r"32 +│ its process was killed \(SIGKILL\)", said)
-    assert "error: 2 of 4 runs failed" in said
-    assert "Traceback" not in said
-    cells = {cell["seed"]: cell for cell in study(prepared, "failing")["cells"]}
-    assert {seed: cell["state"] for seed, cell in cells.items()} == {
-        30: "finished", 31: "failed", 32: "failed", 33: "finished"
-    }  # fmt: skip
-    found = {int(run.data.params["seed"]): run for run in children(prepared, "failing")}
-    assert {seed: run.info.status for seed, run in found.items()} == {
-        30: "FINISHED", 31: "FAILED", 32: "FAILED", 33: "FINISHED"
-    }  # fmt: skip
-    assert found[31].data.tags["reason"] == "RuntimeError: told to fail"
-    assert "SIGKILL" in found[32].data.tags["reason"]
-    assert "reason" not in found[30].data.tags
-    assert parent(prepared, "failing").info.status == "FAILED"
-    trace = prepared.path / "checkpoints" / cells[31]["identity"] / "failure.txt"
-    assert "told to fail" in trace.read_text()
-    assert "2 done already, 2 to do" in sweep(prepared, *line)
-    again = {int(run.data.params["seed"]): run for run in children(prepared, "failing")}
-    assert {run.info.run_id for run in again.values()} == {run.info.run_id for run in found.values()}
-    assert {run.info.status for run in again.values()} == {"FINISHED"}
-    assert not [run for run in again.values() if "reason" in run.data.tags]
-    assert [step for step, _ in curve(client(prepared), again[32], "training/loss")] == [1, 2]
-    assert parent(prepared, "failing").info.status == "FINISHED"
-    assert list((prepared.path / "checkpoints").glob("*/training")) == []
-
-
-def test_a_loss_that_is_not_finite_is_an_outcome_and_not_tried_again(prepared: Project) -> None:
-    diverging = (
-        "training=article",
-        "training.optimizer=sgd",
-        "training.learning_rate=100",
-        "model.conv.activation=linear",
-    )
-    line = (*diverging, "training.epochs=2", "seed=0", "study.name=diverging")
-    assert "diverged" in sweep(prepared, *line)
-    (run,) = children(prepared, "diverging")
-    assert run.info.status == "FINISHED"
-    assert run.data.tags["outcome"] == "diverged"
-    assert "1 done already, 0 to do" in sweep(prepared, *line, "tracking=off")
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
-    prepared: Project, number: signal.Signals, status: int
-) -> None:
-    seed = 40 + int(number)
-    name = f"stopped_{number.name}"
-    line = "model.conv.kernel_size=3", f"seed={seed},{seed + 100}", f"study.name={name}"
-    with faulty(prepared, **{f"seed{seed}": "hold", f"seed{seed + 100}": "hold"}):
-        running = prepared.start("python", "-c", UNIGNORED, "python", "-m", "pipeline.sweep", "-m", *line)
-        wait_for(lambda: len(epochs(prepared, name)) == 2)
-        workers = descendants(running.pid)
-        if number == signal.SIGKILL:
-            os.kill(running.pid, number)
-        else:
-            os.killpg(running.pid, number)
-        assert running.wait(60) == status
-        wait_for(lambda: not any(is_training(worker) for worker in workers))
-    wait_for(lambda: {run.info.status for run in children(prepared, name)} == {"KILLED"})
-    assert parent(prepared, name).info.status == "KILLED"
-    assert "0 done already, 2 to do" in sweep(prepared, *line)
-    found = children(prepared, name)
-    assert {run.info.status for run in found} == {"FINISHED"}
-    assert len(found) == 2
-    for run in found:
-        assert [step for step, _ in curve(client(prepared), run, "training/loss")] == [1, 2]
-    sweep_alone = sweep(prepared, *line, "study.name=uninterrupted", "tracking=off")
-    assert "2 done already" in sweep_alone
-
-
-UNIGNORED = """\
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-"""Runs a command that Ctrl-C reaches, however this process was started."""
-
-
-def epochs(project: Project, name: str) -> list[Any]:
-    """The study's runs of which the store holds an epoch."""
-    with contextlib.suppress(Exception):
-        return [run for run in children(project, name) if "training/loss" in run.data.metrics]
-    return []
-
-
-def wait_for(seen: Any, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline, "was not seen in time"
-        time.sleep(0.3)
-
-
-def descendants(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split("\n")
-    parents = {int(line.split()[0]): int(line.split()[1]) for line in found if line.strip()}
-    below = [child for child, above in parents.items() if above == pid]
-    return below + [deeper for child in below for deeper in descendants(child)]
-
-
-def is_training(pid: int) -> bool:
-    """Whether the process is there and is a worker."""
-    try:
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False

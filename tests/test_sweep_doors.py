@@ -8,7 +8,7 @@ import pytest
 
 from tests.mlflow_store import client, curve, runs
 from tests.project import ROOT, Project, new_project
-from tests.test_sweep import TINY, bits, children, parent, study, sweep
+from tests.sweeps import TINY, bits, children, parent, study, sweep
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_user_may_go_on_without_what_was_refused(prepared: Project) -> None:
     assert cell["state"] == "finished"
     assert [refused["setting"] for refused in study(prepared)["refused"]] == ["model.conv.kernel_size=29"]
     assert len(children(prepared)) == 1
-    assert "1 settings of the grid can't exist" in parent(prepared).data.tags["mlflow.note.content"]
+    assert "1 setting of the grid can't exist" in parent(prepared).data.tags["mlflow.note.content"]
 
 
 def test_the_test_images_are_opened_only_when_asked_for_and_that_is_marked(prepared: Project) -> None:
@@ -174,7 +174,7 @@ def test_a_failure_under_another_launcher_is_a_sentence_and_no_run_is_left_runni
     assert "told to fail" in said
     found = {run.data.params["seed"]: run for run in children(prepared, "failing")}
     assert found["6"].info.status == "FAILED"
-    assert found["6"].data.tags["reason"] == "told to fail"
+    assert found["6"].data.tags["reason"] == "RuntimeError: told to fail"
     assert found["7"].info.status == "FINISHED"
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.project import Project, new_project
-from tests.test_sweep import TINY
+from tests.sweeps import TINY
 
 JOBS = 20
 SCRIPT = """\

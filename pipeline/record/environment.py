@@ -32,7 +32,12 @@ def _git(*arguments: str) -> str | None:
     """What git answers; None where there is no git or no repository."""
     try:
         answer = subprocess.run(
-            ["git", *arguments], cwd=project.ROOT, capture_output=True, text=True, timeout=20, check=True
+            ["git", "--no-optional-locks", *arguments],
+            cwd=project.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -93,7 +93,7 @@ def read_study(folder: Path) -> Study:
 def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:
     """Replace the study in `folder` by what `change` makes of it (None: there is none); one process at a time."""
     with lock.only_one(folder / ".lock"):
-        present = _readable(folder) if (folder / STUDY).exists() else None
+        present = present_study(folder)
         changed = change(present)
         atomic.write_file(folder / STUDY, as_json({"layout": LAYOUT} | asdict(changed)))
         return changed
@@ -105,7 +105,10 @@ def with_cells(study: Study, cells: Sequence[Cell]) -> Study:
     return replace(study, cells=tuple(found.values()))
 
 
-def _readable(folder: Path) -> Study | None:
+def present_study(folder: Path) -> Study | None:
+    """The study in `folder`; None where there is none, and with a word where it can't be read."""
+    if not (folder / STUDY).exists():
+        return None
     try:
         return read_study(folder)
     except UserError as error:

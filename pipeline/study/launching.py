@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.configuration.reading import configured
@@ -10,13 +11,13 @@ from pipeline.configuration.validation import validated
 from pipeline.experiment.description import close_unfinished
 from pipeline.images.prepared import training_digest
 from pipeline.record.overview import in_words, labels
-from pipeline.record.study import update_study
+from pipeline.record.study import ENDED, present_study, update_study
 from pipeline.storage import project
 from pipeline.study.conducting import conduct
 from pipeline.study.declaration import Declaration
 from pipeline.study.enrolment import with_job
 from pipeline.study.job import failure, run_job
-from pipeline.study.planning import job_of, record_of
+from pipeline.study.planning import Job, job_of, record_of
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 from pipeline.tracking.companion import Companion
@@ -47,10 +48,15 @@ def launch_one(values: Mapping[str, Any]) -> None:
     configuration = configured(rest)
     job = job_of(configuration, training_digest(project.PREPARED), declaration)
     folder = project.study(declaration.full_name)
+    known = _has_ended(folder, job)
     study = update_study(folder, partial(with_job, job=job, declaration=declaration))
     said = f"{in_words(labels(study)[job.setting])}, seed {job.seed}"
     if record_of(job) is not None:
         console.print(f"{said}: done already")
+        if not known:
+            # Another study's run, which joins this one.
+            with Companion(configuration.tracking, study.name, job.part) as companion:
+                companion.sync_study(folder)
         return
     with Companion(configuration.tracking, study.name, job.part) as companion:
         companion.sync_study(folder)
@@ -64,3 +70,10 @@ def launch_one(values: Mapping[str, Any]) -> None:
         finally:
             update_study(folder, partial(with_job, job=job, declaration=declaration, reason=reason))
             companion.sync_study(folder)
+
+
+def _has_ended(folder: Path, job: Job) -> bool:
+    """Whether the study knows the job's end, and has told MLflow of it."""
+    present = present_study(folder)
+    cells = () if present is None else present.cells
+    return any(cell.identity == job.identity.name and cell.state in ENDED for cell in cells)
