@@ -14,7 +14,7 @@ from pipeline.storage import project
 def environment() -> dict[str, JsonValue]:
     """Git commit and whether there are uncommitted changes, versions, hardware."""
     # What the pipeline itself writes is no change of a person's.
-    status = _git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record")
+    status = _git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record", ":(exclude)reports")
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
