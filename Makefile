@@ -7,10 +7,10 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup repro test lint ui clean lock
+.PHONY: help setup repro test test-long lint ui clean lock
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 setup: $(READY)  ## build .venv from the locked list
 
@@ -20,6 +20,9 @@ repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is 
 
 test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
+
+test-long: $(READY)  ## the long tests: a browser, DVC's queue, the memory of a worker
+	@python -m pytest -m long
 
 lint: $(READY)  ## format, rules, which room imports which, types
 	@ruff format --check .

@@ -18,6 +18,8 @@ from tests import browser
 from tests.browser import Ui
 from tests.project import Project, new_project
 
+pytestmark = pytest.mark.long
+
 SMALL = (
     "model=small",
     "model.conv.filters=4",

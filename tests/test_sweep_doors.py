@@ -178,6 +178,7 @@ def test_a_failure_under_another_launcher_is_a_sentence_and_no_run_is_left_runni
     assert found["7"].info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_dvc_queues_a_sweep_whose_runs_land_in_the_same_store(prepared: Project) -> None:
     before = len(runs(client(prepared)))
     prepared.run("dvc", "exp", "run", "--queue", "-S", "model.conv.kernel_size=3,5", "-S", "training.epochs=1")

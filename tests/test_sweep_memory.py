@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.project import Project, new_project
 from tests.sweeps import TINY
 
@@ -36,6 +38,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.long
 def test_a_worker_needs_no_more_memory_after_twenty_jobs_than_after_three(tmp_path: Path) -> None:
     project: Project = new_project(tmp_path, *TINY, "training.epochs=1")
     project.run("dvc", "repro", "preprocess")
