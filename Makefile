@@ -21,7 +21,7 @@ repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is 
 test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
 
-test-long: $(READY)  ## the long tests: a browser, DVC's queue, the memory of a worker
+test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory
 	@python -m pytest -m long
 
 lint: $(READY)  ## format, rules, which room imports which, types

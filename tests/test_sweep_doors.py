@@ -91,6 +91,7 @@ def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> No
     assert leftovers(prepared) == set()
 
 
+@pytest.mark.long
 def test_two_sweeps_at_the_same_second_on_a_machine_with_no_store_both_succeed(prepared: Project) -> None:
     assert not (prepared.path / "mlflow.db").exists()
     line = "seed=range(2)", "study.jobs=1", "training.epochs=1"
@@ -106,6 +107,7 @@ def test_two_sweeps_at_the_same_second_on_a_machine_with_no_store_both_succeed(p
     assert "tracking:" not in "".join(said)
 
 
+@pytest.mark.long
 def test_the_user_may_go_on_without_what_was_refused(prepared: Project) -> None:
     said = sweep(prepared, "model.conv.kernel_size=3,29", "study.leave_out_refused=true", "training.epochs=1")
     assert "29 is larger" in said
@@ -116,6 +118,7 @@ def test_the_user_may_go_on_without_what_was_refused(prepared: Project) -> None:
     assert "1 setting of the grid can't exist" in parent(prepared).data.tags["mlflow.note.content"]
 
 
+@pytest.mark.long
 def test_the_test_images_are_opened_only_when_asked_for_and_that_is_marked(prepared: Project) -> None:
     line = "seed=range(2)", "training.epochs=1"
     said = sweep(prepared, *line, "study.score_on=test")
@@ -130,6 +133,7 @@ def test_the_test_images_are_opened_only_when_asked_for_and_that_is_marked(prepa
         assert [step for step, _ in curve(client(prepared), run, "validation/accuracy")] == [1]
 
 
+@pytest.mark.long
 def test_a_study_with_pictures_has_them_in_mlflow(prepared: Project) -> None:
     sweep(prepared, "seed=0", "training.epochs=1", "study.pictures=true", "study.name=pictured")
     (run,) = children(prepared, "pictured")
@@ -140,6 +144,7 @@ def test_a_study_with_pictures_has_them_in_mlflow(prepared: Project) -> None:
 # Other launchers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_another_launcher_gives_the_same_bits_and_skips_what_is_done(prepared: Project, launcher: str) -> None:
     line = "model.conv.kernel_size=3,7", "seed=5", f"study.name=by_{launcher}", "training.epochs=1"
@@ -158,6 +163,7 @@ def test_another_launcher_gives_the_same_bits_and_skips_what_is_done(prepared: P
     assert [bits(prepared, identity) for identity in identities] == before
 
 
+@pytest.mark.long
 def test_a_failure_under_another_launcher_is_a_sentence_and_no_run_is_left_running(prepared: Project) -> None:
     code = prepared.path / "pipeline" / "experiment" / "training.py"
     text = code.read_text()

@@ -68,7 +68,10 @@ def test_a_loss_that_is_not_finite_is_an_outcome_and_not_tried_again(prepared: P
     assert "1 done already, 0 to do" in sweep(prepared, *line, "tracking=off")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGKILL, -9)],
+)
 def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
     prepared: Project, number: signal.Signals, status: int
 ) -> None:
