@@ -31,7 +31,7 @@ SEED_NOISE = 0.2
 """Standard deviation between seeds, in points: that of small convolutional networks on Fashion-MNIST (README)."""
 
 NOISE_BOUND = 2 * 2**0.5 * SEED_NOISE
-"""Two runs of one setting with different seeds differ by less in 95 of 100 cases (1.96 √2 standard deviations)."""
+"""Two runs of one setting with different seeds differ by less in 95 of 100 cases (about 2 √2 standard deviations)."""
 
 
 def main() -> int:

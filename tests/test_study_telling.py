@@ -221,3 +221,10 @@ def test_where_nobody_watches_the_live_line_is_silent(told: Any) -> None:
     with telling.line(3) as line:
         line.update(ended(), done=1, running=1, failed=0, left=1.0)
     assert told() == ""
+
+
+def test_settings_of_earlier_sweeps_are_counted_not_shown(told: Any) -> None:
+    telling.tell_results(ended(), others=2)
+    assert "note: study kernels holds 2 settings more, by earlier sweeps" in told()
+    telling.tell_results(ended())
+    assert "note:" not in told()

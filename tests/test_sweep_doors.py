@@ -43,7 +43,8 @@ def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: 
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["model.conv.kernel_sise=3"], "kernel_sise"),
+        (["model.conv.kernel_sise=3"], "model.conv.kernel_sise: is no key of the configuration. Did you mean"),
+        (["kernel_size=3,5"], "kernel_size: is no key of the configuration. Did you mean model.conv.kernel_size?"),
         (["model=enormous"], "conf/model/enormous: is no variant. There are: article, deep, small."),
         (["+study=nothing"], "conf/study/nothing: is no variant"),
         (["model.conv.filters"], "'model.conv.filters'; missing EQUAL"),

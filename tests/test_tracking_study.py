@@ -293,3 +293,22 @@ def test_one_run_is_brought_up_while_it_grows(store: Store) -> None:
         assert [point.step for point in history] == list(range(1, epochs + 1))
         assert child.info.status == ("FINISHED" if outcome == "finished" else "RUNNING")
         assert child.data.tags["mlflow.parentRunId"] == mirror.parent()
+
+
+def test_what_the_store_holds_is_asked_once_however_many_runs_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = StudyMirror(store, with_runs().name)
+    asked: list[str] = []
+    whole = mirror._whole
+
+    def counted(parent: str) -> dict[str, str]:
+        asked.append(parent)
+        return whole(parent)
+
+    monkeypatch.setattr(mirror, "_whole", counted)
+    identities = [recorded(number, epochs=1) for number in range(3)]
+    for count in range(4):
+        mirror.bring_up_study(with_runs(*identities[:count], name=mirror._study))
+    assert len(asked) == 1
+    assert len(runs(store, with_runs(name=mirror._study), "run")) == 3

@@ -1,5 +1,6 @@
 """What conf/ composes to."""
 
+import difflib
 import logging
 import re
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.configuration.schema import Configuration
+from pipeline.configuration.validation import keys
 from pipeline.terminal.errors import UserError
 
 PRIMARY = "config"
@@ -69,11 +72,21 @@ def _variants(options: Sequence[str] | None) -> str:
     return f"There are: {', '.join(options)}." if options else "Look into conf/ for what there is."
 
 
+def _nearest(key: str) -> str:
+    """The whole key that a person may have meant."""
+    last = key.rpartition(".")[2]
+    ending = [known for known in keys(Configuration) if known.rpartition(".")[2] == last]
+    close = ending or difflib.get_close_matches(key, list(keys(Configuration)), n=3)
+    return f"Did you mean {' or '.join(close)}?" if close else "python -m pipeline.sweep --cfg job shows all keys."
+
+
 def told(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
     if isinstance(error, MissingConfigException):
         return f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}"
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    if found := re.match(r"Could not override '([^']+)'", kept[0] if kept else ""):
+        return f"{found[1]}: is no key of the configuration. {_nearest(found[1])}"
     key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
     return key + ("; ".join(kept[:4]) or type(error).__name__)

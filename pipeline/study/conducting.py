@@ -85,10 +85,16 @@ class _Conductor:
             raise
         failed = [cell for cell in self.study.cells if cell.state == "failed" and cell.identity in self._planned]
         self._close("failed" if failed else "finished")
-        telling.tell_results(self.study)
+        telling.tell_results(self.own, others=len(self.study.settings) - len(self.plan.settings))
         if failed:
-            telling.tell_failures(self.study, failed)
+            telling.tell_failures(self.own, failed)
         return len(failed)
+
+    @property
+    def own(self) -> Study:
+        """Of the study what this grid declares: earlier grids may differ in other keys. Seeds of earlier ones count."""
+        cells = tuple(cell for cell in self.study.cells if cell.setting in self.plan.settings)
+        return replace(self.study, settings=dict(self.plan.settings), cells=cells)
 
     @property
     def _planned(self) -> set[str]:
@@ -99,6 +105,7 @@ class _Conductor:
         ended = failed = 0
         work_done = 0.0
         work = sum(estimate.seconds.values())
+        own = self.own
         with telling.line(total) as line:
             for running, told in done(self.missing, wanted):
                 self.running = running
@@ -107,10 +114,10 @@ class _Conductor:
                     failed += cell.state == "failed"
                     ended += 1
                     work_done += estimate.seconds[one.job.identity.name]
-                    telling.tell_run(self.study, cell, ended, total)
+                    telling.tell_run(own := self.own, cell, ended, total)
                 self._tell_growth()
                 left = (work - work_done) * (time.monotonic() - started) / work_done if work_done else None
-                line.update(self.study, done=ended - failed, running=len(running), failed=failed, left=left)
+                line.update(own, done=ended - failed, running=len(running), failed=failed, left=left)
 
     def _end(self, ended: Ended) -> Cell:
         """Keep how a job ended, in the study and in MLflow."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from pipeline.record.overview import best, counted, in_words, labels, rows, score_in_words, shown
+from pipeline.record.overview import Row, best, counted, in_words, labels, rows, score_in_words, shown
 from pipeline.record.study import Cell, Study
 from pipeline.storage import project
 from pipeline.study.estimate import Estimate
@@ -42,8 +42,8 @@ def tell_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
             console.print(f"note: only {size(free)} of disk is free")
 
 
-def tell_results(study: Study) -> None:
-    """The table of settings, then that of failures."""
+def tell_results(study: Study, others: int = 0) -> None:
+    """The table of settings; how many `others` the study holds by earlier sweeps."""
     found = rows(study)
     if not found:
         return
@@ -67,6 +67,11 @@ def tell_results(study: Study) -> None:
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
     )
+    if others:
+        console.print(
+            f"note: study {study.name} holds {counted(others, 'setting')} more, by earlier sweeps of the same name; "
+            "compare takes all of them. study.name=… keeps sweeps apart."
+        )
 
 
 def tell_failures(study: Study, failed: Sequence[Cell]) -> None:
@@ -86,14 +91,17 @@ class Line:
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
+        self._study: Study | None = None
+        self._highest: Row | None = None
         self._task = progress.add_task("", total=total)
 
     def update(self, study: Study, *, done: int, running: int, failed: int, left: float | None) -> None:
         """`left`: seconds until the end, where that can be told."""
         parts = [f"done {done}", f"running {running}", f"failed {failed}"]
-        highest = best(study)
-        if highest is not None:
-            parts.append(f"best {score_in_words(highest)}: {in_words(highest.label)}")
+        if study is not self._study:
+            self._study, self._highest = study, best(study)
+        if self._highest is not None:
+            parts.append(f"best {score_in_words(self._highest)}: {in_words(self._highest.label)}")
         if left is not None:
             parts.append(f"{duration(left)} left")
         self._progress.update(self._task, completed=done + failed, description=" · ".join(parts))

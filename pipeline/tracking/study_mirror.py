@@ -23,11 +23,15 @@ class StudyMirror:
         self._study = study
         self._mirror = Mirror(store)
         self._parent: str | None = None
+        self._known: dict[str, str] | None = None
 
     def bring_up_run(self, record: Record) -> None:
         """Bring one of the study's runs up to its record. Raises StoreUnreachableError."""
         with reaching(self._store.address):
             self._mirror.bring_up(record, self._study, parent=self.parent())
+            run, scored = record.training.run, record.evaluation
+            if self._known is not None and scored is not None and STATUS[run.outcome] == "FINISHED":
+                self._known[run.identity] = scored.scoring
 
     def bring_up_study(self, study: Study) -> None:
         """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store.
@@ -37,11 +41,13 @@ class StudyMirror:
         with reaching(self._store.address):
             parent = self.parent()
             self._write_parent(parent, study)
-            whole = self._whole(parent)
+            if self._known is None:
+                # Asked once: a study of many runs is brought up after each of them.
+                self._known = self._whole(parent)
             part = TEST_EVALUATION if study.images == "test" else EVALUATION
             problems = []
             for cell in study.cells:
-                if cell.state in ENDED and whole.get(cell.identity) != (cell.scoring or ""):
+                if cell.state in ENDED and self._known.get(cell.identity) != (cell.scoring or ""):
                     try:
                         self.bring_up_run(read_record(project.run_root(cell.identity), part))
                     except UserError as error:
