@@ -1,0 +1,6 @@
+"""The fault campaign: a fault is injected into real processes, then what is left is looked at.
+
+campaign.py     what a row is, how its trials are run, kept and repeated
+reference.py    the projects that trials damage, and what an uninterrupted run leaves
+rows/           one module for each row of docs/reliability.md, which reliability.py writes from results/
+"""
