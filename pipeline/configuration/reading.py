@@ -1,14 +1,22 @@
 """From the text of a file to a checked configuration."""
 
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
 
 from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.schema import Configuration
 from pipeline.configuration.validation import refused, shown, validated
 from pipeline.terminal.errors import UserError
+
+MOST_BYTES = 1_000_000
+MOST_VALUES = 20_000
+DEEPEST = 32
+"""A configuration has 3 kB, some hundred values (a thousand class names at most), and is 7 levels deep."""
 
 
 def configured(values: object) -> Configuration:
@@ -40,7 +48,8 @@ def read_params(path: Path) -> Configuration:
 def read_yaml(path: Path) -> object:
     """A YAML file's values. Raises UserError where there is no file or no YAML."""
     try:
-        return parsed(path.read_bytes(), str(path))
+        with path.open("rb") as file:
+            return parsed(file.read(MOST_BYTES + 1), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. `python -m pipeline.compose` writes params.yaml from conf/.") from None
 
@@ -50,10 +59,34 @@ def parsed(text: str | bytes, name: str) -> object:
 
     Raises UserError that calls the text `name`.
     """
+    if len(text) > MOST_BYTES:
+        raise UserError(f"{name}: is larger than {MOST_BYTES:,} bytes; no configuration is.")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Bounded
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return yaml.load(text)
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}," if error.problem_mark else ""
         raise UserError(f"{name}:{line} {error.problem or 'is no YAML'}. Mend it there.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{name}: is no YAML ({str(error).splitlines()[0]}).") from None
+    except Exception as error:  # ruamel's own, and all that Python says of a 99th of May or a `!!bool maybe`
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{name}: is no YAML ({reason}). Mend it there.") from None
+
+
+class _Bounded(Composer):
+    """Refuses what would take memory and minutes: a few lines of aliases (*name) can stand for a billion values."""
+
+    values = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.values += 1
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            problem = f"write the value itself in place of *{event.anchor}"
+        elif self.values > MOST_VALUES:
+            problem = f"holds more than {MOST_VALUES:,} values"
+        elif self.depth >= DEEPEST:
+            problem = f"is more than {DEEPEST} levels deep"
+        else:
+            return super().compose_node(parent, index)
+        raise ComposerError(problem=problem, problem_mark=event.start_mark)
