@@ -6,7 +6,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, ScalarEvent
 
 from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.schema import Configuration
@@ -16,7 +16,8 @@ from pipeline.terminal.errors import UserError
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
 DEEPEST = 32
-"""A configuration has 3 kB, some hundred values (a thousand class names at most), and is 7 levels deep."""
+LONGEST = 1000
+"""A configuration has 3 kB, some hundred values (a thousand class names at most) of 500 characters, and 7 levels."""
 
 
 def configured(values: object) -> Configuration:
@@ -87,6 +88,8 @@ class _Bounded(Composer):
             problem = f"holds more than {MOST_VALUES:,} values"
         elif self.depth >= DEEPEST:
             problem = f"is more than {DEEPEST} levels deep"
+        elif isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
+            problem = f"has a value of more than {LONGEST:,} characters"
         else:
             return super().compose_node(parent, index)
         raise ComposerError(problem=problem, problem_mark=event.start_mark)

@@ -3,7 +3,6 @@
 import difflib
 import json
 import math
-import reprlib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,21 +59,13 @@ def shown(value: object) -> str:
     """A value as a person would write it in YAML, on one line, not too long, control characters escaped."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    text = _written(value)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError):
+        # YAML can make what JSON can't: a key that is a date, a list inside itself.
+        text = str(value)
     text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
-
-
-def _written(value: object) -> str:
-    """Python can hold what JSON can't: a key that is a date, a list inside itself, a number of 5,000 digits."""
-    try:
-        return json.dumps(value, default=str, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        pass
-    try:
-        return reprlib.repr(value)
-    except ValueError:
-        return "a number with more digits than can be shown"
 
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
