@@ -9,8 +9,9 @@ from pipeline.composition.difference import differences
 from pipeline.configuration.reading import configured, read_params, read_yaml
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.identity import deciding_code, versions
-from pipeline.record.record import LAYOUT, as_json
+from pipeline.record.record import LAYOUT
 from pipeline.storage import atomic, project
+from pipeline.storage.sealed import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 

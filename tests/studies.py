@@ -12,9 +12,10 @@ from pipeline.experiment.description import described
 from pipeline.images.prepared import write_prepared
 from pipeline.record.history import Epoch, EpochTime
 from pipeline.record.identity import Identity, identity
-from pipeline.record.record import EVALUATION, TRAINING, Outcome, as_json, write_manifest, write_training
+from pipeline.record.record import EVALUATION, TRAINING, Outcome, write_manifest, write_training
 from pipeline.record.study import Cell, Setting, State, Study
 from pipeline.storage import project
+from pipeline.storage.sealed import as_json, sealed
 from pipeline.study.declaration import Declaration
 from tests.settings import article
 
@@ -108,7 +109,7 @@ def write_record(
         folder.mkdir(exist_ok=True)
         (folder / "metrics.json").write_text(as_json({"accuracy": accuracy, "loss": 0.25}))
         clock = {"latency": {"latency_ms_batch_1": 0.5}, "scored": START + 60_000}
-        (folder / "timing.json").write_text(as_json(clock))
+        (folder / "timing.json").write_text(sealed(clock))
         images = "validation" if part == EVALUATION else "test"
         values = {"identity": found.name, "images": images, "images_digest": "i", "scoring": scoring}
         write_manifest(folder, "evaluation.json", values)

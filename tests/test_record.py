@@ -24,13 +24,13 @@ from pipeline.record.identity import DECIDING_CODE, deciding_code, identity
 from pipeline.record.record import (
     LAYOUT,
     Run,
-    as_json,
     read_evaluation,
     read_training,
     write_manifest,
     write_training,
 )
 from pipeline.storage import project
+from pipeline.storage.sealed import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.settings import article
 
@@ -385,7 +385,7 @@ def test_a_training_part_is_read_as_it_was_written(training: Path) -> None:
 
 def test_a_training_part_says_its_layout_and_the_digests_of_what_repeats(training: Path) -> None:
     values = json.loads((training / "run.json").read_text())
-    assert values["layout"] == LAYOUT == 1
+    assert values["layout"] == LAYOUT == 2
     assert sorted(values["files"]) == ["history.csv", "model.weights.h5"]
     assert sorted(path.name for path in training.iterdir()) == sorted(
         ["run.json", "history.csv", "model.weights.h5", "timing.json", "environment.json"]
@@ -420,14 +420,14 @@ def test_any_byte_of_a_file_that_repeats_is_noticed(training: Path, file: str) -
 
 def test_another_layout_is_refused_by_both_numbers(training: Path) -> None:
     values = json.loads((training / "run.json").read_text())
-    (training / "run.json").write_text(json.dumps(values | {"layout": 2}))
-    with pytest.raises(UserError, match=r"run\.json: layout 2, but this version reads layout 1\."):
+    (training / "run.json").write_text(json.dumps(values | {"layout": 1}))
+    with pytest.raises(UserError, match=r"run\.json: layout 1, but this version reads layout 2\."):
         read_training(training)
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "3", "null", "{}", '{"layout": 1}', '{"layout": 1, "files": {}}', '{"layout": 1, "files": 3}'],
+    ["", "{", "[]", "3", "null", "{}", '{"layout": 2}', '{"layout": 2, "files": {}}', '{"layout": 2, "files": 3}'],
 )
 def test_a_damaged_run_json_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
     (training / "run.json").write_text(content)
@@ -443,6 +443,17 @@ def test_a_damaged_timing_is_refused_with_what_makes_it_anew(training: Path, con
 
 
 @pytest.mark.parametrize("file", ["run.json", "timing.json", "environment.json"])
+def test_any_digit_of_a_file_that_seals_itself_is_noticed(training: Path, file: str) -> None:
+    path = training / file
+    content = path.read_text()
+    for position in (place for place, letter in enumerate(content) if letter.isalnum()):
+        other = "1" if content[position] == "0" else "0"
+        path.write_text(content[:position] + other + content[position + 1 :])
+        with pytest.raises(UserError, match="`dvc repro --force train` makes it anew"):
+            read_training(training)
+
+
+@pytest.mark.parametrize("file", ["run.json", "timing.json", "environment.json"])
 def test_a_missing_part_is_refused(training: Path, file: str) -> None:
     (training / file).unlink()
     with pytest.raises(UserError, match="dvc repro"):
@@ -452,7 +463,7 @@ def test_a_missing_part_is_refused(training: Path, file: str) -> None:
 def test_an_evaluation_part_is_read_as_it_was_written_and_checked(tmp_path: Path) -> None:
     scores = {"accuracy": 0.9, "loss": None}
     (tmp_path / "metrics.json").write_text(as_json(scores))
-    (tmp_path / "timing.json").write_text(as_json({"latency": {"1": 0.5}, "scored": 1_700_000_000_000}))
+    (tmp_path / "timing.json").write_text(sealed({"latency": {"1": 0.5}, "scored": 1_700_000_000_000}))
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.png").write_bytes(b"1")
     values = {"identity": "i", "images": "test", "images_digest": "d", "scoring": "s"}
@@ -469,6 +480,14 @@ def test_json_is_read_by_everyone() -> None:
     assert as_json({"é": [1]}) == '{\n  "é": [\n    1\n  ]\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json({"loss": math.nan})
+
+
+def test_a_seal_is_read_back_and_another_is_refused() -> None:
+    values = {"é": [1, 0.1], "none": None}
+    assert unsealed(sealed(values)) == values
+    for text in (as_json(values), as_json([1]), sealed(values).replace("0.1", "0.2"), ""):
+        with pytest.raises(ValueError, match="as it was written|Expecting value"):
+            unsealed(text)
 
 
 # The environment

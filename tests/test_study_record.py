@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.record.study import Cell, Setting, Study, find_study, read_study, update_study, with_cells
+from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.studies import a_project, cell, study
 
@@ -43,7 +44,7 @@ def test_a_study_is_read_as_it_was_written_in_the_order_in_which_it_was_declared
     path = written(studies / "kernels")
     assert read_study(path.parent) == FULL
     assert list(read_study(path.parent).settings) == ["b", "a"]
-    assert json.loads(path.read_text())["layout"] == 1
+    assert json.loads(path.read_text())["layout"] == 2
 
 
 def test_a_change_is_told_what_is_there_and_gives_what_is_there_next(studies: Path) -> None:
@@ -129,13 +130,13 @@ def test_a_study_whose_file_is_not_there_is_refused_by_its_path(studies: Path) -
         b'"text"',
         b"{}",
         b"\xff\xfe",
-        b'{"layout": 1}',
-        b'{"layout": 1, "settings": [], "cells": [], "refused": []}',
-        b'{"layout": 1, "settings": {}, "cells": 3, "refused": []}',
-        b'{"layout": 1, "settings": {}, "cells": [{}], "refused": []}',
-        b'{"layout": 1, "settings": {}, "cells": [[]], "refused": []}',
-        b'{"layout": 1, "settings": {"a": {}}, "cells": [], "refused": []}',
-        b'{"layout": 1, "settings": {}, "cells": [], "refused": []}',
+        b'{"layout": 2}',
+        b'{"layout": 2, "settings": [], "cells": [], "refused": []}',
+        b'{"layout": 2, "settings": {}, "cells": 3, "refused": []}',
+        b'{"layout": 2, "settings": {}, "cells": [{}], "refused": []}',
+        b'{"layout": 2, "settings": {}, "cells": [[]], "refused": []}',
+        b'{"layout": 2, "settings": {"a": {}}, "cells": [], "refused": []}',
+        b'{"layout": 2, "settings": {}, "cells": [], "refused": []}',
     ],
 )
 def test_a_damaged_study_is_refused_with_its_path_and_the_way_out(studies: Path, content: bytes) -> None:
@@ -156,7 +157,7 @@ def test_a_damaged_study_is_refused_with_its_path_and_the_way_out(studies: Path,
 )
 def test_a_study_with_what_it_can_not_hold_is_refused(studies: Path, changes: dict[str, object]) -> None:
     path = written(studies / "kernels")
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(sealed(unsealed(path.read_text()) | changes))
     with pytest.raises(UserError, match="is damaged"):
         read_study(path.parent)
 
@@ -170,15 +171,15 @@ def test_any_truncation_of_a_study_is_refused(studies: Path) -> None:
             read_study(path.parent)
 
 
-@pytest.mark.parametrize("layout", [0, 2, "1", None])
+@pytest.mark.parametrize("layout", [0, 1, 3, "2", None])
 def test_another_layout_is_refused_by_both_numbers(studies: Path, layout: object) -> None:
     path = written(studies / "kernels")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layout": layout}))
-    with pytest.raises(UserError, match=rf"study\.json: layout {layout}, but this version reads 1\."):
+    with pytest.raises(UserError, match=rf"study\.json: layout {layout}, but this version reads 2\."):
         read_study(path.parent)
 
 
-@pytest.mark.parametrize("content", ["", '{"layout": 2}'])
+@pytest.mark.parametrize("content", ["", '{"layout": 3}'])
 def test_a_study_that_cannot_be_read_is_made_anew_by_its_sweep_which_says_so(
     studies: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from pipeline.images.prepared import Images
 from pipeline.network.prediction import Predictor, feature_maps
 from pipeline.network.threads import use_threads
 from pipeline.record.identity import scoring_identity
-from pipeline.record.record import EvaluationPart, TrainingPart, as_json, read_evaluation, write_manifest
+from pipeline.record.record import EvaluationPart, TrainingPart, read_evaluation, write_manifest
 from pipeline.scoring.latency import latency
 from pipeline.scoring.metrics import (
     Probabilities,
@@ -31,6 +31,7 @@ from pipeline.scoring.pictures.mistakes import mistakes
 from pipeline.scoring.pictures.paper import png
 from pipeline.scoring.tables import per_class_csv, predictions_csv
 from pipeline.storage import atomic
+from pipeline.storage.sealed import as_json, sealed
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +61,7 @@ def evaluate_run(training: TrainingPart, images: Images, named: str, target: Pat
             "latency": {f"latency_ms_batch_{size}": round(found.median, 4) for size, found in measured.items()},
             "scored": time.time_ns() // 1_000_000,
         }
-        (folder / "timing.json").write_text(as_json(clock))
+        (folder / "timing.json").write_text(sealed(clock))
         values = {
             "identity": training.run.identity,
             "images": named,

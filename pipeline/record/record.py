@@ -13,10 +13,11 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
-from pipeline.storage import atomic, digest
+from pipeline.storage import atomic, digest, project
+from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
 
-LAYOUT = 1
+LAYOUT = 2
 """The version of these folders' layout, written into every record."""
 
 TRAINING = "training"
@@ -81,8 +82,8 @@ def write_training(
 ) -> None:
     """Write all but the weights into `folder`; run.json comes last and holds the digests of what must not change."""
     atomic.write_file(folder / "history.csv", history_csv(history))
-    atomic.write_file(folder / "timing.json", as_json({"epochs": [asdict(time) for time in times]}))
-    atomic.write_file(folder / "environment.json", as_json(environment))
+    atomic.write_file(folder / "timing.json", sealed({"epochs": [asdict(time) for time in times]}))
+    atomic.write_file(folder / "environment.json", sealed(environment))
     write_manifest(folder, "run.json", asdict(run))
 
 
@@ -91,21 +92,20 @@ def read_training(folder: Path) -> TrainingPart:
 
     Raises UserError: no record there, another layout, a file that is damaged.
     """
-    values = read_part(folder, "run.json", repair="dvc repro --force train")
+    repair = _repair(folder, "train")
+    values = _read_part(folder, "run.json", repair)
     try:
         run = Run(**values)
-        times = json.loads((folder / "timing.json").read_text())["epochs"]
+        times = unsealed((folder / "timing.json").read_text())["epochs"]
         return TrainingPart(
             run,
             read_history((folder / "history.csv").read_text()),
             tuple(EpochTime(**time) for time in times),
-            json.loads((folder / "environment.json").read_text()),
+            unsealed((folder / "environment.json").read_text()),
             folder,
         )
     except (TypeError, ValueError, KeyError, FileNotFoundError) as error:
-        raise UserError(
-            f"{folder}: is no complete record ({error}). `dvc repro --force train` makes it anew."
-        ) from None
+        raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
 
 
 def read_evaluation(folder: Path) -> EvaluationPart:
@@ -113,41 +113,45 @@ def read_evaluation(folder: Path) -> EvaluationPart:
 
     Raises UserError like `read_training`.
     """
-    values = read_part(folder, "evaluation.json", repair="dvc repro --force evaluate")
+    repair = _repair(folder, "evaluate")
+    values = _read_part(folder, "evaluation.json", repair)
     try:
         scores = json.loads((folder / "metrics.json").read_text())
-        clock = json.loads((folder / "timing.json").read_text())
+        clock = unsealed((folder / "timing.json").read_text())
         return EvaluationPart(**values, scores=scores, **clock, folder=folder)
     except (TypeError, ValueError, FileNotFoundError) as error:
-        raise UserError(
-            f"{folder}: is no complete record ({error}). `dvc repro --force evaluate` makes it anew."
-        ) from None
+        raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
 
 
 def write_manifest(folder: Path, name: str, values: dict[str, Any]) -> None:
     """Write `name`, which describes the part in `folder` and holds the digest of each file that must repeat."""
     files = {path: found for path, found in digest.of_folder(folder).items() if path not in (name, *VOLATILE)}
-    atomic.write_file(folder / name, as_json({"layout": LAYOUT} | values | {"files": files}))
+    atomic.write_file(folder / name, sealed({"layout": LAYOUT} | values | {"files": files}))
 
 
-def read_part(folder: Path, name: str, repair: str) -> dict[str, Any]:
+def _read_part(folder: Path, name: str, repair: str) -> dict[str, Any]:
     """The JSON that describes a part of a record, without `layout` and `files`, once both have been checked."""
     path = folder / name
     try:
-        values = json.loads(path.read_text())
-        layout, files = values.pop("layout"), dict(values.pop("files"))
+        text = path.read_text()
+        if (layout := json.loads(text)["layout"]) != LAYOUT:
+            other = f"layout {layout}, but this version reads layout {LAYOUT}"
+            raise UserError(f"{path}: {other}. {repair}")
+        values = unsealed(text)
+        files = dict(values.pop("files"))
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing: there is no record. `dvc repro` makes it.") from None
+        raise UserError(f"{path}: is missing: there is no record. {repair}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: is damaged. `{repair}` makes it anew.") from None
-    if layout != LAYOUT:
-        raise UserError(f"{path}: layout {layout}, but this version reads layout {LAYOUT}. `{repair}` makes it anew.")
+        raise UserError(f"{path}: is damaged. {repair}") from None
+    del values["layout"]
     for file, expected in files.items():
         if not (folder / file).is_file() or digest.of_file(folder / file) != expected:
-            raise UserError(f"{folder / file}: is not what {name} says was written. `{repair}` makes it anew.")
+            raise UserError(f"{folder / file}: is not what {name} says was written. {repair}")
     return dict(values)
 
 
-def as_json(value: object) -> str:
-    """JSON for people too: indented, ended by a line feed."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _repair(folder: Path, stage: str) -> str:
+    """What makes the part in `folder` anew: the sweep that it came from, or a stage."""
+    if folder.is_relative_to(project.RUNS):
+        return "The sweep that made it, typed again, makes it anew."
+    return f"`dvc repro --force {stage}` makes it anew."

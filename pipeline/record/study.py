@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from pipeline.record.record import as_json
 from pipeline.storage import atomic, lock, project
+from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
-LAYOUT = 1
+LAYOUT = 2
 STUDY = "study.json"
 
 State = Literal["waiting", "running", "finished", "diverged", "failed", "interrupted"]
@@ -80,9 +80,11 @@ def read_study(folder: Path) -> Study:
     """
     path = folder / STUDY
     try:
-        values = json.loads(path.read_text())
-        if (layout := values.pop("layout")) != LAYOUT:
+        text = path.read_text()
+        if (layout := json.loads(text)["layout"]) != LAYOUT:
             raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run its sweep again.")
+        values = unsealed(text)
+        del values["layout"]
         return _study(values)
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. {_known()}") from None
@@ -95,7 +97,7 @@ def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study
     with lock.only_one(folder / ".lock"):
         present = present_study(folder)
         changed = change(present)
-        atomic.write_file(folder / STUDY, as_json({"layout": LAYOUT} | asdict(changed)))
+        atomic.write_file(folder / STUDY, sealed({"layout": LAYOUT} | asdict(changed)))
         return changed
 
 

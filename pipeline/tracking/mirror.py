@@ -10,8 +10,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from pipeline.record.record import EvaluationPart, TrainingPart, as_json
+from pipeline.record.record import EvaluationPart, TrainingPart
 from pipeline.storage import digest
+from pipeline.storage.sealed import as_json
 from pipeline.tracking import facts
 from pipeline.tracking.facts import Record
 from pipeline.tracking.store import Store, reaching, writing
