@@ -4,6 +4,7 @@ import gzip
 import socket
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -367,6 +368,16 @@ def test_refused_file_leaves_nothing_beside_its_place(tmp_path: Path) -> None:
 def test_gzip_bomb_is_never_blown_up() -> None:
     blown = gzip.compress(bytes(20_000_000))
     assert sum(map(len, decompressed([blown], most=1000))) == 1001
+
+
+def test_gzip_bomb_for_a_large_file_takes_little_memory() -> None:
+    blown = gzip.compress(bytes(60_000_000))
+    tracemalloc.start()
+    try:
+        assert sum(map(len, decompressed([blown], most=100_000_000))) == 60_000_000
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_gzip_without_end_is_given_up() -> None:

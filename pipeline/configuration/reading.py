@@ -13,7 +13,7 @@ from pipeline.configuration.schema import Configuration
 from pipeline.configuration.validation import refused, shown, validated
 from pipeline.terminal.errors import UserError
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 400_000
 MOST_VALUES = 20_000
 DEEPEST = 32
 LONGEST = 1000

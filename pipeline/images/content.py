@@ -11,6 +11,7 @@ from pipeline.images.idx import appearance
 from pipeline.images.offers import Offer, UnavailableError
 
 GZIP_START = b"\x1f\x8b"
+AT_ONCE = 1 << 20
 
 
 def keep(offer: Offer, file: RawFile, path: Path, advance: Callable[[int], object]) -> None:
@@ -56,11 +57,11 @@ def decompressed(pieces: Iterable[bytes], most: int) -> Generator[bytes, None, N
         if engine.eof or taken > most_taken:
             break
         try:
-            content = engine.decompress(piece, most + 1 - made)
+            for content in _inflated(engine, piece, most + 1 - made):
+                made += len(content)
+                yield content
         except zlib.error as error:
             raise UnavailableError(_damage(beginning, error)) from None
-        made += len(content)
-        yield content
         if made > most:
             return
         consumed = taken - len(engine.unused_data)
@@ -73,6 +74,21 @@ def decompressed(pieces: Iterable[bytes], most: int) -> Generator[bytes, None, N
         raise UnavailableError(f"serves more than {most_taken:,} compressed bytes for a file of {most:,}")
     else:
         raise UnavailableError(f"serves gzip that is cut off after {made:,} of {most:,} bytes")
+
+
+def _inflated(engine: "zlib._Decompress", piece: bytes, most: int) -> Generator[bytes, None, None]:
+    """What a compressed piece holds, at most so many bytes, a part after the other: it may be a thousand times larger.
+
+    Raises zlib.error.
+    """
+    while most > 0:
+        room = min(most, AT_ONCE)
+        content = engine.decompress(piece, room)
+        most -= len(content)
+        yield content
+        if len(content) < room:
+            return
+        piece = engine.unconsumed_tail
 
 
 def _damage(beginning: bytes, error: zlib.error) -> str:
