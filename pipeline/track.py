@@ -11,10 +11,10 @@ from pipeline.configuration.schema import Tracking
 from pipeline.experiment.exporting import exported
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.study import find_study
+from pipeline.record.whole import read_record
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.facts import read_record
 from pipeline.tracking.following import follow
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown

@@ -12,10 +12,10 @@ from pipeline.images import prepared
 from pipeline.images.held_out import held_out_digest
 from pipeline.record.identity import scoring_identity
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.whole import read_record
 from pipeline.storage import project
 from pipeline.study.planning import Job, basis_of, cell_of, job_of, planned, record_of, setting_of
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.facts import read_record
 from tests.settings import article_values
 from tests.studies import a_project, declared, prepare, swept, write_record
 

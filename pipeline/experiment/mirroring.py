@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.configuration.schema import Tracking
 from pipeline.experiment.exporting import exported
-from pipeline.tracking.facts import read_record
+from pipeline.record.whole import read_record
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store
 

@@ -11,12 +11,12 @@ from pydantic import JsonValue
 from pipeline.comparison.factors import Level
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.study import Cell, Study
+from pipeline.record.whole import Record, read_record
 from pipeline.report.evidence import ENDED, Evidence, Run, Setting
 from pipeline.report.factors import grid
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
-from pipeline.tracking.facts import Record, read_record
 
 ALONE = "latency_ms_batch_1"
 """The latency of an image by itself."""

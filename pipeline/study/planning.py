@@ -14,11 +14,11 @@ from pipeline.images.prepared import test_digest, training_digest
 from pipeline.record.identity import Identity, identity, scoring_identity
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
 from pipeline.record.study import Cell, Setting
+from pipeline.record.whole import Record, read_record
 from pipeline.storage import digest, project
 from pipeline.study.declaration import Declaration
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.facts import Record, read_record
 
 SHARED = "code", "data", "versions"
 """What all runs of a study have in common beside their configuration."""

@@ -2,41 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.configuration.keys import leaves
 from pipeline.record.history import Epoch
-from pipeline.record.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
+from pipeline.record.whole import Record
 
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones."""
 
 UNCHOSEN = "data.class_names", "data.image_shape"
 """What the images are, not what was chosen."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record as a whole; `evaluation` is None until the run has been scored."""
-
-    root: Path
-    training: TrainingPart
-    evaluation: EvaluationPart | None
-
-
-def read_record(root: Path, part: str = EVALUATION) -> Record:
-    """The record in `root`, scored as its evaluation `part` says.
-
-    Raises UserError where there is none or it is damaged.
-    """
-    training = read_training(root / TRAINING)
-    scored = (root / part / "evaluation.json").exists()
-    evaluation = read_evaluation(root / part) if scored else None
-    # Between the stages the folder still holds the evaluation of the run before.
-    own = evaluation is not None and evaluation.identity == training.run.identity
-    return Record(root, training, evaluation if own else None)
 
 
 def params(record: Record) -> dict[str, str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from pipeline.configuration.schema import Tracking
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.study import read_study
+from pipeline.record.whole import Record, read_record
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.facts import Record, read_record
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror

@@ -11,10 +11,10 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from pipeline.record.record import EvaluationPart, TrainingPart
+from pipeline.record.whole import Record
 from pipeline.storage import digest
 from pipeline.storage.sealed import as_json
 from pipeline.tracking import facts
-from pipeline.tracking.facts import Record
 from pipeline.tracking.store import Store, reaching, writing
 
 MOST_METRICS = 1000

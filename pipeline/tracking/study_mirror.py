@@ -6,10 +6,10 @@ from mlflow.entities import RunTag
 
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.study import ENDED, Study
+from pipeline.record.whole import Record, read_record
 from pipeline.storage import digest, project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import study_facts
-from pipeline.tracking.facts import Record, read_record
 from pipeline.tracking.mirror import STATUS, Mirror
 from pipeline.tracking.store import Store, reaching, writing
 
