@@ -71,5 +71,5 @@ def test_a_folder_without_a_record_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is missing"):
         read_claim(tmp_path)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(UserError, match="no record that can be read"):
+    with pytest.raises(UserError, match=r"run\.json: is damaged"):
         read_claim(tmp_path)

@@ -1,19 +1,32 @@
 """A record's network, rebuilt from its configuration and the weights whose digest it holds."""
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.configuration.schema import Model
 from pipeline.configuration.validation import validated
-from pipeline.record.record import TrainingPart
+from pipeline.record.record import WEIGHTS, TrainingPart
+from pipeline.record.weights import weights_of
+from pipeline.terminal.errors import UserError
 
 if TYPE_CHECKING:
     import keras
 
 
 def trained_network(training: TrainingPart) -> "keras.Model":
-    """The network as it was trained: images float32 [n, height, width, channels] in 0..1 → logits."""
+    """The network as it was trained: images float32 [n, height, width, channels] in 0..1 → logits. Raises UserError."""
     network = _built(training, learns=True)
-    network.load_weights(training.weights)
+    content = weights_of(training, network.count_params())
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras reads a file: this one holds what was checked, whatever happens to the other meanwhile.
+        path = Path(folder) / WEIGHTS
+        path.write_bytes(content)
+        try:
+            network.load_weights(path)
+        except Exception as error:  # Keras and HDF5 raise several kinds
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{training.weights}: does not fit the network of its record ({reason}).") from None
     return network
 
 

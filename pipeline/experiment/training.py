@@ -140,7 +140,13 @@ class _Job:
             path.unlink()
             return
         if checkpoint is not None:
-            self.trainer.restore(checkpoint.state)
+            try:
+                self.trainer.restore(checkpoint.state)
+            except (TypeError, ValueError) as error:
+                path.unlink()
+                raise UserError(
+                    f"{path}: is no checkpoint of this network ({error}): removed. The same command trains anew."
+                ) from None
             self.progress = Progress(checkpoint.history, checkpoint.times)
             console.print(f"going on after epoch {len(checkpoint.history)}, where this run was left")
 

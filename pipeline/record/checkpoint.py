@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.record.history import Epoch, EpochTime
+from pipeline.record.reading import checked
 from pipeline.storage import atomic
 
 State = Mapping[str, NDArray[Any]]
@@ -44,7 +46,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """The checkpoint at `path`; None where there is none.
 
-    Raises ValueError when a byte of it is not what was written.
+    Raises ValueError when a byte of it is not what was written, or it is none that this code writes.
     """
     try:
         content = path.read_bytes()
@@ -54,8 +56,18 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     payload = content[start:]
     if content[:start] != _MARK + hashlib.sha256(payload).digest():
         raise ValueError(f"{path}: is damaged")
+    try:
+        return _checkpoint(payload)
+    except (KeyError, TypeError, MemoryError, RecursionError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: is none of this version ({error})") from None
+
+
+def _checkpoint(payload: bytes) -> Checkpoint:
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        # np.savez compresses nothing: what is compressed could unpack to any size.
+        if sum(member.file_size for member in archive.infolist()) > len(payload):
+            raise ValueError("a checkpoint holds more than its bytes")
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         said = json.loads(str(arrays["_said"]))
         state = {name: arrays[name] for name in arrays.files if name != "_said"}
-    history = tuple(Epoch(**epoch) for epoch in said["history"])
-    return Checkpoint(state, history, tuple(EpochTime(**time) for time in said["times"]))
+    return Checkpoint(state, checked(tuple[Epoch, ...], said["history"]), checked(tuple[EpochTime, ...], said["times"]))

@@ -1,6 +1,6 @@
 """What a record says it holds, by digest: enough to tell whether a run repeats, without its weights."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,13 @@ from pydantic import JsonValue
 
 from pipeline.record.history import Epoch, read_history
 from pipeline.record.identity import Identity
-from pipeline.record.record import LAYOUT, WEIGHTS, Run
+from pipeline.record.reading import checked, text_of
+from pipeline.record.record import WEIGHTS, Run, check_files, read_manifest
+from pipeline.storage.sealed import unsealed
 from pipeline.terminal.errors import UserError
 
 HISTORY = "history.csv"
+REPAIR = "No run can be done again from there."
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,17 @@ class Claim:
 
 def read_claim(folder: Path) -> Claim:
     """The claim of the training part in `folder`; its weights need not be there. Raises UserError."""
+    values, files = read_manifest(folder, "run.json", REPAIR)
+    check_files(folder, "run.json", {HISTORY: files.get(HISTORY, "")}, REPAIR)
     try:
-        values = json.loads((folder / "run.json").read_text())
-        layout, files = values.pop("layout"), dict(values.pop("files"))
-        if layout != LAYOUT:
-            raise UserError(f"{folder}: layout {layout}, but this version reads layout {LAYOUT}.")
-        history = read_history((folder / HISTORY).read_text())
-        environment = json.loads((folder / "environment.json").read_text())
-        return Claim(Run(**values), files, history, environment)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: is missing: no run can be done again from there.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder}: is no record that can be read ({error}).") from None
+        run, environment = checked(Run, values), unsealed(text_of(folder / "environment.json"))
+        history = read_history(text_of(folder / HISTORY))
+        _facts(run.ingredients, environment)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError) as error:
+        raise UserError(f"{folder}: is no complete record ({error}). {REPAIR}") from None
+    if not history:
+        raise UserError(f"{folder}: has no epoch to compare a repetition with. {REPAIR}")
+    return Claim(run, files, history, environment)
 
 
 def is_bit_identical(one: Claim, other: Claim) -> bool:
@@ -58,12 +60,14 @@ def parting_epoch(one: Claim, other: Claim) -> int | None:
 
 def circumstances(claim: Claim, present: Identity, here: dict[str, JsonValue]) -> list[tuple[str, str, str]]:
     """Where code, data, versions or hardware are not what they were: what, as recorded, as it is here."""
-    then: dict[str, Any] = claim.run.ingredients
-    now: dict[str, Any] = present.ingredients
-    found = [("commit", claim.environment["git_commit"], here["git_commit"])]
-    found += [(f"{name} (digest)", str(then[name])[:12], str(now[name])[:12]) for name in ("code", "data")]
+    then, now = _facts(claim.run.ingredients, claim.environment), _facts(present.ingredients, here)
+    return [(what, then.get(what, "None"), found) for what, found in now.items() if then.get(what, "None") != found]
+
+
+def _facts(ingredients: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, str]:
+    """What a repetition depends on. Raises KeyError or AttributeError where it is not said."""
+    found = {"commit": environment["git_commit"]}
+    found |= {f"{name} (digest)": str(ingredients[name])[:12] for name in ("code", "data")}
     for group in ("versions", "hardware"):
-        recorded, present_group = claim.environment[group], here[group]
-        if isinstance(present_group, dict):
-            found += [(f"{group}: {name}", recorded.get(name), value) for name, value in present_group.items()]
-    return [(what, str(before), str(after)) for what, before, after in found if before != after]
+        found |= {f"{group}: {name}": value for name, value in environment[group].items()}
+    return {what: str(value) for what, value in found.items()}

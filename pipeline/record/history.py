@@ -45,8 +45,11 @@ def history_csv(history: Sequence[Epoch]) -> str:
 
 
 def read_history(text: str) -> tuple[Epoch, ...]:
-    """The epochs of a history.csv."""
-    return tuple(
-        Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
-        for row in csv.DictReader(io.StringIO(text))
-    )
+    """The epochs of a history.csv. Raises ValueError, KeyError or TypeError for what is none."""
+    try:
+        return tuple(
+            Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
+            for row in csv.DictReader(io.StringIO(text))
+        )
+    except csv.Error as error:
+        raise ValueError(f"history.csv: {error}") from None

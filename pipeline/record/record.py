@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, JsonValue, with_config
 
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
+from pipeline.record.reading import Name, checked, leads_out, refuse_links, text_of
 from pipeline.storage import atomic, digest, project
 from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
@@ -32,11 +33,12 @@ VOLATILE = "timing.json", "environment.json"
 Outcome = Literal["running", "finished", "diverged", "failed", "interrupted"]
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Run:
     """Which run a training part belongs to and how it ended; `files` holds the digest of each file that repeats."""
 
-    identity: str
+    identity: Name
     ingredients: dict[str, JsonValue]
     configuration: dict[str, Any]
     outcome: Outcome
@@ -47,6 +49,7 @@ class Run:
     layers: list[dict[str, JsonValue]]
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class EvaluationPart:
     """How a run scored: on which `images` ("test" or "validation"), their digest, and the digest of the scoring.
@@ -54,8 +57,8 @@ class EvaluationPart:
     `latency` (milliseconds an image, by the size of the batch) and `scored` (milliseconds since 1970) are the clock's.
     """
 
-    identity: str
-    images: str
+    identity: Name
+    images: Literal["test", "validation"]
     images_digest: str
     scoring: str
     scores: dict[str, float | None]
@@ -66,11 +69,14 @@ class EvaluationPart:
 
 @dataclass(frozen=True)
 class TrainingPart:
+    """`files` holds the digest of each file that repeats, by its name."""
+
     run: Run
     history: tuple[Epoch, ...]
     times: tuple[EpochTime, ...]
     environment: dict[str, JsonValue]
     folder: Path
+    files: dict[str, str]
 
     @property
     def weights(self) -> Path:
@@ -93,18 +99,18 @@ def read_training(folder: Path) -> TrainingPart:
     Raises UserError: no record there, another layout, a file that is damaged.
     """
     repair = _repair(folder, "train")
-    values = _read_part(folder, "run.json", repair)
+    values, files = read_manifest(folder, "run.json", repair)
+    check_files(folder, "run.json", files, repair)
     try:
-        run = Run(**values)
-        times = unsealed((folder / "timing.json").read_text())["epochs"]
         return TrainingPart(
-            run,
-            read_history((folder / "history.csv").read_text()),
-            tuple(EpochTime(**time) for time in times),
-            unsealed((folder / "environment.json").read_text()),
+            checked(Run, values),
+            read_history(text_of(folder / "history.csv")),
+            checked(tuple[EpochTime, ...], unsealed(text_of(folder / "timing.json"))["epochs"]),
+            unsealed(text_of(folder / "environment.json")),
             folder,
+            files,
         )
-    except (TypeError, ValueError, KeyError, FileNotFoundError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError, FileNotFoundError) as error:
         raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
 
 
@@ -114,12 +120,16 @@ def read_evaluation(folder: Path) -> EvaluationPart:
     Raises UserError like `read_training`.
     """
     repair = _repair(folder, "evaluate")
-    values = _read_part(folder, "evaluation.json", repair)
+    values, files = read_manifest(folder, "evaluation.json", repair)
+    check_files(folder, "evaluation.json", files, repair)
     try:
-        scores = json.loads((folder / "metrics.json").read_text())
-        clock = unsealed((folder / "timing.json").read_text())
-        return EvaluationPart(**values, scores=scores, **clock, folder=folder)
-    except (TypeError, ValueError, FileNotFoundError) as error:
+        scores = json.loads(text_of(folder / "metrics.json"))
+        clock = unsealed(text_of(folder / "timing.json"))
+        found = checked(EvaluationPart, {**values, "scores": scores, **clock, "folder": folder})
+        # What every reader asks for.
+        found.scores["accuracy"]
+        return found
+    except (TypeError, ValueError, KeyError, RecursionError, FileNotFoundError) as error:
         raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
 
 
@@ -129,25 +139,34 @@ def write_manifest(folder: Path, name: str, values: dict[str, Any]) -> None:
     atomic.write_file(folder / name, sealed({"layout": LAYOUT} | values | {"files": files}))
 
 
-def _read_part(folder: Path, name: str, repair: str) -> dict[str, Any]:
-    """The JSON that describes a part of a record, without `layout` and `files`, once both have been checked."""
+def read_manifest(folder: Path, name: str, repair: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What `name` says of the part in `folder`, and the digests of its files, which are not looked at.
+
+    `repair` tells what makes the part anew. Raises UserError.
+    """
     path = folder / name
+    refuse_links(folder)
     try:
-        text = path.read_text()
+        text = text_of(path)
         if (layout := json.loads(text)["layout"]) != LAYOUT:
             other = f"layout {layout}, but this version reads layout {LAYOUT}"
             raise UserError(f"{path}: {other}. {repair}")
         values = unsealed(text)
-        files = dict(values.pop("files"))
+        files = checked(dict[str, str], values.pop("files"))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing: there is no record. {repair}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: is damaged. {repair}") from None
     del values["layout"]
+    return values, files
+
+
+def check_files(folder: Path, name: str, files: dict[str, str], repair: str) -> None:
+    """Raises UserError where a file in `folder` is not what its manifest `name` says."""
     for file, expected in files.items():
-        if not (folder / file).is_file() or digest.of_file(folder / file) != expected:
-            raise UserError(f"{folder / file}: is not what {name} says was written. {repair}")
-    return dict(values)
+        path = folder / file
+        if leads_out(file) or not path.is_file() or digest.of_file(path) != expected:
+            raise UserError(f"{path}: is not what {name} says was written. {repair}")
 
 
 def _repair(folder: Path, stage: str) -> str:

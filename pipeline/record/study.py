@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, JsonValue, with_config
 
+from pipeline.record.reading import Name, checked, refuse_links, text_of
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
@@ -23,11 +24,12 @@ ENDED = ("finished", "diverged")
 StudyState = Literal["running", "finished", "failed", "interrupted"]
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Cell:
     """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record."""
 
-    identity: str
+    identity: Name
     setting: str
     seed: int
     state: State = "waiting"
@@ -38,6 +40,7 @@ class Cell:
     scoring: str | None = None
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Setting:
     """A configuration without its seed, as dotted keys and values, and what it costs."""
@@ -47,6 +50,7 @@ class Setting:
     multiply_adds: int
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Study:
     """A study. `images` says which images score it, `baseline` and `margin` (in points) how it is to be compared.
@@ -55,8 +59,8 @@ class Study:
     name, in the order in which they were declared; `refused` are those that can't exist, with the reason.
     """
 
-    name: str
-    images: str
+    name: Name
+    images: Literal["test", "validation"]
     basis: str
     baseline: dict[str, JsonValue] | None
     margin: float
@@ -79,16 +83,17 @@ def read_study(folder: Path) -> Study:
     Raises UserError where there is none, or another version's.
     """
     path = folder / STUDY
+    refuse_links(folder)
     try:
-        text = path.read_text()
+        text = text_of(path)
         if (layout := json.loads(text)["layout"]) != LAYOUT:
             raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run its sweep again.")
         values = unsealed(text)
         del values["layout"]
-        return _study(values)
+        return _study(values, folder.name)
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. {_known()}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: is damaged ({error}). Run its sweep again: no run is lost.") from None
 
 
@@ -118,12 +123,14 @@ def present_study(folder: Path) -> Study | None:
         return None
 
 
-def _study(values: Any) -> Study:
-    settings = {name: Setting(**found) for name, found in values.pop("settings").items()}
-    cells = tuple(Cell(**found) for found in values.pop("cells"))
-    if strange := {cell.setting for cell in cells} - settings.keys():
+def _study(values: object, name: str) -> Study:
+    found = checked(Study, values)
+    if found.name != name:
+        # Reports and MLflow are written under the name that it gives itself.
+        raise ValueError(f"it says that it is study {found.name}")
+    if strange := {cell.setting for cell in found.cells} - found.settings.keys():
         raise ValueError(f"settings {', '.join(sorted(strange))} are missing")
-    return Study(**values | {"settings": settings, "cells": cells, "refused": tuple(values["refused"])})
+    return found
 
 
 def _known() -> str:

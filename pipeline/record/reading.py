@@ -1,0 +1,57 @@
+"""Records and studies may come from others: files are read in little memory, names stay inside, types are checked."""
+
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeVar
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+
+from pipeline.storage import project
+from pipeline.terminal.errors import UserError
+
+MOST_BYTES = 40_000_000
+"""A study of ten thousand settings has 30 MB, a history of a hundred thousand epochs 10."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,109}$")]
+"""What a folder is called by: no way leads out of it."""
+
+Kind = TypeVar("Kind")
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises FileNotFoundError, and ValueError for what no file of a record is."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no file")
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path.name} is larger than {MOST_BYTES:,} bytes")
+    return content.decode()
+
+
+def checked(kind: type[Kind], values: object) -> Kind:
+    """`values` as a dataclass, each field of its own type. Raises ValueError that names the first that is not."""
+    try:
+        return _adapter(kind).validate_python(values)
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}") from None
+
+
+def leads_out(name: str) -> bool:
+    """Whether the name of a file within a folder is the way to another."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\0" in name
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises UserError where `folder`, or a file in it, is a link to what lies outside of the project."""
+    inside = project.store_root().resolve()
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
