@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup repro test test-long lint ui clean lock
+.PHONY: help setup repro test test-long lint verify faults ui clean lock
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -15,6 +15,7 @@ help:  ## what there is
 setup: $(READY)  ## build .venv from the locked list
 
 repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is not done again
+	@python -m pipeline.repair
 	@dvc repro
 	@python -m pipeline.summary
 
@@ -29,6 +30,12 @@ lint: $(READY)  ## format, rules, which room imports which, types
 	@ruff check .
 	@lint-imports --no-logo
 	@mypy
+
+verify: $(READY)  ## read everything that was made, DVC's cache included, and name what is damaged
+	@python -m pipeline.verify
+
+faults: $(READY)  ## inject every fault of docs/reliability.md and look at what is left (hours; resumable)
+	@python -m faults
 
 ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
 	@python -m pipeline.ui --port $(PORT)

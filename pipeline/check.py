@@ -10,7 +10,7 @@ from pipeline.configuration.reading import configured, read_params, read_yaml
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.identity import deciding_code, versions
 from pipeline.record.record import LAYOUT
-from pipeline.storage import atomic, project
+from pipeline.storage import atomic, lock, project
 from pipeline.storage.sealed import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -24,8 +24,9 @@ def main() -> int:
     if notice := _notice():
         print(notice)
     print("params.yaml is a network that can exist")
-    for stage, deciding in _fingerprints().items():
-        atomic.write_file(project.FINGERPRINTS / f"{stage}.json", as_json(deciding))
+    with lock.stage():
+        for stage, deciding in _fingerprints().items():
+            atomic.write_file(project.FINGERPRINTS / f"{stage}.json", as_json(deciding))
     return 0
 
 

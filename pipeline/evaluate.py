@@ -3,16 +3,22 @@
 import shutil
 
 from pipeline.configuration.reading import read_params
+from pipeline.configuration.schema import Tracking
 from pipeline.images.prepared import load_test
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.record import EVALUATION, TRAINING, read_training
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.terminal import command
 
 
 def main() -> int:
     command.arguments(__doc__, "evaluate").parse_args()
     tracking = read_params(project.PARAMS).tracking
+    with lock.stage():
+        return _evaluate(tracking)
+
+
+def _evaluate(tracking: Tracking) -> int:
     training = read_training(project.RECORD / TRAINING)
     images = load_test(project.PREPARED)
     from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right

@@ -5,14 +5,15 @@ What is kept is decompressed and has the size and SHA-256 that data.files says.
 
 from pipeline.configuration.reading import read_params
 from pipeline.images.sources import fetch
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.terminal import command
 
 
 def main() -> int:
     command.arguments(__doc__, "fetch").parse_args()
     data = read_params(project.PARAMS).data
-    fetch(data.files, data.sources, project.RAW)
+    with lock.stage():
+        fetch(data.files, data.sources, project.RAW)
     return 0
 
 

@@ -16,7 +16,7 @@ from pipeline.images.examples import draw_examples
 from pipeline.images.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
 from pipeline.images.prepared import write_prepared
 from pipeline.images.summary import Summary, warnings
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -27,7 +27,9 @@ EXAMPLES = "examples.png"
 
 def main() -> int:
     command.arguments(__doc__, "preprocess").parse_args()
-    summary = preprocess(read_params(project.PARAMS).data, project.RAW, project.PREPARED)
+    data = read_params(project.PARAMS).data
+    with lock.stage():
+        summary = preprocess(data, project.RAW, project.PREPARED)
     _tell(summary)
     return 0
 

@@ -10,7 +10,7 @@ from pipeline.configuration.reading import read_params
 from pipeline.configuration.schema import Configuration
 from pipeline.images.prepared import load_training
 from pipeline.record.identity import REPRO_STUDY, identity
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.terminal import command
 from pipeline.terminal.progress import console
 from pipeline.tracking.companion import Companion
@@ -19,6 +19,11 @@ from pipeline.tracking.companion import Companion
 def main() -> int:
     command.arguments(__doc__, "train").parse_args()
     configuration = read_params(project.PARAMS)
+    with lock.stage():
+        return _train(configuration)
+
+
+def _train(configuration: Configuration) -> int:
     images = load_training(project.PREPARED)
     console.print(layer_table(configuration))
     companion = Companion(configuration.tracking, REPRO_STUDY)

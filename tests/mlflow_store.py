@@ -43,3 +43,10 @@ def _wait_for_row(project: Project, query: str, value: str, seconds: float = 120
                     return
         time.sleep(0.2)
     raise AssertionError(f"{value} was not seen in {seconds:.0f} s")
+
+
+def points(project: Project) -> list[tuple[str, int, float | None]]:
+    """Every point of every metric as stored, name, step and value, sorted; a clock's values are left out."""
+    with contextlib.closing(sqlite3.connect(project.path / "mlflow.db")) as database:
+        found = database.execute("SELECT key, step, value FROM metrics").fetchall()
+    return sorted((key, step, None if key.startswith("clock/") else value) for key, step, value in found)

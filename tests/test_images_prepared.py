@@ -24,6 +24,7 @@ from pipeline.images.sources import fetch
 from pipeline.images.summary import pixel_statistics, warnings
 from pipeline.preprocess import preprocess
 from pipeline.storage import project
+from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.sample import NAMES, content, sample_data_config
 
@@ -189,10 +190,21 @@ def test_summary_that_is_none_is_refused(text: str, prepared: Path) -> None:
         load_training(prepared)
 
 
+def test_any_digit_of_the_summary_is_noticed(prepared: Path) -> None:
+    path = prepared / "summary.json"
+    content = path.read_text()
+    for position in [place for place, letter in enumerate(content) if letter.isdigit()][::5]:
+        path.write_text(content[:position] + str((int(content[position]) + 1) % 10) + content[position + 1 :])
+        if json.loads(path.read_text()) == json.loads(content):
+            continue  # the last digit of a float can say nothing
+        with pytest.raises(UserError, match=r"summary\.json: is not what preprocess writes"):
+            load_training(prepared)
+
+
 def test_summary_without_a_digest_is_refused(prepared: Path) -> None:
-    values = json.loads((prepared / "summary.json").read_text())
+    values = unsealed((prepared / "summary.json").read_text())
     del values["digests"]["train_images.npy"]
-    (prepared / "summary.json").write_text(json.dumps(values))
+    (prepared / "summary.json").write_text(sealed(values))
     with pytest.raises(UserError, match=r"has no digest of train_images\.npy"):
         load_training(prepared)
 
@@ -201,9 +213,9 @@ def test_pickled_array_is_not_loaded(prepared: Path) -> None:
     file = io.BytesIO()
     np.save(file, np.array([print], dtype=object), allow_pickle=True)
     (prepared / "train_images.npy").write_bytes(file.getvalue())
-    values = json.loads((prepared / "summary.json").read_text())
+    values = unsealed((prepared / "summary.json").read_text())
     values["digests"]["train_images.npy"] = hashlib.sha256(file.getvalue()).hexdigest()
-    (prepared / "summary.json").write_text(json.dumps(values))
+    (prepared / "summary.json").write_text(sealed(values))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         load_training(prepared)
 

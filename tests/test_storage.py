@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -253,3 +254,19 @@ def test_the_store_lies_in_the_project_from_which_dvc_experiments_came(monkeypat
     assert project.store_root() == project.ROOT == Path(__file__).resolve().parents[1]
     monkeypatch.setenv("DVC_ROOT", "/elsewhere")
     assert project.store_root() == Path("/elsewhere")
+
+
+def test_a_stage_waits_for_one_that_outlived_its_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "STAGE_LOCK", tmp_path / "lock")
+    told: list[str] = []
+    monkeypatch.setattr("builtins.print", told.append)
+    orphan = lock.stage()
+    orphan.__enter__()
+    waiting = threading.Thread(target=lambda: lock.stage().__enter__(), daemon=True)
+    waiting.start()
+    time.sleep(0.3)  # time enough to go on without the lock
+    assert waiting.is_alive()
+    assert told == ["a stage of an earlier dvc is still running; waiting for it"]
+    orphan.__exit__(None, None, None)
+    waiting.join(10)
+    assert not waiting.is_alive()

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pipeline.configuration.schema import Data
 from pipeline.images.summary import Summary, summarized
 from pipeline.storage import digest
+from pipeline.storage.sealed import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 
 TRAINING = ("train_images.npy", "train_labels.npy")
@@ -49,7 +50,7 @@ def write_prepared(
         np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
         digests[name] = digest.of_file(folder / name)
     summary = summarized(data.name, data.class_names, training, test, digests)
-    (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n")
+    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")))
     return summary
 
 
@@ -67,11 +68,13 @@ def load_summary(folder: Path) -> Summary:
     """What `write_prepared` wrote about the images. Raises UserError when it is missing or is no such summary."""
     path = folder / SUMMARY
     try:
-        return Summary.model_validate_json(_bytes(path))
+        return Summary.model_validate_json(as_json(unsealed(_bytes(path).decode())))
     except ValidationError as error:
         finding = error.errors(include_url=False)[0]
         where = ".".join(map(str, finding["loc"])) or "its JSON"
         raise UserError(f"{path}: is not what preprocess writes ({where}: {finding['msg']}). {REPAIR}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not what preprocess writes ({error}). {REPAIR}") from None
 
 
 def training_digest(folder: Path) -> str:

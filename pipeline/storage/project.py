@@ -17,6 +17,10 @@ FINGERPRINTS = ROOT / "fingerprints"
 RECORD = ROOT / "record"
 CHECKPOINTS = ROOT / "checkpoints"
 
+DVC_LOCKS = ROOT / ".dvc" / "tmp" / "rwlock"
+DVC_CACHE = ROOT / ".dvc" / "cache"
+STAGE_LOCK = ROOT / ".stage.lock"
+
 RUNS = ROOT / "runs"
 STUDIES = ROOT / "studies"
 REPORTS = ROOT / "reports"

@@ -1,0 +1,127 @@
+"""Read everything that was made here and name what is damaged, with what makes it anew. Nothing is changed.
+
+That is DVC's cache, what dvc.lock says lies in the workspace, the prepared images, records, checkpoints, studies and
+the local MLflow database. Exit status 1 where something is damaged.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipeline.images.prepared import load_test, load_training
+from pipeline.record.checkpoint import read_checkpoint
+from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
+from pipeline.record.study import read_study
+from pipeline.storage import dvc_files, project
+from pipeline.terminal import command
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import bar, console
+
+STORE = "mlflow.db"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to read; `read` raises UserError where it is damaged."""
+
+    kind: str
+    read: Callable[[], object]
+
+
+def main() -> int:
+    command.arguments(__doc__, "verify").parse_args()
+    checks = list(_checks())
+    sound: dict[str, int] = {}
+    damages: dict[str, None] = {}
+    with bar("things") as progress:
+        task = progress.add_task("reading", total=len(checks))
+        for check in checks:
+            sound.setdefault(check.kind, 0)
+            try:
+                check.read()
+                sound[check.kind] += 1
+            except (UserError, OSError) as error:
+                damages[str(error)] = None
+            progress.advance(task)
+    for kind, count in sound.items():
+        console.print(f"{count:>7,} sound  {kind}")
+    for damage in damages:
+        console.print(f"damaged: {damage}")
+    return 1 if damages else 0
+
+
+def _checks() -> Iterator[Check]:
+    yield from (Check("files in DVC's cache", partial(_cached, path)) for path in dvc_files.cached())
+    yield from _outputs()
+    if project.PREPARED.exists():
+        yield from (Check("prepared images", partial(load, project.PREPARED)) for load in (load_training, load_test))
+    for root in (project.RECORD, *sorted(project.RUNS.glob("*"))):
+        yield from _parts(root)
+    for path in sorted(project.CHECKPOINTS.glob("*/state")):
+        yield Check("checkpoints", partial(_checkpoint, path))
+    for path in sorted(project.STUDIES.glob("*/study.json")):
+        yield Check("studies", partial(read_study, path.parent))
+    if (project.ROOT / STORE).exists():
+        yield Check("MLflow database", partial(_store, project.ROOT / STORE))
+
+
+def _parts(root: Path) -> Iterator[Check]:
+    """The parts of a record that are there."""
+    if (root / TRAINING).exists():
+        yield Check("records", partial(read_training, root / TRAINING))
+    for part in (EVALUATION, TEST_EVALUATION):
+        # git keeps metrics.json alone.
+        if (root / part).exists() and {path.name for path in (root / part).iterdir()} != {"metrics.json"}:
+            yield Check("records", partial(read_evaluation, root / part))
+
+
+def _cached(path: Path) -> None:
+    if not dvc_files.is_as_named(path):
+        raise UserError(f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
+
+
+def _outputs() -> Iterator[Check]:
+    try:
+        outputs = list(dvc_files.outputs())
+    except ValueError as error:
+        damage = UserError(f"{project.ROOT / 'dvc.lock'}: {error}. `make repro` mends it.")
+        yield Check("outputs in dvc.lock", partial(_raise, damage))
+        return
+    # What was removed, or never made here, is no damage.
+    for stage, path, md5 in outputs:
+        if path.exists():
+            yield Check("outputs in dvc.lock", partial(_output, stage, path, md5))
+
+
+def _output(stage: str, path: Path, md5: str) -> None:
+    if not dvc_files.is_content(path, md5):
+        raise UserError(f"{path}: is not what {stage} wrote. `dvc repro --force {stage}` makes it anew.")
+
+
+def _checkpoint(path: Path) -> None:
+    try:
+        read_checkpoint(path)
+    except ValueError:
+        raise UserError(f"{path}: is damaged. Remove it; the training then starts anew.") from None
+
+
+def _store(path: Path) -> None:
+    repair = "Move it away; `python -m pipeline.track`, with the name of each study, fills a new one."
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path}: is damaged ({error}). {repair}") from None
+    if found != "ok":
+        raise UserError(f"{path}: is damaged ({found}). {repair}")
+
+
+def _raise(error: UserError) -> None:
+    raise error
+
+
+if __name__ == "__main__":
+    command.run(main)
