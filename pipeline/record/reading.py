@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
@@ -14,6 +14,9 @@ MOST_BYTES = 40_000_000
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,109}$")]
 """What a folder is called by: no way leads out of it."""
+
+ScoredOn = Annotated[str, StringConstraints(pattern=r"^(test|validation)$")]
+"""Which images a run was scored on."""
 
 Kind = TypeVar("Kind")
 
@@ -32,10 +35,11 @@ def text_of(path: Path) -> str:
 def checked(kind: type[Kind], values: object) -> Kind:
     """`values` as a dataclass, each field of its own type. Raises ValueError that names the first that is not."""
     try:
-        return _adapter(kind).validate_python(values)
+        found: Kind = _adapter(cast(Any, kind)).validate_python(values)
     except ValidationError as error:
         finding = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}") from None
+    return found
 
 
 def leads_out(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, JsonValue, with_config
 
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
-from pipeline.record.reading import Name, checked, leads_out, refuse_links, text_of
+from pipeline.record.reading import Name, ScoredOn, checked, leads_out, refuse_links, text_of
 from pipeline.storage import atomic, digest, project
 from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
@@ -58,7 +58,7 @@ class EvaluationPart:
     """
 
     identity: Name
-    images: Literal["test", "validation"]
+    images: ScoredOn
     images_digest: str
     scoring: str
     scores: dict[str, float | None]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, JsonValue, with_config
 
-from pipeline.record.reading import Name, checked, refuse_links, text_of
+from pipeline.record.reading import Name, ScoredOn, checked, refuse_links, text_of
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
@@ -60,7 +60,7 @@ class Study:
     """
 
     name: Name
-    images: Literal["test", "validation"]
+    images: ScoredOn
     basis: str
     baseline: dict[str, JsonValue] | None
     margin: float
