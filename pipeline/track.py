@@ -7,11 +7,13 @@ import os
 import sys
 
 from pipeline.configuration.reading import read_params
-from pipeline.configuration.schema import Tracking
+from pipeline.configuration.schema import Configuration, Tracking
 from pipeline.experiment.exporting import exported
-from pipeline.record.identity import REPRO_STUDY
+from pipeline.images.prepared import training_digest
+from pipeline.record.identity import REPRO_STUDY, identity
+from pipeline.record.record import TRAINING
 from pipeline.record.study import find_study
-from pipeline.record.whole import read_record
+from pipeline.record.whole import Record, read_record
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -19,6 +21,7 @@ from pipeline.tracking.following import follow
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown
 from pipeline.tracking.study_mirror import StudyMirror
+from pipeline.tracking.unfinished import unfinished
 
 
 def main() -> int:
@@ -30,22 +33,37 @@ def main() -> int:
         print(follow(sys.stdin, arguments.follow) or "", flush=True)
         # A training waits for this process, and Python needs 0.7 s to take mlflow apart.
         os._exit(0)
-    tracking = read_params(project.PARAMS).tracking
-    if not tracking.enabled:
+    params = read_params(project.PARAMS)
+    if not params.tracking.enabled:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
         return 0
     try:
-        print(_tracked_study(tracking, arguments.study) if arguments.study else _tracked_record(tracking))
+        print(_tracked_study(params.tracking, arguments.study) if arguments.study else _tracked_record(params))
     except StoreUnreachableError as error:
         raise UserError(f"{error}. The records are complete; try again when the store can be reached.") from None
     return 0
 
 
-def _tracked_record(tracking: Tracking) -> str:
-    record = read_record(project.RECORD)
-    store = open_store(tracking)
-    run_id = Mirror(store).bring_up(record, REPRO_STUDY, exported)
+def _tracked_record(params: Configuration) -> str:
+    left = _left(params)
+    record = None if left is not None and not (project.RECORD / TRAINING).exists() else read_record(project.RECORD)
+    store = open_store(params.tracking)
+    mirror = Mirror(store)
+    if left is not None:
+        left_id = mirror.bring_up(left, REPRO_STUDY)
+    if record is None:
+        return f"MLflow run {left_id} in {shown(store.address)} holds what the training did that has not ended"
+    run_id = mirror.bring_up(record, REPRO_STUDY, exported)
     return f"MLflow run {run_id} in {shown(store.address)} holds what {project.RECORD.name}/ holds"
+
+
+def _left(params: Configuration) -> Record | None:
+    """The training of params.yaml where it has not come to its end and nobody goes on with it."""
+    try:
+        return unfinished(identity(params, training_digest(project.PREPARED)).name)
+    except UserError:
+        # Without prepared images, or with a damaged record, the next `dvc repro` begins it anew.
+        return None
 
 
 def _tracked_study(tracking: Tracking, name: str) -> str:
@@ -53,6 +71,7 @@ def _tracked_study(tracking: Tracking, name: str) -> str:
     store = open_store(tracking)
     mirror = StudyMirror(store, name)
     mirror.bring_up_study(study)
+    mirror.bring_up_unfinished(study)
     return f"MLflow run {mirror.parent()} and its children in {shown(store.address)} hold what study {name} holds"
 
 

@@ -6,12 +6,17 @@ from pipeline.configuration.schema import Tracking
 from pipeline.experiment.exporting import exported
 from pipeline.record.whole import read_record
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.patience import within
 from pipeline.tracking.store import StoreUnreachableError, open_store
+
+LONGEST_WAIT = 60.0
+"""Seconds that a finished evaluation waits for the store."""
 
 
 def mirrored(tracking: Tracking, root: Path, study: str) -> None:
-    """Bring MLflow up to the record at `root`; an unreachable store is one line."""
+    """Bring MLflow up to the record at `root`; a store that is away, or too slow, is one line."""
+    record = read_record(root)
     try:
-        Mirror(open_store(tracking)).bring_up(read_record(root), study, exported)
+        within(LONGEST_WAIT, tracking, lambda: Mirror(open_store(tracking)).bring_up(record, study, exported))
     except StoreUnreachableError as error:
         print(f"tracking: {error}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")

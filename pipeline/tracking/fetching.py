@@ -5,7 +5,8 @@ from pathlib import Path
 from pipeline.configuration.schema import Tracking
 from pipeline.record.record import TRAINING
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import StoreUnreachableError, open_store, shown
+from pipeline.tracking.patience import open_soon
+from pipeline.tracking.store import StoreUnreachableError, shown
 
 FILES = "run.json", "history.csv", "environment.json"
 
@@ -18,7 +19,7 @@ def fetched_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     if not run_id.isalnum():
         raise UserError(f"{run_id}: is no record's folder, no identity in runs/, and no MLflow run id.")
     try:
-        store = open_store(tracking)
+        store = open_soon(tracking)
     except StoreUnreachableError as error:
         raise UserError(f"{run_id}: is no record here, and {error}.") from None
     for name in FILES:

@@ -5,6 +5,7 @@ import json
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,18 @@ from pathlib import Path
 from pipeline.configuration.schema import Tracking
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.study import read_study
-from pipeline.record.whole import Record, read_record
+from pipeline.record.whole import read_record
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
+from pipeline.tracking.unfinished import killed
 
 LEAST_PRIORITY = 19
+
+LAST_ATTEMPTS, BETWEEN_ATTEMPTS = 3, 1.0
+"""How often, and after how many seconds, a store that fails is tried again when nothing more comes."""
 
 Message = dict[str, str]
 """`{"record": folder, "part": which evaluation}` or `{"study": folder}`: there is more in that folder."""
@@ -47,6 +52,11 @@ def follow(lines: Iterable[str], study: str) -> str | None:
         if ended:
             follower.close()
         follower.write()
+    for _ in range(LAST_ATTEMPTS - 1):
+        if follower.is_up_to_date:
+            break
+        time.sleep(BETWEEN_ATTEMPTS)
+        follower.write()
     return follower.problem
 
 
@@ -55,7 +65,7 @@ class _Follower:
 
     def __init__(self, tracking: Tracking, study: str) -> None:
         self._unreachable: str | None = None
-        self._unreadable: str | None = None
+        self._unreadable: dict[str, str] = {}
         self._tracking = tracking
         self._study = study
         self._store: Store | None = None
@@ -64,17 +74,24 @@ class _Follower:
         self._closing = False
 
     @property
+    def is_up_to_date(self) -> bool:
+        """Whether the store answered to the last."""
+        return self._unreachable is None
+
+    @property
     def problem(self) -> str | None:
         """Why the store is not up to all that was named."""
-        return self._unreachable or self._unreadable
+        return self._unreachable or next(iter(self._unreadable.values()), None)
 
     def take(self, messages: Iterable[Message]) -> None:
         """A folder that is named twice is read once."""
         self._waiting |= {json.dumps(message): message for message in messages}
 
     def close(self) -> None:
-        """Nobody writes any more: what has not ended was killed."""
+        """Nobody writes any more: what has not ended was killed, what was read while it was moved is read again."""
         self._closing = True
+        self.take(json.loads(key) for key in self._unreadable)
+        self._unreadable.clear()
         for name, message in self._growing.items():
             if "record" in message and not Path(message["record"]).exists():
                 # It ended in this moment, and lies where it stays.
@@ -91,12 +108,12 @@ class _Follower:
                 self._studies = StudyMirror(self._store, self._study)
             self._unreachable = None
             for key, message in list(self._waiting.items()):
-                self._write_one(message)
+                self._write_one(key, message)
                 del self._waiting[key]
         except StoreUnreachableError as error:
             self._store, self._unreachable = None, str(error)
 
-    def _write_one(self, message: Message) -> None:
+    def _write_one(self, key: str, message: Message) -> None:
         try:
             if "study" in message:
                 self._write_study(message)
@@ -104,7 +121,7 @@ class _Follower:
                 # Else it has been moved to where it stays, which is another message.
                 self._write_record(message)
         except UserError as error:
-            self._unreadable = str(error)
+            self._unreadable[key] = str(error)
 
     def _write_study(self, message: Message) -> None:
         study = read_study(Path(message["study"]))
@@ -119,7 +136,7 @@ class _Follower:
         run = record.training.run
         running = run.outcome == "running"
         if running and self._closing:
-            record = _killed(record)
+            record = killed(record)
         if self._study == REPRO_STUDY:
             self._mirror.bring_up(record, self._study)
         else:
@@ -130,12 +147,6 @@ class _Follower:
         self._growing.pop(name, None)
         if growing:
             self._growing[name] = message
-
-
-def _killed(record: Record) -> Record:
-    """The record, which still says "running" when nobody writes it any more."""
-    run = replace(record.training.run, outcome="interrupted", reason="killed")
-    return replace(record, training=replace(record.training, run=run))
 
 
 def _read(lines: Iterable[str], named: queue.Queue[Message | None]) -> None:

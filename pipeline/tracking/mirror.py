@@ -1,21 +1,19 @@
 """Bring MLflow up to what a record holds. Called again it adds nothing; called late it catches up."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import mlflow
-import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
 
-from pipeline.record.record import EvaluationPart, TrainingPart
+from pipeline.record.record import EvaluationPart
 from pipeline.record.whole import Record
 from pipeline.storage import digest
 from pipeline.storage.sealed import as_json
 from pipeline.tracking import facts
-from pipeline.tracking.store import Store, reaching, writing
+from pipeline.tracking.creation import found_or_made
+from pipeline.tracking.models import Export, write_model
+from pipeline.tracking.store import Store, reaching
 
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
@@ -29,9 +27,6 @@ STATUS = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-
-Export = Callable[[TrainingPart], Any]
-"""Makes the Keras model of a record, as others use it; called only when the store has none."""
 
 
 class Mirror:
@@ -49,31 +44,18 @@ class Mirror:
         Raises StoreUnreachableError at any point; another call goes on from there.
         """
         with reaching(self._store.address):
-            run = self._found_or_made(record, study)
+            tags = {"identity": record.training.run.identity, "study": study, "role": "run"}
+            run = found_or_made(self._store, tags, facts.run_name(record), _started(record))
             run_id = str(run.info.run_id)
             self._write_curves(run_id, record)
             self._write_values(run, record, study, parent)
             if record.evaluation is not None:
                 self._write_datasets(run, record, record.evaluation)
                 self._write_files(run, record, record.evaluation)
-                if export is not None and not (run.outputs and run.outputs.model_outputs):
-                    self._write_model(run_id, export(record.training), record)
+                if export is not None:
+                    write_model(self._store, run_id, record.training, export)
             self._write_status(run, record)
             return run_id
-
-    def _found_or_made(self, record: Record, study: str) -> Any:
-        identity = record.training.run.identity
-        wanted = f"tags.identity = '{identity}' and tags.study = '{study}'"
-        with writing():
-            found = self._client.search_runs([self._store.experiment_id], wanted, max_results=1)
-            if found:
-                return found[0]
-            return self._client.create_run(
-                self._store.experiment_id,
-                start_time=_started(record),
-                tags={"study": study, "identity": identity, "role": "run"},
-                run_name=facts.run_name(record),
-            )
 
     def _write_curves(self, run_id: str, record: Record) -> None:
         """The epochs that the store does not have yet, with the time at which each ended."""
@@ -94,12 +76,15 @@ class Mirror:
     def _write_values(self, run: Any, record: Record, study: str, parent: str | None) -> None:
         """Params, tags and final metrics that the store does not have, or has otherwise."""
         have = run.data
-        ended = _ended(record)
         params = [Param(name, value) for name, value in facts.params(record).items() if name not in have.params]
         wanted = facts.tags(record, study) | ({} if parent is None else {"mlflow.parentRunId": parent})
         tags = [RunTag(name, text) for name, text in wanted.items() if have.tags.get(name) != text]
         final = facts.final_metrics(record).items()
-        metrics = [Metric(name, value, ended, 0) for name, value in final if have.metrics.get(name) != value]
+        metrics = [
+            Metric(name, value, _known(record, name), 0)
+            for name, value in final
+            if not _told(have.metrics, name, value)
+        ]
         if "reason" in have.tags and record.training.run.reason is None:
             # It ended well after all.
             self._client.delete_tag(str(run.info.run_id), "reason")
@@ -134,29 +119,6 @@ class Mirror:
         self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
         self._client.set_tag(run_id, "files", state)
 
-    def _write_model(self, run_id: str, model: Any, record: Record) -> None:
-        """The model with its signature: raw images uint8 in, probabilities out."""
-        from mlflow import keras as flavor  # noqa: PLC0415 - it imports TensorFlow
-
-        shape = [-1, *model.input_shape[1:]]
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), [-1, model.output_shape[-1]])]),
-        )
-        versions: Any = record.training.environment["versions"]
-        requirements = [f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")]
-        # Without it the model would go to the default experiment, in a folder mlruns of the current one.
-        mlflow.set_experiment(experiment_id=self._store.experiment_id)
-        Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=flavor,
-            run_id=run_id,
-            model=model,
-            signature=signature,
-            pip_requirements=requirements,
-        )
-
     def _write_status(self, run: Any, record: Record) -> None:
         outcome = record.training.run.outcome
         # A run that has been trained but not yet scored is not at its end.
@@ -181,6 +143,16 @@ def _dataset(name: str, whole_digest: str, context: str) -> DatasetInput:
 def _started(record: Record) -> int | None:
     times = record.training.times
     return times[0].ended - round(1000 * times[0].seconds) if times else None
+
+
+def _told(stored: Mapping[str, float], name: str, value: float) -> bool:
+    """Whether the store has it. What a clock measured is told once: measured again it differs each time."""
+    return name in stored if name.startswith("clock/") else stored.get(name) == value
+
+
+def _known(record: Record, name: str) -> int:
+    """Since when a final metric is known: always the same time, or MLflow would hold it twice."""
+    return record.training.times[0].ended if name.startswith("network/") else _ended(record)
 
 
 def _ended(record: Record) -> int:

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.configuration.schema import Tracking
-from pipeline.tracking.store import Store, open_store, reaching, shown
+from pipeline.tracking.patience import open_soon, within
+from pipeline.tracking.store import Store, reaching, shown
 
 PAGE = 1000
+
+ATTACHED_WITHIN = 60.0
+"""Seconds for a report of some twenty files."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,14 @@ def runs_found(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
 
     Raises StoreUnreachableError, for a filter that is none, too.
     """
-    store = open_store(tracking)
+    store = open_soon(tracking)
     with reaching(store.address):
         return _searched(store, wanted), shown(store.address)
 
 
 def runs_by_id(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun], str]:
     """The runs with these ids, the oldest first, and the store's address. Raises StoreUnreachableError."""
-    store = open_store(tracking)
+    store = open_soon(tracking)
     with reaching(store.address):
         found = [_plain(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
     return sorted(found, key=lambda run: run.started), shown(store.address)
@@ -46,7 +50,11 @@ def attach(tracking: Tracking, study: str, folder: Path, name: str) -> str | Non
 
     Raises StoreUnreachableError.
     """
-    store = open_store(tracking)
+    store = open_soon(tracking)
+    return within(ATTACHED_WITHIN, tracking, lambda: _attached(store, study, folder, name))
+
+
+def _attached(store: Store, study: str, folder: Path, name: str) -> str | None:
     with reaching(store.address):
         wanted = f"tags.study = '{study}' and tags.role = 'study'"
         found = store.client.search_runs([store.experiment_id], wanted, max_results=1)

@@ -11,12 +11,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import lock, project
+from pipeline.tracking.reasons import reason
 
 # Before mlflow is imported: it reads some of these once.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+# A server that is busy may ask for an hour.
+os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # It would decide which run is written to.
 os.environ.pop("MLFLOW_RUN_ID", None)
@@ -87,9 +90,7 @@ def reaching(where: str) -> Iterator[None]:
     except StoreUnreachableError:
         raise
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = "does not answer" if "Max retries exceeded" in said else said[:300]
-        raise StoreUnreachableError(f"{shown(where)}: {reason}") from error
+        raise StoreUnreachableError(f"{shown(where)}: {reason(error)}") from error
 
 
 def writing() -> contextlib.AbstractContextManager[None]:

@@ -1,7 +1,5 @@
 """A study in MLflow: one parent run with its grid and table, its runs as children."""
 
-from typing import Any
-
 from mlflow.entities import RunTag
 
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
@@ -10,8 +8,10 @@ from pipeline.record.whole import Record, read_record
 from pipeline.storage import digest, project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import study_facts
+from pipeline.tracking.creation import found_or_made
 from pipeline.tracking.mirror import STATUS, Mirror
-from pipeline.tracking.store import Store, reaching, writing
+from pipeline.tracking.store import Store, reaching
+from pipeline.tracking.unfinished import unfinished
 
 
 class StudyMirror:
@@ -56,19 +56,19 @@ class StudyMirror:
             if problems:
                 raise UserError(problems[0])
 
+    def bring_up_unfinished(self, study: Study) -> None:
+        """Bring up the runs that failed, or were stopped, while the store was away. Raises like `bring_up_study`."""
+        part = TEST_EVALUATION if study.images == "test" else EVALUATION
+        for cell in study.cells:
+            if cell.state not in ENDED and (record := unfinished(cell.identity, part)) is not None:
+                self.bring_up_run(record)
+
     def parent(self) -> str:
         """The MLflow run id of the study, made when it is missing."""
         if self._parent is None:
-            wanted = f"tags.study = '{self._study}' and tags.role = 'study'"
-            with writing():
-                found = self._client.search_runs([self._store.experiment_id], wanted, max_results=1)
-                run = found[0] if found else self._made()
-            self._parent = str(run.info.run_id)
+            tags = {"study": self._study, "role": "study"}
+            self._parent = str(found_or_made(self._store, tags, self._study).info.run_id)
         return self._parent
-
-    def _made(self) -> Any:
-        tags = {"study": self._study, "role": "study"}
-        return self._client.create_run(self._store.experiment_id, tags=tags, run_name=self._study)
 
     def _write_parent(self, parent: str, study: Study) -> None:
         run = self._client.get_run(parent)

@@ -1,0 +1,61 @@
+"""Runs are made once, though the answer to the request that made one may be lost, or late."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.tracking.store import Store, writing
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+ATTEMPTS = 3
+
+
+def found_or_made(store: Store, tags: Mapping[str, str], name: str, started: int | None = None) -> Any:
+    """The MLflow run with these tags; made, with a name and a start in milliseconds, when there is none.
+
+    What an earlier request made and could not tell is found by the next search; nothing is made without one.
+    """
+    wanted = " and ".join(f"tags.{tag} = '{text}'" for tag, text in tags.items())
+    attempts = ATTEMPTS
+    with writing():
+        while not (found := store.client.search_runs([store.experiment_id], wanted)):
+            attempts -= 1
+            try:
+                with _sent_once():
+                    return store.client.create_run(
+                        store.experiment_id, start_time=started, tags=dict(tags), run_name=name
+                    )
+            except Exception:
+                # It may have been made all the same.
+                if not attempts:
+                    raise
+        return _only_one(store, found)
+
+
+def _only_one(store: Store, found: list[Any]) -> Any:
+    """Of several the one in which most is written, the same for everybody who asks; empty ones are deleted.
+
+    A request that was given up may still arrive, and make a second one, in which nobody writes.
+    """
+    first, *others = sorted(found, key=lambda run: (-_written(run), run.info.start_time or 0, run.info.run_id))
+    for other in others:
+        if not _written(other):
+            store.client.delete_run(other.info.run_id)
+    return first
+
+
+def _written(run: Any) -> int:
+    """How much of a record or a study a run holds: `outcome` is of the first that is written."""
+    return len(run.data.metrics) + ("outcome" in run.data.tags)
+
+
+@contextlib.contextmanager
+def _sent_once() -> Iterator[None]:
+    """mlflow repeats a request that was not answered: one that makes a run would make two."""
+    before = os.environ[RETRIES]
+    os.environ[RETRIES] = "0"
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = before

@@ -1,0 +1,30 @@
+"""Why a store could not be reached, for people. Needs no mlflow."""
+
+AWAY = "move it away; the next command makes another"
+
+SAID = (
+    ("too many 5", "answers with errors (status 500)"),
+    ("too many 4", "answers with errors"),
+    ("Max retries exceeded", "does not answer"),
+    ("timed out", "does not answer"),
+    ("not in a valid JSON format", "answers, but not as an MLflow server does"),
+    ("Response body: '<", "answers, but not as an MLflow server does"),
+    ("file is not a database", f"is no database: {AWAY}"),
+    ("file is encrypted or is not a database", f"is no database: {AWAY}"),
+    ("disk image is malformed", f"is a damaged database: {AWAY}"),
+    ("out-of-date database schema", f"is a database of another version of MLflow: {AWAY}, or run `mlflow db upgrade`"),
+    ("Can't locate revision", f"is a database of a later version of MLflow: {AWAY}"),
+    ("database is locked", "is locked by another program; end that program"),
+    ("readonly database", "can't be written: look at the rights of the file and its folder"),
+    ("unable to open database file", "can't be opened: look at the rights of the file and its folder"),
+)
+"""What of an exception's words means what."""
+
+
+def reason(error: Exception) -> str:
+    """One line, without the text of a page or a statement of SQL."""
+    said = str(error).strip()
+    for words, meaning in SAID:
+        if words in said:
+            return meaning
+    return (said.splitlines() or [type(error).__name__])[0][:300]
