@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup repro test test-long lint verify faults ui clean lock
+.PHONY: help setup repro test test-long lint verify faults fuzz ui clean lock
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -37,6 +37,9 @@ verify: $(READY)  ## read everything that was made, DVC's cache included, and na
 faults: $(READY)  ## inject every fault of docs/reliability.md and look at what is left (hours; resumable)
 	@python -m faults
 
+fuzz: $(READY) .fuzzing/.ready  ## fuzz the IDX decoder and the configuration, an hour of CPU each (FUZZ_SECONDS=60)
+	@python -m faults.fuzzing
+
 ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
 	@python -m pipeline.ui --port $(PORT)
 
@@ -48,11 +51,19 @@ lock: $(UV)  ## renew the locked lists
 		--python-version 3.11 --group dev pyproject.toml -o requirements/locked.txt
 	echo uv | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade --python-version 3.11 - -o requirements/uv.txt
+	printf 'atheris\nfilelock\nhydra-core\nnumpy\npydantic\nrequests\nrich\nruamel-yaml\n' | $(UV) pip compile -q \
+		--universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+		-c requirements/locked.txt - -o requirements/fuzzing.txt
 
 $(READY): requirements/locked.txt $(UV)
 	@$(UV) venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@echo "installing the locked packages into .venv (about 3 GB)"
 	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .venv requirements/locked.txt
+	@touch $@
+
+.fuzzing/.ready: requirements/fuzzing.txt $(UV) $(READY)
+	@$(UV) venv -q --allow-existing --python .venv/bin/python .fuzzing/venv
+	@$(UV) pip sync -q --require-hashes --python .fuzzing/venv requirements/fuzzing.txt
 	@touch $@
 
 $(UV): requirements/uv.txt

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from pipeline.composition.composing import composed
+from pipeline.composition.composing import COMPOSITION_ERRORS, composed, told
 from pipeline.composition.overrides import parsed_override
 from pipeline.configuration.keys import leaves
 from pipeline.terminal.errors import UserError
@@ -105,8 +105,11 @@ def _parsed(text: str) -> Override:
 
 
 def _plain(override: Override) -> Any:
-    value = OmegaConf.create({"value": override.value()})
-    return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
+    try:
+        value = OmegaConf.create({"value": override.value()})
+        return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
+    except COMPOSITION_ERRORS as error:
+        raise UserError(f"{override.input_line}: has a value that can't be kept ({told(error)}).") from None
 
 
 def _overlap(one: str, other: str) -> bool:

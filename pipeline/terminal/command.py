@@ -47,6 +47,13 @@ def run(main: Callable[[], int]) -> NoReturn:
     sys.exit(status)
 
 
+def printable(text: str) -> str:
+    """A text whose control characters are escaped, but for the ends of lines: a key or a path may hold any."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )
+
+
 def _told(message: str, status: int = 1) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return status

@@ -1,0 +1,98 @@
+"""The properties that are fuzzed, on the inputs with which fuzzing begins; `make fuzz` goes on from there for hours."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from faults.fuzzing import configuration, edits, idx, sessions
+from faults.fuzzing.configuration import EDITED, NAME, OVERRIDE, REPEATED, TEXT
+from faults.fuzzing.sessions import Session
+from faults.fuzzing.target import Target
+from pipeline.configuration.reading import parsed
+from pipeline.images.offers import UnavailableError
+from pipeline.storage import project
+
+TARGETS = [idx.TARGET, configuration.TARGET]
+LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 20]) + bytes(range(10)) * 2
+
+
+def blind(data: bytes) -> bytes:
+    """Changes a byte in the middle, as an engine does."""
+    return data[: len(data) // 2] + b"\x80" + data[len(data) // 2 + 1 :]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=["idx", "configuration"])
+def test_what_fuzzing_begins_with_holds_and_some_of_it_is_accepted(target: Target) -> None:
+    accepted = [target.examine(seed) for seed in target.seeds()]
+    assert True in accepted
+    assert False in accepted
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=["idx", "configuration"])
+def test_changes_repeat_and_hold(target: Target) -> None:
+    for number, seed in enumerate(target.seeds()):
+        if len(seed) < 5000:
+            changed = target.mutated(seed, blind, Random(number))
+            assert changed == target.mutated(seed, blind, Random(number))
+            target.examine(changed)
+
+
+def test_right_files_are_accepted_and_wrong_ones_are_not() -> None:
+    assert idx.examine(b"\0" + LABELS)
+    assert idx.examine(b"\1" + gzip.compress(LABELS))
+    assert not idx.examine(b"\0" + LABELS[:-1])
+    assert not idx.examine(b"\1" + gzip.compress(LABELS)[:-1])
+    assert not idx.examine(b"")
+
+
+def test_decoder_that_looks_at_no_length_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idx, "decode_idx", lambda data, *_: np.frombuffer(data, np.uint8, offset=8))
+    with pytest.raises((AssertionError, TypeError)):
+        idx.examine(b"\0" + LABELS[:-1])
+
+
+def test_decoder_that_refuses_what_is_right_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Iterator[bytes]:
+        raise UnavailableError("no")
+        yield
+
+    monkeypatch.setattr(idx, "decompressed", refuse)
+    with pytest.raises(AssertionError, match="a right gzip was refused"):
+        idx.examine(b"\1" + gzip.compress(LABELS))
+
+
+def test_all_ways_to_a_configuration_are_taken() -> None:
+    text = project.PARAMS.read_bytes()
+    values = json.dumps(parsed(text, NAME)).encode()
+    assert configuration.examine(bytes([TEXT]) + text)
+    assert configuration.examine(bytes([TEXT]) + values)
+    assert configuration.examine(bytes([REPEATED, 0, 0, 9]) + text + b"\xff#")
+    places = list(edits.places(parsed(text, NAME)))
+    assert places[-1] == ("seed",)
+    assert configuration.examine(bytes([EDITED, 0, len(places) - 1, 15, 3]))
+    assert configuration.examine(bytes([OVERRIDE]) + b"model.conv.kernel_size=[3,5]")
+    assert not configuration.examine(bytes([TEXT]) + b"seed: 1")
+    assert not configuration.examine(bytes([OVERRIDE]) + b"~seed")
+
+
+def test_configuration_that_changes_when_it_is_written_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "as_params", lambda _: project.PARAMS.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(AssertionError):
+        configuration.examine(bytes([TEXT]) + project.PARAMS.read_bytes())
+
+
+def test_time_counts_for_the_present_code_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "RESULTS", tmp_path)
+    session = Session(sessions.code_of("idx"), 60.0, 1000, 90, 200, 40, 80)
+    sessions.keep("idx", session)
+    sessions.keep("idx", Session("earlier", 600.0, 9000, 90, 200, 40, 80, finding="KeyError, crash-1"))
+    assert sessions.kept("idx")[0] == session
+    assert sessions.seconds("idx") == 60
+    assert sessions.summary("idx") == (
+        "fuzz_idx: 1 min of CPU, 1,000 inputs, 90 edges, at most 80 MB; 0 faults, and 1 in earlier code"
+    )
