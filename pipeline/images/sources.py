@@ -26,7 +26,12 @@ def fetch(files: RawFiles, sources: Sequence[Source], target: Path, patience: Pa
     Says where each came from. Raises UserError when a file can't be had from any source, with each source's reason.
     """
     patience = patience or Patience()
-    with TemporaryDirectory(prefix="fetch-") as scratch, write_folder(target) as folder, bar("bytes") as progress:
+    # What a source needs lies in the new folder, so that it is removed with it after a kill.
+    with (
+        write_folder(target) as folder,
+        TemporaryDirectory(dir=folder, prefix=".sources-") as scratch,
+        bar("bytes") as progress,
+    ):
         origins = [_opened(source, patience, Path(scratch)) for source in sources]
         unreachable: dict[str, str] = {}
         for file in raw_files(files).values():
