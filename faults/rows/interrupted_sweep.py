@@ -1,0 +1,180 @@
+"""A sweep, or a process of it, gets a signal; then the same line is typed again."""
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
+from subprocess import Popen
+
+from faults import sweeps
+from faults.campaign import Injection, Row
+from faults.reference import copied
+from tests.project import Project
+
+LINE = sweeps.line("seed=range(2)")
+RUNS = 4
+LONGEST_LEAVE = 20.0
+"""Seconds in which all processes of a sweep must be gone: the companion closes its runs in MLflow first."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Signals to a part of a sweep, one soon after the other."""
+
+    target: str
+    signals: tuple[signal.Signals, ...]
+
+
+ATTACKS = (
+    *(Attack(target, (number,)) for target in ("sweep", "group", "worker", "mirror") for number in (SIGKILL, SIGTERM)),
+    *(Attack(target, (SIGINT,)) for target in ("sweep", "group", "worker", "mirror")),
+    Attack("group", (SIGINT, SIGINT)),
+    Attack("sweep", (SIGTERM, SIGTERM)),
+    Attack("group", (SIGINT, SIGKILL)),
+)
+MOMENTS = "it was started", "it had planned", "a run had begun", "all runs were done"
+LATEST = 2.5, 5.0, 2.0, 1.0
+"""Seconds after the moment until which a signal comes."""
+
+
+def prepare(shared: Path) -> None:
+    """A project without a store, what a sweep leaves that nobody interrupts, and its store."""
+    project = sweeps.prepared(shared / "project")
+    reference = copied(project.path, shared / "reference")
+    reference.run(*LINE, "study.name=earlier")
+    assert len(sweeps.bits(reference)) == RUNS
+
+
+def trial(injection: Injection) -> str:
+    moment, attack = injection.number % len(MOMENTS), ATTACKS[injection.number // len(MOMENTS) % len(ATTACKS)]
+    project = copied(injection.shared / "project", injection.folder / "project")
+    with_store = injection.random.random() < 0.5
+    if with_store:
+        take_store(injection.shared / "reference", project)
+    names = " and ".join(number.name for number in attack.signals)
+    delay = injection.random.uniform(0, LATEST[moment])
+    store = "a store" if with_store else "no store"
+    injection.says(f"{names} to the {attack.target} of a sweep {delay:.2f} s after {MOMENTS[moment]}, with {store}")
+    with sweeps.watched(project):
+        process = sweeps.start(project, *LINE)
+        sweeps.wait_until(lambda: process.poll() is not None or _reached(project, moment))
+        time.sleep(delay)
+        hit = _strike(project, process, attack, injection.random)
+        said = sweeps.said_by(process)
+    injection.says(f"it said {said[-600:]!r} and left with {process.returncode}")
+    sweeps.assert_all_leave(project, LONGEST_LEAVE)
+    assert "Traceback" not in said, said
+    assert process.returncode in _statuses(attack, hit), process.returncode
+    finished, begun = sweeps.written(project), sweeps.epochs_done(project)
+    with sweeps.watched(project):
+        again = project.run(*LINE)
+    assert "tracking:" not in again, again
+    _assert_whole(project, injection.shared, finished, begun)
+    assert f"{len(finished)} done already, {RUNS - len(finished)} to do" in again, again
+    return _outcome(process.returncode, hit, finished)
+
+
+def take_store(source: Path, project: Project) -> None:
+    """Give the project a store that holds another study."""
+    with (
+        closing(sqlite3.connect(source / "mlflow.db")) as found,
+        closing(sqlite3.connect(project.path / "mlflow.db")) as database,
+    ):
+        found.backup(database)
+        where = (project.path / "mlartifacts").as_uri()
+        database.execute("UPDATE experiments SET artifact_location = ?", (where,))
+        database.commit()
+
+
+def _assert_whole(
+    project: Project, shared: Path, finished: dict[str, dict[str, int]], begun: dict[str, list[int]]
+) -> None:
+    """The study is what an uninterrupted sweep leaves, and what was there when the signal came has been kept."""
+    now = sweeps.written(project)
+    assert {name: now[name] for name in finished} == finished, "a finished run was written again"
+    sweeps.assert_no_epoch_was_done_again(project, begun)
+    assert sweeps.bits(project) == sweeps.bits(Project(shared / "reference"))
+    sweeps.assert_study_is_whole(project, RUNS)
+    sweeps.assert_store_is_whole(project, {sweeps.STUDY: RUNS})
+    sweeps.assert_tidy(project)
+    sweeps.assert_all_leave(project, LONGEST_LEAVE)
+
+
+def _reached(project: Project, moment: int) -> bool:
+    """Whether the sweep is at one of MOMENTS."""
+    path = project.path
+    return (
+        True,
+        next(path.glob("studies/*/study.json"), None) is not None,
+        next(path.glob("checkpoints/*/training/run.json"), None) is not None,
+        len(list(path.glob("runs/*/evaluation/evaluation.json"))) == RUNS,
+    )[moment]
+
+
+def _strike(project: Project, process: Popen[str], attack: Attack, chance: random.Random) -> bool:
+    """Send the signals; whether there was a process to get them."""
+    hit = False
+    for turn, number in enumerate(attack.signals):
+        if turn:
+            time.sleep(chance.uniform(0.02, 0.6))
+        with suppress(ProcessLookupError):
+            if attack.target == "group":
+                os.killpg(process.pid, number)
+            elif (pid := _victim(project, process, attack.target, chance)) is not None:
+                os.kill(pid, number)
+            else:
+                continue
+            hit = hit or process.poll() is None
+    return hit
+
+
+def _victim(project: Project, process: Popen[str], target: str, chance: random.Random) -> int | None:
+    """The process to strike; that of a worker or the mirror is waited for while the sweep runs."""
+    if target == "sweep":
+        return process.pid if process.poll() is None else None
+    mark = {"worker": "spawn_main", "mirror": "--follow"}[target]
+    found: list[int] = []
+
+    def seen() -> bool:
+        found[:] = [pid for pid, command in sweeps.processes(project).items() if mark in command]
+        return bool(found) or process.poll() is not None
+
+    sweeps.wait_until(seen)
+    return chance.choice(sorted(found)) if found else None
+
+
+def _statuses(attack: Attack, hit: bool) -> set[int]:
+    """With what a sweep may leave."""
+    own = {0, 1} if hit else {0}
+    if attack.target in ("sweep", "group"):
+        for number in attack.signals:
+            own |= {-number, 128 + number}
+        own -= {1}
+    return own
+
+
+def _outcome(status: int, hit: bool, finished: dict[str, dict[str, int]]) -> str:
+    if not hit:
+        return "nothing left to interrupt"
+    if status == 0:
+        return "went on to its end"
+    if status == 1:
+        return "one run failed, done by the next call"
+    return f"stopped after {'all' if len(finished) == RUNS else 'some' if finished else 'no'} runs, continued"
+
+
+ROW = Row(
+    name="interrupted_sweep",
+    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, its mirror; also twice",
+    must_hold="finished runs are kept, the same line continues to the same bits, no run stays RUNNING in MLflow once "
+    "the command has been run again, nothing is logged twice, no process stays",
+    times=60,
+    short=3,
+    trial=trial,
+    prepare=prepare,
+)
