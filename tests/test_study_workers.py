@@ -3,20 +3,19 @@
 import os
 import signal
 from collections.abc import Generator, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 from typing import cast
 
 import pytest
-from pebble import ProcessExpired
 
 from pipeline.study import workers
-from pipeline.study.job import Failure, failure
+from pipeline.study.job import failure
 from pipeline.study.planning import Job
 from pipeline.study.workers import MOST_STARTS, Ended, cores, done
 from pipeline.terminal.errors import UserError
-from tests.worker_acts import Act, act, start, start_and_die
+from tests.worker_acts import Act, act, start, start_and_die, start_without_data
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +75,14 @@ def test_a_worker_does_one_job_after_another_in_the_same_process(tmp_path: Path)
 
 
 def test_a_job_that_fails_in_any_way_fails_alone(tmp_path: Path) -> None:
-    names = ["a", "kill", "b", "raise", "exit", "c", "person", "d"]
+    names = ["a", "kill", "b", "raise", "exit", "c", "person", "leave", "d"]
     found = ends(done(jobs(tmp_path, *names), 2))
     assert reasons(found) == {
         **dict.fromkeys("abcd"),
         "kill": "its process was killed (SIGKILL): by a person, or by the system for lack of memory",
         "raise": "ValueError: first line",
         "exit": "its process ended with status 3",
+        "leave": "its process ended with status 0",
         "person": "a.b: must be\nmore",
     }
     assert all(len(tries(tmp_path, name)) == 1 for name in names)
@@ -107,6 +107,22 @@ def test_a_worker_that_dies_before_it_begins_is_replaced(tmp_path: Path, monkeyp
     (tmp_path / "die-1").touch()
     assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == {"a": None, "b": None}
     assert not list(tmp_path.glob("die*"))
+
+
+def test_a_worker_that_can_not_start_says_why_of_each_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "start_worker", start_without_data)
+    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == dict.fromkeys("ab", "data/prepared: is missing")
+    assert tries(tmp_path, "a") == []
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc tells which signals a process blocks")
+def test_a_worker_is_out_of_reach_of_ctrl_c_from_its_first_moment(tmp_path: Path) -> None:
+    with begun(done(jobs(tmp_path, "sleep-1"), 1)) as looks:
+        next(looks)
+        (worker,) = active_children()
+        blocked = Path(f"/proc/{worker.pid}/status").read_text().partition("SigBlk:")[2].split()[0]
+        assert int(blocked, 16) & (1 << (signal.SIGINT - 1))
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 NO_START = f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"
@@ -162,11 +178,6 @@ def test_a_reason_arrives_whatever_kind_of_exception_gave_it(tmp_path: Path, nam
 # The pure parts
 
 
-def expired(code: int) -> BaseException:
-    error: BaseException = ProcessExpired("x", code=code)  # type: ignore[no-untyped-call]
-    return error
-
-
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
@@ -189,15 +200,15 @@ def test_jobs_times_threads_are_the_cores_unless_another_number_is_wanted(
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("status", "reason"),
     [
-        (expired(-signal.SIGSEGV), "its process was ended by signal 11 (Segmentation fault)"),
-        (expired(1), "its process ended with status 1"),
-        (BrokenProcessPool(), NO_START),
+        (-signal.SIGSEGV, "its process was ended by signal 11 (Segmentation fault)"),
+        (1, "its process ended with status 1"),
+        (0, "its process ended with status 0"),
     ],
 )
-def test_how_a_process_died_is_told_in_words(error: BaseException, reason: str) -> None:
-    assert workers._died(error) == Failure(reason)
+def test_how_a_process_died_is_told_in_words(status: int, reason: str) -> None:
+    assert workers._death(status) == reason
 
 
 @pytest.mark.parametrize(

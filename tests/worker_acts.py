@@ -46,6 +46,11 @@ def start_and_die(threads: int) -> None:
         os._exit(1)
 
 
+def start_without_data(threads: int) -> None:
+    start(threads)
+    raise UserError("data/prepared: is missing")
+
+
 def act(job: Act) -> Failure | None:
     """Ends like a job of the pipeline."""
     try:
@@ -63,6 +68,8 @@ def _act(job: Act) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "exit":
             os._exit(3)
+        case "leave":
+            os._exit(0)
         case "raise":
             raise ValueError("first line\nsecond line")
         case "person":

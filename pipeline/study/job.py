@@ -3,12 +3,12 @@
 import os
 import shutil
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 
 from pipeline.images.held_out import held_out
@@ -18,9 +18,6 @@ from pipeline.storage import lock, project
 from pipeline.study.planning import Job, record_of
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-
-BETWEEN_LOOKS = 0.5
-"""Seconds after which a worker notices that its sweep is gone."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +113,14 @@ def _trained(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart
 
 def _leave_with_parent() -> None:
     """A sweep that is killed leaves no worker behind: the next one goes on from the last checkpoint."""
-    parent = os.getppid()
+    parent = parent_process()
 
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(BETWEEN_LOOKS)
-        os._exit(1)
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _nobody(_root: Path) -> None:

@@ -3,13 +3,11 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
-
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from multiprocessing.connection import Connection, wait
 
 from pipeline.study.job import Failure, failure, run_in_worker, start_worker
 from pipeline.study.planning import Job
@@ -19,6 +17,12 @@ BETWEEN_LOOKS = 0.3
 
 MOST_STARTS = 3
 """How often a job is given to a new worker because the last one died before it began."""
+
+LONGEST_DEATH = 5.0
+"""Seconds that a worker whose end of the pipe is closed may take to be gone."""
+
+BEGUN = "begun"
+"""What a worker says when it has taken a job; then, how it ended."""
 
 
 @dataclass(frozen=True)
@@ -53,76 +57,120 @@ def done(jobs: Sequence[Job], wanted: int | None) -> Iterator[tuple[list[Job], l
 def _done_by(crew: Sequence["_Worker"], jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
     waiting = deque(jobs)
     try:
-        while waiting or any(worker.future for worker in crew):
+        while waiting or any(worker.job for worker in crew):
             for worker in crew:
-                if worker.future is None and waiting:
+                if worker.job is None and waiting:
                     worker.start(waiting.popleft())
-            wait([worker.future for worker in crew if worker.future], BETWEEN_LOOKS, FIRST_COMPLETED)
+            wait([worker.pipe for worker in crew if worker.job], BETWEEN_LOOKS)
             ended = [ended for worker in crew if (ended := worker.ended())]
-            yield [worker.job for worker in crew if worker.future and worker.job], ended
+            yield [worker.job for worker in crew if worker.job], ended
     finally:
         for worker in crew:
             worker.stop()
 
 
 class _Worker:
-    """A pool of one process, replaced when it dies: workers that share a queue can block each other in dying."""
+    """A process with a pipe of its own, replaced when it dies: workers that share one can block each other in dying."""
 
     def __init__(self, threads: int) -> None:
         self.job: Job | None = None
-        self.future: ProcessFuture[Failure | None] | None = None
         self._threads = threads
-        self._pool = self._new_pool()
-        self._starts = 0
+        self._open()
 
     def start(self, job: Job) -> None:
         self.job = job
+        if not self._process.is_alive():
+            self._renew()
         self._starts = 0
-        self._schedule(job)
+        self._give(job)
 
     def ended(self) -> Ended | None:
         """How the job ended, when it has; the worker is then free."""
-        if self.job is None or self.future is None or not self.future.done():
+        job = self.job
+        if job is None:
             return None
-        job, error = self.job, self.future.exception()
-        if isinstance(error, BrokenProcessPool):
-            self.stop()
-            self._pool = self._new_pool()
-            if self._starts < MOST_STARTS:
-                self._schedule(job)
-                return None
-        found = self.future.result() if error is None else _died(error)
-        self.job = self.future = None
-        return Ended(job, found)
+        try:
+            while self.pipe.poll():
+                said = self.pipe.recv()
+                if said != BEGUN:
+                    self.job = None
+                    return Ended(job, said)
+                self._begun = True
+        except (EOFError, OSError):
+            # However it died, with whatever status: nobody holds the other end any more.
+            return self._lost(job)
+        return None
 
     def stop(self) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
 
-    def _schedule(self, job: Job) -> None:
-        self._starts += 1
-        self.future = self._pool.schedule(run_in_worker, args=(job,))
-
-    def _new_pool(self) -> ProcessPool:
+    def _open(self) -> None:
         # Spawned: a fork would copy the threads' locks of this process, held or not.
-        return ProcessPool(1, initializer=start_worker, initargs=(self._threads,), context=get_context("spawn"))
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        acts = theirs, start_worker, self._threads, run_in_worker
+        self._process = context.Process(target=_serve, args=acts, daemon=True)
+        with _ctrl_c_later():
+            self._process.start()
+        theirs.close()
+
+    def _renew(self) -> None:
+        self.stop()
+        self._open()
+
+    def _give(self, job: Job) -> None:
+        self._begun = False
+        self._starts += 1
+        # One that has just died is noticed when it is listened to.
+        with suppress(OSError):
+            self.pipe.send(job)
+
+    def _lost(self, job: Job) -> Ended | None:
+        """What becomes of the job whose worker is gone: it failed, or had not been begun and is given to another."""
+        self._process.join(LONGEST_DEATH)
+        reason = _death(self._process.exitcode) if self._begun else NEVER_BEGUN
+        self._renew()
+        if not self._begun and self._starts < MOST_STARTS:
+            self._give(job)
+            return None
+        self.job = None
+        return Ended(job, Failure(reason))
 
 
-def _died(error: BaseException) -> Failure:
-    """How a job failed whose process could not say so itself."""
-    match error:
-        case BrokenProcessPool():
-            return Failure(f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?")
-        case ProcessExpired():
-            return Failure(_death(error.exitcode))
-        case _:
-            return failure(error)
+NEVER_BEGUN = f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"
 
 
-def _death(exitcode: int) -> str:
+def _serve(pipe: Connection, start: Callable[[int], None], threads: int, act: Callable[[Job], Failure | None]) -> None:
+    """A worker's life: one job after another, until the sweep closes its end."""
+    try:
+        start(threads)
+    except Exception as error:
+        # It can do no job: the one that it was started for is told why.
+        pipe.send(failure(error))
+        return
+    with suppress(EOFError, OSError):
+        while True:
+            job = pipe.recv()
+            pipe.send(BEGUN)
+            pipe.send(act(job))
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """What is started in the block never gets a Ctrl-C: it is for the sweep, which gets it after the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _death(exitcode: int | None) -> str:
     """How a process ended that did not say so itself."""
     if exitcode == -signal.SIGKILL:
         return "its process was killed (SIGKILL): by a person, or by the system for lack of memory"
-    if exitcode < 0:
+    if exitcode is not None and exitcode < 0:
         return f"its process was ended by signal {-exitcode} ({signal.strsignal(-exitcode)})"
     return f"its process ended with status {exitcode}"
