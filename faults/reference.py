@@ -20,6 +20,9 @@ QUICK = (
 )
 """A training of a few seconds with all that draws random numbers."""
 
+PATIENCE = 1_800.0
+"""Seconds that a command may take on a busy machine."""
+
 VOLATILE = "timing.json", "environment.json"
 REPEATS = "data/prepared", "record/training", "record/evaluation"
 
@@ -30,13 +33,14 @@ def made(path: Path, *overrides: str) -> Project:
     shutil.copy2(ROOT / "Makefile", path / "Makefile")
     for name in (".venv", ".tools"):
         (path / name).symlink_to(ROOT / name)
+    project.patience = PATIENCE
     return project
 
 
 def copied(source: Path, target: Path) -> Project:
     """A project like the one at `source`, in a place of its own."""
     shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    return Project(target)
+    return Project(target, patience=PATIENCE)
 
 
 def results(path: Path) -> dict[str, str]:

@@ -62,6 +62,8 @@ def _checks() -> Iterator[Check]:
         yield from _parts(root)
     for path in sorted(project.CHECKPOINTS.glob("*/state")):
         yield Check("checkpoints", partial(_checkpoint, path))
+        # What MLflow was told of while it trained.
+        yield from _parts(path.parent)
     for path in sorted(project.STUDIES.glob("*/study.json")):
         yield Check("studies", partial(read_study, path.parent))
     if (project.ROOT / STORE).exists():

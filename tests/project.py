@@ -42,6 +42,8 @@ HARD = (
 class Project:
     path: Path
     variables: dict[str, str] = field(default_factory=dict)
+    patience: float = 300
+    """Seconds that a command may take."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,7 +61,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
-            timeout=300,
+            timeout=self.patience,
         )
         assert status is None or done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}"
         return done.stdout

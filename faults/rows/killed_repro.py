@@ -101,7 +101,7 @@ def _agree(project: Project, whole: Path) -> None:
 ROW = Row(
     name="killed_repro",
     fault="SIGKILL at a random moment of `make repro`: to dvc alone, or to all of its processes",
-    must_hold="the same command ends with the bytes of an uninterrupted run, no whole epoch is lost, MLflow has each once",
+    must_hold="the same command ends with the bytes of an uninterrupted run; no whole epoch is lost or in MLflow twice",
     times=200,
     short=3,
     trial=trial,
