@@ -1,10 +1,10 @@
 """Why a store could not be reached, for people. Needs no mlflow."""
 
+import re
+
 AWAY = "move it away; the next command makes another"
 
 SAID = (
-    ("too many 5", "answers with errors (status 500)"),
-    ("too many 4", "answers with errors"),
     ("Max retries exceeded", "does not answer"),
     ("timed out", "does not answer"),
     ("not in a valid JSON format", "answers, but not as an MLflow server does"),
@@ -24,6 +24,8 @@ SAID = (
 def reason(error: Exception) -> str:
     """One line, without the text of a page or a statement of SQL."""
     said = str(error).strip()
+    if status := re.search(r"too many (\d+) error responses", said):
+        return f"answers with errors (status {status[1]})"
     for words, meaning in SAID:
         if words in said:
             return meaning

@@ -1,0 +1,139 @@
+"""A store that is no store, or never answers: told in a line, soon, and left as it is."""
+
+import contextlib
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import compare
+from pipeline.configuration.schema import Tracking
+from pipeline.terminal.errors import UserError
+from pipeline.tracking import patience
+from pipeline.tracking.fetching import fetched_training
+from pipeline.tracking.patience import within
+from pipeline.tracking.store import StoreUnreachableError, open_store
+
+TRACKING = Tracking(enabled=True, address=None, experiment="broken")
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_waiting_for_a_store_ends() -> None:
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachableError, match="did not do its part within 0 s"):
+        within(0.1, TRACKING, lambda: time.sleep(5))
+    assert time.monotonic() - started < 2
+    assert within(5, TRACKING, lambda: "answer") == "answer"
+    with pytest.raises(TimeoutError, match="its own"):
+        within(5, TRACKING, lambda: (_ for _ in ()).throw(TimeoutError("its own")))
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server that takes requests and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setattr(patience, "ANSWERS_WITHIN", 0.5)
+        yield address
+
+
+def test_compare_and_reproduce_do_not_wait_for_a_store_that_never_answers(silent: str, tmp_path: Path) -> None:
+    started = time.monotonic()
+    told = compare._attached(TRACKING, "kernels", tmp_path)
+    assert told.startswith(f"not attached in MLflow ({silent}: did not do its part")
+    with pytest.raises(UserError, match="is no record here, and http"):
+        fetched_training(TRACKING, "0" * 32, tmp_path)
+    assert time.monotonic() - started < 5
+
+
+@contextlib.contextmanager
+def answering(status: str, kind: str, body: bytes) -> Iterator[str]:
+    """A server that says the same to everybody, and to come again in an hour."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.recv(65536)
+                        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 3600\r\n"
+                        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "said"),
+    [
+        ("200 OK", "text/html", b"<html>Sign in</html>", "answers, but not as an MLflow server does"),
+        ("404 Not Found", "text/html", b"<html>No</html>", "answers, but not as an MLflow server does"),
+        ("500 Internal Server Error", "text/plain", b"oh", "answers with errors (status 500)"),
+        ("503 Service Unavailable", "text/plain", b"oh", "answers with errors (status 503)"),
+    ],
+)
+def test_what_is_no_mlflow_server_is_told_in_a_line_and_at_once(
+    monkeypatch: pytest.MonkeyPatch, status: str, kind: str, body: bytes, said: str
+) -> None:
+    started = time.monotonic()
+    with answering(status, kind, body) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with pytest.raises(StoreUnreachableError) as told:
+            open_store(TRACKING)
+    assert str(told.value) == f"{address}: {said}"
+    assert time.monotonic() - started < 5
+
+
+def half(path: Path) -> None:
+    """The first half of a database that was in use."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE experiments (name TEXT)")
+        database.executemany("INSERT INTO experiments VALUES (?)", [("x" * 500,)] * 200)
+        database.commit()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.write_text("not a database, but long enough to be read as one\n" * 40), "is no database"),
+        (half, "is a damaged database"),
+        (lambda path: path.mkdir(), "can't be opened"),
+    ],
+)
+def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
+    tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "mlflow.db"
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(StoreUnreachableError) as told:
+        open_store(TRACKING)
+    assert str(told.value).startswith(f"{path}: {said}")
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
+    assert open_store(TRACKING).experiment_id
+
+
+def test_a_database_that_another_program_keeps_locked_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        with pytest.raises(StoreUnreachableError, match=r"mlflow\.db: is locked by another program"):
+            open_store(TRACKING)
+        assert time.monotonic() - started < 12
