@@ -1,0 +1,86 @@
+"""What an MLflow store must hold of a project's records: everything, once."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from pipeline.record.record import EVALUATION, TRAINING
+from pipeline.record.whole import Record, read_record
+from pipeline.storage import digest
+from pipeline.tracking import facts
+
+SMALL = {"run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"}
+"""The files of a run of a sweep that go to the store."""
+
+
+def check_repro(store: MlflowClient, path: Path) -> None:
+    """The store holds the record of `dvc repro` with its model, and nothing else."""
+    experiment, runs = _runs(store)
+    (run,) = runs
+    _check_run(store, run, read_record(path / "record"), "dvc repro", whole=True)
+    models = store.search_logged_models([experiment])
+    assert [model.source_run_id for model in models] == [run.info.run_id], f"{len(models)} models"
+    assert [output.model_id for output in run.outputs.model_outputs] == [models[0].model_id]
+    assert models[0].status.value == "READY", models[0].status
+    files = {artifact.path for artifact in store.list_logged_model_artifacts(models[0].model_id)}
+    assert {"MLmodel", "data"} <= files, files
+
+
+def check_sweep(store: MlflowClient, path: Path, study: str) -> None:
+    """The store holds the study and each of its runs, and nothing else."""
+    _, runs = _runs(store)
+    (parent,) = (run for run in runs if run.data.tags["role"] == "study")
+    assert parent.info.status == "FINISHED", parent.info.status
+    assert "settings.csv" in {artifact.path for artifact in store.list_artifacts(parent.info.run_id)}
+    cells = json.loads((path / "studies" / study / "study.json").read_text())["cells"]
+    children = {run.data.tags["identity"]: run for run in runs if run.data.tags["role"] == "run"}
+    assert sorted(children) == sorted(cell["identity"] for cell in cells)
+    assert len(runs) == len(cells) + 1, f"{len(runs)} runs in MLflow of {len(cells)} and their parent"
+    for identity, run in children.items():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        _check_run(store, run, read_record(path / "runs" / identity), study, whole=False)
+
+
+def _runs(store: MlflowClient) -> tuple[str, Sequence[Any]]:
+    (experiment,) = (found for found in store.search_experiments() if found.name != "Default")
+    return experiment.experiment_id, store.search_runs([experiment.experiment_id], max_results=1000)
+
+
+def _check_run(store: MlflowClient, run: Any, record: Record, study: str, *, whole: bool) -> None:
+    assert run.info.status == "FINISHED", run.info.status
+    assert run.data.params == facts.params(record)
+    tags = facts.tags(record, study)
+    assert {name: run.data.tags.get(name) for name in tags} == tags
+    _check_metrics(store, run, record)
+    assert {found.tags[0].value for found in run.inputs.dataset_inputs} >= {"training"}
+    assert len(run.inputs.dataset_inputs) == 2, run.inputs.dataset_inputs
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (TRAINING, EVALUATION):
+            there = digest.of_folder(Path(store.download_artifacts(run.info.run_id, part, folder)))
+            here = digest.of_folder(record.root / part)
+            wanted = {file: sha256 for file, sha256 in here.items() if whole or file in SMALL}
+            assert dict(there) == wanted, f"{part}: {there.keys() ^ wanted.keys()}"
+
+
+def _check_metrics(store: MlflowClient, run: Any, record: Record) -> None:
+    """Every value of the record is there exactly once, and no other."""
+    seconds = {time.epoch: time.seconds for time in record.training.times}
+    points = [
+        (name, epoch.epoch, value)
+        for epoch in record.training.history
+        for name, value in facts.epoch_metrics(epoch, seconds[epoch.epoch]).items()
+    ]
+    points += [(name, 0, value) for name, value in facts.final_metrics(record).items()]
+    stored = [
+        (name, point.step, point.value)
+        for name in run.data.metrics
+        for point in store.get_metric_history(run.info.run_id, name)
+    ]
+    missing, extra = set(points) - set(stored), set(stored) - set(points)
+    assert not missing, f"missing: {sorted(missing)[:5]}"
+    assert not extra, f"not in the record: {sorted(extra)[:5]}"
+    assert len(stored) == len(points), "some values are there twice"
