@@ -16,6 +16,9 @@ class GridSweeper(BasicSweeper):
     """The basic sweeper, which composes every job before the first starts: here each setting once."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        if isinstance(self.launcher, PoolLauncher):
+            # It composes all of them itself before it starts any.
+            return
         settings = {tuple(word for word in job if not word.startswith("seed=")): job for job in batch}
         super().validate_batch_is_legal(list(settings.values()))
 

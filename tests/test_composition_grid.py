@@ -191,6 +191,14 @@ def test_the_sweeper_checks_each_setting_once() -> None:
         found.validate_batch_is_legal([("seed=0",), ("seed=0", "model.conv.no_such=1")])
 
 
+def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_each_setting_once() -> None:
+    found, asked = sweeper(), Asked()
+    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
+    found.launcher = instantiate(sweep_config(loader()).hydra.launcher)
+    found.validate_batch_is_legal([("seed=0", "kernel_size=3"), ("seed=1", "kernel_size=3")])
+    assert asked.jobs == []
+
+
 def test_hydra_knows_the_projects_sweeper_and_launcher() -> None:
     config = sweep_config(loader()).hydra
     for node, kind in ((config.sweeper, BasicSweeper), (config.launcher, Launcher)):

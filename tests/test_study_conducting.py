@@ -1,5 +1,8 @@
 """A study is conducted: what ended is kept and told to MLflow, also when the sweep is stopped. Without a training."""
 
+import contextlib
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from pipeline.images import prepared
 from pipeline.record.identity import deciding_code, scoring_identity
 from pipeline.record.record import read_training
 from pipeline.record.study import Study, read_study
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.study import conducting, launching
 from pipeline.study.conducting import conduct
 from pipeline.study.job import Failure
@@ -96,6 +99,12 @@ def one_by_one(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
         else:
             finish(job)
             yield [], [Ended(job)]
+
+
+def mended(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+    for job in jobs:
+        finish(job)
+        yield [], [Ended(job)]
 
 
 def study() -> Study:
@@ -188,6 +197,92 @@ def test_a_run_that_ended_in_the_moment_the_sweep_is_stopped_is_finished_for_mlf
     # Its curves were told while it ran: what is not told now stays RUNNING.
     ended = project.run_root(job(0).identity.name)
     assert ended in companion.folders or states() == {0: "finished"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_impatient_second_signal_waits_until_the_runs_are_closed(
+    monkeypatch: pytest.MonkeyPatch, companion: Told, number: signal.Signals
+) -> None:
+    def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        yield jobs, []
+        raise KeyboardInterrupt
+
+    def impatient(root: Path) -> None:
+        signal.raise_signal(number)
+        companion.folders.append(root)
+
+    workers_that(monkeypatch, stopped)
+    monkeypatch.setattr(companion, "sync", impatient)
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as raised:
+            conduct(grid(0, 1), declared(), TRACKING)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert raised.type is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
+    for seed in (0, 1):
+        left = project.checkpoint(job(seed).identity.name)
+        assert read_training(left / "training").run.outcome == "interrupted"
+        assert left in companion.folders
+    assert study().state == "interrupted"
+
+
+@pytest.mark.parametrize("how", ["interrupted", "failed"])
+def test_a_run_with_which_another_sweep_goes_on_is_not_closed(
+    monkeypatch: pytest.MonkeyPatch, companion: Told, how: str
+) -> None:
+    def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        yield jobs, []
+        if how == "interrupted":
+            raise KeyboardInterrupt
+        yield [], [Ended(one, Failure("its process was killed")) for one in jobs]
+
+    workers_that(monkeypatch, stopped)
+    work = project.checkpoint(job(0).identity.name)
+    with lock.only_one(work / "lock"), pytest.raises((KeyboardInterrupt, UserError)):
+        conduct(grid(0), declared(), TRACKING)
+    assert not (work / "training").exists()
+    assert work not in companion.folders
+    assert study().state == how
+
+
+def test_the_state_of_a_study_is_that_of_all_its_runs_not_of_the_last_call(
+    monkeypatch: pytest.MonkeyPatch, companion: Told
+) -> None:
+    def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        yield jobs, []
+        raise KeyboardInterrupt
+
+    workers_that(monkeypatch, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        conduct(grid(3), declared(), TRACKING)
+    workers_that(monkeypatch, one_by_one)
+    conduct(grid(0), declared(), TRACKING)
+    assert (study().state, states()) == ("interrupted", {3: "waiting", 0: "finished"})
+    with pytest.raises(UserError, match=r"^1 of 1 runs failed\."):
+        conduct(grid(1), declared(), TRACKING)
+    conduct(grid(3), declared(), TRACKING)
+    assert study().state == "failed"
+    workers_that(monkeypatch, mended)
+    conduct(grid(1), declared(), TRACKING)
+    assert study().state == "finished"
+    assert companion.folders[-1] == project.study("kernels")
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(("epochs", "outcome"), [(10, "running"), (2, "diverged"), (2, "running")])
+def test_a_checkpoint_that_a_kill_left_beside_a_finished_run_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, companion: Told, held: bool, epochs: int, outcome: Any
+) -> None:
+    workers_that(monkeypatch, one_by_one)
+    conduct(grid(0), declared(), TRACKING)
+    work = project.checkpoint(job(0).identity.name)
+    write_record(work, job(0).configuration, found=job(0).identity, outcome=outcome, epochs=epochs, accuracy=None)
+    with lock.only_one(work / "lock") if held else contextlib.nullcontext():
+        conduct(grid(0), declared(), TRACKING)
+    another = held or (epochs, outcome) == (2, "running")
+    assert work.exists() == another
+    assert companion.said == ""
 
 
 def one(**changes: object) -> dict[str, Any]:

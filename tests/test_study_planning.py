@@ -13,7 +13,7 @@ from pipeline.images.held_out import held_out_digest
 from pipeline.record.identity import scoring_identity
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.whole import read_record
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.study.planning import Job, basis_of, cell_of, job_of, planned, record_of, setting_of
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values
@@ -102,11 +102,11 @@ def test_a_job_scores_on_the_images_that_are_held_out_or_on_the_test_images_when
 
 def test_a_plan_holds_each_run_once_and_its_settings_in_the_order_of_the_grid() -> None:
     grid = [
-        one("model.conv.filters=16 seed=1", model__conv__filters=16, seed=1),
-        one("model.conv.filters=8 seed=0", model__conv__filters=8, seed=0),
-        one("model.conv.filters=16 seed=0", model__conv__filters=16, seed=0),
-        one("model.conv.filters=16 seed=1", model__conv__filters=16, seed=1),
-        one("model.conv.filters=8 seed=0 tracking.experiment=x", model__conv__filters=8, tracking__experiment="x"),
+        one("model.conv.filters=16", model__conv__filters=16, seed=1),
+        one("model.conv.filters=8", model__conv__filters=8, seed=0),
+        one("model.conv.filters=16", model__conv__filters=16, seed=0),
+        one("model.conv.filters=16", model__conv__filters=16, seed=1),
+        one("model.conv.filters=8 tracking.experiment=x", model__conv__filters=8, tracking__experiment="x"),
         one("model.conv.kernel_size=[5,5]", model__conv__filters=8, model__conv__kernel_size=[5, 5]),
     ]
     plan = planned(grid, declared())
@@ -119,7 +119,7 @@ def test_a_plan_holds_each_run_once_and_its_settings_in_the_order_of_the_grid() 
 
 def test_a_setting_that_can_not_exist_is_refused_once_whatever_its_seeds() -> None:
     grid = [
-        one(f"seed={seed} model.conv.kernel_size={size}", seed=seed, model__conv__kernel_size=size)
+        one(f"model.conv.kernel_size={size}", seed=seed, model__conv__kernel_size=size)
         for size in (5, 99, 0)
         for seed in (0, 1)
     ]
@@ -127,6 +127,17 @@ def test_a_setting_that_can_not_exist_is_refused_once_whatever_its_seeds() -> No
     assert [found.configuration.model.conv.kernel_size for found in plan.jobs] == [5, 5]
     assert [found.overrides for found in plan.refused] == ["model.conv.kernel_size=99", "model.conv.kernel_size=0"]
     assert all("model.conv.kernel_size" in found.reason for found in plan.refused)
+
+
+def test_images_that_are_missing_while_dvc_runs_may_be_in_the_making(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(project, "PREPARED", tmp_path / "nowhere")
+    monkeypatch.setattr(project, "STAGE_LOCK", tmp_path / ".stage.lock")
+    with pytest.raises(UserError, match=r"images are missing\. Run: dvc repro"):
+        planned([one("")], declared())
+    with lock.stage(), pytest.raises(UserError, match="a `dvc repro` is running and may be making them"):
+        planned([one("")], declared())
 
 
 def test_a_grid_of_refused_settings_alone_has_no_jobs() -> None:

@@ -18,8 +18,6 @@ from tests.project import Project
 
 LINE = sweeps.line("seed=range(2)")
 RUNS = 4
-LONGEST_LEAVE = 20.0
-"""Seconds in which all processes of a sweep must be gone: the companion closes its runs in MLflow first."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def trial(injection: Injection) -> str:
         hit = _strike(project, process, attack, injection.random)
         said = sweeps.said_by(process)
     injection.says(f"it said {said[-600:]!r} and left with {process.returncode}")
-    sweeps.assert_all_leave(project, LONGEST_LEAVE)
+    sweeps.assert_all_leave(project)
     assert "Traceback" not in said, said
     assert process.returncode in _statuses(attack, hit), process.returncode
     finished, begun = sweeps.written(project), sweeps.epochs_done(project)
@@ -102,7 +100,7 @@ def _assert_whole(
     sweeps.assert_study_is_whole(project, RUNS)
     sweeps.assert_store_is_whole(project, {sweeps.STUDY: RUNS})
     sweeps.assert_tidy(project)
-    sweeps.assert_all_leave(project, LONGEST_LEAVE)
+    sweeps.assert_all_leave(project)
 
 
 def _reached(project: Project, moment: int) -> bool:

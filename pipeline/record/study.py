@@ -112,6 +112,12 @@ def with_cells(study: Study, cells: Sequence[Cell]) -> Study:
     return replace(study, cells=tuple(found.values()))
 
 
+def came_of(study: Study) -> StudyState:
+    """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped."""
+    states = {cell.state for cell in study.cells}
+    return "failed" if "failed" in states else "finished" if states <= set(ENDED) else "interrupted"
+
+
 def present_study(folder: Path) -> Study | None:
     """The study in `folder`; None where there is none, and with a word where it can't be read."""
     if not (folder / STUDY).exists():

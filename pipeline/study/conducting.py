@@ -1,7 +1,7 @@
 """Conduct a study: do what is missing of a grid, keep the study and MLflow up to it, tell the person who waits."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,17 +10,19 @@ from pipeline.configuration.schema import Tracking
 from pipeline.experiment.description import close_unfinished
 from pipeline.images.prepared import load_training
 from pipeline.record.overview import counted
-from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
-from pipeline.record.study import Cell, Study, StudyState, update_study, with_cells
-from pipeline.storage import atomic, project
+from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING, Outcome
+from pipeline.record.study import ENDED, Cell, Study, StudyState, came_of, update_study, with_cells
+from pipeline.storage import atomic, lock, project
 from pipeline.study import telling
 from pipeline.study.declaration import Declaration
 from pipeline.study.enrolment import with_plan
 from pipeline.study.estimate import Estimate, estimated
+from pipeline.study.job import forget_checkpoint
 from pipeline.study.planning import Job, Plan, cell_of, planned, record_of
 from pipeline.study.workers import Ended, done, workers
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
+from pipeline.terminal.signals import undisturbed
 from pipeline.tracking.companion import Companion
 
 Grid = Sequence[tuple[str, Mapping[str, Any]]]
@@ -75,16 +77,20 @@ class _Conductor:
         count = min(count, len(self.missing))
         telling.tell_plan(self.study, self.plan, estimate, count)
         self.companion.sync_study(self.folder)
+        for job in self.plan.jobs:
+            if self.cells[job.identity.name].state in ENDED:
+                forget_checkpoint(job)
         try:
             if self.missing:
                 # A byte that is not as it was written is found before any worker starts.
                 load_training(project.PREPARED)
                 self._do_missing(estimate, wanted)
         except BaseException as error:
-            self._interrupt(error)
+            with undisturbed():
+                self._interrupt(error)
             raise
         failed = [cell for cell in self.study.cells if cell.state == "failed" and cell.identity in self._planned]
-        self._close("failed" if failed else "finished")
+        self._keep([], came_of)
         telling.tell_results(self.own, others=len(self.study.settings) - len(self.plan.settings))
         if failed:
             telling.tell_failures(self.own, failed)
@@ -122,19 +128,22 @@ class _Conductor:
     def _end(self, ended: Ended) -> Cell:
         """Keep how a job ended, in the study and in MLflow."""
         job = ended.job
-        root = project.run_root(job.identity.name)
         if ended.failure is None:
+            self.companion.sync(project.run_root(job.identity.name))
             cell = cell_of(job, record_of(job))
         else:
             reason = ended.failure.reason
-            root = close_unfinished(job.configuration, job.identity, "failed", reason)
+            self._close_run(job, "failed", reason)
             if ended.failure.traceback:
-                atomic.write_file(root / "failure.txt", ended.failure.traceback)
+                atomic.write_file(project.checkpoint(job.identity.name) / "failure.txt", ended.failure.traceback)
             cell = replace(cell_of(job, None), state="failed", reason=reason)
         self._keep([cell])
-        self.companion.sync(root)
-        self.companion.sync_study(self.folder)
         return cell
+
+    def _close_run(self, job: Job, outcome: Outcome, reason: str) -> None:
+        """Say of a run that its worker left how it ended, unless another sweep goes on with it already."""
+        if not lock.is_held(project.checkpoint(job.identity.name) / "lock"):
+            self.companion.sync(close_unfinished(job.configuration, job.identity, outcome, reason))
 
     def _tell_growth(self) -> None:
         """Tell the companion which running jobs have done another epoch."""
@@ -151,18 +160,22 @@ class _Conductor:
     def _interrupt(self, error: BaseException) -> None:
         """The workers are gone: say so of the runs they left."""
         reason = "the sweep was interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else str(error)
+        ended = []
         for job in self.running:
             if (record := record_of(job)) is None:
-                self.companion.sync(close_unfinished(job.configuration, job.identity, "interrupted", reason))
+                self._close_run(job, "interrupted", reason)
             else:
                 # It ended in this moment.
-                self._keep([cell_of(job, record)])
+                ended.append(cell_of(job, record))
                 self.companion.sync(project.run_root(job.identity.name))
-        self._close("interrupted")
+        self._keep(ended, lambda _study: "interrupted")
 
-    def _keep(self, cells: Sequence[Cell]) -> None:
-        self.study = update_study(self.folder, lambda present: with_cells(present or self.study, cells))
+    def _keep(self, cells: Sequence[Cell], state: Callable[[Study], StudyState] = lambda _study: "running") -> None:
+        """Keep `cells` in the study, whose state is then what `state` says of it; another sweep may have part in it."""
 
-    def _close(self, state: StudyState) -> None:
-        self.study = update_study(self.folder, lambda present: replace(present or self.study, state=state))
+        def kept(present: Study | None) -> Study:
+            study = with_cells(present or self.study, cells)
+            return replace(study, state=state(study))
+
+        self.study = update_study(self.folder, kept)
         self.companion.sync_study(self.folder)

@@ -81,6 +81,23 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
         sync(root)
 
 
+def forget_checkpoint(job: Job) -> None:
+    """Remove what a worker that was killed after its last write has left beside the finished record of its run.
+
+    A training that has not got so far is another's: an interrupted `dvc repro` of the same run.
+    """
+    work = project.checkpoint(job.identity.name)
+    if not work.exists() or lock.is_held(work / "lock"):
+        return
+    try:
+        run = read_training(work / TRAINING).run
+        unfinished = run.epochs < job.configuration.training.epochs and run.outcome != "diverged"
+    except UserError:
+        unfinished = False
+    if not unfinished:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 @cache
 def training_images() -> Images:
     """The training images, read and checked once in a process."""

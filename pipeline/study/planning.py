@@ -15,7 +15,7 @@ from pipeline.record.identity import Identity, identity, scoring_identity
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
 from pipeline.record.study import Cell, Setting
 from pipeline.record.whole import Record, read_record
-from pipeline.storage import digest, project
+from pipeline.storage import digest, lock, project
 from pipeline.study.declaration import Declaration
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
@@ -64,19 +64,18 @@ class Plan:
 
 
 def planned(grid: Sequence[tuple[str, Mapping[str, Any]]], declaration: Declaration) -> Plan:
-    """The plan for `grid`: overrides as they were typed, and the values they compose to.
+    """The plan for `grid`: overrides as they were typed, the seed left out, and the values they compose to.
 
     Raises UserError without prepared images, ConfigurationError for a declaration that does not fit the grid.
     """
-    data_digest = training_digest(project.PREPARED)
+    data_digest = _data_digest()
     jobs: dict[str, Job] = {}
     refused: dict[str, Refused] = {}
     for overrides, values in grid:
         try:
             job = job_of(configured(values), data_digest, declaration)
         except UserError as error:
-            without_seed = " ".join(word for word in overrides.split() if not word.startswith("seed="))
-            refused[without_seed] = Refused(without_seed or "(no override)", str(error))
+            refused[overrides] = Refused(overrides or "(no override)", str(error))
             continue
         jobs.setdefault(job.identity.name, job)
     settings: dict[str, Setting] = {}
@@ -86,6 +85,19 @@ def planned(grid: Sequence[tuple[str, Mapping[str, Any]]], declaration: Declarat
     declaration.check_baseline([setting.values for setting in settings.values()])
     basis = basis_of(next(iter(jobs.values())).identity) if jobs else ""
     return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis)
+
+
+def _data_digest() -> str:
+    """The digest of the prepared images. Raises UserError where there are none, or none yet."""
+    try:
+        return training_digest(project.PREPARED)
+    except UserError:
+        if not lock.is_held(project.STAGE_LOCK):
+            raise
+        raise UserError(
+            f"{project.PREPARED}: the prepared images are missing; a `dvc repro` is running and may be making them. "
+            "Try again when it has ended."
+        ) from None
 
 
 def job_of(configuration: Configuration, data_digest: str, declaration: Declaration) -> Job:
