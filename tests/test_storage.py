@@ -52,7 +52,7 @@ def test_content_is_written_as_it_is(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("call", ["fsync", "fdopen"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_writing_that_fails_names_the_path_and_leaves_the_old_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -106,7 +106,7 @@ while True:
     for delay in range(30):
         process = python(program, path)
         assert said(process) == "ready"
-        time.sleep(0.02 + delay * 0.0013)
+        time.sleep(0.02 + delay * 0.005)
         killed(process)
         content = path.read_text()
         assert content == content[:6] * 20_000
@@ -162,14 +162,143 @@ def test_everything_in_a_folder_is_on_the_disk_before_it_is_renamed(
     assert synced[-1] == tmp_path.stat().st_ino
 
 
-def test_a_move_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / "old").write_text("old")
-    with pytest.raises(FileNotFoundError):
-        atomic.move_folder(tmp_path / "nowhere", target)
-    assert list(tmp_path.iterdir()) == [target]
-    assert (target / "old").read_text() == "old"
+def write(path: Path, name: str) -> None:
+    with atomic.write_folder(path) as folder:
+        (folder / name).write_text(name)
+
+
+def test_a_folder_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:
+    path = tmp_path / "training"
+    program = """
+import sys
+from pathlib import Path
+from pipeline.storage import atomic
+for number in range(200):
+    with atomic.write_folder(Path(sys.argv[1])) as folder:
+        (folder / "whole").write_text("whole")
+    print(number, flush=True)
+"""
+    process = python(program, path)
+    assert said(process) == "0"
+    looks = 0
+    while process.poll() is None:
+        assert (path / "whole").exists()
+        looks += 1
+    assert looks > 200
+    process.communicate()
+
+
+def test_where_two_folders_cannot_be_swapped_one_takes_the_place_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "training"
+    monkeypatch.setattr(atomic, "_exchanged", lambda *_paths: False)
+    write(path, "old")
+    write(path, "new")
+    assert [found.name for found in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda one, other: no_space() if other == path else replace(one, other))
+    monkeypatch.setattr(atomic, "_new_folder", lambda _path: tmp_path / "aside")
+    (tmp_path / "newer").mkdir()
+    with pytest.raises(OSError, match="No space"):
+        atomic._put(tmp_path / "newer", path)
+    assert (tmp_path / "aside" / "new").exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_error_in_a_folder_names_the_place_that_a_person_knows(tmp_path: Path, named: bool) -> None:
+    path = tmp_path / "training"
+
+    def full() -> None:
+        with atomic.write_folder(path) as folder:
+            where = str(folder / "pictures" / "one.png") if named else None
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), where)
+
+    with pytest.raises(OSError, match="No space") as failed:
+        full()
+    assert failed.value.filename == str(path / "pictures" / "one.png" if named else path)
+
+
+def test_an_error_that_concerns_another_file_names_that_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as failed, atomic.write_folder(tmp_path / "prepared"):
+        (tmp_path / "raw").read_bytes()
+    assert failed.value.filename == str(tmp_path / "raw")
+
+
+HELD = """
+import sys
+from pathlib import Path
+from pipeline.storage import atomic
+with atomic.write_folder(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("half")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    for name in ("a folder", "[a] file"):
+        path = tmp_path / name
+        dead, living = python(HELD, path), python(HELD, path)
+        assert said(dead) == said(living) == "writing"
+        assert len(list(tmp_path.iterdir())) == 2
+        killed(dead)
+        if name == "a folder":
+            write(path, "new")
+        else:
+            atomic.write_file(path, "new")
+        assert len(list(tmp_path.glob("*.partial"))) == 1
+        path.unlink() if path.is_file() else (path / "new").unlink()
+        living.communicate("\n")
+        assert living.returncode == 0
+        assert [found.name for found in path.iterdir()] == ["half"]
+        assert list(tmp_path.iterdir()) == [path]
+        (path / "half").unlink()
+        path.rmdir()
+
+
+def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    new_file = atomic._new_file
+
+    def removed_once(path: Path) -> Path:
+        made.append(new_file(path))
+        if len(made) == 1:
+            atomic._remove_abandoned(path)
+        return made[-1]
+
+    monkeypatch.setattr(atomic, "_new_file", removed_once)
+    atomic.write_file(tmp_path / "file", "new")
+    assert len(made) == 2
+    assert (tmp_path / "file").read_text() == "new"
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+"""
+"""From here on no file grows beyond so many bytes: the system refuses the rest, like a disk that is full."""
+
+
+def test_an_array_of_which_the_end_finds_no_room_is_an_error_that_names_it(tmp_path: Path) -> None:
+    program = f"""{LIMITED}
+from pathlib import Path
+import numpy as np
+from pipeline.storage import atomic
+from pipeline.storage.arrays import as_npy
+try:
+    with atomic.write_folder(Path(sys.argv[1])) as folder:
+        (folder / "labels.npy").write_bytes(as_npy(np.zeros(2000, np.uint8)))
+except OSError as error:
+    print(error.strerror, error.filename)
+"""
+    process = python(program, tmp_path / "prepared", 1000)
+    assert process.communicate()[0] == f"File too large {tmp_path / 'prepared'}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 # Digests

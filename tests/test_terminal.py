@@ -1,7 +1,11 @@
 """What a person sees."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 
 def test_control_characters_of_a_stranger_do_not_reach_the_terminal() -> None:
@@ -15,3 +19,21 @@ def test_control_characters_of_a_stranger_do_not_reach_the_terminal() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.decode() == "error: \\x1b[31mred\\r\\x07: is no key\n       é: \\ud800\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("main", ["print('done')", "print('x' * 100_000)", "print('done'); raise UserError('no')"])
+def test_output_that_cannot_be_written_is_an_error(main: str) -> None:
+    program = (
+        "from pipeline.terminal import command\nfrom pipeline.terminal.errors import UserError\n"
+        f"def main():\n    {main}\n    return 0\ncommand.run(main)\n"
+    )
+    command = [sys.executable, "-c", program]
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1
+        said = "no" if "raise" in main else "standard output: No space left on device"
+        assert done.stderr == f"error: {said}\n"
+        done = subprocess.run(command, env=buffered, stdout=full, stderr=full, text=True, check=False)
+        assert done.returncode == 1

@@ -10,7 +10,7 @@ from pipeline.configuration.schema import Configuration
 from pipeline.record.environment import environment
 from pipeline.record.history import Epoch
 from pipeline.record.identity import Identity
-from pipeline.record.record import TRAINING, Outcome, Run, read_training, write_training
+from pipeline.record.record import TRAINING, Outcome, Run, read_training, write_growing
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 
@@ -65,5 +65,5 @@ def close_unfinished(configuration: Configuration, identity: Identity, outcome: 
     except UserError:
         history, times, where = (), (), environment()
     run = described(configuration, identity, history, outcome, reason)
-    write_training(work / TRAINING, run, history, times, where)
+    write_growing(work / TRAINING, run, history, times, where)
     return work

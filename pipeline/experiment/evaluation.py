@@ -31,6 +31,7 @@ from pipeline.scoring.pictures.mistakes import mistakes
 from pipeline.scoring.pictures.paper import png
 from pipeline.scoring.tables import per_class_csv, predictions_csv
 from pipeline.storage import atomic
+from pipeline.storage.arrays import as_npy
 from pipeline.storage.sealed import as_json, sealed
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def _write_scores(folder: Path, training: TrainingPart, probabilities: Probabili
     (folder / "metrics.json").write_text(as_json(metrics))
     confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
     (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names))
-    np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
-    np.save(folder / "correct.npy", predictions(probabilities) == images.labels, allow_pickle=False)
+    (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
+    (folder / "correct.npy").write_bytes(as_npy(predictions(probabilities) == images.labels))
 
 
 def _write_pictures(

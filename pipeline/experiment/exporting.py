@@ -8,6 +8,7 @@ from pipeline.configuration.schema import Model
 from pipeline.configuration.validation import validated
 from pipeline.record.record import WEIGHTS, TrainingPart
 from pipeline.record.weights import weights_of
+from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def trained_network(training: TrainingPart) -> "keras.Model":
     with tempfile.TemporaryDirectory() as folder:
         # Keras reads a file: this one holds what was checked, whatever happens to the other meanwhile.
         path = Path(folder) / WEIGHTS
-        path.write_bytes(content)
+        with atomic.naming(path):
+            path.write_bytes(content)
         try:
             network.load_weights(path)
         except Exception as error:  # Keras and HDF5 raise several kinds

@@ -1,5 +1,6 @@
 """Train one run, resume it where it was left, write its record."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pipeline.configuration.schema import Configuration
 from pipeline.experiment.description import described
+from pipeline.experiment.saving import weights_file
 from pipeline.images.prepared import Images
 from pipeline.images.split import split
 from pipeline.network.building import build_network
@@ -19,7 +21,7 @@ from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkp
 from pipeline.record.environment import environment
 from pipeline.record.history import Epoch, EpochTime
 from pipeline.record.identity import Identity
-from pipeline.record.record import TRAINING, WEIGHTS, Outcome, Run, write_training
+from pipeline.record.record import TRAINING, WEIGHTS, Outcome, Run, write_growing, write_training
 from pipeline.scoring.metrics import scores
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
@@ -63,16 +65,14 @@ def train_run(
             held.enter_context(lock.only_one(path, _tell_waiting))
         job = _Job(configuration, identity, images, work, sync)
         try:
-            progress = job.trained()
+            job.train()
+            run = job.finish(root / TRAINING)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-            job.write(work / TRAINING, job.progress, "interrupted" if interrupted else "failed", _reason(error))
-            sync(work)
+            # A disk that is full takes this neither: what is told is why.
+            with contextlib.suppress(OSError):
+                job.announce("interrupted" if interrupted else "failed", _reason(error))
             raise
-        outcome: Outcome = "finished" if progress.outcome == "running" else progress.outcome
-        with atomic.write_folder(root / TRAINING) as folder:
-            job.network.save_weights(folder / WEIGHTS)
-            run = job.write(folder, progress, outcome)
         sync(root)
         return run
 
@@ -109,27 +109,37 @@ class _Job:
         )
         self.predictor = Predictor(self.network)
 
-    def trained(self) -> Progress:
+    def train(self) -> None:
         """Train the epochs that are missing; each one done is kept, in the checkpoint and in the growing record."""
         epochs = self.configuration.training.epochs
         self._resume()
-        self._announce()
+        self.announce()
         with bar("steps") as progress:
             task = progress.add_task("", total=self.trainer.steps)
             while len(self.progress.history) < epochs and self.progress.outcome == "running":
                 number = len(self.progress.history) + 1
                 progress.reset(task, description=f"epoch {number}/{epochs}")
                 self._train_epoch(number, lambda steps: progress.advance(task, steps))
-                self._announce()
+                self.announce()
                 console.print(_line(self.progress, epochs))
                 self._stop_if_abandoned()
-        return self.progress
 
-    def write(self, folder: Path, progress: Progress, outcome: Outcome, reason: str | None = None) -> Run:
-        """Write the training part's files into `folder`."""
-        run = described(self.configuration, self.identity, progress.history, outcome, reason)
-        write_training(folder, run, progress.history, progress.times, self.environment)
+    def finish(self, target: Path) -> Run:
+        """Put the training part, with the weights, at `target`."""
+        run = self._described("finished" if self.progress.outcome == "running" else self.progress.outcome)
+        with atomic.write_folder(target) as folder:
+            (folder / WEIGHTS).write_bytes(weights_file(self.network))
+            write_training(folder, run, self.progress.history, self.progress.times, self.environment)
         return run
+
+    def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
+        """Put how far it got into the growing record, and say that there is more in it."""
+        run = self._described(outcome, reason)
+        write_growing(self.work / TRAINING, run, self.progress.history, self.progress.times, self.environment)
+        self.sync(self.work)
+
+    def _described(self, outcome: Outcome, reason: str | None = None) -> Run:
+        return described(self.configuration, self.identity, self.progress.history, outcome, reason)
 
     def _resume(self) -> None:
         path = self.work / CHECKPOINT
@@ -165,10 +175,6 @@ class _Job:
         write_checkpoint(
             self.work / CHECKPOINT, Checkpoint(self.trainer.state(), self.progress.history, self.progress.times)
         )
-
-    def _announce(self) -> None:
-        self.write(self.work / TRAINING, self.progress, "running")
-        self.sync(self.work)
 
     def _stop_if_abandoned(self) -> None:
         """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pipeline.configuration.schema import Data
 from pipeline.images.summary import Summary, summarized
 from pipeline.storage import digest
+from pipeline.storage.arrays import as_npy
 from pipeline.storage.sealed import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 
@@ -47,7 +48,7 @@ def write_prepared(
     """
     digests = {}
     for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
-        np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
+        (folder / name).write_bytes(as_npy(array))
         digests[name] = digest.of_file(folder / name)
     summary = summarized(data.name, data.class_names, training, test, digests)
     (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")))

@@ -86,11 +86,23 @@ class TrainingPart:
 def write_training(
     folder: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], environment: dict[str, JsonValue]
 ) -> None:
-    """Write all but the weights into `folder`; run.json comes last and holds the digests of what must not change."""
-    atomic.write_file(folder / "history.csv", history_csv(history))
-    atomic.write_file(folder / "timing.json", sealed({"epochs": [asdict(time) for time in times]}))
-    atomic.write_file(folder / "environment.json", sealed(environment))
+    """Write all but the weights into `folder`, which nobody reads yet: `atomic.write_folder` will put it in place.
+
+    run.json comes last and holds the digests of what must not change.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "history.csv").write_text(history_csv(history), "utf-8")
+    (folder / "timing.json").write_text(sealed({"epochs": [asdict(time) for time in times]}), "utf-8")
+    (folder / "environment.json").write_text(sealed(environment), "utf-8")
     write_manifest(folder, "run.json", asdict(run))
+
+
+def write_growing(
+    folder: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], environment: dict[str, JsonValue]
+) -> None:
+    """Put what there is of a training part at `folder`, in one step: its files belong to one another."""
+    with atomic.write_folder(folder) as partial:
+        write_training(partial, run, history, times, environment)
 
 
 def read_training(folder: Path) -> TrainingPart:
@@ -136,7 +148,7 @@ def read_evaluation(folder: Path) -> EvaluationPart:
 def write_manifest(folder: Path, name: str, values: dict[str, Any]) -> None:
     """Write `name`, which describes the part in `folder` and holds the digest of each file that must repeat."""
     files = {path: found for path, found in digest.of_folder(folder).items() if path not in (name, *VOLATILE)}
-    atomic.write_file(folder / name, sealed({"layout": LAYOUT} | values | {"files": files}))
+    (folder / name).write_text(sealed({"layout": LAYOUT} | values | {"files": files}), "utf-8")
 
 
 def read_manifest(folder: Path, name: str, repair: str) -> tuple[dict[str, Any], dict[str, str]]:

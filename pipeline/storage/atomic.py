@@ -1,76 +1,174 @@
-"""Writing that leaves the old or the new, never a half."""
+"""Writing that leaves the old or the new, never a half.
 
+What is being written lies beside its place as `.<name>.<random>.partial`, locked by its writer. One without a lock was
+left by a writer that was killed: the next writer of that name removes it.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PARTIAL = ".partial"
+
+AT_FDCWD, RENAME_EXCHANGE, RENAME_SWAP = -100, 2, 2
+"""Of renameat2 (Linux, fcntl.h and linux/fs.h) and of renamex_np (macOS, stdio.h)."""
 
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Put `content` at `path`; after a kill at any moment the path holds the old content or the new.
 
-    Raises OSError with the path's name; the old content is then still there.
+    Raises OSError with the path's name; the path then holds the one or the other.
     """
-    data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        partial = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+    with naming(path), _partial(path, _new_file) as partial:
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.chmod(0o644)
         partial.replace(path)
-    except OSError as error:
-        # An error of `write` names no file, one of `mkstemp` a file that nobody knows.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-    _sync(path.parent)
+        _sync(path.parent)
 
 
 @contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; when the block ends well it is renamed to `path`, in place of what was there.
+    """Yield an empty folder; when the block ends well it takes the place of what was at `path`, in one step.
 
-    When the block raises, what was there stays and the new folder is removed.
+    When the block raises, what was there stays and the new folder is removed. An OSError in the block that names no
+    file, or one in the new folder, names the place that it would have at `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
-    try:
+    with naming(path), _partial(path, _new_folder) as partial:
         yield partial
         partial.chmod(0o755)
         for found in (*partial.rglob("*"), partial):
             _sync(found)
-        move_folder(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _put(partial, path)
+        _sync(path.parent)
 
 
-def move_folder(source: Path, target: Path) -> None:
-    """Rename `source` to `target`, in place of what was there. Both lie on one file system.
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError name a file that a person knows: one of `write` names none, others one beside its place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, _known(error.filename, path)) from error
 
-    What was there is put aside by a rename of its own: a kill between the two leaves nothing at `target`, never a half.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        # A folder that is not empty can't be replaced by a rename: put the old one aside first.
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
+
+def _put(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`; what was there, if anything, is then at `folder`, or gone."""
+    # A folder that is not empty can't be replaced by a rename.
+    if not target.exists():
+        folder.replace(target)
+    elif not _exchanged(folder, target):
+        # A kill between the two renames leaves nothing at `target`, never a half: it is made again.
+        aside = _new_folder(target)
         target.replace(aside)
         try:
-            source.replace(target)
+            folder.replace(target)
         except OSError:
             aside.replace(target)
             raise
-        shutil.rmtree(aside)
+        _remove(aside)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two paths in one step; False where the system or the file system has no such step."""
+    system = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(system, "renameat2"):
+        status = system.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE)
+    elif hasattr(system, "renamex_np"):
+        status = system.renamex_np(*names, RENAME_SWAP)
     else:
-        source.replace(target)
-    _sync(target.parent)
+        return False
+    if status == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+@contextmanager
+def _partial(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
+    """Yield a new file or folder beside `path`, locked; what lies there at the end is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    partial = make(path)
+    while (lock := _lock(partial)) is None:
+        # Another writer of this name took it for abandoned before it was locked.
+        partial = make(path)
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+        os.close(lock)
+
+
+def _new_file(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+    os.close(handle)
+    return Path(name)
+
+
+def _new_folder(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
+
+
+def _lock(partial: Path) -> int | None:
+    """The descriptor that holds the lock, until it is closed or its process dies; None where the path is gone."""
+    try:
+        lock = os.open(partial, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    # A file system without locks: nobody can take it for abandoned there.
+    with contextlib.suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if partial.exists():
+        return lock
+    os.close(lock)
+    return None
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed writers of `path` have left."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        # A living writer's is locked, and may be gone in a moment.
+        with contextlib.suppress(OSError):
+            lock = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(left)
+            finally:
+                os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder as far as that can be done: what is left is the next writer's to remove."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _known(filename: object, path: Path) -> str:
+    beside = f"{path.parent / f'.{path.name}.'}"
+    if not isinstance(filename, str):
+        return str(path)
+    if not filename.startswith(beside):
+        return filename
+    return str(path / filename.removeprefix(beside).partition(os.sep)[2])
 
 
 def _sync(path: Path) -> None:

@@ -1,11 +1,13 @@
 """How every verb starts and ends."""
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pipeline.terminal.errors import UserError
 
@@ -37,13 +39,16 @@ def run(main: Callable[[], int]) -> NoReturn:
         status = _told("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader went away (`| head`): nobody is left to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
         if error.errno is None:
             raise
-        where = f"{error.filename}: " if error.filename is not None else ""
-        status = _told(f"{where}{error.strerror}")
+        # What is written to a file names it.
+        unnamed = error.filename is None and error.errno == errno.ENOSPC
+        where = "standard output" if _gave_up(sys.stdout) or unnamed else error.filename
+        status = _told(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
+    for stream in (sys.stdout, sys.stderr):
+        _gave_up(stream)
     sys.exit(status)
 
 
@@ -55,5 +60,17 @@ def printable(text: str) -> str:
 
 
 def _told(message: str, status: int = 1) -> int:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    # Standard error may be full too: the status says it.
+    with contextlib.suppress(OSError):
+        print(f"error: {printable(message)}", file=sys.stderr)
     return status
+
+
+def _gave_up(stream: TextIO) -> bool:
+    """Whether the stream takes no more; Python then does not try again when it leaves."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
+    return False
