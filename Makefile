@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup repro test test-long lint verify faults fuzz ui clean lock
+.PHONY: help setup repro test test-long lint verify faults fuzz audit dependencies ui clean lock
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -40,6 +40,12 @@ faults: $(READY)  ## inject every fault of docs/reliability.md and look at what 
 fuzz: $(READY) .fuzzing/.ready  ## fuzz the IDX decoder and the configuration, an hour of CPU each (FUZZ_SECONDS=60)
 	@python -m faults.fuzzing
 
+audit: $(READY) .audit/.ready  ## ask an advisory database about the locked packages (needs a network)
+	@python -m dependencies.audit
+
+dependencies: $(READY) .fuzzing/.ready .audit/.ready  ## write docs/dependencies.md: every locked package, its licence
+	@python -m dependencies.licences
+
 ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
 	@python -m pipeline.ui --port $(PORT)
 
@@ -51,6 +57,8 @@ lock: $(UV)  ## renew the locked lists
 		--python-version 3.11 --group dev pyproject.toml -o requirements/locked.txt
 	echo uv | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade --python-version 3.11 - -o requirements/uv.txt
+	echo pip-audit | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--upgrade --python-version 3.11 - -o requirements/audit.txt
 	printf 'atheris\nfilelock\nhydra-core\nnumpy\npydantic\nrequests\nrich\nruamel-yaml\n' | $(UV) pip compile -q \
 		--universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
 		-c requirements/locked.txt - -o requirements/fuzzing.txt
@@ -61,9 +69,9 @@ $(READY): requirements/locked.txt $(UV)
 	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .venv requirements/locked.txt
 	@touch $@
 
-.fuzzing/.ready: requirements/fuzzing.txt $(UV) $(READY)
-	@$(UV) venv -q --allow-existing --python .venv/bin/python .fuzzing/venv
-	@$(UV) pip sync -q --require-hashes --python .fuzzing/venv requirements/fuzzing.txt
+.fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)
+	@$(UV) venv -q --allow-existing --python .venv/bin/python .$*/venv
+	@$(UV) pip sync -q --require-hashes --python .$*/venv requirements/$*.txt
 	@touch $@
 
 $(UV): requirements/uv.txt

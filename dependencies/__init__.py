@@ -1,0 +1,1 @@
+"""What the locked packages are: their licences, and what is known to be wrong with them."""
