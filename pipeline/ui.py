@@ -35,7 +35,7 @@ def main() -> int:
     try:
         store = open_store(tracking)
     except StoreUnreachableError as error:
-        raise UserError(f"{error}. Is the file a database of another version?") from None
+        raise UserError(f"{error}.") from None
     print(f"MLflow UI: http://{HOST}:{port}/#{page(store.experiment_id, arguments.study)} (Ctrl-C ends it)", flush=True)
     # Without jobs and with one worker it is two processes, which end together.
     os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}

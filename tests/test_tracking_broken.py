@@ -16,6 +16,7 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking import patience
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.patience import within
+from pipeline.tracking.reasons import reason
 from pipeline.tracking.store import StoreUnreachableError, open_store
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
@@ -59,6 +60,8 @@ def test_compare_and_reproduce_do_not_wait_for_a_store_that_never_answers(silent
 @contextlib.contextmanager
 def answering(status: str, kind: str, body: bytes) -> Iterator[str]:
     """A server that says the same to everybody, and to come again in an hour."""
+    headers = f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Retry-After: 3600", "Connection: close"
+    head = "\r\n".join((f"HTTP/1.1 {status}", *headers, "", ""))
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -66,7 +69,9 @@ def answering(status: str, kind: str, body: bytes) -> Iterator[str]:
                 while True:
                     with listener.accept()[0] as connection:
                         connection.recv(65536)
-                        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 3600\r\n"
+                        head = (
+                            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 3600\r\nConnection: close\r\n"
+                        )
                         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
         threading.Thread(target=answer, daemon=True).start()
@@ -137,3 +142,30 @@ def test_a_database_that_another_program_keeps_locked_is_said_so(tmp_path: Path)
         with pytest.raises(StoreUnreachableError, match=r"mlflow\.db: is locked by another program"):
             open_store(TRACKING)
         assert time.monotonic() - started < 12
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/x/.store.lock"),
+            "can't be used (/x/.store.lock: Permission denied)",
+        ),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "can't be written: look at the rights"),
+        (sqlite3.OperationalError("unable to open database file"), "can't be opened: look at the rights"),
+        (ConnectionError("HTTPConnectionPool: Max retries exceeded with url: /"), "does not answer"),
+        (ValueError("first\nsecond"), "first"),
+        (ValueError(""), "ValueError"),
+        (ValueError("x" * 1000), "x" * 300),
+    ],
+)
+def test_every_reason_is_one_short_line(error: Exception, said: str) -> None:
+    assert reason(error).startswith(said)
+    assert len(reason(error).splitlines()) == 1
+
+
+def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
+    with pytest.raises(StoreUnreachableError, match=r"can't be used \(.*file"):
+        open_store(TRACKING)

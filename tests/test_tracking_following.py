@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(following, "BETWEEN_ATTEMPTS", 0.0)
         # The process of the tests keeps its priority.
         patch.setattr(os, "nice", lambda _: 0)
         yield open_store(TRACKING)
@@ -213,6 +215,13 @@ def test_a_store_that_never_answers_is_said_and_waited_for_no_longer(store: Stor
     assert statuses(store, "run") == []
 
 
+def test_a_store_that_fails_at_the_end_is_tried_again_a_few_times(store: Store) -> None:
+    with away(3) as opened:
+        assert told(store, record(finished())) is None
+    assert opened == [4]
+    assert statuses(store, "run") == ["FINISHED"]
+
+
 def test_a_store_that_fails_in_between_is_opened_anew_and_gets_the_rest(store: Store) -> None:
     opened: list[Store] = []
 
@@ -252,6 +261,13 @@ def test_a_record_or_a_study_that_can_not_be_read_is_said_and_the_rest_goes_on(s
     found = written()
     (project.study(found.name) / "study.json").write_text("{")
     assert "is damaged" in str(told(store, message(found)))
+
+
+def test_a_record_that_was_removed_while_it_was_read_is_no_problem(store: Store) -> None:
+    work = growing(1)
+    (work / "training" / "history.csv").write_text("half of it")
+    assert told(store, record(work), lambda: shutil.rmtree(work), record(finished())) is None
+    assert statuses(store, "run") == ["FINISHED"]
 
 
 def test_a_record_that_is_not_there_any_more_is_passed_over(store: Store) -> None:

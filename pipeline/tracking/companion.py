@@ -4,13 +4,13 @@ The training, or the sweep, names the folder of a record or of a study on the co
 there is more in it; the companion brings MLflow up to it. When the input ends, it closes what has not ended and leaves.
 """
 
-import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from pipeline.configuration.schema import Tracking
 from pipeline.record.record import EVALUATION
@@ -28,6 +28,7 @@ class Companion:
         self._tracking = tracking
         self._part = part
         self._process: subprocess.Popen[str] | None = None
+        self._missed = False
         self.said = ""
 
     def __enter__(self) -> Self:
@@ -42,6 +43,9 @@ class Companion:
                 text=True,
                 start_new_session=True,
             )
+            if self._process.stdin is not None:
+                # A companion that does not read shall hold nobody up.
+                os.set_blocking(self._process.stdin.fileno(), False)
             self._write(self._tracking.model_dump_json())
         return self
 
@@ -66,13 +70,16 @@ class Companion:
             self.said = f"the store did not keep up within {LONGEST_WAIT:.0f} s"
         if process.returncode and not self.said:
             self.said = f"the process that writes to the store ended with status {process.returncode}"
+        if self._missed and not self.said:
+            self.said = "the process that writes to the store did not listen for a while"
 
     def _write(self, line: str) -> None:
-        if self._process is None:
+        if self._process is None or self._process.stdin is None:
             return
-        stream: IO[str] | None = self._process.stdin
-        # A companion that is gone says so at the end.
-        with contextlib.suppress(OSError, ValueError):
-            if stream is not None:
-                stream.write(line + "\n")
-                stream.flush()
+        # Lines this short are taken whole or not at all; a companion that is gone says so at the end.
+        try:
+            os.write(self._process.stdin.fileno(), f"{line}\n".encode())
+        except BlockingIOError:
+            self._missed = True
+        except (OSError, ValueError):
+            pass

@@ -29,4 +29,6 @@ def reason(error: Exception) -> str:
     for words, meaning in SAID:
         if words in said:
             return meaning
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"can't be used ({error.filename}: {error.strerror})"
     return (said.splitlines() or [type(error).__name__])[0][:300]

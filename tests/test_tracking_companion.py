@@ -1,0 +1,68 @@
+"""The process beside a training: whatever becomes of it, the training is not held up, and it is said."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.configuration.schema import Tracking
+from pipeline.tracking import companion
+from pipeline.tracking.companion import Companion
+
+TRACKING = Tracking(enabled=True, address=None, experiment="companions")
+READS_ALL = "import sys; print(len(sys.stdin.readlines()))"
+READS_NOTHING = "import time; time.sleep(60)"
+READS_LATE = "import sys, time; time.sleep(1); sys.stdin.read()"
+MANY = 5_000
+"""Messages that no pipe holds."""
+
+
+def beside(program: str, monkeypatch: pytest.MonkeyPatch, longest_wait: float = 20) -> Companion:
+    """A companion that runs `program` in place of ours."""
+    monkeypatch.setattr(companion, "LONGEST_WAIT", longest_wait)
+    found = Companion(TRACKING, "kernels")
+    found._command = [sys.executable, "-c", program]
+    return found
+
+
+def test_every_message_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with beside(READS_ALL, monkeypatch) as found:
+        for number in range(50):
+            found.sync(tmp_path / str(number))
+        found.sync_study(tmp_path)
+    assert found.said == "52"
+
+
+def test_one_that_does_not_read_holds_nobody_up_and_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with beside(READS_NOTHING, monkeypatch, longest_wait=1) as found:
+        for _ in range(MANY):
+            found.sync(tmp_path)
+        assert time.monotonic() - started < 10
+    assert found.said == "the store did not keep up within 1 s"
+    assert time.monotonic() - started < 15
+
+
+def test_one_that_reads_too_late_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with beside(READS_LATE, monkeypatch) as found:
+        for _ in range(MANY):
+            found.sync(tmp_path)
+    assert found.said == "the process that writes to the store did not listen for a while"
+
+
+def test_one_that_is_killed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with beside(READS_NOTHING, monkeypatch) as found:
+        assert found._process is not None
+        os.kill(found._process.pid, signal.SIGKILL)
+        found._process.wait()
+        found.sync(tmp_path)
+    assert found.said == "the process that writes to the store ended with status -9"
+
+
+def test_without_tracking_nothing_is_started(tmp_path: Path) -> None:
+    with Companion(TRACKING.model_copy(update={"enabled": False}), "kernels") as found:
+        found.sync(tmp_path)
+    assert (found.said, found._process) == ("", None)
