@@ -6,6 +6,7 @@ reruns nothing but this.
 
 from pipeline.composition.composing import composed, values
 from pipeline.composition.difference import differences
+from pipeline.composition.forbidden import ForbiddenError
 from pipeline.configuration.reading import configured, read_params, read_yaml
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.identity import deciding_code, versions
@@ -35,6 +36,9 @@ def _notice() -> str | None:
     try:
         found = values(composed(project.CONF))
         configured(found)
+    except ForbiddenError:
+        # DVC's own composition would have done it.
+        raise
     except UserError as error:
         return f"note: conf/ composes to nothing valid ({error}); params.yaml counts"
     differing = list(differences(found, read_yaml(project.PARAMS)))

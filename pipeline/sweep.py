@@ -7,6 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pipeline.composition.composing import COMPOSITION_ERRORS, told, values
+from pipeline.composition.forbidden import check_folder, check_override, check_size, declared_sweep
 from pipeline.composition.overrides import parsed_override
 from pipeline.storage import project
 from pipeline.terminal import command
@@ -25,6 +26,7 @@ def sweep(config: DictConfig) -> None:
 
 
 def main() -> int:
+    check_arguments(sys.argv[1:])
     sys.argv[1:] = named(without_mode(sys.argv[1:]))
     try:
         sweep()
@@ -33,7 +35,25 @@ def main() -> int:
     return 0
 
 
+TAKEN = {"-h", "--help", "--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
+"""Hydra's options beside SHOWING: not those that read a configuration, or a pickle, from elsewhere."""
+
 SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Raises UserError for what no sweep may do. Hydra runs code by its own section, before it calls ours."""
+    check_folder(project.CONF)
+    options = [word for word in arguments if word.startswith("-")]
+    for option in options:
+        if option.partition("=")[0] not in {*TAKEN, *SHOWING}:
+            raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
+    shown = {arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word in {*SHOWING, "-p", "--package"}}
+    overrides = [parsed_override(word) for word in arguments if word not in {*options, *shown}]
+    for override in overrides:
+        check_override(override)
+    studies = [str(override.value()) for override in overrides if override.key_or_group == "study"]
+    check_size([*overrides, *(found for name in studies for found in declared_sweep(project.CONF, name))])
 
 
 def without_mode(arguments: list[str]) -> list[str]:

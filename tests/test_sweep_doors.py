@@ -47,7 +47,7 @@ def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: 
         (["kernel_size=3,5"], "kernel_size: is no key of the configuration. Did you mean model.conv.kernel_size?"),
         (["model=enormous"], "conf/model/enormous: is no variant. There are: article, deep, small."),
         (["+study=nothing"], "conf/study/nothing: is no variant"),
-        (["model.conv.filters"], "'model.conv.filters'; missing EQUAL"),
+        (["model.conv.filters"], "model.conv.filters: is no override (missing EQUAL"),
         (["seed=1,"], "seed=1,: is no override"),
         (["training.epochs=0"], "training.epochs: must be at least 1, not 0"),
         (["study.margin=-1"], "study.margin: must be more than 0"),

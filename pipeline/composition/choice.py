@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.composition.composing import COMPOSITION_ERRORS, composed, told
+from pipeline.composition.forbidden import check_override
 from pipeline.composition.overrides import parsed_override
 from pipeline.configuration.keys import leaves
 from pipeline.terminal.errors import UserError
@@ -93,6 +94,7 @@ def composed_with(conf: Path, choice: Choice) -> DictConfig:
 
 def _parsed(text: str) -> Override:
     override = parsed_override(text)
+    check_override(override)
     if override.is_sweep_override():
         raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
     if override.is_delete():

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.composition.forbidden import check_folder, refuse_resolvers
 from pipeline.configuration.schema import Configuration
 from pipeline.configuration.validation import keys
 from pipeline.terminal.errors import UserError
@@ -29,6 +30,7 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
     Raises UserError with Hydra's own words, which name the key or the variants that there are.
     """
+    check_folder(conf)
     logging.getLogger("hydra").setLevel(logging.ERROR)
     GlobalHydra.instance().clear()
     try:
@@ -43,7 +45,7 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
 def values(found: DictConfig) -> dict[str, Any]:
     """A composition as plain values, references followed. Raises UserError or one of COMPOSITION_ERRORS."""
-    _refuse_resolvers(OmegaConf.to_container(found))
+    refuse_resolvers(OmegaConf.to_container(found))
     # Its errors name the key, those of `resolve` do not.
     plain = OmegaConf.to_container(found, resolve=True)
     if not isinstance(plain, dict):
@@ -54,18 +56,6 @@ def values(found: DictConfig) -> dict[str, Any]:
 def as_params(found: DictConfig) -> str:
     """The text of params.yaml: the bytes that DVC writes for the same composition (dvc.utils.hydra)."""
     return OmegaConf.to_yaml(found)
-
-
-def _refuse_resolvers(value: Any, key: str = "") -> None:
-    """Keys may refer to each other; a configuration does not read the environment or anything else of the machine."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            _refuse_resolvers(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            _refuse_resolvers(inner, f"{key}.{number}")
-    elif isinstance(value, str) and (found := re.search(r"\$\{[^}]*:", value)):
-        raise UserError(f"{key}: may refer to other keys only, not {found.group()}…}}. Write the value itself.")
 
 
 def _variants(options: Sequence[str] | None) -> str:
@@ -86,7 +76,18 @@ def told(error: BaseException) -> str:
         return f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}"
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    key = _key_at_fault(error)
     if found := re.match(r"Could not override '([^']+)'", kept[0] if kept else ""):
+        if found[1] in keys(Configuration):
+            return f"{key or found[1]}: is not there yet. Write +{found[1]} to add to {found[1]}."
         return f"{found[1]}: is no key of the configuration. {_nearest(found[1])}"
-    key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
-    return key + ("; ".join(kept[:4]) or type(error).__name__)
+    return (f"{key}: " if key else "") + ("; ".join(kept[:4]) or type(error).__name__)
+
+
+def _key_at_fault(error: BaseException | None) -> str:
+    """The key that OmegaConf names, which Hydra leaves out when it tells of the same error."""
+    while error is not None:
+        if isinstance(error, OmegaConfBaseException) and error.full_key:
+            return str(error.full_key)
+        error = error.__cause__
+    return ""

@@ -1,0 +1,173 @@
+"""What no composition may do, wherever it comes from: read the machine, steer Hydra, grow without end.
+
+Hydra makes objects, folders and processes from its own section, and reads the environment where `${oc.env:…}` says so.
+conf/config.yaml and conf/sweep.yaml belong to the code; all else in conf/ is looked at before Hydra sees it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+
+from pipeline.composition.overrides import parsed_override
+from pipeline.configuration.reading import MOST_BYTES, parsed
+from pipeline.terminal.errors import UserError
+
+MOST_RUNS = 10_000
+"""Runs of one sweep: each is composed, checked and kept in memory before the first starts."""
+
+OWN = "config.yaml", "sweep.yaml"
+
+HYDRA = re.compile(r"hydra(?=$|[./@=])")
+TAKEN = re.compile(r"hydra/launcher|hydra\.launcher\.[a-z][a-z_]*(\.[a-z][a-z_]*)*|hydra\.verbose")
+"""What of Hydra may be set: which launcher, and its arguments."""
+
+
+class ForbiddenError(UserError):
+    """Something that no configuration may do."""
+
+
+def refuse_resolvers(value: Any, key: str = "") -> None:
+    """Keys may refer to each other; a configuration does not read the environment or anything else of the machine."""
+    for name, text in _texts(value, key):
+        _refuse_resolver(name, text)
+
+
+def check_override(override: Override) -> None:
+    """Raises ForbiddenError for what an override may not set."""
+    key, text = override.key_or_group, str(override.input_line)
+    if override.package is not None or (HYDRA.match(key) and not TAKEN.fullmatch(key)):
+        raise ForbiddenError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
+    value = override.value()
+    for one in value.list if isinstance(value, ChoiceSweep) else [value]:
+        for name, found in _texts(one, key):
+            _refuse_resolver(name, found)
+            _refuse_target(name)
+            if "." not in key and _leads_out(found):
+                raise ForbiddenError(f"{key}: must name a variant in conf/{key}, not {found}.")
+    _refuse_resolver(key, text)
+
+
+def check_size(overrides: Sequence[Override]) -> None:
+    """Raises UserError where a sweep has more runs than it can hold."""
+    runs = 1
+    for override in overrides:
+        runs *= _length(override.value())
+    if runs > MOST_RUNS:
+        raise UserError(f"this sweep has {runs:,} runs; a sweep has at most {MOST_RUNS:,}. Split it.")
+
+
+def check_folder(conf: Path) -> None:
+    """Raises ForbiddenError for a file of conf/ that does more than state values, UserError for one that is no YAML.
+
+    Every file is looked at: which of them Hydra will read is known only when it has.
+    """
+    if (conf / "hydra").exists():
+        raise ForbiddenError(f"{conf / 'hydra'}: sets Hydra itself; conf/ holds no such group. Take it out.")
+    for path in sorted(conf.rglob("*.yaml")):
+        name = f"{conf.name}/{path.relative_to(conf)}"
+        found = _read(path, name)
+        if path.parent == conf and path.name in OWN:
+            continue
+        _check_head(name, path)
+        if isinstance(found, Mapping):
+            _check_hydra(name, found.get("hydra"))
+            _check_defaults(name, found.get("defaults"))
+        for key, _ in _texts(found, name):
+            _refuse_target(key)
+
+
+def declared_sweep(conf: Path, study: str) -> list[Override]:
+    """The overrides that a file in conf/study sweeps."""
+    path = conf / "study" / f"{study}.yaml"
+    found = _read(path, path.name) if path.is_file() else None
+    hydra = found.get("hydra") if isinstance(found, Mapping) else None
+    return list(_params(hydra)) if isinstance(hydra, Mapping) else []
+
+
+def _check_head(name: str, path: Path) -> None:
+    for line in path.read_text(errors="replace").splitlines():
+        if re.match(r"\s*#.*@.*hydra", line):
+            raise ForbiddenError(f"{name}: {line.strip()} sets Hydra itself. Leave it out.")
+
+
+def _read(path: Path, name: str) -> Any:
+    with path.open("rb") as file:
+        return parsed(file.read(MOST_BYTES + 1), name)
+
+
+def _check_hydra(name: str, section: Any) -> None:
+    """A study may say what it sweeps, and no more."""
+    if section is None:
+        return
+    sweeper = section.get("sweeper") if isinstance(section, Mapping) else None
+    if not isinstance(sweeper, Mapping) or set(section) != {"sweeper"} or set(sweeper) != {"params"}:
+        raise ForbiddenError(f"{name}: hydra: may hold sweeper.params only, what a study sweeps.")
+    try:
+        for override in _params(section):
+            check_override(override)
+    except UserError as error:
+        raise ForbiddenError(f"{name}: hydra.sweeper.params: {error}") from None
+
+
+def _params(section: Mapping[str, Any]) -> Iterator[Override]:
+    params = (section.get("sweeper") or {}).get("params")
+    if params is not None and not isinstance(params, Mapping):
+        raise UserError("hydra.sweeper.params: must be a mapping of keys to values.")
+    yield from (parsed_override(f"{key}={value}") for key, value in (params or {}).items())
+
+
+def _check_defaults(name: str, defaults: Any) -> None:
+    for entry, text in _texts(defaults, "defaults"):
+        _refuse_resolver(f"{name}: {entry}", text)
+        if _leads_out(text):
+            raise ForbiddenError(f"{name}: {entry}: must name a file in conf/, not {text}.")
+    for entry in defaults if isinstance(defaults, list) else ():
+        for word in entry if isinstance(entry, Mapping) else [entry]:
+            if isinstance(word, str) and re.search(r"@|(^|\s|/)hydra(/|$)", word):
+                raise ForbiddenError(f"{name}: defaults: {word} sets Hydra itself or a package. Leave it out.")
+
+
+def _refuse_resolver(key: str, text: str) -> None:
+    """References to keys may stand inside each other; what is left over is none."""
+    rest = text
+    while (fewer := re.sub(r"\$\{[^${}:]*\}", "", rest)) != rest:
+        rest = fewer
+    if found := re.search(r"\$\{[^}:]*:?", rest):
+        raise ForbiddenError(f"{key}: may refer to other keys only, not {found.group()}…}}. Write the value itself.")
+
+
+def _refuse_target(key: str) -> None:
+    """`_target_` names code that Hydra would run."""
+    if re.search(r"(^|\.)_(target|partial|args|convert|recursive)_(\.|$)", key):
+        raise ForbiddenError(f"{key}: names code; a configuration holds values only. Leave it out.")
+
+
+def _leads_out(name: str) -> bool:
+    return ".." in name.split("/")
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Dotted key and text of all that `value` holds, keys included."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f"{key}.{number}")
+    else:
+        yield key, str(value)
+
+
+def _length(value: Any) -> int:
+    """How many values a sweep has."""
+    if isinstance(value, ChoiceSweep):
+        return len(value.list)
+    if isinstance(value, RangeSweep):
+        try:
+            return len(value.range()) if value.step else MOST_RUNS + 1
+        except (OverflowError, TypeError):
+            return MOST_RUNS + 1
+    return 1
