@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.tracking.store import Store, writing
+from pipeline.tracking.store import Store, check_place, writing
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 ATTEMPTS = 3
@@ -23,14 +23,17 @@ def found_or_made(store: Store, tags: Mapping[str, str], name: str, started: int
             attempts -= 1
             try:
                 with _sent_once():
-                    return store.client.create_run(
-                        store.experiment_id, start_time=started, tags=dict(tags), run_name=name
-                    )
+                    found = [
+                        store.client.create_run(store.experiment_id, start_time=started, tags=dict(tags), run_name=name)
+                    ]
+                    break
             except Exception:
                 # It may have been made all the same.
                 if not attempts:
                     raise
-        return _only_one(store, found)
+        run = _only_one(store, found)
+    check_place(store.address, run.info.artifact_uri)
+    return run
 
 
 def _only_one(store: Store, found: list[Any]) -> Any:

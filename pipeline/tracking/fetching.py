@@ -6,7 +6,7 @@ from pipeline.configuration.schema import Tracking
 from pipeline.record.record import TRAINING
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.patience import open_soon
-from pipeline.tracking.store import StoreUnreachableError, shown
+from pipeline.tracking.store import StoreUnreachableError, check_place, reaching, shown
 
 FILES = "run.json", "history.csv", "environment.json"
 
@@ -20,6 +20,11 @@ def fetched_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
         raise UserError(f"{run_id}: is no record's folder, no identity in runs/, and no MLflow run id.")
     try:
         store = open_soon(tracking)
+    except StoreUnreachableError as error:
+        raise UserError(f"{run_id}: is no record here, and {error}.") from None
+    try:
+        with reaching(store.address):
+            check_place(store.address, store.client.get_run(run_id).info.artifact_uri)
     except StoreUnreachableError as error:
         raise UserError(f"{run_id}: is no record here, and {error}.") from None
     for name in FILES:

@@ -1,5 +1,6 @@
 """The Keras model of a run, as others use it: one, and whole."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from pipeline.record.record import TrainingPart
+from pipeline.terminal.errors import UserError
 from pipeline.tracking.store import Store
 
 Export = Callable[[TrainingPart], Any]
@@ -45,6 +47,8 @@ def _log(store: Store, run_id: str, training: TrainingPart, model: Any) -> None:
         outputs=Schema([TensorSpec(np.dtype(np.float32), [-1, model.output_shape[-1]])]),
     )
     versions: Any = training.environment["versions"]
+    if not all(re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", str(version)) for version in versions.values()):
+        raise UserError(f"{training.folder}: says that it was made with versions that are none.")
     requirements = [f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")]
     # Without it the model would go to the default experiment, in a folder mlruns of the current one.
     mlflow.set_experiment(experiment_id=store.experiment_id)

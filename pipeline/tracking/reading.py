@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.configuration.schema import Tracking
 from pipeline.tracking.patience import open_soon, within
-from pipeline.tracking.store import Store, reaching, shown
+from pipeline.tracking.store import Store, check_place, reaching, shown
 
 PAGE = 1000
 
@@ -60,6 +60,7 @@ def _attached(store: Store, study: str, folder: Path, name: str) -> str | None:
         found = store.client.search_runs([store.experiment_id], wanted, max_results=1)
         if not found:
             return None
+        check_place(store.address, found[0].info.artifact_uri)
         run_id = str(found[0].info.run_id)
         store.client.log_artifacts(run_id, str(folder), name)
         return run_id

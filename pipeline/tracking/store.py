@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import lock, project
+from pipeline.tracking.places import problem_with
 from pipeline.tracking.reasons import reason
 
 # Before mlflow is imported: it reads some of these once.
@@ -77,8 +79,20 @@ def open_store(tracking: Tracking) -> Store:
         mlflow.set_tracking_uri(where)
         client = mlflow.MlflowClient(where)
         found = client.get_experiment_by_name(tracking.experiment)
-        experiment_id = found.experiment_id if found else _new_experiment(client, where, tracking.experiment)
-        return Store(client, experiment_id, where)
+        experiment = found or _new_experiment(client, where, tracking.experiment)
+        check_place(where, experiment.artifact_location)
+        return Store(client, str(experiment.experiment_id), where)
+
+
+def check_place(where: str, location: str | None) -> None:
+    """Raises StoreUnreachableError where a store names a place for artifacts, its own or a run's, that is not its own.
+
+    An experiment or a run may have been made by anybody who can write to the store.
+    """
+    folder = _database(where).parent if is_database(where) else None
+    server = urlsplit(where).netloc.rpartition("@")[2]
+    if problem := problem_with(location or "", folder=folder, server=server):
+        raise StoreUnreachableError(f"{shown(where)}: {problem}")
 
 
 @contextlib.contextmanager
@@ -98,17 +112,16 @@ def writing() -> contextlib.AbstractContextManager[None]:
     return lock.only_one(project.store_root() / STORE_LOCK)
 
 
-def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> str:
+def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
     """An experiment whose artifacts lie beside the database, or where the server wants them."""
     artifacts = (_database(where).parent / "mlartifacts").as_uri() if is_database(where) else None
     try:
-        return str(client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND))
+        client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND)
     except MlflowException:
         # Made by another machine in this moment, or deleted in the UI.
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        if client.get_experiment_by_name(name) is None:
             raise
-        return str(found.experiment_id)
+    return client.get_experiment_by_name(name)
 
 
 def _prepare_database(where: str) -> None:
