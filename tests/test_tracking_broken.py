@@ -69,10 +69,7 @@ def answering(status: str, kind: str, body: bytes) -> Iterator[str]:
                 while True:
                     with listener.accept()[0] as connection:
                         connection.recv(65536)
-                        head = (
-                            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 3600\r\nConnection: close\r\n"
-                        )
-                        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                        connection.sendall(head.encode() + body)
 
         threading.Thread(target=answer, daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
