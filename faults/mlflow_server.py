@@ -76,6 +76,10 @@ class Server:
             self._process.wait()
             self._process = None
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def client(self) -> MlflowClient:
         return MlflowClient(self.address)
 
