@@ -33,7 +33,7 @@ GRID = (
 SETTINGS = "model.conv.kernel_size=3,5"
 STUDY = "kernel_size"
 REPEAT = "training/model.weights.h5", "training/history.csv", "evaluation/probabilities.npy", "evaluation/metrics.json"
-LONGEST = 240
+LONGEST = 600
 """Seconds after which a command is taken to hang: this machine may be busy."""
 
 WORKERS_LEAVE, MIRROR_LEAVES = 15.0, 120.0

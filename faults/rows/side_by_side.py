@@ -2,9 +2,9 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen
 
 from faults import sweeps
 from faults.campaign import Injection, Row
@@ -13,7 +13,7 @@ from tests.project import Project, new_project
 
 REPRO = "dvc", "repro"
 SEEDS = "seed=range(3)"
-LONGEST_ANSWER = 30.0
+LONGEST_ANSWER = 60.0
 """Seconds in which a command must have said that another is running: DVC alone needs two to start, on a busy machine
 many."""
 
@@ -122,15 +122,16 @@ def sweep_and_repro(injection: Injection) -> str:
 
 def _beside(project: Project, first: tuple[str, ...], second: tuple[str, ...], offset: float) -> tuple[Told, Told]:
     """Start `second` so many seconds after `first`; what came of each."""
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(_told, project, first)
+        time.sleep(offset)
+        two = pool.submit(_told, project, second)
+        return one.result(), two.result()
+
+
+def _told(project: Project, command: tuple[str, ...]) -> Told:
     started = time.monotonic()
-    one = sweeps.start(project, *first)
-    time.sleep(offset)
-    two = sweeps.start(project, *second)
-    return _told(one, started), _told(two, started + offset)
-
-
-def _told(process: Popen[str], started: float) -> Told:
-    """Only roughly how many seconds it took: the first is waited for first."""
+    process = sweeps.start(project, *command)
     said = sweeps.said_by(process)
     return Told(said, process.returncode, time.monotonic() - started)
 
