@@ -24,6 +24,9 @@ from pipeline.terminal.progress import console
 NAMES = "idx", "configuration"
 FOLDER = project.ROOT / ".fuzzing"
 ENGINE = FOLDER / "venv" / "bin" / "python"
+INTERRUPTED = 72
+"""The engine's status after a signal to stop."""
+
 SLICE = 300
 """CPU seconds after which what a session came to is kept."""
 
@@ -77,7 +80,7 @@ def _session(name: str, seconds: float) -> Session:
         features=_last(r"ft: (\d+)", said),
         corpus=_last(r"corp: (\d+)", said),
         peak_mb=_last(r"peak_rss_mb: *(\d+)", said),
-        finding="" if engine.returncode == 0 else _finding(said),
+        finding="" if engine.returncode in (0, INTERRUPTED) else _finding(said),
     )
 
 

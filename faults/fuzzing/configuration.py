@@ -3,12 +3,13 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from random import Random
 
 from omegaconf import OmegaConf
 
-from faults.fuzzing.edits import constants, edited, names, valid
+from faults.fuzzing.edits import constants, edited, names, places, valid
 from faults.fuzzing.target import LARGEST, Choices, Mutate, Target, told
 from pipeline.composition.choice import Choice, as_text, chosen, read_choice
 from pipeline.composition.composing import as_params
@@ -77,7 +78,9 @@ def seeds() -> Iterator[bytes]:
     for word in words():
         yield bytes([TEXT]) + b"a: " + word
         yield bytes([REPEATED, 15, 66, 63]) + b"a: \xff" + word
-    for number in range(60):
+    for place, number in product(range(len(list(places(valid())))), range(4)):
+        yield bytes([EDITED, 0, place, 15]) + Random(place * 4 + number).randbytes(8)
+    for number in range(100):
         yield bytes([EDITED]) + Random(number).randbytes(4 + number % 30)
     changes = "seed=3", "model.conv.kernel_size=[3,5]", "+model.blocks.block2.conv={filters: 3}", "model=deep", "~seed"
     for change in changes:

@@ -14,6 +14,20 @@ from pipeline.storage import project
 
 Place = tuple[str | int, ...]
 
+NAMED: list[Any] = [
+    None,
+    "l2",
+    "UnitNorm",
+    {"name": "l1_l2", "l1": 0.1},
+    {"name": "MaxNorm", "axis": [0, 1, 2]},
+    {"name": "MinMaxNorm", "min_value": 0.5, "rate": 1.0},
+    {"name": "MinMaxNorm", "min_value": 2.0, "max_value": 1.0},
+    {"name": "MaxNorm", "axis": [0, 0]},
+    "NonNeg",
+    "RadialConstraint",
+]
+"""Regularizers and constraints."""
+
 
 @cache
 def valid() -> Any:
@@ -47,17 +61,33 @@ def _edit(level: Any, key: str | int, choices: Choices, values: Any) -> None:
             level[key] = _like(level[key], choices)
 
 
-def _like(present: Any, choices: Choices) -> Any:
-    """Another value of the same kind, so that most edits are accepted."""
+def _like(present: Any, choices: Choices) -> Any:  # noqa: PLR0911, a list of kinds
+    """Another value of the same kind, so that most edits are accepted, or refused by what they mean."""
     match present:
         case bool():
             return not present
         case int():
-            return choices.number(70)
+            small = [choices.number(7), choices.number(7)]
+            return choices.of([small[0], small[0] + 1, choices.number(70), small, 8 * small[0]])
         case float():
             return choices.number(1001) / 1000
+        case str():
+            return choices.of([word for words in _enums() if present in words for word in words] or ["x"])
+        case None:
+            return choices.of(NAMED)
+        case dict():
+            return {f"block{1 + choices.number(3)}": _block(choices) for _ in range(choices.number(3))}
         case _:
-            return copy.deepcopy(choices.of([value for value in constants() if not isinstance(value, int | float)]))
+            return [_like(0, choices) for _ in range(choices.number(4))]
+
+
+def _block(choices: Choices) -> dict[str, Any]:
+    """What differs in a block."""
+    model = valid()["model"]
+    argument = choices.of(list(model["conv"]))
+    own = choices.of(["pooling", "pool_size", "dropout", "batch_normalization"])
+    changes = {"conv": {argument: _like(model["conv"][argument], choices)}, own: _like(model[own], choices)}
+    return {key: changes[key] for key in choices.of([("conv",), (own,), ("conv", own)])}
 
 
 def _value(choices: Choices, values: Any, deep: int = 0) -> Any:  # noqa: PLR0911, a list of kinds
@@ -127,6 +157,12 @@ def constants() -> list[Any]:
     return [*sorted(set(numbers)), *sorted(set(words)), *odd, *large]
 
 
+@cache
+def _enums() -> list[list[str]]:
+    """The words that may stand for each other."""
+    return [found for found in _of_schema("enum") if all(isinstance(word, str) for word in found)]
+
+
 def _of_schema(word: str) -> list[Any]:
     """What stands under a word of JSON Schema, anywhere in that of the configuration."""
     found: list[Any] = []
@@ -135,7 +171,7 @@ def _of_schema(word: str) -> list[Any]:
         level = waiting.pop()
         if isinstance(level, dict):
             if word in level:
-                found += level[word] if isinstance(level[word], dict) else [level[word]]
+                found += [level[word]] if not isinstance(level[word], dict) else list(level[word])
             waiting += level.values()
         elif isinstance(level, list):
             waiting += level
