@@ -1,14 +1,29 @@
 """Overrides that look like one and can't be kept."""
 
+import time
+
 import pytest
 
 from pipeline.composition.choice import Choice, chosen
 from pipeline.terminal.errors import UserError
 
 
-@pytest.mark.parametrize("text", ["+a='\\'${weed\\f'", "a=${", "a='${oc.env'", "a=['${x:']"])
+@pytest.mark.parametrize("text", ["+a='${}'", "a='${b.}'", "a=['${b..c}']", "a='${.}x${}'"])
 def test_reference_that_is_none_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(UserError) as caught:
         chosen(Choice({}, {}), [text], ["model"])
-    assert str(caught.value).startswith(f"{text}: ")
+    assert str(caught.value).startswith(f"{text}: has a value that can't be kept (")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["[" * 200 + "]" * 200, "[" * 20_000, "{a: " * 200 + "1" + "}" * 200])
+def test_value_deeper_than_any_configuration_is_refused_at_once(value: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(UserError, match="holds brackets in brackets more than 32 deep"):
+        chosen(Choice({}, {}), [f"a={value}"], ["model"])
+    assert time.monotonic() - began < 1
+
+
+def test_value_of_a_configurations_depth_is_kept() -> None:
+    kept = chosen(Choice({}, {}), ["a={b: {c: [[1, 2], 3]}}"], ["model"])
+    assert kept.values == {"a.b.c": [[1, 2], 3]}
