@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from faults.fuzzing import __main__ as fuzzing
 from faults.fuzzing import configuration, edits, idx, sessions
 from faults.fuzzing.configuration import EDITED, NAME, OVERRIDE, REPEATED, TEXT
-from faults.fuzzing.sessions import Session
+from faults.fuzzing.sessions import Session, Total
 from faults.fuzzing.target import Target
 from pipeline.configuration.reading import parsed
 from pipeline.images.offers import UnavailableError
@@ -95,9 +96,8 @@ def test_time_counts_for_the_present_code_only(tmp_path: Path, monkeypatch: pyte
     sessions.keep("idx", Session("earlier", 600.0, 9000, 90, 200, 40, 80, finding="KeyError, crash-1"))
     assert sessions.kept("idx")[0] == session
     assert sessions.seconds("idx") == 60
-    assert sessions.summary("idx") == (
-        "fuzz_idx: 1 min of CPU, 1,000 inputs, 90 edges, at most 80 MB; 0 faults, and 1 in earlier code"
-    )
+    assert sessions.total("idx") == Total(1, 1000, 90, 80, found=0, found_earlier=1)
+    assert "| idx | 1 min | 1,000 | 90 | 80 MB | 0 | 1 |" in sessions.section()
 
 
 @pytest.fixture
@@ -117,16 +117,24 @@ def program(path: Path, text: str) -> None:
 def test_engine_is_stopped_after_its_time_and_what_it_came_to_is_kept(engine: Path) -> None:
     stop = "lambda *_: (print('stat::number_of_executed_units: 90\\nstat::peak_rss_mb: 8', flush=True), sys.exit(72))"
     program(engine, f"print('#4 NEW cov: 5 ft: 7 corp: 3/1b')\nsignal.signal(signal.SIGINT, {stop})\nwhile True: pass")
-    assert fuzzing.fuzz("idx", budget=1.2)
+    assert fuzzing.fuzz("idx", budget=1.2, interrupted=Event())
     assert sessions.seconds("idx") >= 1.2
     session = sessions.kept("idx")[0]
     assert (session.executions, session.coverage, session.features, session.corpus, session.peak_mb) == (90, 5, 7, 3, 8)
-    assert fuzzing.fuzz("idx", budget=1.2)
+    assert fuzzing.fuzz("idx", budget=1.2, interrupted=Event())
     assert sessions.kept("idx")[0] == session
 
 
 def test_fault_ends_fuzzing_and_its_time_does_not_count(engine: Path) -> None:
     program(engine, "print('KeyError: 3\\nTest unit written to /somewhere/crash-1')\nsys.exit(77)")
-    assert not fuzzing.fuzz("idx", budget=60)
+    assert not fuzzing.fuzz("idx", budget=60, interrupted=Event())
     assert sessions.kept("idx")[0].finding == "KeyError: 3, crash-1"
     assert sessions.seconds("idx") == 0
+
+
+def test_interrupted_fuzzing_begins_no_new_session(engine: Path) -> None:
+    program(engine, "sys.exit(72)")
+    interrupted = Event()
+    interrupted.set()
+    assert fuzzing.fuzz("idx", budget=60, interrupted=interrupted)
+    assert sessions.kept("idx") == []

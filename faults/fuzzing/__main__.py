@@ -15,13 +15,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from faults.fuzzing import sessions
-from faults.fuzzing.sessions import Session
+from faults.fuzzing.sessions import NAMES, Session
 from pipeline.storage import project
 from pipeline.terminal.progress import console
 
-NAMES = "idx", "configuration"
 FOLDER = project.ROOT / ".fuzzing"
 ENGINE = FOLDER / "venv" / "bin" / "python"
 INTERRUPTED = 72
@@ -41,16 +41,22 @@ def main() -> int:
         importlib.import_module(f"faults.fuzzing.{names[0]}").TARGET.examine(options.show.read_bytes())
         return 0
     budget = float(os.environ.get("FUZZ_SECONDS", "3600"))
+    interrupted = Event()
     with ThreadPoolExecutor(len(names)) as pool:
-        ended_well = list(pool.map(partial(fuzz, budget=budget), names))
+        try:
+            ended_well = list(pool.map(partial(fuzz, budget=budget, interrupted=interrupted), names))
+        except KeyboardInterrupt:
+            # The engines got the same signal; what they came to is kept.
+            interrupted.set()
+            ended_well = [False]
     for name in names:
-        console.print(sessions.summary(name))
+        console.print(f"{name}: {sessions.total(name)}")
     return 0 if all(ended_well) else 1
 
 
-def fuzz(name: str, budget: float) -> bool:
+def fuzz(name: str, budget: float, interrupted: Event) -> bool:
     """Fuzz a target until its present code has had `budget` CPU seconds; False when a fault was found."""
-    while (left := budget - sessions.seconds(name)) >= 1:
+    while (left := budget - sessions.seconds(name)) >= 1 and not interrupted.is_set():
         session = _session(name, min(left, SLICE))
         sessions.keep(name, session)
         console.print(

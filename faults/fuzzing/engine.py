@@ -4,6 +4,7 @@ A fault is an exception, more than 10 seconds of CPU or 200 MB for one input, or
 """
 
 import importlib
+import os
 import resource
 import sys
 import time
@@ -41,9 +42,12 @@ def main() -> None:
 
 
 def bounded(examine: Callable[[bytes], bool]) -> Callable[[bytes], None]:
-    """`examine`, which must take little time and memory as well."""
+    """`examine`, which must take little time and memory as well. The process ends with the one that started it."""
+    parent = os.getppid()
 
     def examined(data: bytes) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
         memory, highest, began = _memory(), _highest(), time.process_time()
         examine(data)
         seconds = time.process_time() - began
