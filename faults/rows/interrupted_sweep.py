@@ -1,4 +1,4 @@
-"""A sweep, or a process of it, gets a signal; then the same line is typed again."""
+"""A sweep, or a process of it, gets a signal; the same line is typed again, and gets the next."""
 
 import os
 import random
@@ -35,9 +35,17 @@ ATTACKS = (
     Attack("sweep", (SIGTERM, SIGTERM)),
     Attack("group", (SIGINT, SIGKILL)),
 )
-MOMENTS = "it was started", "it had planned", "a run had begun", "all runs were done"
+MOMENTS = "it was started", "it had planned", "a run went on", "all runs were done"
 LATEST = 2.5, 5.0, 2.0, 1.0
 """Seconds after the moment until which a signal comes."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What was there after a signal: when the files of finished runs were written, when epochs of begun ones ended."""
+
+    finished: dict[str, dict[str, int]]
+    begun: dict[str, list[int]]
 
 
 def prepare(shared: Path) -> None:
@@ -49,33 +57,51 @@ def prepare(shared: Path) -> None:
 
 
 def trial(injection: Injection) -> str:
-    moment, attack = injection.number % len(MOMENTS), ATTACKS[injection.number // len(MOMENTS) % len(ATTACKS)]
+    """The same line three times, each time interrupted, and once more to its end."""
     project = copied(injection.shared / "project", injection.folder / "project")
-    with_store = injection.random.random() < 0.5
-    if with_store:
+    if injection.random.random() < 0.5:
+        injection.says("with a store")
         take_store(injection.shared / "reference", project)
+    hits, left = 0, []
+    for moment, attack in strikes(injection.number):
+        hits += _struck(project, moment, attack, injection)
+        left.append(Left(sweeps.written(project), sweeps.epochs_done(project)))
+    with sweeps.watched(project):
+        again = project.run(*LINE)
+    finished = len(left[-1].finished)
+    assert f"{finished} done already, {RUNS - finished} to do" in again, again
+    assert "tracking:" not in again, again
+    _assert_whole(project, injection.shared, left)
+    return f"{hits} of 3 signals came in time, continued to the same bits"
+
+
+def strikes(number: int) -> list[tuple[int, Attack]]:
+    """Moments and attacks of a trial. In 20 trials each of the attacks comes once at each of the moments."""
+    found = []
+    for moment in (moment for moment in range(len(MOMENTS)) if moment != number % len(MOMENTS)):
+        before = sum(earlier % len(MOMENTS) != moment for earlier in range(number))
+        found.append((moment, ATTACKS[(before + 4 * moment) % len(ATTACKS)]))
+    return found
+
+
+def _struck(project: Project, moment: int, attack: Attack, injection: Injection) -> bool:
+    """Type the line and interrupt it; whether there was something left to interrupt."""
     names = " and ".join(number.name for number in attack.signals)
     delay = injection.random.uniform(0, LATEST[moment])
-    store = "a store" if with_store else "no store"
-    injection.says(f"{names} to the {attack.target} of a sweep {delay:.2f} s after {MOMENTS[moment]}, with {store}")
+    injection.says(f"{names} to the {attack.target} of a sweep {delay:.2f} s after {MOMENTS[moment]}")
     with sweeps.watched(project):
+        started = time.time()
         process = sweeps.start(project, *LINE)
-        sweeps.wait_until(lambda: process.poll() is not None or _reached(project, moment))
+        sweeps.wait_until(lambda: process.poll() is not None or _reached(project, moment, started))
         time.sleep(delay)
         hit = _strike(project, process, attack, injection.random)
         said = sweeps.said_by(process)
-    injection.says(f"it said {said[-600:]!r} and left with {process.returncode}")
+    injection.says(f"which left with {process.returncode}")
     sweeps.assert_all_leave(project)
     # Before a line of ours has run, Python answers Ctrl-C in its own way.
     assert "Traceback" not in said or (said.rstrip().endswith("KeyboardInterrupt") and "study" not in said), said
-    assert process.returncode in _statuses(attack, hit), process.returncode
-    finished, begun = sweeps.written(project), sweeps.epochs_done(project)
-    with sweeps.watched(project):
-        again = project.run(*LINE)
-    assert "tracking:" not in again, again
-    _assert_whole(project, injection.shared, finished, begun)
-    assert f"{len(finished)} done already, {RUNS - len(finished)} to do" in again, again
-    return _outcome(process.returncode, hit, finished)
+    assert process.returncode in _statuses(attack, hit), f"{process.returncode}: {said}"
+    return hit
 
 
 def take_store(source: Path, project: Project) -> None:
@@ -90,13 +116,12 @@ def take_store(source: Path, project: Project) -> None:
         database.commit()
 
 
-def _assert_whole(
-    project: Project, shared: Path, finished: dict[str, dict[str, int]], begun: dict[str, list[int]]
-) -> None:
-    """The study is what an uninterrupted sweep leaves, and what was there when the signal came has been kept."""
+def _assert_whole(project: Project, shared: Path, left: list[Left]) -> None:
+    """The study is what an uninterrupted sweep leaves, and what was there after each signal has been kept."""
     now = sweeps.written(project)
-    assert {name: now[name] for name in finished} == finished, "a finished run was written again"
-    sweeps.assert_no_epoch_was_done_again(project, begun)
+    for one in left:
+        assert {name: now[name] for name in one.finished} == one.finished, "a finished run was written again"
+        sweeps.assert_no_epoch_was_done_again(project, one.begun)
     assert sweeps.bits(project) == sweeps.bits(Project(shared / "reference"))
     sweeps.assert_study_is_whole(project, RUNS)
     sweeps.assert_store_is_whole(project, {sweeps.STUDY: RUNS})
@@ -104,15 +129,25 @@ def _assert_whole(
     sweeps.assert_all_leave(project)
 
 
-def _reached(project: Project, moment: int) -> bool:
-    """Whether the sweep is at one of MOMENTS."""
-    path = project.path
-    return (
-        True,
-        next(path.glob("studies/*/study.json"), None) is not None,
-        next(path.glob("checkpoints/*/training/run.json"), None) is not None,
-        len(list(path.glob("runs/*/evaluation/evaluation.json"))) == RUNS,
-    )[moment]
+def _reached(project: Project, moment: int, started: float) -> bool:
+    """Whether the sweep that was started then is at one of MOMENTS."""
+    patterns = (
+        "params.yaml",
+        "studies/*/study.json",
+        "checkpoints/*/training/run.json",
+        "runs/*/evaluation/metrics.json",
+    )
+    found = list(project.path.glob(patterns[moment]))
+    if moment in (0, 3):
+        return len(found) == (1, RUNS)[moment == 3]
+    return any(_written(path) > started for path in found)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _strike(project: Project, process: Popen[str], attack: Attack, chance: random.Random) -> bool:
@@ -157,23 +192,14 @@ def _statuses(attack: Attack, hit: bool) -> set[int]:
     return own
 
 
-def _outcome(status: int, hit: bool, finished: dict[str, dict[str, int]]) -> str:
-    if not hit:
-        return "nothing left to interrupt"
-    if status == 0:
-        return "went on to its end"
-    if status == 1:
-        return "one run failed, done by the next call"
-    return f"stopped after {'all' if len(finished) == RUNS else 'some' if finished else 'no'} runs, continued"
-
-
 ROW = Row(
     name="interrupted_sweep",
-    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, its mirror; also twice",
+    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, its mirror; also twice: three "
+    "interruptions of each study, 60 in all",
     must_hold="finished runs are kept, the same line continues to the same bits, no run stays RUNNING in MLflow once "
     "the command has been run again, nothing is logged twice, no process stays",
-    times=60,
-    short=3,
+    times=20,
+    short=1,
     trial=trial,
     prepare=prepare,
 )
