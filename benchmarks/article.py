@@ -17,8 +17,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=10)
     epochs = parser.parse_args().epochs
-    x_train, x_test = (np.load(PREPARED / f"{part}_images.npy").astype("float32") / 255 for part in ("train", "test"))
-    y_train, y_test = (np.load(PREPARED / f"{part}_labels.npy") for part in ("train", "test"))
+    x_train, x_test = (
+        np.load(PREPARED / f"{part}_images.npy", allow_pickle=False).astype("float32") / 255
+        for part in ("train", "test")
+    )
+    y_train, y_test = (np.load(PREPARED / f"{part}_labels.npy", allow_pickle=False) for part in ("train", "test"))
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),

@@ -17,7 +17,7 @@ from pipeline.configuration.keys import leaves
 from tests.rules import BLOCK_RULES, RULES
 from tests.settings import article_values, put
 
-STRANGE = "\u202eé\0", "☃" * 600, {"a": {"b": [None]}}, [[]], -0.0001, [1e308] * 3
+STRANGE: tuple[Any, ...] = "\u202eé\0", "☃" * 600, {"a": {"b": [None]}}, [[]], -0.0001, [1e308] * 3
 """What no key takes, beside what its own rule refuses."""
 
 CONTRADICTIONS: tuple[tuple[Mapping[str, Any], str], ...] = (

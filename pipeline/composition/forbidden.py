@@ -4,6 +4,7 @@ Hydra makes objects, folders and processes from its own section, and reads the e
 conf/config.yaml and conf/sweep.yaml belong to the code; all else in conf/ is looked at before Hydra sees it.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -167,7 +168,7 @@ def _length(value: Any) -> int:
         return len(value.list)
     if isinstance(value, RangeSweep):
         try:
-            return len(value.range()) if value.step else MOST_RUNS + 1
-        except (OverflowError, TypeError):
+            return max(0, math.ceil((value.stop - value.start) / value.step))
+        except (OverflowError, TypeError, ValueError, ZeroDivisionError):
             return MOST_RUNS + 1
     return 1

@@ -1,0 +1,124 @@
+"""What the code does not do, by its syntax: unpickle, evaluate, call a shell, make objects that a file names."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.storage import project
+
+FILES = sorted(
+    path
+    for folder in ("benchmarks", "faults", "hydra_plugins", "pipeline")
+    for path in (project.ROOT / folder).rglob("*.py")
+    if "lost" not in path.parts
+)
+PICKLING = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "joblib", "shelve", "pandas", "jsonpickle"}
+CALLED = {"eval", "exec", "compile", "__import__", "system", "popen", "instantiate", "load_model", "load_module"}
+LOADING = {"load", "save", "savez", "savez_compressed"}
+"""NumPy's functions that pickle objects unless they are told not to."""
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    for path in FILES:
+        yield path, ast.parse(path.read_bytes())
+
+
+def called(tree: ast.Module) -> Iterator[tuple[str, str, ast.Call]]:
+    """Of each call the name of what is called, and what it is called on."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id, "", node
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield node.func.attr, ast.unparse(node.func.value), node
+
+
+def keywords(call: ast.Call) -> dict[str | None, str]:
+    return {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module.partition(".")[0]
+
+
+def found(tree: ast.Module) -> Iterator[str]:
+    """What a module does that it must not do."""
+    yield from (f"imports {name}" for name in imported(tree) if name in PICKLING)
+    for name, owner, call in called(tree):
+        words = keywords(call)
+        # The workers' own messages are pickled by multiprocessing, between processes of one user.
+        if name in CALLED and owner not in ("re", "platform") and not (owner and name in ("compile", "exec", "eval")):
+            yield f"calls {name}"
+        if owner == "np" and name in LOADING and words.get("allow_pickle") != "False":
+            yield f"np.{name} without allow_pickle=False"
+        if words.get("shell", "False") != "False":
+            yield "uses a shell"
+        if words.get("safe_mode", "True") != "True" or words.get("weights_only", "True") != "True":
+            yield "loads a model unsafely"
+        if owner == "yaml" and name in ("load", "load_all", "unsafe_load", "full_load"):
+            safe = "Loader" in words and "Safe" in words["Loader"]
+            # ruamel's object of that name, made with typ="safe".
+            if not safe and "YAML(typ='safe'" not in ast.unparse(tree):
+                yield f"yaml.{name} that makes objects"
+
+
+def test_nothing_is_unpickled_evaluated_or_given_to_a_shell() -> None:
+    assert len(FILES) > 100
+    assert {
+        path.relative_to(project.ROOT).as_posix(): set(found(tree)) for path, tree in trees() if set(found(tree))
+    } == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "eval('1')",
+        "exec(text)",
+        "os.system('a')",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "np.save(path, array)",
+        "subprocess.run('a', shell=True)",
+        "keras.saving.load_model(path)",
+        "f(safe_mode=False)",
+        "yaml.load(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "hydra.utils.instantiate(config)",
+    ],
+)
+def test_each_of_them_would_be_found(code: str) -> None:
+    assert list(found(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "re.compile('a')",
+        "np.load(path, allow_pickle=False)",
+        "yaml.load(text, Loader=yaml.SafeLoader)",
+        "network.compile()",
+    ],
+)
+def test_what_is_harmless_is_not(code: str) -> None:
+    assert not list(found(ast.parse(code)))
+
+
+def test_a_model_is_loaded_in_one_place_and_from_weights_alone() -> None:
+    loading = {
+        (path.relative_to(project.ROOT).as_posix(), name)
+        for path, tree in trees()
+        for name, _, _ in called(tree)
+        if name in ("load_weights", "load_model", "from_config", "model_from_json", "deserialize", "weights_of")
+        and path.is_relative_to(project.ROOT / "pipeline")
+    }
+    assert loading == {
+        ("pipeline/experiment/exporting.py", "load_weights"),
+        ("pipeline/experiment/exporting.py", "weights_of"),
+    }

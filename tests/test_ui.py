@@ -1,0 +1,73 @@
+"""`make ui` is for this machine: it binds loopback, and answers nobody who came by another name."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.browser import served
+from tests.project import Project, new_project
+
+SEARCH = "api/2.0/mlflow/experiments/search"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    project: Project = new_project(tmp_path_factory.mktemp("ui"))
+    with served(project) as found:
+        yield found
+
+
+def listening() -> set[tuple[str, int]]:
+    """Address and port of every socket on which somebody listens, in the kernel's own words."""
+    found = set()
+    for table, words in (("/proc/net/tcp", 1), ("/proc/net/tcp6", 4)):
+        with open(table) as file:  # noqa: PTH123 - /proc
+            rows = [line.split() for line in file][1:]
+        for local, state in ((row[1], row[3]) for row in rows):
+            if state == "0A":
+                place, port = local.split(":")
+                raw = b"".join(bytes.fromhex(place[8 * word : 8 * word + 8])[::-1] for word in range(words))
+                family = socket.AF_INET if words == 1 else socket.AF_INET6
+                found.add((socket.inet_ntop(family, raw), int(port, 16)))
+    return found
+
+
+def test_it_listens_on_loopback_only(address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    assert {place for place, its_port in listening() if its_port == port} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "127.0.0.1:1", ""])
+def test_it_refuses_another_host_as_dns_rebinding_would_bring(address: str, host: str) -> None:
+    for path in ("", SEARCH + "?max_results=1", "ajax-" + SEARCH + "?max_results=1"):
+        found = requests.get(f"{address}/{path}", headers={"Host": host}, timeout=20)
+        assert found.status_code in (400, 403), path
+        assert "experiments" not in found.text
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example", "null", "file://"])
+def test_it_refuses_a_request_that_a_page_from_elsewhere_makes(address: str, origin: str) -> None:
+    made = requests.post(
+        f"{address}/api/2.0/mlflow/experiments/create",
+        json={"name": f"by {origin}"},
+        headers={"Origin": origin},
+        timeout=20,
+    )
+    assert made.status_code == 403
+    names = [found["name"] for found in searched(address)]
+    assert f"by {origin}" not in names
+
+
+def searched(address: str) -> list[dict[str, str]]:
+    answer = requests.post(f"{address}/{SEARCH}", json={"max_results": 100}, timeout=20)
+    assert answer.status_code == 200
+    found: list[dict[str, str]] = answer.json()["experiments"]
+    return found
+
+
+def test_it_answers_its_own_page(address: str) -> None:
+    assert "conv2d" in {found["name"] for found in searched(address)}
+    own = {"Origin": address}
+    assert requests.post(f"{address}/{SEARCH}", json={"max_results": 1}, headers=own, timeout=20).status_code == 200
