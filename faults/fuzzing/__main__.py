@@ -46,7 +46,7 @@ def main() -> int:
         try:
             ended_well = list(pool.map(partial(fuzz, budget=budget, interrupted=interrupted), names))
         except KeyboardInterrupt:
-            # The engines got the same signal; what they came to is kept.
+            # What the engines came to is kept.
             interrupted.set()
             ended_well = [False]
     for name in names:
@@ -57,7 +57,7 @@ def main() -> int:
 def fuzz(name: str, budget: float, interrupted: Event) -> bool:
     """Fuzz a target until its present code has had `budget` CPU seconds; False when a fault was found."""
     while (left := budget - sessions.seconds(name)) >= 1 and not interrupted.is_set():
-        session = _session(name, min(left, SLICE))
+        session = _session(name, min(left, SLICE), interrupted)
         sessions.keep(name, session)
         console.print(
             f"{name}: {session.executions:,} inputs in {session.seconds:.0f} s of CPU, {session.coverage} edges"
@@ -68,7 +68,7 @@ def fuzz(name: str, budget: float, interrupted: Event) -> bool:
     return True
 
 
-def _session(name: str, seconds: float) -> Session:
+def _session(name: str, seconds: float, interrupted: Event) -> Session:
     corpus, findings, log = (FOLDER / f"{name}.{kind}" for kind in ("corpus", "findings", "log"))
     for folder in (corpus, findings):
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _session(name: str, seconds: float) -> Session:
     command = ("nice", "-n", "19", str(ENGINE), "-m", "faults.fuzzing.engine", name, str(corpus), str(findings))
     with log.open("wb") as output:
         engine = subprocess.Popen(command, cwd=project.ROOT, stdout=output, stderr=subprocess.STDOUT)
-        usage = _waited(engine, seconds)
+        usage = _waited(engine, seconds, interrupted)
     said = log.read_text(errors="replace")
     return Session(
         code=code,
@@ -90,17 +90,16 @@ def _session(name: str, seconds: float) -> Session:
     )
 
 
-def _waited(engine: "subprocess.Popen[bytes]", seconds: float) -> float:
+def _waited(engine: "subprocess.Popen[bytes]", seconds: float, interrupted: Event) -> float:
     """Wait for the engine, told to stop once it has used so many CPU seconds; what it used in the end."""
-    told = False
     while True:
         pid, status, usage = os.wait4(engine.pid, os.WNOHANG)
         if pid:
             engine.returncode = os.waitstatus_to_exitcode(status)
             return usage.ru_utime + usage.ru_stime
-        if not told and _used(engine.pid) >= seconds:
+        if interrupted.is_set() or _used(engine.pid) >= seconds:
+            # Again and again: while it starts it does not listen.
             engine.send_signal(signal.SIGINT)
-            told = True
         time.sleep(1)
 
 

@@ -6,6 +6,7 @@ A fault is an exception, more than 10 seconds of CPU or 200 MB for one input, or
 import importlib
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ PAGE = resource.getpagesize()
 
 
 def main() -> None:
+    # Python's own answer would be an exception, which is a fault; the fuzzer's begins when it does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     name, corpus, findings = sys.argv[1:]
     with atheris.instrument_imports(include=["pipeline", "ruamel.yaml"]):
         target = importlib.import_module(f"faults.fuzzing.{name}").TARGET
