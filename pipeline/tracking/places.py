@@ -17,7 +17,8 @@ def problem_with(location: str, *, folder: Path | None, server: str) -> str | No
         place = Path(unquote(parts.path))
         if parts.scheme in LOCAL and not parts.netloc and place.resolve().is_relative_to(folder.resolve()):
             return None
-        return f"it keeps artifacts in {location}, outside of {folder}, the folder of its database"
+        moved = "A project that was moved makes a new one: remove it, then `python -m pipeline.track`"
+        return f"it keeps artifacts in {location}, outside of {folder}, the folder of its database. {moved}"
     if parts.scheme in LOCAL:
         return f"it keeps artifacts in {location}, a folder of this machine; start it with --serve-artifacts"
     # What is served by another host would be asked for with this one's password.

@@ -1,0 +1,224 @@
+"""Inputs made to do harm, and the command that takes each. None may have an effect outside of its own run's folder."""
+
+import io
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import h5py
+
+from pipeline.storage.sealed import sealed
+from tests.forged import forge, forge_file
+from tests.project import Project
+from tests.studies import cell, study
+
+VARIABLE, KNOWN = "SECRET_TOKEN", "sesame-42-opens"
+"""A variable of the environment that must be found nowhere."""
+
+LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """What it is, the verb that takes it, and what is done to a project first, which may name a folder outside."""
+
+    said: str
+    command: tuple[str, ...]
+    done: Callable[[Project, Path], None] = field(default=lambda _project, _outside: None)
+
+
+def every() -> list[Hostile]:
+    return [*_texts(), *_yaml(), *_overrides(), *_arguments(), *_records(), *_stores()]
+
+
+def _texts() -> list[Hostile]:
+    payloads = (
+        "$(touch canary)",
+        "`touch canary`",
+        "; touch canary",
+        "a\ntouch canary",
+        f"${{oc.env:{VARIABLE}}}",
+        "../..",
+    )
+
+    def edit(key: str, text: str) -> Callable[[Project, Path], None]:
+        return lambda project, _outside: project.edit_params({key: text})
+
+    keys = "data.name", "model.conv.activation", "training.optimizer", "tracking.address", "tracking.experiment"
+    return [
+        Hostile(f"params.yaml: {key}={text!r}", ("check",), edit(key, text)) for key in keys for text in payloads[:5]
+    ]
+
+
+def _yaml() -> list[Hostile]:
+    texts = {
+        "aliases for 10^11 values": LAUGHS,
+        "5,000 levels": "a: " + "[" * 5_000 + "]" * 5_000 + "\n",
+        "an object of Python": "a: !!python/object/apply:os.system [touch canary]\n",
+        "a number of 100,000 digits": f"seed: {'9' * 100_000}\n",
+        "100 MB": "#" * 100_000_000 + "\n",
+    }
+
+    def put(path: str, text: str) -> Callable[[Project, Path], None]:
+        return lambda project, _outside: (project.path / path).write_text(text) and None
+
+    return [
+        Hostile(f"{path}: {said}", command, put(path, text))
+        for said, text in texts.items()
+        for path, command in (("params.yaml", ("check",)), ("conf/model/small.yaml", ("compose", "model=small")))
+    ]
+
+
+def _overrides() -> list[Hostile]:
+    words = (
+        f"model=${{oc.env:{VARIABLE}}}",
+        f"tracking.experiment='${{${{data.name}}:{VARIABLE}}}'",
+        "+_target_=os.system",
+        "model.blocks={a: {_target_: os.system}}",
+        "hydra.sweep.dir=../outside",
+        "hydra.launcher._target_=os.system",
+        "++hydra.hydra_logging.handlers.a.class=subprocess.Popen",
+        "+model=../../outside/a",
+        "seed=range(1000000000)",
+    )
+    doors = ("compose",), ("sweep", "-m")
+    return [Hostile(f"{door[0]} {word}", (*door, word)) for word in words for door in doors] + [
+        Hostile("sweep reads a pickle", ("sweep", "--experimental-rerun", "../outside/config.pickle"))
+    ]
+
+
+def _arguments() -> list[Hostile]:
+    names = "../../outside", "/etc", "x" * 300, "$(touch canary)", "a' or '1'='1", "\x1b[31mred"
+    verbs = ("compare",), ("promote",), ("reproduce",), ("track",), ("ui", "--port", "1", "--study")
+    return [Hostile(f"{verb[0]} {name!r}"[:60], (*verb, name)) for verb in verbs for name in names]
+
+
+def _run(changes: dict[str, object]) -> Callable[[Project, Path], None]:
+    return lambda project, _outside: forge(project.path / "record" / "training" / "run.json", changes)
+
+
+def _linked_out(project: Project, outside: Path) -> None:
+    path = project.path / "record" / "training" / "environment.json"
+    path.rename(outside.parent / "environment.json")
+    path.symlink_to(outside.parent / "environment.json")
+
+
+def _study_called(name: str) -> Callable[[Project, Path], None]:
+    def made(project: Project, _outside: Path) -> None:
+        folder = project.path / "studies" / "kernels"
+        folder.mkdir(parents=True)
+        found = asdict(study({"a": {}}, [cell("a", 0)])) | {"name": name}
+        (folder / "study.json").write_text(sealed({"layout": 2} | found))
+
+    return made
+
+
+def _weights(make: Callable[[h5py.File, Path], None]) -> Callable[[Project, Path], None]:
+    def forged(project: Project, outside: Path) -> None:
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
+            make(file, outside)
+        forge_file(project.path / "record" / "training", "model.weights.h5", content.getvalue())
+
+    return forged
+
+
+def _huge(file: h5py.File, _outside: Path) -> None:
+    file.create_dataset("a", (10**6, 10**6), "f4", chunks=True, compression="gzip")
+
+
+def _external_link(file: h5py.File, outside: Path) -> None:
+    file["layers"] = h5py.ExternalLink(str(outside / "secret"), "/")
+
+
+def _external_storage(file: h5py.File, outside: Path) -> None:
+    file.create_dataset("a", (10,), "f4", external=[(str(outside / "secret"), 0, 40)])
+
+
+def _pickled(project: Project, _outside: Path) -> None:
+    forge_file(project.path / "record" / "training", "model.weights.h5", b"\x80\x04cos\nsystem\n(S'touch canary'\ntR.")
+
+
+def _deep(levels: int) -> object:
+    return [_deep(levels - 1)] if levels else 0
+
+
+def _records() -> list[Hostile]:
+    return [
+        *(
+            Hostile(f"run.json: identity {name!r}", ("evaluate",), _run({"identity": name}))
+            for name in ("..", "", "/etc")
+        ),
+        *(
+            Hostile(f"a study called {name!r}", ("compare", "kernels"), _study_called(name))
+            for name in ("..", "../../x")
+        ),
+        Hostile("run.json: files elsewhere", ("evaluate",), _run({"files": {"../../../outside/secret": "0" * 64}})),
+        Hostile("run.json: 400 levels", ("reproduce", "record"), _run({"configuration": {"a": _deep(400)}})),
+        Hostile("a record with a link", ("track",), _linked_out),
+        Hostile("weights of 4 TB", ("evaluate",), _weights(_huge)),
+        Hostile("weights that are a link", ("evaluate",), _weights(_external_link)),
+        Hostile("weights in another file", ("evaluate",), _weights(_external_storage)),
+        Hostile("weights that are a pickle", ("evaluate",), _pickled),
+    ]
+
+
+def _stores() -> list[Hostile]:
+    def changed(statement: str, value: str) -> Callable[[Project, Path], None]:
+        def change(project: Project, outside: Path) -> None:
+            with sqlite3.connect(project.path / "mlflow.db") as database:
+                database.execute(statement, (value.format(outside=outside),))
+            database.close()
+            # There is something to write: a record that the store has not seen.
+            forge(project.path / "record" / "training" / "environment.json", {"git_commit": "0" * 40})
+
+        return change
+
+    places = "file://{outside}", "{outside}", "file:///etc"
+    return [
+        *(
+            Hostile(
+                f"an experiment in {place}", ("track",), changed("UPDATE experiments SET artifact_location = ?", place)
+            )
+            for place in places
+        ),
+        *(
+            Hostile(f"a run in {place}", ("track",), changed("UPDATE runs SET artifact_uri = ?", place))
+            for place in places
+        ),
+        Hostile(
+            "a run fetched from elsewhere", ("reproduce", "RUN"), changed("UPDATE runs SET artifact_uri = ?", places[0])
+        ),
+    ]
+
+
+def moved(project: Project, source: Path) -> None:
+    """The store of a copied project, with its artifacts where the copy has them."""
+    with sqlite3.connect(project.path / "mlflow.db") as database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            query = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608 - our own words
+            database.execute(query, (str(source), str(project.path)))
+    database.close()
+
+
+def run_id(project: Project) -> str:
+    """The MLflow run of the project's record."""
+    with sqlite3.connect(project.path / "mlflow.db") as database:
+        (found,) = database.execute("SELECT run_uuid FROM runs LIMIT 1").fetchone()
+    database.close()
+    return str(found)
+
+
+def harmed(project: Project, outside: Path, said: str) -> str | None:
+    """What a hostile input has brought about: None where nothing."""
+    if canaries := list(project.path.parent.rglob("canary*")):
+        return f"made {canaries[0].name}"
+    if sorted(path.name for path in outside.rglob("*")) != ["secret"] or (outside / "secret").read_text() != KNOWN:
+        return "changed what lies outside"
+    if KNOWN in said:
+        return "told the secret"
+    written = (path for path in project.path.rglob("*") if path.is_file() and not path.is_symlink())
+    if found := [path.name for path in written if KNOWN.encode() in path.read_bytes()]:
+        return f"wrote the secret into {found[0]}"
+    return "a traceback" if "Traceback" in said else None
