@@ -1,10 +1,9 @@
 """Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
 
-import shutil
-
 from pipeline.configuration.reading import read_params
 from pipeline.configuration.schema import Tracking
 from pipeline.images.prepared import load_test
+from pipeline.record.checkpoint import remove_checkpoint
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import lock, project
@@ -25,7 +24,7 @@ def _evaluate(tracking: Tracking) -> int:
 
     evaluation = evaluate_run(training, images, "test", project.RECORD / EVALUATION, pictured=True)
     # DVC has the training part: `dvc repro --force train` shall train.
-    shutil.rmtree(project.checkpoint(training.run.identity), ignore_errors=True)
+    remove_checkpoint(project.checkpoint(training.run.identity))
     if tracking.enabled:
         from pipeline.experiment.mirroring import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
 

@@ -1,5 +1,6 @@
 """Which run it is, what is kept of it, and what is noticed when a byte of it changes."""
 
+import contextlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.configuration.schema import Configuration
 from pipeline.record import identity as identities
-from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.record.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, write_checkpoint
 from pipeline.record.environment import environment
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
@@ -29,7 +30,7 @@ from pipeline.record.record import (
     write_manifest,
     write_training,
 )
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.storage.sealed import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.settings import article
@@ -325,6 +326,17 @@ def test_a_checkpoint_is_read_as_it_was_written_to_the_last_bit(tmp_path: Path) 
 
 def test_a_checkpoint_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "nowhere" / "state") is None
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_checkpoint_with_which_another_process_goes_on_is_not_removed(tmp_path: Path, held: bool) -> None:
+    work = tmp_path / "run"
+    remove_checkpoint(work)
+    assert not work.exists()
+    write_checkpoint(work / "state", checkpoint())
+    with lock.only_one(work / "lock") if held else contextlib.nullcontext():
+        remove_checkpoint(work)
+    assert (work / "state").exists() == held
 
 
 def test_any_byte_of_a_checkpoint_that_changed_is_noticed(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Files that are whole or not there, folders likewise, digests, locks."""
 
+import contextlib
 import errno
 import hashlib
 import math
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -366,6 +368,30 @@ def test_a_lock_is_free_when_its_process_was_killed(tmp_path: Path) -> None:
     second.communicate("\n")
     with lock.only_one(path, lambda: pytest.fail("the lock is free")):
         pass
+
+
+def test_who_waits_for_a_lock_gets_it_though_its_folder_is_removed_meanwhile(tmp_path: Path) -> None:
+    path, log = tmp_path / "folder" / "lock", tmp_path / "log"
+    first = python(HOLD, path, log)
+    assert said(first) == "holding"
+    second = python(HOLD, path, log)
+    assert said(second) == "waiting"
+    shutil.rmtree(path.parent)
+    assert said(second) == "holding"
+    assert lock.is_held(path)
+    first.communicate("\n")
+    second.communicate("\n")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_needs_a_free_lock_is_told_whether_it_is(tmp_path: Path, held: bool) -> None:
+    path = tmp_path / "lock"
+    with lock.only_one(path) if held else contextlib.nullcontext():
+        assert lock.is_held(path) == held
+        with lock.if_free(path) as free:
+            assert free == (not held)
+            assert lock.is_held(path)
+        assert lock.is_held(path) == held
 
 
 def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:

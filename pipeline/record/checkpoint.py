@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.record.history import Epoch, EpochTime
 from pipeline.record.reading import checked
-from pipeline.storage import atomic
+from pipeline.storage import atomic, lock
 
 State = Mapping[str, NDArray[Any]]
 
@@ -71,3 +72,11 @@ def _checkpoint(payload: bytes) -> Checkpoint:
         said = json.loads(str(arrays["_said"]))
         state = {name: arrays[name] for name in arrays.files if name != "_said"}
     return Checkpoint(state, checked(tuple[Epoch, ...], said["history"]), checked(tuple[EpochTime, ...], said["times"]))
+
+
+def remove_checkpoint(work: Path) -> None:
+    """Remove the folder of a run's checkpoint, unless another process trains the same run there: it removes it then."""
+    if work.exists():
+        with lock.if_free(work / "lock") as free:
+            if free:
+                shutil.rmtree(work, ignore_errors=True)

@@ -8,22 +8,38 @@ from filelock import FileLock, Timeout
 
 from pipeline.storage import project
 
+BETWEEN_TRIES = 1.0
+
 
 @contextmanager
 def only_one(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path`; when another process holds it, call `waiting` once and wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not _acquired(lock, seconds=0):
         if waiting is not None:
             waiting()
-        lock.acquire()
+        while not _acquired(lock, seconds=BETWEEN_TRIES):
+            pass
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    """Try to get the lock for so long."""
+    path = Path(lock.lock_file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    except FileNotFoundError:
+        # Who held it has just removed the folder; a link to nowhere would lead there for ever.
+        if path.is_symlink():
+            raise
+        return False
+    return True
 
 
 def stage() -> AbstractContextManager[None]:
@@ -31,14 +47,24 @@ def stage() -> AbstractContextManager[None]:
     return only_one(project.STAGE_LOCK, lambda: print("a stage of an earlier dvc is still running; waiting for it"))
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file `path` now."""
-    if not path.exists():
-        return False
+@contextmanager
+def if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` where no other process does; whether that is so."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return True
-    lock.release()
-    return False
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file `path` now."""
+    if not path.exists():
+        return False
+    with if_free(path) as free:
+        return not free

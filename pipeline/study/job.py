@@ -1,7 +1,6 @@
 """What a worker does: one run of a study, from its configuration to its scored record."""
 
 import os
-import shutil
 import threading
 import traceback
 import warnings
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from pipeline.images.held_out import held_out
 from pipeline.images.prepared import Images, load_test, load_training
+from pipeline.record.checkpoint import remove_checkpoint
 from pipeline.record.record import TRAINING, TrainingPart, read_training
 from pipeline.storage import lock, project
 from pipeline.study.planning import Job, record_of
@@ -77,7 +77,7 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
 
             images = test_images() if job.images == "test" else held_out(training_images(), job.configuration.data)
             evaluate_run(training, images, job.images, root / job.part, pictured=job.pictured)
-        shutil.rmtree(project.checkpoint(job.identity.name), ignore_errors=True)
+        remove_checkpoint(project.checkpoint(job.identity.name))
         sync(root)
 
 
@@ -87,15 +87,13 @@ def forget_checkpoint(job: Job) -> None:
     A training that has not got so far is another's: an interrupted `dvc repro` of the same run.
     """
     work = project.checkpoint(job.identity.name)
-    if not work.exists() or lock.is_held(work / "lock"):
-        return
     try:
         run = read_training(work / TRAINING).run
-        unfinished = run.epochs < job.configuration.training.epochs and run.outcome != "diverged"
+        ended = run.epochs == job.configuration.training.epochs or run.outcome == "diverged"
     except UserError:
-        unfinished = False
-    if not unfinished:
-        shutil.rmtree(work, ignore_errors=True)
+        ended = True
+    if ended:
+        remove_checkpoint(work)
 
 
 @cache
