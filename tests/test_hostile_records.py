@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.images.prepared import training_digest
 from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.record.claim import read_claim
 from pipeline.record.reading import MOST_BYTES
@@ -18,9 +19,10 @@ from pipeline.record.record import WEIGHTS, TrainingPart, read_evaluation, read_
 from pipeline.record.study import read_study, update_study
 from pipeline.record.weights import weights_of
 from pipeline.storage import project
+from pipeline.study.planning import job_of, record_of
 from pipeline.terminal.errors import UserError
 from tests.forged import forge, forge_file
-from tests.studies import a_project, cell, study, swept, write_record
+from tests.studies import a_project, cell, declared, prepare, study, swept, write_record
 
 NAMES = (
     "",
@@ -185,6 +187,24 @@ def test_a_link_within_the_project_is_taken_as_dvc_may_link_to_its_cache(root: P
     (root / "training" / "timing.json").rename(cache / "timing")
     (root / "training" / "timing.json").symlink_to(cache / "timing")
     assert read_training(root / "training").run.outcome == "finished"
+
+
+def test_a_run_or_a_study_whose_folder_is_a_link_out_of_the_project_is_not_written_through_it(
+    root: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    project.STUDIES.mkdir()
+    project.study("kernels").symlink_to(outside)
+    with pytest.raises(UserError, match="kernels: is a link that leads out of the project"):
+        update_study(project.study("kernels"), lambda _: study({"a": {}}))
+    prepare()
+    job = job_of(swept(), training_digest(project.PREPARED), declared())
+    project.run_root(job.identity.name).symlink_to(outside)
+    with pytest.raises(UserError, match=f"{job.identity.name}: is a link that leads out of the project"):
+        record_of(job)
+    assert root.exists()
+    assert not list(outside.iterdir())
 
 
 # Claims

@@ -21,6 +21,7 @@ from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkp
 from pipeline.record.environment import environment
 from pipeline.record.history import Epoch, EpochTime
 from pipeline.record.identity import Identity
+from pipeline.record.reading import refuse_links
 from pipeline.record.record import TRAINING, WEIGHTS, Outcome, Run, write_growing, write_training
 from pipeline.scoring.metrics import scores
 from pipeline.storage import atomic, lock, project
@@ -60,6 +61,8 @@ def train_run(
     Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
     """
     work = work or project.checkpoint(identity.name)
+    refuse_links(work)
+    refuse_links(root / TRAINING)
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))

@@ -99,6 +99,7 @@ def read_study(folder: Path) -> Study:
 
 def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:
     """Replace the study in `folder` by what `change` makes of it (None: there is none); one process at a time."""
+    refuse_links(folder)
     with lock.only_one(folder / ".lock"):
         present = present_study(folder)
         changed = change(present)

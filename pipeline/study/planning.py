@@ -12,6 +12,7 @@ from pipeline.experiment.description import recorded
 from pipeline.images.held_out import held_out_digest
 from pipeline.images.prepared import test_digest, training_digest
 from pipeline.record.identity import Identity, identity, scoring_identity
+from pipeline.record.reading import refuse_links
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
 from pipeline.record.study import Cell, Setting
 from pipeline.record.whole import Record, read_record
@@ -129,6 +130,7 @@ def setting_of(configuration: Configuration) -> Setting:
 def record_of(job: Job) -> Record | None:
     """The job's record once it has been trained and scored with the present code; None where that is missing."""
     root = project.run_root(job.identity.name)
+    refuse_links(root)
     if not (root / TRAINING).exists():
         return None
     try:
