@@ -61,7 +61,10 @@ def _yaml() -> list[Hostile]:
     }
 
     def put(path: str, text: str) -> Callable[[Project, Path], None]:
-        return lambda project, _outside: (project.path / path).write_text(text) and None
+        def made(project: Project, _outside: Path) -> None:
+            (project.path / path).write_text(text)
+
+        return made
 
     return [
         Hostile(f"{path}: {said}", command, put(path, text))

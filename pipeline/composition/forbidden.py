@@ -166,7 +166,7 @@ def _length(value: Any) -> int:
     """How many values a sweep has."""
     if isinstance(value, ChoiceSweep):
         return len(value.list)
-    if isinstance(value, RangeSweep):
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
         try:
             return max(0, math.ceil((value.stop - value.start) / value.step))
         except (OverflowError, TypeError, ValueError, ZeroDivisionError):
