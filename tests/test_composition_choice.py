@@ -18,10 +18,10 @@ def test_reference_that_is_none_is_refused_in_a_sentence(text: str) -> None:
 
 @pytest.mark.parametrize("value", ["[" * 200 + "]" * 200, "[" * 20_000, "{a: " * 200 + "1" + "}" * 200])
 def test_value_deeper_than_any_configuration_is_refused_at_once(value: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(UserError, match="holds brackets in brackets more than 32 deep"):
         chosen(Choice({}, {}), [f"a={value}"], ["model"])
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_value_of_a_configurations_depth_is_kept() -> None:
