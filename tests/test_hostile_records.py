@@ -5,12 +5,14 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from pipeline.experiment.repetition import configuration_of
 from pipeline.images.prepared import training_digest
 from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.record.claim import read_claim
@@ -22,6 +24,7 @@ from pipeline.storage import project
 from pipeline.study.planning import job_of, record_of
 from pipeline.terminal.errors import UserError
 from tests.forged import forge, forge_file
+from tests.settings import article
 from tests.studies import a_project, cell, declared, prepare, study, swept, write_record
 
 NAMES = (
@@ -234,6 +237,14 @@ def test_a_claim_that_does_not_say_where_it_was_made_is_refused(root: Path, chan
     forge(root / "training" / "environment.json", changes)
     with pytest.raises(UserError, match="is no complete record"):
         read_claim(root / "training")
+
+
+@pytest.mark.parametrize("changed", [{}, {"data": None}, {"data": []}, {"data": {}}, {"seed": -1}])
+def test_a_recorded_configuration_that_is_none_is_refused(root: Path, changed: dict[str, object]) -> None:
+    run = read_claim(root / "training").run
+    configuration = {**run.configuration, **changed} if changed else {}
+    with pytest.raises(UserError):
+        configuration_of(replace(run, configuration=configuration), article())
 
 
 # Weights

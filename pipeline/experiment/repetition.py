@@ -10,6 +10,7 @@ from pipeline.images.prepared import Images
 from pipeline.record.claim import Claim, read_claim
 from pipeline.record.identity import Identity
 from pipeline.record.record import TRAINING, Run
+from pipeline.terminal.errors import UserError
 
 
 def configuration_of(run: Run, present: Configuration) -> Configuration:
@@ -19,6 +20,8 @@ def configuration_of(run: Run, present: Configuration) -> Configuration:
     """
     values: dict[str, Any] = {**run.configuration, "tracking": present.tracking.model_dump(mode="json")}
     files = present.data.model_dump(mode="json", include={"files", "sources"})
+    if not isinstance(values.get("data"), dict):
+        raise UserError("the record's configuration has no section data: no run can be done again from there.")
     return configured(values | {"data": {**values["data"], **files}})
 
 
