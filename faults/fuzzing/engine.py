@@ -38,7 +38,14 @@ def main() -> None:
     for number, seed in enumerate(target.seeds()):
         (Path(corpus) / f"seed-{number}").write_bytes(seed)
     # The input's own time and memory are judged below; these are for what never comes back.
-    limits = [f"-max_len={LARGEST}", "-timeout=300", "-rss_limit_mb=2000", "-print_final_stats=1", "-detect_leaks=0"]
+    limits = [
+        f"-max_len={LARGEST}",
+        "-timeout=300",
+        "-report_slow_units=300",
+        "-rss_limit_mb=2000",
+        "-print_final_stats=1",
+        "-detect_leaks=0",
+    ]
     arguments = [sys.argv[0], *limits, f"-dict={words}", f"-artifact_prefix={findings}/", corpus]
     atheris.Setup(arguments, bounded(target.examine), custom_mutator=mutated)
     atheris.Fuzz()
