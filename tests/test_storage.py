@@ -376,6 +376,7 @@ def test_who_waits_for_a_lock_gets_it_though_its_folder_is_removed_meanwhile(tmp
     assert said(first) == "holding"
     second = python(HOLD, path, log)
     assert said(second) == "waiting"
+    time.sleep(0.3)  # time enough to look for the lock again and again
     shutil.rmtree(path.parent)
     assert said(second) == "holding"
     assert lock.is_held(path)
