@@ -70,6 +70,17 @@ def test_writing_that_fails_names_the_path_and_leaves_the_old_content(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_descriptor_that_cannot_be_closed_leaves_nothing_beside_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "close", no_space)
+    atomic.write_file(tmp_path / "file", "new")
+    with atomic.write_folder(tmp_path / "folder"):
+        pass
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_writing_where_a_folder_lies_or_no_file_can_lie_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "folder" / "inside").mkdir(parents=True)
     for path in (tmp_path / "folder", tmp_path / ("x" * 300)):
@@ -201,7 +212,7 @@ def test_where_two_folders_cannot_be_swapped_one_takes_the_place_of_the_other(
     assert list(tmp_path.iterdir()) == [path]
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda one, other: no_space() if other == path else replace(one, other))
-    monkeypatch.setattr(atomic, "_new_folder", lambda _path: tmp_path / "aside")
+    monkeypatch.setattr(atomic, "_new_folder", lambda _path: (tmp_path / "aside", -1))
     (tmp_path / "newer").mkdir()
     with pytest.raises(OSError, match="No space"):
         atomic._put(tmp_path / "newer", path)
@@ -266,7 +277,7 @@ def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
     made = []
     new_file = atomic._new_file
 
-    def removed_once(path: Path) -> Path:
+    def removed_once(path: Path) -> tuple[Path, int]:
         made.append(new_file(path))
         if len(made) == 1:
             atomic._remove_abandoned(path)

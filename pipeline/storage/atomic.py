@@ -71,7 +71,8 @@ def _put(folder: Path, target: Path) -> None:
         folder.replace(target)
     elif not _exchanged(folder, target):
         # A kill between the two renames leaves nothing at `target`, never a half: it is made again.
-        aside = _new_folder(target)
+        aside, descriptor = _new_folder(target)
+        _close(descriptor)
         target.replace(aside)
         try:
             folder.replace(target)
@@ -100,44 +101,53 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def _partial(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
+def _partial(path: Path, make: Callable[[Path], tuple[Path, int]]) -> Iterator[Path]:
     """Yield a new file or folder beside `path`, locked; what lies there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
-    partial = make(path)
-    while (lock := _lock(partial)) is None:
-        # Another writer of this name took it for abandoned before it was locked.
-        partial = make(path)
+    partial, lock = make(path)
+    while not _locked(partial, lock):
+        partial, lock = make(path)
     try:
         yield partial
     finally:
         _remove(partial)
-        os.close(lock)
+        _close(lock)
 
 
-def _new_file(path: Path) -> Path:
+def _new_file(path: Path) -> tuple[Path, int]:
+    """A new file beside `path`, and a descriptor of it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
-    os.close(handle)
-    return Path(name)
+    return Path(name), handle
 
 
-def _new_folder(path: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
-
-
-def _lock(partial: Path) -> int | None:
-    """The descriptor that holds the lock, until it is closed or its process dies; None where the path is gone."""
+def _new_folder(path: Path) -> tuple[Path, int]:
+    """A new folder beside `path`, and a descriptor of it."""
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
     try:
-        lock = os.open(partial, os.O_RDONLY)
+        return partial, os.open(partial, os.O_RDONLY)
     except FileNotFoundError:
-        return None
+        return _new_folder(path)
+
+
+def _locked(partial: Path, descriptor: int) -> bool:
+    """Lock it until the descriptor is closed or the process dies.
+
+    False, and closed, where another writer of this name took it for abandoned before.
+    """
     # A file system without locks: nobody can take it for abandoned there.
     with contextlib.suppress(OSError):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    if partial.exists():
-        return lock
-    os.close(lock)
-    return None
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if not partial.exists():
+        _close(descriptor)
+        return False
+    return True
+
+
+def _close(descriptor: int) -> None:
+    """Close a descriptor by which nothing was written: an error says nothing."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -150,7 +160,7 @@ def _remove_abandoned(path: Path) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(left)
             finally:
-                os.close(lock)
+                _close(lock)
 
 
 def _remove(path: Path) -> None:
@@ -177,4 +187,4 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        _close(descriptor)
