@@ -4,6 +4,7 @@ from collections import Counter
 
 from faults import campaign
 from faults.campaign import Row, Trial
+from faults.fuzzing import sessions
 from faults.rows import ROWS
 from pipeline.storage import atomic
 
@@ -26,7 +27,7 @@ def write() -> None:
 
 def page(trials: dict[Row, list[Trial]]) -> str:
     """The page for the trials of each row."""
-    return INTRODUCTION + "".join(_line(row, done) for row, done in trials.items())
+    return INTRODUCTION + "".join(_line(row, done) for row, done in trials.items()) + sessions.section()
 
 
 def _line(row: Row, trials: list[Trial]) -> str:

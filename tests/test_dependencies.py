@@ -41,7 +41,7 @@ def test_licences_that_set_conditions_are_named_above_the_table() -> None:
     introduction = licences.TARGET.read_text().partition("| package |")[0]
     for name, _, licence, _ in ROWS.values():
         assert (f"{name} ({licence})" in introduction) == bool(re.search("GPL|EPL|MPL|Mozilla", licence))
-    assert "pebble (LGPL-3.0-or-later)" in introduction
+    assert "certifi (MPL-2.0)" in introduction
 
 
 def test_what_the_project_names_is_told_apart() -> None:
