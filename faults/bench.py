@@ -30,6 +30,7 @@ class Bench:
     def __init__(self, path: Path, library: Path, imports: tuple[str, ...]) -> None:
         self.project = Project(path, {"LD_PRELOAD": str(library), "TF_CPP_MIN_LOG_LEVEL": "3"})
         self._output = path.with_name(f"{path.name}.output")
+        (path / "temporary").mkdir()
         self._process = subprocess.Popen(
             (sys.executable, Path(forking.__file__), *imports),
             cwd=path,

@@ -1,6 +1,6 @@
 """A process of a project that has imported what takes long, and forks for each command: run in the project's folder.
 
-Reads `{"verb": [...], "variables": {...}, "input": file, "output": file}` line by line and answers with the status of each.
+Reads `{"verb": [...], "variables": {...}, "input": file, "output": file}` line by line; answers each with its status.
 """
 
 import gc

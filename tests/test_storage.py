@@ -116,6 +116,7 @@ while True:
     number += 1
 """
     seen = set()
+    atomic.write_file(path, "before" * 20_000)
     for delay in range(30):
         process = python(program, path)
         assert said(process) == "ready"
