@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from multiprocessing import active_children
@@ -115,14 +117,30 @@ def test_a_worker_that_can_not_start_says_why_of_each_job(tmp_path: Path, monkey
     assert tries(tmp_path, "a") == []
 
 
+FIRST_WORKER = """\
+import time
+from multiprocessing import get_context
+from pathlib import Path
+from pipeline.study import workers
+worker = get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
+with workers._ctrl_c_later():
+    worker.start()
+print(Path(f"/proc/{worker.pid}/status").read_text().partition("SigBlk:")[2].split()[0])
+worker.kill()
+"""
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc tells which signals a process blocks")
-def test_a_worker_is_out_of_reach_of_ctrl_c_from_its_first_moment(tmp_path: Path) -> None:
+def test_no_worker_is_reached_by_ctrl_c_from_its_first_moment_not_even_the_first(tmp_path: Path) -> None:
+    interrupted = 1 << (signal.SIGINT - 1)
     with begun(done(jobs(tmp_path, "sleep-1"), 1)) as looks:
         next(looks)
         (worker,) = active_children()
         blocked = Path(f"/proc/{worker.pid}/status").read_text().partition("SigBlk:")[2].split()[0]
-        assert int(blocked, 16) & (1 << (signal.SIGINT - 1))
+        assert int(blocked, 16) & interrupted
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    alone = subprocess.run([sys.executable, "-c", FIRST_WORKER], capture_output=True, text=True, check=True)
+    assert int(alone.stdout, 16) & interrupted
 
 
 NO_START = f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from pipeline.study.job import Failure, failure, run_in_worker, start_worker
@@ -160,6 +160,8 @@ def _serve(pipe: Connection, start: Callable[[int], None], threads: int, act: Ca
 @contextmanager
 def _ctrl_c_later() -> Iterator[None]:
     """What is started in the block never gets a Ctrl-C: it is for the sweep, which gets it after the block."""
+    # multiprocessing starts its tracker with the first process, and takes back what is blocked here.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
