@@ -302,6 +302,17 @@ def test_jobs_of_other_launchers_join_the_study_once_each(
     assert "the one setting, seed 0: done already" in capsys.readouterr().out
 
 
+def test_other_launchers_too_forget_a_checkpoint_that_a_kill_left_beside_a_finished_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launching, "run_job", lambda job, _sync: finish(job))
+    launch_one(one())
+    work = project.checkpoint(job(0).identity.name)
+    write_record(work, job(0).configuration, found=job(0).identity, outcome="running", epochs=10, accuracy=None)
+    launch_one(one())
+    assert not work.exists()
+
+
 def test_a_job_of_another_launcher_that_fails_is_no_waiting_run_of_a_finished_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

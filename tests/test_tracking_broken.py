@@ -17,7 +17,7 @@ from pipeline.tracking import patience
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.patience import within
 from pipeline.tracking.reasons import reason
-from pipeline.tracking.store import StoreUnreachableError, open_store
+from pipeline.tracking.store import StoreUnreachableError, open_store, reaching
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
 
@@ -36,6 +36,17 @@ def test_waiting_for_a_store_ends() -> None:
     assert within(5, TRACKING, lambda: "answer") == "answer"
     with pytest.raises(TimeoutError, match="its own"):
         within(5, TRACKING, lambda: (_ for _ in ()).throw(TimeoutError("its own")))
+
+
+def test_a_database_that_refuses_is_told_in_a_sentence_without_a_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(TRACKING)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("DROP TABLE runs")
+    with pytest.raises(StoreUnreachableError, match=r"mlflow\.db: "), reaching(store.address):
+        store.client.create_run(store.experiment_id)
+    assert caplog.records == []
 
 
 @pytest.fixture
@@ -151,6 +162,11 @@ def test_a_database_that_another_program_keeps_locked_is_said_so(tmp_path: Path)
         (sqlite3.OperationalError("attempt to write a readonly database"), "can't be written: look at the rights"),
         (sqlite3.OperationalError("unable to open database file"), "can't be opened: look at the rights"),
         (ConnectionError("HTTPConnectionPool: Max retries exceeded with url: /"), "does not answer"),
+        (
+            RuntimeError("(autoflush)\n(sqlite3.OperationalError) database or disk is full"),
+            "lies on a disk that is full",
+        ),
+        (RuntimeError("(sqlite3.OperationalError) disk I/O error"), "lies on a disk that reports an error"),
         (ValueError("first\nsecond"), "first"),
         (ValueError(""), "ValueError"),
         (ValueError("x" * 1000), "x" * 300),

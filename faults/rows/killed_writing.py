@@ -59,7 +59,7 @@ RECORD = (
 )
 MIRROR = (
     Case(TRACK, "scored", STORE, (TRACK,)),
-    Case(EVALUATE, "unscored", STORE, (EVALUATE,)),
+    Case(EVALUATE, "unscored", STORE, (TRACK,)),
     Case(FOLLOW, "trained", STORE, (TRAIN, EVALUATE, TRACK)),
     Case(TRACK, "scored", STORE, (TRACK,)),
     Case(TRACK, "no store", STORE, (TRACK,)),

@@ -16,7 +16,7 @@ from pipeline.storage import project
 from pipeline.study.conducting import conduct
 from pipeline.study.declaration import Declaration
 from pipeline.study.enrolment import with_job
-from pipeline.study.job import failure, run_job
+from pipeline.study.job import failure, forget_checkpoint, run_job
 from pipeline.study.planning import Job, job_of, record_of
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
@@ -53,6 +53,7 @@ def launch_one(values: Mapping[str, Any]) -> None:
     said = f"{in_words(labels(study)[job.setting])}, seed {job.seed}"
     if record_of(job) is not None:
         console.print(f"{said}: done already")
+        forget_checkpoint(job)
         if not known:
             # Another study's run, which joins this one.
             with Companion(configuration.tracking, study.name, job.part) as companion:

@@ -14,6 +14,8 @@ SAID = (
     ("disk image is malformed", f"is a damaged database: {AWAY}"),
     ("out-of-date database schema", f"is a database of another version of MLflow: {AWAY}, or run `mlflow db upgrade`"),
     ("Can't locate revision", f"is a database of a later version of MLflow: {AWAY}"),
+    ("disk is full", "lies on a disk that is full: make room"),
+    ("disk I/O error", "lies on a disk that reports an error"),
     ("database is locked", "is locked by another program; end that program"),
     ("readonly database", "can't be written: look at the rights of the file and its folder"),
     ("unable to open database file", "can't be opened: look at the rights of the file and its folder"),

@@ -23,10 +23,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 # A server that is busy may ask for an hour.
 os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # It would decide which run is written to.
 os.environ.pop("MLFLOW_RUN_ID", None)
 for name in ("mlflow", "alembic"):
     logging.getLogger(name).setLevel(logging.ERROR)
+# It shows a traceback of what it raises, which is told in a sentence.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 import mlflow  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
