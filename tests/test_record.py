@@ -498,7 +498,7 @@ def test_a_seal_is_read_back_and_another_is_refused() -> None:
     values = {"é": [1, 0.1], "none": None}
     assert unsealed(sealed(values)) == values
     for text in (as_json(values), as_json([1]), sealed(values).replace("0.1", "0.2"), ""):
-        with pytest.raises(ValueError, match="as it was written|Expecting value"):
+        with pytest.raises(ValueError, match=r"as it was written|Expecting value"):
             unsealed(text)
 
 
