@@ -76,7 +76,7 @@ def trial(injection: Injection) -> str:
 
 
 def strikes(number: int) -> list[tuple[int, Attack]]:
-    """Moments and attacks of a trial. In 20 trials each of the attacks comes once at each of the moments."""
+    """Moments and attacks of a trial. 20 trials hold each of the attacks at each of the moments."""
     found = []
     for moment in (moment for moment in range(len(MOMENTS)) if moment != number % len(MOMENTS)):
         before = sum(earlier % len(MOMENTS) != moment for earlier in range(number))
@@ -194,11 +194,11 @@ def _statuses(attack: Attack, hit: bool) -> set[int]:
 
 ROW = Row(
     name="interrupted_sweep",
-    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, its mirror; also twice: three "
-    "interruptions of each study, 60 in all",
+    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, its mirror; also twice; three "
+    "times in each study",
     must_hold="finished runs are kept, the same line continues to the same bits, no run stays RUNNING in MLflow once "
     "the command has been run again, nothing is logged twice, no process stays",
-    times=20,
+    times=24,
     short=1,
     trial=trial,
     prepare=prepare,
