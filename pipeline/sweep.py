@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from pipeline.composition.composing import COMPOSITION_ERRORS, told, values
 from pipeline.composition.forbidden import check_folder, check_override, check_size, declared_sweep
 from pipeline.composition.overrides import parsed_override
-from pipeline.storage import project
+from pipeline.storage import atomic, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 
@@ -29,7 +29,9 @@ def main() -> int:
     check_arguments(sys.argv[1:])
     sys.argv[1:] = named(without_mode(sys.argv[1:]))
     try:
-        sweep()
+        # Hydra writes there what was typed; its errors name no file.
+        with atomic.naming(project.RUNS / ".hydra"):
+            sweep()
     except COMPOSITION_ERRORS as error:
         raise UserError(told(error)) from None
     return 0

@@ -1,6 +1,7 @@
 """A study is conducted: what ended is kept and told to MLflow, also when the sweep is stopped. Without a training."""
 
 import contextlib
+import errno
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -325,3 +326,16 @@ def test_a_job_of_another_launcher_that_fails_is_no_waiting_run_of_a_finished_st
     run = read_training(project.checkpoint(job(0).identity.name) / "training").run
     assert (run.outcome, run.reason) == ("failed", "MemoryError")
     assert states() == {0: "failed"}
+
+
+def test_a_disk_that_is_full_is_told_by_the_first_file_that_it_did_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_job: Job, _sync: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "first")
+
+    def fails_too(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "second")
+
+    monkeypatch.setattr(launching, "run_job", fails)
+    monkeypatch.setattr(launching, "close_unfinished", fails_too)
+    with pytest.raises(OSError, match="first"):
+        launch_one(one())

@@ -164,7 +164,7 @@ def _files(root: Path) -> dict[str, str]:
     for part in ("data", "record", "checkpoints", "runs", "studies", "fingerprints", "conf"):
         for name, sha256 in digest.of_folder(root / part).items():
             path = root / part / name
-            if path.name in ("lock", ".lock") or path.suffix == ".lock":
+            if path.name in ("lock", ".lock") or path.suffix == ".lock" or ".hydra" in path.parts:
                 continue
             found[f"{part}/{name}"] = _is_whole(path) if path.name in (*CLOCKED, "state") else sha256
     return found | {"params.yaml": digest.of_file(root / "params.yaml")}

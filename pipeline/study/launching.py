@@ -1,5 +1,6 @@
 """The two ways a study's jobs reach us from Hydra: the whole grid at once, or one by one from another launcher."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -64,13 +65,17 @@ def launch_one(values: Mapping[str, Any]) -> None:
         reason = None
         try:
             run_job(job, companion.sync)
-        except Exception as error:
-            reason = failure(error).reason
-            companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
+        except BaseException as error:
+            # A disk that is full takes this neither: what is told is why.
+            with contextlib.suppress(OSError):
+                if isinstance(error, Exception):
+                    reason = failure(error).reason
+                    companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
+                update_study(folder, partial(with_job, job=job, declaration=declaration, reason=reason))
+                companion.sync_study(folder)
             raise
-        finally:
-            update_study(folder, partial(with_job, job=job, declaration=declaration, reason=reason))
-            companion.sync_study(folder)
+        update_study(folder, partial(with_job, job=job, declaration=declaration))
+        companion.sync_study(folder)
 
 
 def _has_ended(folder: Path, job: Job) -> bool:
