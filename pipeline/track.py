@@ -3,6 +3,7 @@
 Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml.
 """
 
+import contextlib
 import os
 import sys
 
@@ -30,7 +31,10 @@ def main() -> int:
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
     arguments = parser.parse_args()
     if arguments.follow is not None:
-        print(follow(sys.stdin, arguments.follow) or "", flush=True)
+        # Only what follow says goes out: mlflow prints the address of each run that ends.
+        with contextlib.redirect_stdout(sys.stderr):
+            said = follow(sys.stdin, arguments.follow)
+        print(said or "", flush=True)
         # A training waits for this process, and Python needs 0.7 s to take mlflow apart.
         os._exit(0)
     params = read_params(project.PARAMS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import track
 from pipeline.configuration.schema import Tracking
 from pipeline.tracking import companion
 from pipeline.tracking.companion import Companion
@@ -66,3 +67,20 @@ def test_without_tracking_nothing_is_started(tmp_path: Path) -> None:
     with Companion(TRACKING.model_copy(update={"enabled": False}), "kernels") as found:
         found.sync(tmp_path)
     assert (found.said, found._process) == ("", None)
+
+
+def test_what_mlflow_prints_is_not_taken_for_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def follow(_lines: object, _study: str) -> None:
+        print("View run 5×5 at: http://127.0.0.1:5000/")
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(track, "follow", follow)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(sys, "argv", ["track", "--follow", "kernels"])
+    with pytest.raises(SystemExit):
+        track.main()
+    assert capsys.readouterr().out.strip() == ""

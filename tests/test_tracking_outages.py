@@ -2,26 +2,26 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
-from mlflow.entities import LoggedModelStatus
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
 from pipeline.configuration.schema import Tracking
 from pipeline.record.study import Cell, State
 from pipeline.record.whole import read_record
 from pipeline.storage import project
-from pipeline.tracking import creation, models
+from pipeline.tracking import creation
 from pipeline.tracking.creation import found_or_made
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from pipeline.tracking.unfinished import unfinished
+from tests.spoiled import lost, spoiled
 from tests.studies import a_project, study, swept, write_record
 
 TRACKING = Tracking(enabled=True, address=None, experiment="outages")
@@ -40,33 +40,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
+    monkeypatch.setattr(project, "RECORD", tmp_path / "record")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-
-
-class Spoiled:
-    """A client, some of whose methods are done by others."""
-
-    def __init__(self, client: Any, **others: Callable[..., Any]) -> None:
-        self._client = client
-        self._others = others
-
-    def __getattr__(self, name: str) -> Any:
-        return self._others.get(name) or getattr(self._client, name)
-
-
-def spoiled(store: Store, **others: Callable[..., Any]) -> Store:
-    client: Any = Spoiled(store.client, **others)
-    return replace(store, client=client)
-
-
-def lost(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Does it, but the answer does not come back."""
-
-    def done_without_answer(*arguments: Any, **options: Any) -> None:
-        call(*arguments, **options)
-        raise ConnectionError("Connection aborted")
-
-    return done_without_answer
 
 
 def tagged(store: Store, name: str) -> list[Any]:
@@ -149,34 +124,6 @@ def test_what_arrives_late_is_not_there_twice(store: Store) -> None:
     for metric in run.data.metrics:
         history = store.client.get_metric_history(run.info.run_id, metric)
         assert len({point.step for point in history}) == len(history), metric
-
-
-def logged(store: Store, run_id: str, status: LoggedModelStatus) -> str:
-    found = store.client.create_logged_model(store.experiment_id, name="model", source_run_id=run_id)
-    if status != LoggedModelStatus.PENDING:
-        store.client.finalize_logged_model(found.model_id, status)
-    return str(found.model_id)
-
-
-@pytest.mark.parametrize("left", [LoggedModelStatus.PENDING, LoggedModelStatus.FAILED])
-def test_a_model_that_was_left_half_written_is_written_anew(
-    store: Store, monkeypatch: pytest.MonkeyPatch, left: LoggedModelStatus
-) -> None:
-    write_record(project.RECORD, swept())
-    name, record = next(names), read_record(project.RECORD)
-    run_id = Mirror(store).bring_up(record, name)
-    logged(store, run_id, left)
-    written = []
-
-    def log(_store: Store, run_id: str, *_arguments: Any) -> None:
-        written.append(logged(store, run_id, LoggedModelStatus.READY))
-
-    monkeypatch.setattr(models, "_log", log)
-    for _ in range(2):
-        Mirror(store).bring_up(record, name, lambda _training: None)
-        found = store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
-        assert [model.model_id for model in found] == written
-    assert len(written) == 1
 
 
 def left(number: int, outcome: Any) -> str:

@@ -91,7 +91,7 @@ def test_a_servers_artifacts_are_served_by_it_or_by_a_cloud(location: str, said:
 
 
 def test_versions_that_are_none_do_not_get_into_a_models_requirements(outside: Path) -> None:
-    from pipeline.tracking.models import _log  # noqa: PLC0415 - imports what only a model needs
+    from pipeline.tracking.models import _save  # noqa: PLC0415 - imports what only a model needs
 
     record = read_record(project.RUNS / "one").training
     record.environment["versions"] = {"keras": "3\n--index-url elsewhere", "numpy": "2", "tensorflow": "2"}
@@ -101,5 +101,5 @@ def test_versions_that_are_none_do_not_get_into_a_models_requirements(outside: P
         output_shape = (None, 10)
 
     with pytest.raises(UserError, match="made with versions that are none"):
-        _log(open_store(article().tracking), "0" * 32, record, Network())
+        _save(None, "0" * 32, record, Network(), outside / "model")
     assert outside.exists()

@@ -175,6 +175,7 @@ def _check_told(said: str, most: int) -> None:
     told = [line for line in said.splitlines() if line.startswith("tracking:")]
     assert len(told) <= most, said
     assert "Traceback" not in said, said
+    assert "View run" not in said, said
 
 
 def _check_waited(scene: Scene, door: str) -> None:

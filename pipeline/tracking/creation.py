@@ -1,37 +1,48 @@
-"""Runs are made once, though the answer to the request that made one may be lost, or late."""
+"""What must be done once is done once, though the answer to the request that did it may be lost, or late."""
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from pipeline.tracking.store import Store, check_place, writing
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 ATTEMPTS = 3
 
+Found = TypeVar("Found")
+
+
+def ensured(find: Callable[[], Found], make: Callable[[], Found]) -> Found:
+    """What `find` finds, else what `make` makes: for requests that must not be done twice.
+
+    What an earlier request did and could not tell is found by the next search; nothing is done without one.
+    """
+    attempts = ATTEMPTS
+    while not (found := find()):
+        attempts -= 1
+        try:
+            with _sent_once():
+                return make()
+        except Exception:
+            # It may have been done all the same.
+            if not attempts:
+                raise
+    return found
+
 
 def found_or_made(store: Store, tags: Mapping[str, str], name: str, started: int | None = None) -> Any:
-    """The MLflow run with these tags; made, with a name and a start in milliseconds, when there is none.
-
-    What an earlier request made and could not tell is found by the next search; nothing is made without one.
-    """
+    """The MLflow run with these tags; made, with a name and a start in milliseconds, when there is none."""
     wanted = " and ".join(f"tags.{tag} = '{text}'" for tag, text in tags.items())
-    attempts = ATTEMPTS
+
+    def find() -> list[Any]:
+        return list(store.client.search_runs([store.experiment_id], wanted))
+
+    def make() -> list[Any]:
+        return [store.client.create_run(store.experiment_id, start_time=started, tags=dict(tags), run_name=name)]
+
     with writing():
-        while not (found := store.client.search_runs([store.experiment_id], wanted)):
-            attempts -= 1
-            try:
-                with _sent_once():
-                    found = [
-                        store.client.create_run(store.experiment_id, start_time=started, tags=dict(tags), run_name=name)
-                    ]
-                    break
-            except Exception:
-                # It may have been made all the same.
-                if not attempts:
-                    raise
-        run = _only_one(store, found)
+        run = _only_one(store, ensured(find, make))
     check_place(store.address, run.info.artifact_uri)
     return run
 
@@ -55,7 +66,7 @@ def _written(run: Any) -> int:
 
 @contextlib.contextmanager
 def _sent_once() -> Iterator[None]:
-    """mlflow repeats a request that was not answered: one that makes a run would make two."""
+    """mlflow repeats a request that was not answered: one that makes something would make two."""
     before = os.environ[RETRIES]
     os.environ[RETRIES] = "0"
     try:

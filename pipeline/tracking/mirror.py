@@ -53,7 +53,7 @@ class Mirror:
                 self._write_datasets(run, record, record.evaluation)
                 self._write_files(run, record, record.evaluation)
                 if export is not None:
-                    write_model(self._store, run_id, record.training, export)
+                    write_model(self._store, run_id, record, export)
             self._write_status(run, record)
             return run_id
 

@@ -1,43 +1,90 @@
-"""The Keras model of a run, as others use it: one, and whole."""
+"""The Keras model of a run, as others use it: one, and whole.
+
+MLflow's own log_model can't be begun again: a request whose answer was lost makes a second model, or fails for ever.
+"""
 
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from pipeline.record.record import TrainingPart
+from pipeline.record.whole import Record
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import Store
+from pipeline.tracking import facts
+from pipeline.tracking.creation import ensured
+from pipeline.tracking.store import Store, check_place
 
 Export = Callable[[TrainingPart], Any]
 """Makes the Keras model of a record; called only when the store has none."""
 
 
-def write_model(store: Store, run_id: str, training: TrainingPart, export: Export) -> None:
-    """Leave one whole model with the run; what an outage left half-written is deleted."""
-    if not _whole(_models(store, run_id)):
-        _log(store, run_id, training, export(training))
+def write_model(store: Store, run_id: str, record: Record, export: Export) -> None:
+    """Leave one whole model with the run: what an outage left half-written is written to its end."""
     models = _models(store, run_id)
-    kept = _whole(models)[0].model_id
-    for model in models:
-        if model.model_id != kept:
-            store.client.delete_logged_model(model.model_id)
+    if all(model.status != LoggedModelStatus.READY for model in models):
+        model = models[0] if models else _made(store, run_id, record)
+        check_place(store.address, model.artifact_location)
+        with tempfile.TemporaryDirectory() as folder:
+            _save(model, run_id, record.training, export(record.training), Path(folder) / "model")
+            store.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+        _link(store, run_id, model.model_id, record)
+        # This comes last: a model that is ready is whole.
+        store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        models = _models(store, run_id)
+    _only_one(store, models)
 
 
 def _models(store: Store, run_id: str) -> list[Any]:
     return list(store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'"))
 
 
-def _whole(models: list[Any]) -> list[Any]:
-    return [model for model in models if model.status == LoggedModelStatus.READY]
+def _made(store: Store, run_id: str, record: Record) -> Any:
+    def make() -> list[Any]:
+        made = store.client.create_logged_model(
+            store.experiment_id, name="model", source_run_id=run_id, params=facts.params(record)
+        )
+        return [made]
+
+    return ensured(lambda: _models(store, run_id), make)[0]
 
 
-def _log(store: Store, run_id: str, training: TrainingPart, model: Any) -> None:
+def _link(store: Store, run_id: str, model_id: str, record: Record) -> None:
+    """The model among what the run gave, the run's final metrics among those of the model."""
+
+    def linked() -> bool:
+        outputs = store.client.get_run(run_id).outputs
+        return outputs is not None and model_id in {output.model_id for output in outputs.model_outputs}
+
+    def link() -> bool:
+        store.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        return True
+
+    ensured(linked, link)
+    if not store.client.get_logged_model(model_id).metrics:
+        # As they stand in the run, or it would hold them twice.
+        points = [
+            point for name in facts.final_metrics(record) for point in store.client.get_metric_history(run_id, name)
+        ]
+        own = [Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id) for point in points]
+        store.client.log_batch(run_id, metrics=own)
+
+
+def _only_one(store: Store, models: list[Any]) -> None:
+    """Delete what a request that was given up made besides."""
+    _, *others = sorted(models, key=lambda model: (model.status != LoggedModelStatus.READY, model.model_id))
+    for other in others:
+        if other.status != LoggedModelStatus.READY:
+            store.client.delete_logged_model(other.model_id)
+
+
+def _save(made: Any, run_id: str, training: TrainingPart, model: Any, folder: Path) -> None:
     """The model with its signature: raw images uint8 in, probabilities out."""
     from mlflow import keras as flavor  # noqa: PLC0415 - it imports TensorFlow
 
@@ -49,15 +96,12 @@ def _log(store: Store, run_id: str, training: TrainingPart, model: Any) -> None:
     versions: Any = training.environment["versions"]
     if not all(re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", str(version)) for version in versions.values()):
         raise UserError(f"{training.folder}: says that it was made with versions that are none.")
-    requirements = [f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")]
-    # Without it the model would go to the default experiment, in a folder mlruns of the current one.
-    mlflow.set_experiment(experiment_id=store.experiment_id)
-    Model.log(
-        artifact_path=None,
-        name="model",
-        flavor=flavor,
-        run_id=run_id,
-        model=model,
+    flavor.save_model(
+        model,
+        str(folder),
+        mlflow_model=Model(
+            artifact_path=made.artifact_location, model_uuid=made.model_id, model_id=made.model_id, run_id=run_id
+        ),
         signature=signature,
-        pip_requirements=requirements,
+        pip_requirements=[f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")],
     )

@@ -1,0 +1,98 @@
+"""The model of a run in MLflow: there is one, and it is whole, whatever the store did meanwhile."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import LoggedModelStatus
+
+from pipeline.configuration.schema import Tracking
+from pipeline.record.whole import read_record
+from pipeline.storage import project
+from pipeline.tracking import models
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from tests.spoiled import lost, spoiled
+from tests.studies import a_project, swept, write_record
+
+TRACKING = Tracking(enabled=True, address=None, experiment="models")
+names = (f"study_{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield open_store(TRACKING)
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+    monkeypatch.setattr(project, "RECORD", tmp_path / "record")
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of one small file in place of a Keras model."""
+
+    def save(_made: Any, _run_id: str, _training: Any, _model: Any, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "MLmodel").write_text("a model")
+
+    monkeypatch.setattr(models, "_save", save)
+
+
+def whole_model(store: Store, run_id: str) -> Any:
+    """The one model of the run, which is ready, linked, written and scored."""
+    (model,) = store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
+    assert model.status == LoggedModelStatus.READY
+    assert [output.model_id for output in store.client.get_run(run_id).outputs.model_outputs] == [model.model_id]
+    assert [file.path for file in store.client.list_logged_model_artifacts(model.model_id)] == ["MLmodel"]
+    assert {metric.key: metric.value for metric in model.metrics}["network/parameters"] == 62_346
+    return model
+
+
+def brought_up(store: Store, name: str) -> str:
+    return Mirror(store).bring_up(read_record(project.RECORD), name, lambda _training: None)
+
+
+@pytest.mark.usefixtures("saved")
+@pytest.mark.parametrize(
+    "fails", ["create_logged_model", "log_model_artifacts", "log_outputs", "log_batch", "finalize_logged_model"]
+)
+@pytest.mark.parametrize("done", [True, False])
+def test_a_model_is_there_once_and_whole_whichever_request_failed(store: Store, fails: str, done: bool) -> None:
+    write_record(project.RECORD, swept())
+    name = next(names)
+    run_id = Mirror(store).bring_up(read_record(project.RECORD), name)
+
+    def away(*_arguments: Any, **_options: Any) -> None:
+        raise ConnectionError("away")
+
+    failing = lost(getattr(store.client, fails)) if done else away
+    with contextlib.suppress(StoreUnreachableError):
+        brought_up(spoiled(store, **{fails: failing}), name)
+    brought_up(store, name)
+    model = whole_model(store, run_id)
+    brought_up(store, name)
+    assert whole_model(store, run_id).model_id == model.model_id
+    for metric in ("network/parameters", "test/accuracy", "validation/accuracy"):
+        history = store.client.get_metric_history(run_id, metric)
+        assert len({point.step for point in history}) == len(history)
+
+
+@pytest.mark.usefixtures("saved")
+def test_a_second_model_that_was_made_unseen_goes(store: Store) -> None:
+    write_record(project.RECORD, swept())
+    name = next(names)
+    run_id = brought_up(store, name)
+    kept = whole_model(store, run_id)
+    store.client.create_logged_model(store.experiment_id, name="model", source_run_id=run_id)
+    brought_up(store, name)
+    assert whole_model(store, run_id).model_id == kept.model_id
