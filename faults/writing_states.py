@@ -4,10 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+from mlflow import MlflowClient
+
 from faults.bench import Bench
 from faults.reference import results
 from pipeline.record.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import digest
+from tests.mlflow_store import client
+from tests.project import Project
 
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100", "tracking=off"
 FOLLOW = "track", "--follow", "dvc repro"
@@ -65,6 +69,16 @@ def messages(at: Bench, *roots: Path) -> Path:
     lines = [at.project.params()["tracking"], *({"record": str(root), "part": EVALUATION} for root in found)]
     target.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return target
+
+
+def store(path: Path, scratch: Path) -> MlflowClient:
+    """What the store of the project at `path` holds, read from a copy in the folder `scratch`.
+
+    A client keeps the file open that lay at its path first: each copy needs a place of its own.
+    """
+    for file in path.glob("mlflow.db*"):
+        shutil.copy2(file, scratch)
+    return client(Project(scratch))
 
 
 def runs(path: Path) -> dict[str, str]:

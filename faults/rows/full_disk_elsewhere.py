@@ -11,9 +11,8 @@ from faults.campaign import Injection, Row
 from faults.disk import NOISE, Disk, library, reason_not_to
 from faults.reference import copied, litter, results
 from faults.rows import killed_writing
-from faults.writing_states import make_states
+from faults.writing_states import make_states, store
 from pipeline.record.whole import read_record
-from tests.mlflow_store import client
 from tests.project import new_project
 
 DVC = "dvc", "repro", "preprocess"
@@ -37,10 +36,10 @@ def prepare(shared: Path) -> None:
     make_states(first, shared, mirrored=True)
     for verb, state in (("track", "scored"), ("evaluate", "unscored")):
         first.becomes(shared / state)
-        store = Disk(library(shared), first.path, STORE)
-        status, output = first.verb(verb, **store.counting())
+        writes = Disk(library(shared), first.path, STORE)
+        status, output = first.verb(verb, **writes.counting())
         assert status == 0, output
-        counts[verb] = len(store.calls())
+        counts[verb] = len(writes.calls())
     (shared / "counts.json").write_text(json.dumps(counts))
 
 
@@ -95,7 +94,7 @@ def _in_store(injection: Injection, verb: str, at: int, error: str, *, lasting: 
             place.done("evaluate")
         place.done("track")
         assert results(place.path) == json.loads((injection.shared / "results.json").read_text())
-        stored.check_repro(client(place.project), place.path)
+        stored.check_repro(store(place.path, injection.folder), place.path)
     return f"{verb}: {'went on' if not told else 'went on without MLflow' if status == 0 else 'failed'}"
 
 

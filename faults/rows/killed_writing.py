@@ -11,11 +11,9 @@ from faults.bench import Bench, Benches, bench
 from faults.campaign import Injection, Row
 from faults.disk import Disk, library, reason_not_to
 from faults.reference import litter, results
-from faults.writing_states import FOLLOW, SWEEP, make_states, messages, runs
+from faults.writing_states import FOLLOW, SWEEP, make_states, messages, runs, store
 from pipeline.record.checkpoint import read_checkpoint
 from pipeline.record.record import EVALUATION, TRAINING, read_evaluation, read_training
-from tests.mlflow_store import client
-from tests.project import Project
 
 SETTING = (
     "model=small",
@@ -100,7 +98,9 @@ def trial(injection: Injection, cases: tuple[Case, ...], check: Callable[[Path, 
         found = check(at.path, json.loads((injection.shared / "seeds.json").read_text()))
         for verb in case.again:
             at.done(*verb)
-        _check_end(at.path, injection.shared, mirrored=cases is MIRROR, swept=case.again == (SWEPT,))
+        _check_end(at.path, injection.shared, swept=case.again == (SWEPT,))
+        if cases is MIRROR:
+            stored.check_repro(store(at.path, injection.folder), at.path)
     return found if hit else "not reached"
 
 
@@ -140,15 +140,13 @@ def _read(part: Path) -> str:
     return read_training(part).run.identity if part.name == TRAINING else read_evaluation(part).identity
 
 
-def _check_end(path: Path, shared: Path, *, mirrored: bool, swept: bool) -> None:
+def _check_end(path: Path, shared: Path, *, swept: bool) -> None:
     """As after an uninterrupted run, and nothing besides."""
     wanted = json.loads((shared / ("runs.json" if swept else "results.json")).read_text())
     found = runs(path) if swept else results(path)
     assert found == wanted, sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
     assert litter(path) == [], litter(path)
     assert list(path.glob("checkpoints/*/state")) == []
-    if mirrored:
-        stored.check_repro(client(Project(path)), path)
 
 
 def _disk(case: Case, at: Bench, shared: Path) -> Disk:
