@@ -7,7 +7,7 @@ import pytest
 from pipeline import repair
 from pipeline.repair import is_list_of_locks, is_lockfile
 from pipeline.storage import project
-from tests.project import ROOT, Project, new_project, stages_run
+from tests.project import ROOT
 
 LOCKFILE = (ROOT / "dvc.lock").read_text()
 
@@ -64,18 +64,3 @@ def test_what_is_whole_is_what_dvc_takes() -> None:
     assert not is_lockfile("stages: {}")
     assert not is_lockfile("schema: '2.0'\nstages:\n  check:\n    deps: []")
     assert is_list_of_locks("{}")
-
-
-def test_make_repro_goes_on_from_a_torn_dvc_lock_without_training_again(tmp_path: Path) -> None:
-    found = _run_to_the_end(tmp_path)
-    before = (found.path / "dvc.lock").read_text()
-    (found.path / "dvc.lock").write_text("")
-    assert "torn by a kill" in found.verb("repair")
-    assert "train" not in stages_run(found.run("dvc", "repro"))
-    assert (found.path / "dvc.lock").read_text() == before
-
-
-def _run_to_the_end(path: Path) -> Project:
-    found = new_project(path, "model=small", "training=smoke", "tracking=off")
-    found.run("dvc", "repro")
-    return found

@@ -1,0 +1,116 @@
+"""Everything that was made is read again; what is damaged is named with its repair, and the repair works."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.project import Project, new_project, stages_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    found = new_project(tmp_path_factory.mktemp("verified"), "model=small", "training=smoke")
+    found.run("dvc", "repro")
+    return found
+
+
+def _flip(path: Path) -> None:
+    """One bit, with size and times as they were: nothing but reading tells."""
+    content, times, mode = bytearray(path.read_bytes()), path.stat(), path.stat().st_mode
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(mode)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _cached(project: Project, suffix: str = "") -> Path:
+    found = (path for path in project.path.glob(".dvc/cache/files/md5/??/*") if path.suffix == suffix)
+    return max(found, key=lambda path: path.stat().st_size)
+
+
+@pytest.fixture
+def kept(finished: Project, tmp_path: Path) -> Iterator[Project]:
+    """The finished project, put back after the test."""
+    places = ("data", "record", ".dvc/cache", "dvc.lock", "mlflow.db")
+    for place in places:
+        copy = shutil.copytree if (finished.path / place).is_dir() else shutil.copy2
+        copy(finished.path / place, tmp_path / place.replace("/", "_"))
+    yield finished
+    for place in places:
+        target = finished.path / place
+        if target.is_dir():
+            shutil.rmtree(target)
+            shutil.copytree(tmp_path / place.replace("/", "_"), target)
+        else:
+            shutil.copy2(tmp_path / place.replace("/", "_"), target)
+
+
+def test_what_is_sound_is_counted_and_nothing_is_changed(finished: Project) -> None:
+    before = _times(finished.path)
+    said = finished.verb("verify")
+    assert "damaged" not in said
+    for kind in ("files in DVC's cache", "outputs in dvc.lock", "prepared images", "records", "MLflow database"):
+        assert kind in said
+    assert _times(finished.path) == before
+
+
+def _times(folder: Path) -> dict[Path, int]:
+    """When each file was written; but for bytecode, and what SQLite needs beside a database to read it."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("mlflow.db-")
+    }
+
+
+@pytest.mark.parametrize(
+    ("damaged", "repair"),
+    [
+        (_cached, "Remove it"),
+        (lambda project: _cached(project, ".dir"), "Remove it"),
+        (lambda project: project.path / "data/raw/t10k-labels-idx1-ubyte", "--force fetch"),
+        (lambda project: project.path / "data/prepared/examples.png", "--force preprocess"),
+        (lambda project: project.path / "record/training/model.weights.h5", "--force train"),
+        (lambda project: project.path / "record/training/timing.json", "--force train"),
+        (lambda project: project.path / "record/evaluation/pictures/mistakes.png", "--force evaluate"),
+    ],
+)
+def test_a_flipped_bit_is_named_with_its_repair(kept: Project, damaged: Callable[[Project], Path], repair: str) -> None:
+    path = damaged(kept)
+    _flip(path)
+    lines = [line for line in kept.verb("verify", status=1).splitlines() if line.startswith("damaged: ")]
+    assert any(str(path.relative_to(kept.path)) in line and repair in line for line in lines), lines
+
+
+def test_a_torn_dvc_lock_a_checkpoint_a_study_and_a_database_are_named(kept: Project) -> None:
+    (kept.path / "dvc.lock").write_text("schema: '2.0'\nstages:\n  check")
+    (kept.path / "mlflow.db").write_bytes(b"SQLite format 3\0" + bytes(4000))
+    for name, content in (("checkpoints/0123456789abcdef/state", "half"), ("studies/mine/study.json", "{}")):
+        path = kept.path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    try:
+        said = kept.verb("verify", status=1)
+    finally:
+        for name in ("checkpoints/0123456789abcdef", "studies"):
+            shutil.rmtree(kept.path / name)
+    for name in ("dvc.lock: is torn", "mlflow.db: is damaged", "state: is damaged", "study.json: is damaged"):
+        assert name in said
+
+
+def test_what_was_removed_or_never_made_is_no_damage(kept: Project) -> None:
+    shutil.rmtree(kept.path / "data" / "raw")
+    shutil.rmtree(kept.path / "record" / "training")
+    assert "damaged" not in kept.verb("verify")
+
+
+def test_make_repro_goes_on_from_a_torn_dvc_lock_without_training_again(kept: Project) -> None:
+    before = (kept.path / "dvc.lock").read_text()
+    (kept.path / "dvc.lock").write_text("")
+    assert "torn by a kill" in kept.verb("repair")
+    assert "train" not in stages_run(kept.run("dvc", "repro"))
+    assert (kept.path / "dvc.lock").read_text() == before
