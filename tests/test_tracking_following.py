@@ -118,9 +118,9 @@ def statuses(store: Store, role: str) -> list[str]:
     return sorted(run.info.status for run in found)
 
 
-def steps(store: Store) -> list[int]:
+def steps(store: Store, metric: str = "training/loss") -> list[int]:
     (run,) = store.client.search_runs([store.experiment_id], "tags.role = 'run'")
-    return [point.step for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
+    return [point.step for point in store.client.get_metric_history(run.info.run_id, metric)]
 
 
 def test_a_run_that_grows_and_ends_is_in_the_store_once(store: Store) -> None:
@@ -132,6 +132,16 @@ def test_a_run_that_grows_and_ends_is_in_the_store_once(store: Store) -> None:
     )
     assert statuses(store, "run") == ["FINISHED"]
     assert steps(store) == [1, 2]
+
+
+def test_a_training_that_begins_anew_is_not_there_twice(store: Store) -> None:
+    work = growing(2)
+
+    def anew(epochs: int) -> None:
+        write_record(work, swept({"seed": 0}), epochs=epochs, outcome="running", accuracy=None, seconds=9)
+
+    assert told(store, record(work), lambda: anew(0), record(work), lambda: anew(3), record(work)) is None
+    assert steps(store, "clock/epoch_seconds") == [1, 2, 3]
 
 
 def test_what_says_running_when_the_input_ends_was_killed(store: Store) -> None:

@@ -71,7 +71,8 @@ class Mirror:
         ]
         for start in range(0, len(missing), MOST_METRICS):
             self._client.log_batch(run_id, metrics=missing[start : start + MOST_METRICS])
-        self._epochs[run_id] = len(record.training.history)
+        # A training that begins anew (its checkpoint was lost) comes to the same values: they are there already.
+        self._epochs[run_id] = max(self._epochs[run_id], len(record.training.history))
 
     def _write_values(self, run: Any, record: Record, study: str, parent: str | None) -> None:
         """Params, tags and final metrics that the store does not have, or has otherwise."""
