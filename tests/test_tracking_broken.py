@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import compare
 from pipeline.configuration.schema import Tracking
+from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import patience
 from pipeline.tracking.fetching import fetched_training
@@ -36,6 +37,24 @@ def test_waiting_for_a_store_ends() -> None:
     assert within(5, TRACKING, lambda: "answer") == "answer"
     with pytest.raises(TimeoutError, match="its own"):
         within(5, TRACKING, lambda: (_ for _ in ()).throw(TimeoutError("its own")))
+
+
+def test_a_database_appears_with_all_its_tables_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    write_file = atomic.write_file
+
+    def watched(path: Path, content: bytes) -> None:
+        seen.append([file.name for file in tmp_path.glob("mlflow.db*")])
+        write_file(path, content)
+
+    monkeypatch.setattr(atomic, "write_file", watched)
+    open_store(TRACKING)
+    assert seen == [[]]
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert database.execute("SELECT name FROM experiments").fetchall() == [("Default",), ("broken",)]
+    open_store(TRACKING)
+    assert len(seen) == 1
 
 
 def test_a_database_that_refuses_is_told_in_a_sentence_without_a_traceback(
@@ -138,7 +157,6 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").touch()
     assert open_store(TRACKING).experiment_id
 
 
@@ -166,6 +184,7 @@ def test_a_database_that_another_program_keeps_locked_is_said_so(tmp_path: Path)
             RuntimeError("(autoflush)\n(sqlite3.OperationalError) database or disk is full"),
             "lies on a disk that is full",
         ),
+        (RuntimeError("table _alembic_tmp_params already exists"), "is a database that was left half made: move it"),
         (RuntimeError("(sqlite3.OperationalError) disk I/O error"), "lies on a disk that reports an error"),
         (ValueError("first\nsecond"), "first"),
         (ValueError(""), "ValueError"),

@@ -12,6 +12,7 @@ SAID = (
     ("file is not a database", f"is no database: {AWAY}"),
     ("file is encrypted or is not a database", f"is no database: {AWAY}"),
     ("disk image is malformed", f"is a damaged database: {AWAY}"),
+    ("_alembic_tmp_", f"is a database that was left half made: {AWAY}"),
     ("out-of-date database schema", f"is a database of another version of MLflow: {AWAY}, or run `mlflow db upgrade`"),
     ("Can't locate revision", f"is a database of a later version of MLflow: {AWAY}"),
     ("disk is full", "lies on a disk that is full: make room"),

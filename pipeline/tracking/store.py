@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
-from pipeline.storage import lock, project
+from pipeline.storage import atomic, lock, project
 from pipeline.tracking.places import problem_with
 from pipeline.tracking.reasons import reason
 
@@ -130,10 +131,25 @@ def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
 def _prepare_database(where: str) -> None:
     """Make the tables while nobody else does: a fresh database opened by several at once breaks for good."""
     path = _database(where)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        atomic.write_file(path, _fresh_database())
     with contextlib.closing(sqlite3.connect(path)) as database:
         # Readers do not wait for the writer (https://sqlite.org/wal.html).
         database.execute("PRAGMA journal_mode=WAL")
+    _open_database(where)
+
+
+def _fresh_database() -> bytes:
+    """A database with its tables, made elsewhere: one that a kill leaves half made breaks for good."""
+    with tempfile.TemporaryDirectory(prefix="store-") as folder:
+        path = Path(folder) / "mlflow.db"
+        _open_database(f"{SQLITE}{path}")
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            return database.serialize()
+
+
+def _open_database(where: str) -> None:
+    """Let MLflow bring the tables up to its version."""
     # Its migrations configure logging anew.
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
