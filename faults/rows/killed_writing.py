@@ -33,7 +33,7 @@ IMPORTS = (
     "pipeline.tracking.mirror",
     "mlflow.keras",
 )
-STORE = "mlflow.db*", "mlartifacts*"
+STORE = "mlflow.db*", ".mlflow.db*", "mlartifacts*"
 
 
 @dataclass(frozen=True)
