@@ -1,129 +1,29 @@
 """The MLflow server is away, slow, broken or forgetful while `dvc repro` and a sweep run."""
 
-import json
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from faults import stored
 from faults.campaign import Injection, Row
 from faults.mlflow_server import Server
-from faults.proxy import Proxy, Request, passing
+from faults.outages import EPOCHS, OUTAGES, Outage, Scene
+from faults.proxy import Proxy, passing
 from faults.reference import QUICK, VOLATILE, copied, made
 from faults.reference import results as repro_results
+from faults.waiting import Waits
 from pipeline.storage import digest
-from tests.project import Project
 
 STUDY = "kernel_size"
 SWEEP = "sweep", "-m", "model.conv.kernel_size=3,5", "seed=range(2)", "data.validation_images=200"
 COMMANDS = {"dvc repro": ("dvc", "repro"), "sweep": ("python", "-m", f"pipeline.{SWEEP[0]}", *SWEEP[1:])}
-EPOCHS = 30
 PREPARED, REFERENCE = "prepared", "reference"
 
-TRAINING_WAITS, EVALUATION_WAITS, STARTS = 30, 60, 60
-"""Seconds: what a training, a sweep and an evaluation may wait for the store, and what busy machines need to start."""
+LONGEST_WAITS = {"pipeline.train": 30, "pipeline.evaluate": 60, "pipeline.sweep": 30}
+"""Seconds that a command waits for the store when its own work is done."""
+
+LEAVES = 30
+"""Seconds that a busy machine needs to end a process."""
 
 LONGEST_COMMAND = 900
-
-
-@dataclass
-class Scene:
-    """What an outage may touch."""
-
-    injection: Injection
-    server: Server
-    proxy: Proxy
-    project: Project
-    process: subprocess.Popen[str] | None = None
-
-    def epoch_done(self) -> None:
-        """Wait until some training of the command has ended a random epoch, or the command has."""
-        wanted = self.injection.random.randrange(1, EPOCHS - 1)
-        self.injection.says(f"after epoch {wanted}")
-        while self.process is not None and self.process.poll() is None:
-            for timing in self.project.path.glob("checkpoints/*/training/timing.json"):
-                try:
-                    if len(json.loads(timing.read_text())["epochs"]) >= wanted:
-                        return
-                except (OSError, ValueError):
-                    continue
-            time.sleep(0.05)
-
-
-Outage = Callable[[Scene], Iterator[None]]
-"""A generator: before its yield the command has not begun, after it the command runs."""
-
-
-def absent(scene: Scene) -> Iterator[None]:
-    scene.server.kill()
-    yield
-
-
-def late(scene: Scene) -> Iterator[None]:
-    scene.server.kill()
-    yield
-    scene.epoch_done()
-    scene.server.start()
-
-
-def gone(scene: Scene) -> Iterator[None]:
-    yield
-    scene.epoch_done()
-    scene.server.kill()
-
-
-def gone_and_back(scene: Scene) -> Iterator[None]:
-    yield
-    scene.epoch_done()
-    scene.server.kill()
-    pause = round(scene.injection.random.uniform(0, 5), 1)
-    scene.injection.says(f"started again {pause} s later")
-    time.sleep(pause)
-    scene.server.start()
-
-
-def spoiled(fault: Callable[[Request], str]) -> Outage:
-    """The proxy does `fault` from the start."""
-
-    def outage(scene: Scene) -> Iterator[None]:
-        scene.proxy.fault = fault
-        yield
-
-    return outage
-
-
-def sometimes(fault: str) -> Outage:
-    """The proxy does `fault` to some of the writes, drawn anew for each."""
-
-    def outage(scene: Scene) -> Iterator[None]:
-        share = scene.injection.random.choice((0.2, 0.35, 0.5))
-        scene.injection.says(f"{share:.0%} of the writes")
-        scene.proxy.fault = lambda request: (
-            fault if request.write and scene.injection.random.random() < share else "pass"
-        )
-        yield
-
-    return outage
-
-
-OUTAGES: dict[str, Outage] = {
-    "absent from start to end": absent,
-    "absent at the start, there later": late,
-    "killed in the middle": gone,
-    "killed in the middle, started again": gone_and_back,
-    "5 s a call": spoiled(lambda _request: "5"),
-    "500 to every call": spoiled(lambda _request: "500"),
-    "500 to every third call": spoiled(lambda request: "pass" if request.number % 3 else "500"),
-    "500 to every write": spoiled(lambda request: "500" if request.write else "pass"),
-    "written, but the answer lost": sometimes("lost"),
-    "written, but the answer to every other write lost": spoiled(
-        lambda request: "lost" if request.write and request.write % 2 else "pass"
-    ),
-    "stalls for ever": spoiled(lambda _request: "stall"),
-    "a page of HTML with status 200": spoiled(lambda _request: "html"),
-}
 
 
 def prepare(shared: Path) -> None:
@@ -144,9 +44,10 @@ def trial(injection: Injection) -> str:
     with Server(injection.folder / "server") as server, Proxy(server.port) as proxy:
         server.start()
         scene = Scene(injection, server, proxy, project)
-        said = _run_through(scene, COMMANDS[door], outage)
+        with Waits(project.path) as waits:
+            said = _run_through(scene, COMMANDS[door], outage)
         _check_told(said, most=2 if door == "dvc repro" else 1)
-        _check_waited(scene, door)
+        _check_waited(injection, waits.seconds)
         assert results(project.path, door) == results(injection.shared / REFERENCE, door)
         proxy.fault = passing
         if not server.is_running:
@@ -178,19 +79,11 @@ def _check_told(said: str, most: int) -> None:
     assert "View run" not in said, said
 
 
-def _check_waited(scene: Scene, door: str) -> None:
-    """The command ended soon after the last thing it did itself."""
-    ended, path = 1000 * time.time(), scene.project.path
-    if door == "dvc repro":
-        trained = json.loads((path / "record/training/timing.json").read_text())["epochs"][-1]["ended"]
-        scored = json.loads((path / "record/evaluation/timing.json").read_text())["scored"]
-        waits = {"training": (scored - trained, TRAINING_WAITS), "evaluation": (ended - scored, EVALUATION_WAITS)}
-    else:
-        scored = max(json.loads(file.read_text())["scored"] for file in path.glob("runs/*/evaluation/timing.json"))
-        waits = {"sweep": (ended - scored, TRAINING_WAITS)}
-    for what, (milliseconds, most) in waits.items():
-        scene.injection.says(f"{what} left after {milliseconds / 1000:.0f} s")
-        assert milliseconds / 1000 < most + STARTS, f"the {what} left {milliseconds / 1000:.0f} s after its work"
+def _check_waited(injection: Injection, seconds: dict[str, float]) -> None:
+    """Each command ended soon after the last thing it did itself."""
+    for command, waited in seconds.items():
+        injection.says(f"{command} waited {waited:.0f} s")
+        assert waited < LONGEST_WAITS[command] + LEAVES, f"{command} lived on for {waited:.0f} s after its work"
 
 
 def check(server: Server, path: Path, door: str) -> None:
