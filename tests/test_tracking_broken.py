@@ -157,6 +157,7 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
     assert open_store(TRACKING).experiment_id
 
 
