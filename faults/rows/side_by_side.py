@@ -106,7 +106,8 @@ def sweep_and_repro(injection: Injection) -> str:
     with sweeps.watched(project):
         told = dict(zip(commands, _beside(project, commands[0], commands[1], offset), strict=True))
     repro_told, sweep_told = told[repro], told[sweeps.line(seeds)]
-    injection.says(f"the sweep left with {sweep_told.status}, at last it said {sweep_told.said[-300:]!r}")
+    last = sweep_told.said[-300:].replace(str(injection.folder), "<trial>")
+    injection.says(f"the sweep left with {sweep_told.status}, at last it said {last!r}")
     assert repro_told.status == 0, repro_told.said
     assert "Traceback" not in sweep_told.said, sweep_told.said
     outcome = "both finished"
