@@ -121,7 +121,9 @@ def _tried(row: Row, number: int, seed: int, shared: Path) -> Trial:
             outcome, held, detail = row.trial(injection), True, ""
         except Exception:  # whatever it is, this trial did not hold
             outcome, held, detail = "lost", False, traceback.format_exc()[-3000:]
-            shutil.copytree(folder, FOLDER / "lost" / f"{row.name}-{number}", symlinks=True, dirs_exist_ok=True)
+            place = FOLDER / "lost" / f"{row.name}-{number}"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(folder, place, symlinks=True)
     fault = "; ".join(injection.said)
     detail = (
         detail.replace(str(folder), "<trial>").replace(str(shared), "<shared>").replace(str(FOLDER.parent), "<project>")

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
-STARTED_WITHIN = 120.0
+STARTED_WITHIN = 300.0
 QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
