@@ -1,13 +1,15 @@
-"""Remove what a kill left of the files that DVC writes in place: a torn dvc.lock, a torn list of its own locks.
+"""Remove what a kill left of DVC's files: a torn dvc.lock, and a list of locks that is torn or names a dead dvc.
 
 `make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import psutil
 import yaml
 
 from pipeline.storage import project
@@ -23,6 +25,8 @@ def main() -> int:
         if _torn(path, is_whole):
             path.unlink(missing_ok=True)
             print(f"{path.name}: was torn by a kill while DVC wrote it; removed, DVC makes it anew")
+    if _nobody_lives_in(project.DVC_LOCKS) and _removed_locks(project.DVC_LOCKS):
+        print(f"{project.DVC_LOCKS.name}: named a dvc that was killed; removed, DVC makes it anew")
     return 0
 
 
@@ -44,6 +48,48 @@ def is_list_of_locks(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
+
+
+def is_living(entry: Mapping[str, Any]) -> bool:
+    """Whether the dvc that an entry of the list of locks names (`pid`, `cmd`) still runs.
+
+    DVC asks only whether a process has that number: a zombie has, and so may one that came later.
+    """
+    try:
+        words = psutil.Process(entry["pid"]).cmdline()
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+    return any(Path(word).name == "dvc" or word == entry["cmd"].partition(" ")[0] for word in words)
+
+
+def _nobody_lives_in(locks: Path) -> bool:
+    """Whether the list names somebody, and nobody of these lives."""
+    try:
+        entries = list(_entries(json.loads(locks.read_text())))
+    except FileNotFoundError:
+        return False
+    return bool(entries) and not any(map(is_living, entries))
+
+
+def _entries(locks: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Who writes (one a path), and who reads (several a path)."""
+    yield from locks.get("write", {}).values()
+    for readers in locks.get("read", {}).values():
+        yield from readers
+
+
+def _removed_locks(locks: Path) -> bool:
+    """Remove the list where that is right even now, when no dvc can write to it."""
+    from dvc.lock import make_lock  # noqa: PLC0415 - a third of a second
+    from dvc.rwlock import RWLOCK_LOCK  # noqa: PLC0415
+
+    with make_lock(str(locks.with_name(RWLOCK_LOCK))):
+        dead = _nobody_lives_in(locks)
+        if dead:
+            locks.unlink()
+    return dead
 
 
 def _torn(path: Path, is_whole: Callable[[str], bool]) -> bool:

@@ -1,7 +1,13 @@
 """What a kill leaves of the files that DVC writes in place, and what `make repro` does about it."""
 
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline import repair
@@ -64,3 +70,52 @@ def test_what_is_whole_is_what_dvc_takes() -> None:
     assert not is_lockfile("stages: {}")
     assert not is_lockfile("schema: '2.0'\nstages:\n  check:\n    deps: []")
     assert is_list_of_locks("{}")
+
+
+@contextmanager
+def living(name: str) -> Iterator[int]:
+    """The pid of a process that runs a program of this name."""
+    with subprocess.Popen((sys.executable, "-c", "input()", name), stdin=subprocess.PIPE) as process:
+        yield process.pid
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def locked_by(*pids: int) -> str:
+    entries = [{"pid": pid, "cmd": "/somewhere/.venv/bin/dvc repro"} for pid in pids]
+    return json.dumps({"write": {"/p/data/raw": entries[0]}, "read": {"/p/params.yaml": entries}})
+
+
+def test_a_lock_of_a_dvc_that_was_killed_and_not_waited_for_is_removed(
+    torn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = subprocess.Popen(("true",))
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        pass
+    (torn / "rwlock").write_text(locked_by(process.pid))
+    assert repair.main() == 0
+    assert not (torn / "rwlock").exists()
+    assert "rwlock: named a dvc that was killed" in capsys.readouterr().out
+    process.wait()
+
+
+def test_a_lock_whose_number_has_gone_to_another_program_is_removed(torn: Path) -> None:
+    with living("another") as pid:
+        (torn / "rwlock").write_text(locked_by(pid))
+        assert repair.main() == 0
+    assert not (torn / "rwlock").exists()
+
+
+def test_the_locks_of_a_dvc_that_lives_stay(torn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with living("/elsewhere/bin/dvc") as pid, living("another") as dead:
+        text = locked_by(dead, pid)
+        (torn / "rwlock").write_text(text)
+        assert repair.main() == 0
+    assert (torn / "rwlock").read_text() == text
+    assert capsys.readouterr().out == ""
+
+
+def test_a_list_of_locks_that_names_nobody_stays(torn: Path) -> None:
+    (torn / "rwlock").write_text('{"read": {}}')
+    assert repair.main() == 0
+    assert (torn / "rwlock").exists()
