@@ -11,7 +11,7 @@ from pipeline.storage import digest
 from tests.project import Project
 
 SWEEP = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=range(2)"
-STOPPED = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=7,8", "training.epochs=40"
+STOPPED = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=7,8", "training.epochs=150"
 PLACES = "data/raw", "data/prepared", "record", "checkpoints", "runs", "studies", ".dvc/cache/files"
 READERS = {
     "data/raw": ("python", "-m", "pipeline.preprocess"),
