@@ -9,6 +9,7 @@ from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.reading import read_params
 from pipeline.configuration.schema import Configuration
 from pipeline.images.prepared import load_training
+from pipeline.record.environment import precision_note
 from pipeline.record.identity import REPRO_STUDY, identity
 from pipeline.storage import lock, project
 from pipeline.terminal import command
@@ -26,6 +27,8 @@ def main() -> int:
 def _train(configuration: Configuration) -> int:
     images = load_training(project.PREPARED)
     console.print(layer_table(configuration))
+    if note := precision_note(configuration.training.precision):
+        console.print(f"note: {note}")
     companion = Companion(configuration.tracking, REPRO_STUDY)
     with companion:
         from pipeline.experiment.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right

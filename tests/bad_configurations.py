@@ -35,6 +35,7 @@ CONTRADICTIONS: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({"data.image_shape": [4, 4, 1]}, "model.conv.kernel_size"),
     ({"data.class_names": ["a", "a"]}, "data.class_names"),
     ({"training.augmentation.shift": 28}, "training.augmentation.shift"),
+    ({"training.augmentation.erasing": 28}, "training.augmentation.erasing"),
     ({"model.dense.units": [4096] * 8}, "model"),
     ({"model.conv.kernel_constraint": {"name": "MinMaxNorm", "min_value": 2.0}}, "model.conv.kernel_constraint"),
     ({"model.conv.bias_constraint": {"name": "MaxNorm", "axis": [1]}}, "model.conv.bias_constraint"),

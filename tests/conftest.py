@@ -1,6 +1,11 @@
 """What the tests of several rooms share."""
 
+import os
+
 import pytest
+
+# As pipeline.network sets it: tests import keras before that.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 
 SLOW = (
     "test_sweep",

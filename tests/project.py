@@ -30,6 +30,7 @@ HARD = (
     "training.epochs=3",
     "training.augmentation.horizontal_flip=true",
     "training.augmentation.shift=2",
+    "training.augmentation.erasing=4",
     "model.dropout=0.1",
     "model.head_dropout=0.2",
     "model.batch_normalization=after_pooling",

@@ -149,6 +149,7 @@ RULES = {
     "training.label_smoothing": FRACTION,
     "training.augmentation.horizontal_flip": FLAG,
     "training.augmentation.shift": whole(0, 4096),
+    "training.augmentation.erasing": whole(0, 4096),
     "training.precision": one_of("float32", "mixed_bfloat16"),
     "training.threads": whole(1, 256),
     "tracking.enabled": FLAG,

@@ -149,6 +149,7 @@ def test_what_is_no_configuration_at_all_is_refused(values: object) -> None:
         ({"training.warmup": 0.1}, "training.warmup", "use 0 with constant, not 0.1"),
         ({"data.validation_images": 60_000}, "data.validation_images", "less than 60000, not 60000"),
         ({"training.augmentation.shift": 28}, "training.augmentation.shift", "Use at most 27"),
+        ({"training.augmentation.erasing": 28}, "training.augmentation.erasing", "leave nothing of a 28 × 28 image"),
         ({"training.augmentation.shift": 20, "data.image_shape.1": 20}, "training.augmentation.shift", "28 × 20 image"),
         (
             {"model.conv.kernel_constraint": {"name": "MinMaxNorm", "min_value": 2.0}},

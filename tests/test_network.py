@@ -217,11 +217,27 @@ def test_radial_constraint_takes_the_mean_of_each_ring(height: int, width: int) 
         np.testing.assert_allclose(found[place], np.mean(same, axis=0), rtol=1e-4, atol=1e-6)
 
 
+# What is imported
+
+
+def test_tensorflow_comes_without_what_keras_would_import_for_other_uses() -> None:
+    code = (
+        "import sys, pipeline.network\n"
+        "print(sorted({'matplotlib', 'pandas', 'scipy', 'sklearn'} & sys.modules.keys()))\n"
+        "import matplotlib, scipy.linalg"
+    )
+    done = subprocess.run((sys.executable, "-c", code), cwd=project.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 # Augmentation and order
 
 
-def changed(images: NDArray[np.uint8], *, flip: bool = False, shift: int = 0, seed: int = 0) -> NDArray[np.uint8]:
-    found = augmented(tf.constant(images), Augmentation(horizontal_flip=flip, shift=shift), tf.constant([seed, 0]))
+def changed(
+    images: NDArray[np.uint8], *, flip: bool = False, shift: int = 0, erasing: int = 0, seed: int = 0
+) -> NDArray[np.uint8]:
+    settings = Augmentation(horizontal_flip=flip, shift=shift, erasing=erasing)
+    found = augmented(tf.constant(images), settings, tf.constant([seed, 0]))
     assert found.dtype == tf.uint8
     return np.asarray(found)
 
@@ -251,10 +267,27 @@ def test_shifts_move_each_image_by_itself_by_at_most_that_many_pixels_and_leave_
     assert all(36 < count < 124 for count in counts.values())
 
 
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_square_whose_middle_lies_anywhere_in_the_image_is_erased(side: int) -> None:
+    found = changed(MANY, erasing=side)
+    before, after = side // 2, side - side // 2
+    counts = dict.fromkeys(product(range(6), range(5)), 0)
+    for image, original in zip(found, MANY, strict=True):
+        for row, column in counts:
+            square = np.ones((6, 5, 1), bool)
+            square[max(row - before, 0) : row + after, max(column - before, 0) : column + after] = False
+            counts[row, column] += bool((image == original * square).all())
+    # No pixel is 0 before: each image fits one place. Each of the 30 has 67 ± 5 standard deviations of 8.
+    assert sum(counts.values()) == 2000
+    assert all(27 < count < 107 for count in counts.values())
+
+
 def test_augmentation_is_decided_by_its_seed() -> None:
     assert np.array_equal(changed(MANY, flip=True, shift=2), changed(MANY, flip=True, shift=2))
     assert not np.array_equal(changed(MANY, flip=True), changed(MANY, flip=True, seed=1))
     assert not np.array_equal(changed(MANY, shift=1), changed(MANY, shift=1, seed=1))
+    assert np.array_equal(changed(MANY, erasing=2), changed(MANY, erasing=2))
+    assert not np.array_equal(changed(MANY, erasing=2), changed(MANY, erasing=2, seed=1))
     assert np.array_equal(changed(MANY), MANY)
 
 

@@ -47,6 +47,7 @@ EVERYTHING: dict[str, object] = {
     "model.conv.kernel_constraint": "MaxNorm",
     "training.augmentation.horizontal_flip": True,
     "training.augmentation.shift": 2,
+    "training.augmentation.erasing": 4,
     "training.weight_decay": 0.01,
     "training.label_smoothing": 0.1,
     "training.schedule": "cosine",
@@ -143,6 +144,7 @@ def test_another_seed_gives_other_weights_and_scores() -> None:
         {"model.dense.units": [8], "model.dense.dropout": 0.5},
         {"training.augmentation.horizontal_flip": True},
         {"training.augmentation.shift": 2},
+        {"training.augmentation.erasing": 4},
     ],
 )
 def test_each_epoch_draws_anew_and_always_the_same(changes: dict[str, object]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.configuration.schema import Configuration
 from pipeline.record import identity as identities
 from pipeline.record.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, write_checkpoint
-from pipeline.record.environment import environment
+from pipeline.record.environment import environment, lacks_bfloat16, precision_note
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
 from pipeline.record.identity import DECIDING_CODE, deciding_code, identity
@@ -181,6 +181,7 @@ TRAINING: dict[str, object] = {
     "label_smoothing": 0.1,
     "augmentation.horizontal_flip": True,
     "augmentation.shift": 1,
+    "augmentation.erasing": 1,
     "precision": "mixed_bfloat16",
     "threads": 1,
 }
@@ -515,6 +516,28 @@ def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.Monke
     without_git: Any = environment()
     assert (without_git["git_commit"], without_git["uncommitted_changes"]) == (None, None)
     assert without_git["hardware"] == found["hardware"]
+
+
+@pytest.mark.parametrize(
+    ("told", "lacks"),
+    [
+        ("model name\t: A\nflags\t\t: fpu avx2 avx512f\n", True),
+        ("flags\t\t: fpu avx512_bf16\n\nflags\t\t: fpu\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+        ("Features\t: fp asimd\n", True),
+        ("vendor\t: another system\n", False),
+        (None, False),
+    ],
+)
+def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
+    told: str | None, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.record.environment.CPU", tmp_path / "cpuinfo")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    assert lacks_bfloat16() is lacks
+    assert (precision_note("mixed_bfloat16") is not None) is lacks
+    assert precision_note("float32") is None
 
 
 def test_deciding_modules_exist() -> None:

@@ -54,13 +54,18 @@ def test_workers_share_the_work_after_a_common_start() -> None:
 
 @pytest.mark.parametrize("precision", RATES)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_machine_that_has_shown_nothing_is_assumed(precision: str, threads: int) -> None:
+def test_a_machine_that_has_shown_nothing_is_assumed(
+    precision: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.study.estimate.lacks_bfloat16", lambda: False)
     changes = {"training.precision": precision, "training.threads": threads, "training.epochs": 3}
     found = job(swept(changes))
     work = 3 * TRAINED * (setting_of(found.configuration).multiply_adds + FIXED_COST)
     result = estimate_of(found)
     assert result.seconds == {found.identity.name: pytest.approx(work / RATES[precision] / threads)}
     assert not result.measured
+    monkeypatch.setattr("pipeline.study.estimate.lacks_bfloat16", lambda: True)
+    assert (estimate_of(found).seconds != result.seconds) == (precision == "mixed_bfloat16")
 
 
 def test_a_run_like_one_that_was_measured_takes_as_long() -> None:

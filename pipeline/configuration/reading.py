@@ -28,13 +28,16 @@ def configured(values: object) -> Configuration:
     configuration = validated(Configuration, values)
     layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
     height, width, _ = configuration.data.image_shape
-    shift = configuration.training.augmentation.shift
-    if shift >= min(height, width):
-        raise refused(
-            "training.augmentation.shift",
-            f"{shown(shift)} pixels would push a {height} × {width} image out of the picture. "
-            f"Use at most {min(height, width) - 1}.",
-        )
+    augmentation = configuration.training.augmentation
+    for key, pixels, harm in (
+        ("shift", augmentation.shift, "push a {} × {} image out of the picture"),
+        ("erasing", augmentation.erasing, "leave nothing of a {} × {} image"),
+    ):
+        if pixels >= min(height, width):
+            raise refused(
+                f"training.augmentation.{key}",
+                f"{shown(pixels)} pixels would {harm.format(height, width)}. Use at most {min(height, width) - 1}.",
+            )
     return configuration
 
 

@@ -116,6 +116,7 @@ class Model(Block):
 class Augmentation(Section):
     horizontal_flip: bool
     shift: Annotated[int, Field(ge=0, le=4096)]
+    erasing: Annotated[int, Field(ge=0, le=4096)]
 
 
 class Training(Section):

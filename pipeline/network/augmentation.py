@@ -6,14 +6,16 @@ from pipeline.configuration.schema import Augmentation
 
 
 def augmented(images: tf.Tensor, settings: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Images uint8 [n, height, width, channels] → the same shape and dtype, each flipped and shifted by itself.
+    """Images uint8 [n, height, width, channels] → the same shape and dtype, each changed by itself.
 
-    `seed` int32 [2] decides it. What a shift leaves free is 0 (Fashion-MNIST's background).
+    `seed` int32 [2] decides it. What a shift leaves free and what is erased is 0 (Fashion-MNIST's background).
     """
     if settings.horizontal_flip:
         images = _flipped(images, tf.random.experimental.stateless_fold_in(seed, 1))
     if settings.shift > 0:
         images = _shifted(images, settings.shift, tf.random.experimental.stateless_fold_in(seed, 2))
+    if settings.erasing > 0:
+        images = _erased(images, settings.erasing, tf.random.experimental.stateless_fold_in(seed, 3))
     return images
 
 
@@ -30,3 +32,16 @@ def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
     columns = offsets[:, 1:] + tf.range(width)
     padded = tf.gather(padded, rows, axis=1, batch_dims=1)
     return tf.gather(padded, columns, axis=2, batch_dims=1)
+
+
+def _erased(images: tf.Tensor, side: int, seed: tf.Tensor) -> tf.Tensor:
+    """With a square at a random place, whose middle lies in the image (DeVries and Taylor 2017, "Cutout")."""
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    places = tf.random.stateless_uniform([2, count, 1], seed)
+    outside = []
+    for place, size in zip(tf.unstack(places), (height, width), strict=True):
+        first = tf.cast(place * size, tf.int32) - side // 2
+        outside.append((tf.range(size) < first) | (tf.range(size) >= first + side))
+    rows, columns = outside
+    kept = rows[:, :, None, None] | columns[:, None, :, None]
+    return images * tf.cast(kept, images.dtype)

@@ -15,7 +15,7 @@ class Predictor:
 
     def __init__(self, network: keras.Model) -> None:
         self._network = network
-        self._compiled = tf.function(self._probabilities, reduce_retracing=True)
+        self._compiled = tf.function(self._probabilities, reduce_retracing=True, autograph=False)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batches = [self._compiled(images[start : start + BATCH]).numpy() for start in range(0, len(images), BATCH)]

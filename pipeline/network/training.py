@@ -112,17 +112,22 @@ class Trainer:
                 tf.TensorSpec([2], tf.int32),
                 tf.TensorSpec([], tf.int32),
             )
-            self._calls[size] = tf.function(self._steps, input_signature=signature).get_concrete_function()
+            # Without autograph, which takes longer to rewrite this code than the rest of the tracing.
+            traced = tf.function(self._steps, input_signature=signature, autograph=False)
+            self._calls[size] = traced.get_concrete_function()
         return self._calls[size]
 
     def _steps(self, batches: tf.Tensor, noise: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Train on batches int32 [steps, size] of indices; returns the sum of losses and the number correct."""
-        loss, correct = tf.zeros(()), tf.zeros((), tf.int32)
-        for step in tf.range(tf.shape(batches)[0]):
+
+        def one_more(step: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             seed = tf.random.experimental.stateless_fold_in(noise, first + step)
             step_loss, step_correct = self._step(batches[step], seed)
-            loss += step_loss
-            correct += step_correct
+            return step + 1, loss + step_loss, correct + step_correct
+
+        steps = tf.shape(batches)[0]
+        start = tf.constant(0), tf.constant(0.0), tf.constant(0)
+        _, loss, correct = tf.while_loop(lambda step, _loss, _correct: step < steps, one_more, start)
         return loss, correct
 
     def _step(self, indices: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -10,6 +10,10 @@ from pydantic import JsonValue
 from pipeline.record.identity import versions
 from pipeline.storage import project
 
+CPU = Path("/proc/cpuinfo")
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""How Linux calls the instructions that multiply bfloat16, on x86 and on ARM."""
+
 
 def environment() -> dict[str, JsonValue]:
     """Git commit and whether there are uncommitted changes, versions, hardware."""
@@ -26,6 +30,22 @@ def environment() -> dict[str, JsonValue]:
             "system": f"{platform.system()} {platform.machine()}",
         },
     }
+
+
+def precision_note(precision: str) -> str | None:
+    """What a person should know of `precision` on this processor."""
+    if precision != "mixed_bfloat16" or not lacks_bfloat16():
+        return None
+    return (
+        "this processor has no bfloat16 arithmetic: mixed_bfloat16 takes about ten times as long as "
+        "training.precision=float32"
+    )
+
+
+def lacks_bfloat16() -> bool:
+    """Whether this processor has no bfloat16 arithmetic; False too where the system does not tell."""
+    instructions = _cpu("flags") or _cpu("Features")
+    return instructions is not None and not BFLOAT16 & set(instructions.split())
 
 
 def _git(*arguments: str) -> str | None:
@@ -45,11 +65,16 @@ def _git(*arguments: str) -> str | None:
 
 
 def _processor() -> str:
+    return _cpu("model name") or platform.processor() or platform.machine()
+
+
+def _cpu(field: str) -> str | None:
+    """What Linux says of the first core; None where it does not."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPU.read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), None)
 
 
 def _memory_gib() -> float:

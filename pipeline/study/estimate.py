@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.configuration.schema import Configuration
+from pipeline.record.environment import lacks_bfloat16
 from pipeline.record.record import TRAINING
 from pipeline.record.study import Setting
 from pipeline.storage import project
@@ -15,6 +16,9 @@ from pipeline.study.planning import Job
 
 RATES = {"float32": 1.0e10, "mixed_bfloat16": 2.2e10}
 """Multiply-adds of the forward pass that a thread trains in a second, until this machine has shown its own."""
+
+WITHOUT_BFLOAT16 = 1.0e9
+"""The same for mixed_bfloat16 on a processor that has no bfloat16 arithmetic."""
 
 FIXED_COST = 100_000
 """What an image costs beside its multiply-adds, in multiply-adds: small networks are not free."""
@@ -65,7 +69,9 @@ def _kind(configuration: Configuration) -> tuple[Any, ...]:
 
 
 def _assumed(configuration: Configuration) -> float:
-    return RATES[configuration.training.precision] * configuration.training.threads
+    training = configuration.training
+    slow = training.precision == "mixed_bfloat16" and lacks_bfloat16()
+    return (WITHOUT_BFLOAT16 if slow else RATES[training.precision]) * training.threads
 
 
 def _measured_rates(job: Job) -> dict[tuple[Any, ...], float]:
