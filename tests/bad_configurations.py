@@ -86,7 +86,12 @@ def overrides(bad: Bad) -> list[str] | None:
 
 
 def variant(bad: Bad) -> tuple[str, dict[str, Any]] | None:
-    """A variant that differs by the changes: its group and its values. None where they are in no group, or several."""
+    """A variant that differs by the changes: its group and its values. None where they are in no group, or several.
+
+    A date is none either: Hydra reads it as text, which a name may be.
+    """
+    if any(isinstance(value, date) for value in bad.changes.values()):
+        return None
     groups = {key.partition(".")[0] for key in bad.changes}
     if len(groups) != 1 or not all("." in key for key in bad.changes) or groups - {"data", "model", "training"}:
         return None

@@ -9,14 +9,20 @@ from ruamel.yaml import YAML
 from pipeline.storage import digest
 from tests.bad_configurations import Bad, overrides, params_yaml, variant
 from tests.project import Project, new_project
+from tests.settings import article_values
 from tests.sweeps import TINY
 
 DOORS = "params", "compose", "sweep", "variant"
 
 
 def prepared(path: Path) -> Project:
-    """A project with prepared images, in which nothing has been trained."""
+    """A project with prepared images, in which nothing has been trained. It has a source of each kind, as conf/ has."""
     project = new_project(path, *TINY)
+    yaml, file = YAML(typ="safe"), path / "conf" / "data" / "sample.yaml"
+    values = yaml.load(file)
+    values["sources"] += article_values()["data"]["sources"][1:]
+    yaml.dump(values, file)
+    project.verb("compose")
     project.run("dvc", "repro", "preprocess")
     return project
 

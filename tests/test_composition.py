@@ -139,12 +139,21 @@ def test_choice_composes_to_what_its_overrides_compose_to(conf: Path) -> None:
         ("training.epochs=${nowhere}", r"training\.epochs: Interpolation key 'nowhere' not found"),
         ("training.epochs=${training.epochs}", r"training\.epochs"),
         ("training=3", r"conf/training/3: is no variant"),
+        ("data.image_shape={a: 1}", r"data\.image_shape: must be a list"),
+        ("model.blocks=[1]", r"model\.blocks: must be a mapping of keys to values"),
         ("defaults=3", r"defaults"),
     ],
 )
 def test_overrides_that_cannot_be_chosen_are_refused(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         configured(chosen_values(override))
+
+
+def test_a_variant_with_a_mapping_where_a_list_belongs_is_refused_by_its_key(conf: Path) -> None:
+    (conf / "data" / "bad.yaml").write_text("defaults: [fashion_mnist]\nclass_names: {a: b}\n")
+    with pytest.raises(UserError, match=r"^data\.class_names: must be a list") as refused:
+        composed(conf, ["data=bad"])
+    assert "is missing" not in str(refused.value)
 
 
 def test_the_environment_is_not_read_from_conf_either(conf: Path) -> None:

@@ -13,6 +13,8 @@ TIMES = 200
 
 
 def prepare(shared: Path) -> None:
+    # Composed once: Hydra has one state for all threads.
+    every()
     prepared(shared / "project")
 
 

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from pipeline.composition.forbidden import check_folder, refuse_resolvers
 from pipeline.configuration.schema import Configuration
-from pipeline.configuration.validation import keys
+from pipeline.configuration.validation import ConfigurationError, keys, validated
 from pipeline.terminal.errors import UserError
 
 PRIMARY = "config"
@@ -39,7 +39,7 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
         values(found)
         OmegaConf.resolve(found)
     except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
-        raise UserError(told(error)) from None
+        raise _wrong_in_a_file(conf, error) or UserError(told(error)) from None
     return found
 
 
@@ -56,6 +56,25 @@ def values(found: DictConfig) -> dict[str, Any]:
 def as_params(found: DictConfig) -> str:
     """The text of params.yaml: the bytes that DVC writes for the same composition (dvc.utils.hydra)."""
     return OmegaConf.to_yaml(found)
+
+
+def _wrong_in_a_file(conf: Path, error: BaseException) -> ConfigurationError | None:
+    """What is wrong in the file that Hydra could not merge, where it names no key: a list in place of a mapping."""
+    file = re.match(r"In '([\w/]+)': ", str(error))
+    if file is None or _key_at_fault(error):
+        return None
+    group = file[1].rpartition("/")[0]
+    plain = OmegaConf.to_container(OmegaConf.load(conf / f"{file[1]}.yaml"))
+    if not isinstance(plain, dict):
+        return None
+    plain.pop("defaults", None)
+    present = tuple(f"{group}.{key!s}" if group else str(key) for key in plain)
+    try:
+        validated(Configuration, {group: plain} if group else plain)
+    except ConfigurationError as wrong:
+        problems = [found for found in wrong.problems if found.key.startswith(present) and not found.is_missing]
+        return ConfigurationError(problems) if problems else None
+    return None
 
 
 def _variants(options: Sequence[str] | None) -> str:

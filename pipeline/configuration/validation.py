@@ -20,8 +20,11 @@ LONGEST_VALUE = 80
 
 @dataclass(frozen=True)
 class Problem:
+    """`is_missing`: nothing is wrong with a value, there is none."""
+
     key: str
     message: str
+    is_missing: bool = False
 
     def __str__(self) -> str:
         return f"{self.key}: {self.message}"
@@ -88,7 +91,7 @@ def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Prob
         case "extra_forbidden":
             return Problem(key, f"is no key of the configuration. {_nearest(parts, parent, section, prefix)}")
         case "missing":
-            return Problem(key, "is missing. `python -m pipeline.compose` writes every key")
+            return Problem(key, "is missing. `python -m pipeline.compose` writes every key", is_missing=True)
         case "literal_error" | "union_tag_invalid":
             allowed = context.get("expected") or context["expected_tags"]
             return Problem(key, f"must be one of {allowed.replace(' or ', ', ')}, not {shown(_tag(value))}.")
