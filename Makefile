@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup repro test test-long lint verify faults fuzz audit dependencies ui clean lock
+.PHONY: help setup repro test test-long lint verify faults fuzz bench audit dependencies ui clean lock
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -39,6 +39,10 @@ faults: $(READY)  ## inject every fault of docs/reliability.md and look at what 
 
 fuzz: $(READY) .fuzzing/.ready  ## fuzz the IDX decoder and the configuration, an hour of CPU each (FUZZ_SECONDS=60)
 	@python -m faults.fuzzing
+
+bench: $(READY) .bench/.ready  ## measure docs/performance.md on a machine that does nothing else (hours; QUICK=1)
+	@dvc repro preprocess > /dev/null
+	@python -m benchmarks $(if $(QUICK),--quick)
 
 audit: $(READY) .audit/.ready  ## ask an advisory database about the locked packages (needs a network)
 	@python -m dependencies.audit
@@ -72,6 +76,15 @@ $(READY): requirements/locked.txt $(UV)
 .fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)
 	@$(UV) venv -q --allow-existing --python .venv/bin/python .$*/venv
 	@$(UV) pip sync -q --require-hashes --python .$*/venv requirements/$*.txt
+	@touch $@
+
+# What the project is compared with, over the project's own packages. With pip: where a build of PyTorch for CPUs is at
+# hand, pip finds it.
+.bench/.ready: requirements/bench.txt $(READY)
+	@.venv/bin/python -m venv .bench/venv
+	@ls -d $(CURDIR)/.venv/lib/python*/site-packages > $$(ls -d .bench/venv/lib/python*/site-packages)/project.pth
+	@.bench/venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/bench.txt || \
+		echo "without PyTorch or KerasTuner: pip could not install them"
 	@touch $@
 
 $(UV): requirements/uv.txt

@@ -5,6 +5,7 @@ is written from all that is kept.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from pipeline.terminal.progress import console
 
 
 def main() -> int:
+    # Where this runs in the background of a shell SIGINT is ignored, and what it starts would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options = _parser().parse_args()
     rows = {row.name: row for row in ROWS}
     if unknown := [name for name in options.rows if name not in rows]:

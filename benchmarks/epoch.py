@@ -1,0 +1,96 @@
+"""Seconds of an epoch of a configuration, in a process of its own, and the machine's own limit beside it.
+
+python -m benchmarks.epoch [--images 60000] [--epochs 3] [--peak] [OVERRIDE …]
+
+Prints JSON: wall and CPU seconds of each epoch after the first (which builds the graph), multiply-adds of a training
+step for one image, and with --peak floating-point operations a second of a large matrix product between the epochs.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+
+from pipeline.composition.choice import Choice, chosen, composed_with
+from pipeline.composition.composing import values
+from pipeline.configuration.arithmetic import layers
+from pipeline.configuration.reading import configured
+from pipeline.configuration.schema import Configuration
+from pipeline.storage import project
+
+GROUPS = "data", "model", "tracking", "training"
+SIDE = 2048
+"""Of the matrices whose product shows the machine's peak."""
+
+PRODUCTS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--peak", action="store_true")
+    parser.add_argument("override", nargs="*")
+    options = parser.parse_args()
+    found = composed_with(project.CONF, chosen(Choice({}, {}), options.override, GROUPS))
+    configuration = configured(values(found))
+    print(json.dumps(measured(configuration, options.images, options.epochs, with_peak=options.peak)))
+
+
+def measured(configuration: Configuration, images: int, epochs: int, *, with_peak: bool) -> dict[str, object]:
+    """What this module prints."""
+    from pipeline.network.building import build_network  # noqa: PLC0415 - TensorFlow
+    from pipeline.network.threads import use_threads  # noqa: PLC0415
+    from pipeline.network.training import Trainer  # noqa: PLC0415
+
+    training = configuration.training
+    use_threads(training.threads)
+    shape, classes = configuration.data.image_shape, len(configuration.data.class_names)
+    network = build_network(configuration.model, shape, classes, seed=0, precision=training.precision)
+    pixels = np.load(project.PREPARED / "train_images.npy", mmap_mode="r")[:images]
+    labels = np.load(project.PREPARED / "train_labels.npy", mmap_mode="r")[:images]
+    trainer = Trainer(network, training, np.asarray(pixels), np.asarray(labels), 0)
+    peaks: list[float] = []
+    seconds: list[float] = []
+    cpu_seconds: list[float] = []
+    for epoch in range(1, epochs + 1):
+        if with_peak:
+            peaks.append(_peak(training.precision))
+        wall, cpu = time.perf_counter(), time.process_time()
+        trainer.run_epoch(epoch, lambda _steps: None)
+        seconds.append(time.perf_counter() - wall)
+        cpu_seconds.append(time.process_time() - cpu)
+    return {
+        "seconds": seconds[1:],
+        "cpu_seconds": cpu_seconds[1:],
+        "multiply_adds": training_multiply_adds(configuration),
+        "images": len(labels),
+        "peak": statistics.median(peaks) if peaks else None,
+    }
+
+
+def training_multiply_adds(configuration: Configuration) -> int:
+    """Of one image in one step: forward, gradients of weights, and gradients of inputs but those of the first layer."""
+    shape, classes = configuration.data.image_shape, len(configuration.data.class_names)
+    costs = [layer.multiply_adds for layer in layers(configuration.model, shape, classes) if layer.multiply_adds]
+    return 3 * sum(costs) - costs[0]
+
+
+def _peak(precision: str) -> float:
+    """Floating-point operations a second of a matrix product."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    kind = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
+    one = tf.cast(tf.random.stateless_normal((SIDE, SIDE), (0, 0)), kind)
+    product = tf.function(lambda other: tf.reduce_sum(tf.matmul(other, other)), autograph=False)
+    product(one).numpy()
+    started = time.perf_counter()
+    for _ in range(PRODUCTS):
+        product(one).numpy()
+    return PRODUCTS * 2 * SIDE**3 / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()

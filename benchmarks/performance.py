@@ -1,0 +1,106 @@
+"""benchmarks/results.json, and docs/performance.md with its picture, which are written from it."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.rows import Finding, Row
+from benchmarks.workshop import machine
+from pipeline.scoring.pictures.paper import BLUE, GREY, png, sheet, styled
+from pipeline.storage import atomic
+from tests.project import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results.json"
+PAGE = ROOT / "docs" / "performance.md"
+PICTURE = ROOT / "docs" / "performance.png"
+OURS = "this project", "training=fast", "sweep"
+INTRODUCTION = """\
+# How fast it is
+
+`make bench` measures this page: contenders side by side on one machine, in turn, several times; the figures are medians
+and ratios, in brackets the least and the most of the rounds. `python -m benchmarks ROW` measures a row again, `make
+bench QUICK=1` shows in minutes that everything runs. All figures: [results.json](../benchmarks/results.json).
+
+"""
+
+
+def keep(row: Row, found: Finding) -> None:
+    """Put what came of a row among what is kept, in place of an earlier one."""
+    commit = subprocess.run(
+        ("git", "rev-parse", "--short", "HEAD"), cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    entry = {
+        "said": found.said,
+        "met": found.met,
+        "figures": found.figures,
+        "bars": found.bars,
+        "machine": machine(),
+        "commit": commit,
+        "day": datetime.now(UTC).date().isoformat(),
+    }
+    atomic.write_file(RESULTS, json.dumps(kept() | {row.name: entry}, indent=1, ensure_ascii=False) + "\n")
+
+
+def kept() -> dict[str, Any]:
+    """Row → what came of it."""
+    try:
+        found = json.loads(RESULTS.read_text())
+    except FileNotFoundError:
+        return {}
+    assert isinstance(found, dict)
+    return found
+
+
+def write(rows: Sequence[Row]) -> None:
+    results = kept()
+    atomic.write_file(PAGE, page(rows, results))
+    if any(entry["bars"] for entry in results.values()):
+        atomic.write_file(PICTURE, png(picture(rows, results)))
+
+
+def page(rows: Sequence[Row], results: dict[str, Any]) -> str:
+    """The page for what is kept."""
+    lines = ["| row | what | goal | measured | |", "|---|---|---|---|---|"]
+    machines: dict[str, list[str]] = {}
+    for row in rows:
+        entry = results.get(row.name)
+        if entry is None:
+            lines.append(f"| {row.name} | {row.what} | {row.goal} | not measured yet | |")
+            continue
+        lines.append(
+            f"| {row.name} | {row.what} | {row.goal} | {entry['said']} | {'met' if entry['met'] else '**missed**'} |"
+        )
+        machines.setdefault(_machine(entry["machine"]), []).append(row.name)
+    picture = ["", "![Seconds of contenders side by side](performance.png)"] if PICTURE.exists() else []
+    told = [f"{machine}: {', '.join(names)}." for machine, names in machines.items()]
+    return INTRODUCTION + "\n".join([*lines, *picture, "", *told]) + "\n"
+
+
+def _machine(found: dict[str, Any]) -> str:
+    return (
+        f"Measured on {found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB, "
+        f"{'without' if found.get('bfloat16') is False else 'with'} bfloat16 arithmetic, {found['system']}"
+    )
+
+
+@styled
+def picture(rows: Sequence[Row], results: dict[str, Any]) -> Any:
+    """For each row with contenders their seconds as bars."""
+    shown = [(row.name, results[row.name]["bars"]) for row in rows if results.get(row.name, {}).get("bars")]
+    heights = [len(bars) for _, bars in shown]
+    figure = sheet(9, 0.9 + 0.5 * sum(heights) + 0.6 * len(shown), "Seconds, side by side")
+    for axes, (name, bars) in zip(
+        figure.subplots(len(shown), squeeze=False, height_ratios=heights)[:, 0], shown, strict=True
+    ):
+        names = list(reversed(bars))
+        colours = [BLUE if one in OURS else GREY for one in names]
+        drawn = axes.barh(names, [bars[one] for one in names], color=colours, height=0.6)
+        axes.bar_label(drawn, fmt="%.1f s", padding=4)
+        axes.set_title(name)
+        axes.margins(x=0.15)
+        axes.xaxis.set_visible(False)
+        axes.spines[["bottom", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+    return figure

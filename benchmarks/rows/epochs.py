@@ -1,0 +1,89 @@
+"""Epochs by themselves: beside the machine's peak, with each option of the training, over more and more images."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.rows import Finding, Row
+from benchmarks.workshop import Workshop
+from pipeline.record.environment import lacks_bfloat16
+
+OF_THE_PEAK = 0.8
+DEARER = 1.25
+OPTIONS = {
+    "batch normalisation": ("model.batch_normalization=after_pooling",),
+    "flips": ("training.augmentation.horizontal_flip=true",),
+    "shifts": ("training.augmentation.shift=2",),
+    "erasing": ("training.augmentation.erasing=8",),
+    "dropout": ("model.head_dropout=0.4",),
+}
+SIZES = 15_000, 30_000, 60_000
+NOT_LINEAR = 1.1
+"""How many times as long an image may take among four times as many."""
+
+
+def _fast() -> tuple[str, ...]:
+    return "training=fast", f"training.precision={'float32' if lacks_bfloat16() else 'mixed_bfloat16'}"
+
+
+def _measured(workshop: Workshop, overrides: Sequence[str], images: int, *options: str) -> dict[str, Any]:
+    number = images // 10 if workshop.quick else images
+    return workshop.epochs("--images", str(number), *options, *_fast(), *overrides)
+
+
+def utilisation(workshop: Workshop) -> Finding:
+    shares = []
+    for _ in range(workshop.rounds):
+        found = _measured(workshop, (), 60_000, "--peak")
+        done = 2 * found["multiply_adds"] * found["images"] / statistics.median(found["seconds"])
+        shares.append(done / found["peak"])
+    said = f"{statistics.median(shares):.2f} of the peak ({min(shares):.2f} to {max(shares):.2f}), {_fast()[1]}"
+    return Finding(said, statistics.median(shares) >= OF_THE_PEAK, {"shares": shares})
+
+
+def options(workshop: Workshop) -> Finding:
+    contenders = {"without": (), **OPTIONS}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(workshop.rounds):
+        for name, overrides in contenders.items():
+            seconds[name].append(statistics.median(_measured(workshop, overrides, 20_000)["cpu_seconds"]))
+    ratios = {
+        name: statistics.median(mine / bare for mine, bare in zip(seconds[name], seconds["without"], strict=True))
+        for name in OPTIONS
+    }
+    said = ", ".join(f"{name} × {ratio:.2f}" for name, ratio in ratios.items())
+    return Finding(said, max(ratios.values()) <= DEARER, {"cpu seconds": seconds, "ratios": ratios})
+
+
+def growth(workshop: Workshop) -> Finding:
+    each: dict[int, list[float]] = {size: [] for size in SIZES}
+    for _ in range(workshop.rounds):
+        for size in SIZES:
+            found = _measured(workshop, (), size)
+            each[size].append(1e6 * statistics.median(found["seconds"]) / found["images"])
+    micro = {size: statistics.median(found) for size, found in each.items()}
+    said = ", ".join(f"{size:,} images: {found:.0f} µs each" for size, found in micro.items())
+    most = NOT_LINEAR * micro[SIZES[0]]
+    return Finding(said, micro[SIZES[-1]] <= most, {"microseconds an image": {str(k): v for k, v in each.items()}})
+
+
+UTILISATION = Row(
+    name="utilisation",
+    what="an epoch of `training=fast`: operations a second (forward, gradients of weights, gradients of inputs but the "
+    "first layer's) beside those of a large matrix product in the same process",
+    goal="at least 0.8 of the peak",
+    measure=utilisation,
+)
+OPTIONS_ROW = Row(
+    name="options",
+    what="CPU time of an epoch with batch normalisation (after pooling), flips, shifts, erasing, dropout, each beside "
+    "one without",
+    goal="at most × 1.25 each",
+    measure=options,
+)
+GROWTH = Row(
+    name="growth",
+    what="an epoch over 15, 30 and 60 thousand images",
+    goal="linear: at most × 1.1 an image from the first to the last",
+    measure=growth,
+)
