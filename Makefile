@@ -34,8 +34,8 @@ lint: $(READY)  ## format, rules, which room imports which, types
 verify: $(READY)  ## read everything that was made, DVC's cache included, and name what is damaged
 	@python -m pipeline.verify
 
-faults: $(READY)  ## inject every fault of docs/reliability.md and look at what is left (hours; resumable)
-	@python -m faults
+faults: $(READY)  ## inject every fault of docs/reliability.md and look at what is left (hours; resumable; SHORT=1)
+	@python -m faults $(if $(SHORT),--short)
 
 fuzz: $(READY) .fuzzing/.ready  ## fuzz the IDX decoder and the configuration, an hour of CPU each (FUZZ_SECONDS=60)
 	@python -m faults.fuzzing

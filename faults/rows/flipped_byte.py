@@ -113,7 +113,7 @@ ROW = Row(
     fault="one bit flipped in every file that was made: raw, prepared, record, checkpoint, study, DVC's cache",
     must_hold="`make verify` names the file and its repair, which works; what reads the file says so before using it",
     times=100,
-    short=4,
+    short=2,
     trial=trial,
     prepare=prepare,
 )

@@ -129,7 +129,7 @@ ROW = Row(
     must_hold="no file of the project is harmed, nothing half-written in DVC's cache; a rerun with room ends as if "
     "nothing had been; MLflow's disk costs no result",
     times=60,
-    short=4,
+    short=2,
     trial=trial,
     prepare=prepare,
     needs=reason_not_to,
