@@ -150,9 +150,9 @@ def test_curves_are_lines_over_epochs(ui: Ui, records: list[Recorded]) -> None:
         curves = {tuple(trace["y"]) for trace in plotted(page)}
         assert curves == {run.curve for run in records}
         assert all("lines" in trace["mode"] and trace["x"] == [1, 2, 3] for trace in plotted(page))
-        # The path itself: one move and a line to each further epoch.
+        # The path itself: one move and a line to each further epoch, but one line alone where they make a straight one.
         drawn = {line.get_attribute("d") or "" for line in lines.all()}
-        assert {path.count("L") for path in drawn} == {2}
+        assert {path.count("L") for path in drawn} <= {1, 2}
         assert len(drawn) == len({run.curve for run in records})
 
 

@@ -115,7 +115,7 @@ def epochs(project: Project, name: str) -> list[Any]:
     return []
 
 
-def wait_for(seen: Any, seconds: float = 90) -> None:
+def wait_for(seen: Any, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not seen():
         assert time.monotonic() < deadline, "was not seen in time"
