@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.images.prepared import load_test, load_training
-from pipeline.record.checkpoint import read_checkpoint
+from pipeline.record.checkpoint import CHECKPOINT, read_checkpoint
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
 from pipeline.record.study import read_study
 from pipeline.storage import dvc_files, project
@@ -60,10 +60,11 @@ def _checks() -> Iterator[Check]:
         yield from (Check("prepared images", partial(load, project.PREPARED)) for load in (load_training, load_test))
     for root in (project.RECORD, *sorted(project.RUNS.glob("*"))):
         yield from _parts(root)
-    for path in sorted(project.CHECKPOINTS.glob("*/state")):
-        yield Check("checkpoints", partial(_checkpoint, path))
+    for work in sorted(project.CHECKPOINTS.glob("*")):
+        if (work / CHECKPOINT).exists():
+            yield Check("checkpoints", partial(_checkpoint, work / CHECKPOINT))
         # What MLflow was told of while it trained.
-        yield from _parts(path.parent)
+        yield from _parts(work)
     for path in sorted(project.STUDIES.glob("*/study.json")):
         yield Check("studies", partial(read_study, path.parent))
     if (project.ROOT / STORE).exists():

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from pipeline.configuration.schema import Configuration
 from pipeline.record import identity as identities
-from pipeline.record.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, write_checkpoint
+from pipeline.record.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    remove_checkpoint,
+    usable_checkpoint,
+    write_checkpoint,
+)
 from pipeline.record.environment import environment, lacks_bfloat16, precision_note
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
@@ -323,6 +329,18 @@ def test_a_checkpoint_is_read_as_it_was_written_to_the_last_bit(tmp_path: Path) 
         assert found.state[key].tobytes() == array.tobytes()
     assert repr(found.history) == repr(written.history)
     assert found.times == written.times
+
+
+def test_a_damaged_checkpoint_is_removed_and_told(tmp_path: Path) -> None:
+    path, told = tmp_path / "state", list[str]()
+    write_checkpoint(path, checkpoint())
+    assert usable_checkpoint(path, told.append) is not None
+    assert told == []
+    path.write_bytes(path.read_bytes()[:-1])
+    assert usable_checkpoint(path, told.append) is None
+    assert told == [f"{path} is damaged: removed, training starts anew"]
+    assert not path.exists()
+    assert usable_checkpoint(path, told.append) is None
 
 
 def test_a_checkpoint_that_is_not_there_is_none(tmp_path: Path) -> None:

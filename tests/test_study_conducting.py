@@ -286,6 +286,22 @@ def test_a_checkpoint_that_a_kill_left_beside_a_finished_run_is_forgotten(
     assert companion.said == ""
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_damaged_checkpoint_is_told_before_a_worker_starts_anew(
+    monkeypatch: pytest.MonkeyPatch, companion: Told, capsys: pytest.CaptureFixture[str], held: bool
+) -> None:
+    workers_that(monkeypatch, one_by_one)
+    path = project.checkpoint(job(0).identity.name) / "state"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half")
+    with lock.only_one(path.parent / "lock") if held else contextlib.nullcontext():
+        conduct(grid(0), declared(), TRACKING)
+    told = f"{path} is damaged: removed, training starts anew" in capsys.readouterr().out
+    assert told != held
+    assert path.exists() == held
+    assert companion.said == ""
+
+
 def one(**changes: object) -> dict[str, Any]:
     """The values of one job of another launcher, untracked."""
     values = article_values({"data.validation_images": 10, "tracking.enabled": False})

@@ -102,6 +102,20 @@ def test_a_torn_dvc_lock_a_checkpoint_a_study_and_a_database_are_named(kept: Pro
         assert name in said
 
 
+def test_what_mlflow_is_told_of_while_it_trains_is_read_too(kept: Project) -> None:
+    work = kept.path / "checkpoints" / "0123456789abcdef"
+    shutil.copytree(kept.path / "record" / "training", work / "training")
+    try:
+        assert "damaged" not in kept.verb("verify")
+        for name in ("timing.json", "environment.json"):
+            _flip(work / "training" / name)
+            said = kept.verb("verify", status=1)
+            assert f"{name}: is damaged. The sweep or `dvc repro` that was interrupted, typed again" in said
+            _flip(work / "training" / name)
+    finally:
+        shutil.rmtree(work)
+
+
 def test_what_was_removed_or_never_made_is_no_damage(kept: Project) -> None:
     shutil.rmtree(kept.path / "data" / "raw")
     shutil.rmtree(kept.path / "record" / "training")

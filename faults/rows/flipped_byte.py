@@ -11,7 +11,7 @@ from pipeline.storage import digest
 from tests.project import Project
 
 SWEEP = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=range(2)"
-STOPPED = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=7,8", "training.epochs=150"
+STOPPED = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=7,8", "training.epochs=40"
 PLACES = "data/raw", "data/prepared", "record", "checkpoints", "runs", "studies", ".dvc/cache/files"
 READERS = {
     "data/raw": ("python", "-m", "pipeline.preprocess"),
@@ -57,7 +57,8 @@ def trial(injection: Injection) -> str:
         outcome += ", noticed by what reads it"
     _repair(project, verified)
     assert "damaged" not in project.verb("verify")
-    assert _bits(project.path) == _bits(whole)
+    # What reads a checkpoint ends a training that had been stopped: more runs than before.
+    assert _bits(whole).items() <= _bits(project.path).items()
     return outcome
 
 

@@ -17,7 +17,7 @@ from pipeline.network.building import build_network
 from pipeline.network.prediction import Predictor
 from pipeline.network.threads import use_threads
 from pipeline.network.training import Trainer
-from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.record.checkpoint import CHECKPOINT, Checkpoint, usable_checkpoint, write_checkpoint
 from pipeline.record.environment import environment
 from pipeline.record.history import Epoch, EpochTime
 from pipeline.record.identity import Identity
@@ -27,8 +27,6 @@ from pipeline.scoring.metrics import scores
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
-
-CHECKPOINT = "state"
 
 Sync = Callable[[Path], None]
 
@@ -146,12 +144,7 @@ class _Job:
 
     def _resume(self) -> None:
         path = self.work / CHECKPOINT
-        try:
-            checkpoint = read_checkpoint(path)
-        except ValueError:
-            console.print(f"{path} is damaged: removed, training starts anew")
-            path.unlink()
-            return
+        checkpoint = usable_checkpoint(path, console.print)
         if checkpoint is not None:
             try:
                 self.trainer.restore(checkpoint.state)

@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from pipeline.record.reading import checked
 from pipeline.storage import atomic, lock
 
 State = Mapping[str, NDArray[Any]]
+
+CHECKPOINT = "state"
+"""The file, in the folder of a run that trains."""
 
 _MARK = b"conv2d checkpoint 1\n"
 _DIGEST_BYTES = 32
@@ -61,6 +64,16 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return _checkpoint(payload)
     except (KeyError, TypeError, MemoryError, RecursionError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: is none of this version ({error})") from None
+
+
+def usable_checkpoint(path: Path, tell: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint at `path`; one that is damaged is removed and told, as if there were none."""
+    try:
+        return read_checkpoint(path)
+    except ValueError:
+        path.unlink()
+        tell(f"{path} is damaged: removed, training starts anew")
+        return None
 
 
 def _checkpoint(payload: bytes) -> Checkpoint:

@@ -117,8 +117,8 @@ def read_training(folder: Path) -> TrainingPart:
         return TrainingPart(
             checked(Run, values),
             read_history(text_of(folder / "history.csv")),
-            checked(tuple[EpochTime, ...], unsealed(text_of(folder / "timing.json"))["epochs"]),
-            unsealed(text_of(folder / "environment.json")),
+            checked(tuple[EpochTime, ...], _unsealed(folder / "timing.json", repair)["epochs"]),
+            _unsealed(folder / "environment.json", repair),
             folder,
             files,
         )
@@ -136,13 +136,21 @@ def read_evaluation(folder: Path) -> EvaluationPart:
     check_files(folder, "evaluation.json", files, repair)
     try:
         scores = json.loads(text_of(folder / "metrics.json"))
-        clock = unsealed(text_of(folder / "timing.json"))
+        clock = _unsealed(folder / "timing.json", repair)
         found = checked(EvaluationPart, {**values, "scores": scores, **clock, "folder": folder})
         # What every reader asks for.
         found.scores["accuracy"]
         return found
     except (TypeError, ValueError, KeyError, RecursionError, FileNotFoundError) as error:
         raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
+
+
+def _unsealed(path: Path, repair: str) -> dict[str, Any]:
+    """What a sealed file holds. Raises UserError where it is damaged, FileNotFoundError where it is missing."""
+    try:
+        return unsealed(text_of(path))
+    except ValueError:
+        raise UserError(f"{path}: is damaged. {repair}") from None
 
 
 def write_manifest(folder: Path, name: str, values: dict[str, Any]) -> None:
@@ -185,4 +193,6 @@ def _repair(folder: Path, stage: str) -> str:
     """What makes the part in `folder` anew: the sweep that it came from, or a stage."""
     if folder.is_relative_to(project.RUNS):
         return "The sweep that made it, typed again, makes it anew."
+    if folder.is_relative_to(project.CHECKPOINTS):
+        return "The sweep or `dvc repro` that was interrupted, typed again, goes on and writes it anew."
     return f"`dvc repro --force {stage}` makes it anew."

@@ -17,7 +17,7 @@ from pipeline.study import telling
 from pipeline.study.declaration import Declaration
 from pipeline.study.enrolment import with_plan
 from pipeline.study.estimate import Estimate, estimated
-from pipeline.study.job import forget_checkpoint
+from pipeline.study.job import check_checkpoint, forget_checkpoint
 from pipeline.study.planning import Job, Plan, cell_of, planned, record_of
 from pipeline.study.workers import Ended, done, workers
 from pipeline.terminal.errors import UserError
@@ -84,6 +84,8 @@ class _Conductor:
             if self.missing:
                 # A byte that is not as it was written is found before any worker starts.
                 load_training(project.PREPARED)
+                for job in self.missing:
+                    check_checkpoint(job, console.print)
                 self._do_missing(estimate, wanted)
         except BaseException as error:
             with undisturbed():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.images.held_out import held_out
 from pipeline.images.prepared import Images, load_test, load_training
-from pipeline.record.checkpoint import remove_checkpoint
+from pipeline.record.checkpoint import CHECKPOINT, remove_checkpoint, usable_checkpoint
 from pipeline.record.record import TRAINING, TrainingPart, read_training
 from pipeline.storage import lock, project
 from pipeline.study.planning import Job, record_of
@@ -94,6 +94,15 @@ def forget_checkpoint(job: Job) -> None:
         ended = True
     if ended:
         remove_checkpoint(work)
+
+
+def check_checkpoint(job: Job, tell: Callable[[str], None]) -> None:
+    """Remove and tell a damaged checkpoint of the job, unless another process writes it: a worker tells nobody."""
+    work = project.checkpoint(job.identity.name)
+    if (work / CHECKPOINT).exists():
+        with lock.if_free(work / "lock") as free:
+            if free:
+                usable_checkpoint(work / CHECKPOINT, tell)
 
 
 @cache
