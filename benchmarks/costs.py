@@ -1,23 +1,12 @@
 """What a command costs, and how contenders are compared: in turn, several times, by medians."""
 
-import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-CHILD = """\
-import json, resource, subprocess, sys, time
-started = time.perf_counter()
-done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-seconds = time.perf_counter() - started
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-cost = seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-print(json.dumps({"status": done.returncode, "cost": cost, "said": done.stdout.decode(errors="replace")}))
-"""
+from tests.spent import spent
 
 
 @dataclass(frozen=True)
@@ -33,19 +22,10 @@ class Cost:
 def cost(command: Sequence[str], folder: Path, **variables: str) -> Cost:
     """Run `command` in `folder`. Raises RuntimeError with what it printed when it fails."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "PYTHON"))}
-    done = subprocess.run(
-        (sys.executable, "-c", CHILD, *command),
-        cwd=folder,
-        env=inherited | variables,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(done.stdout)
-    if found["status"]:
-        raise RuntimeError(f"{' '.join(command)}: status {found['status']}\n{found['said']}")
-    seconds, cpu_seconds, peak_mib = found["cost"]
-    return Cost(seconds, cpu_seconds, peak_mib, found["said"])
+    found = spent(command, folder, inherited | variables)
+    if found.status:
+        raise RuntimeError(f"{' '.join(command)}: status {found.status}\n{found.said}")
+    return Cost(found.seconds, found.cpu_seconds, found.peak_mib, found.said)
 
 
 def alternately(contenders: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:

@@ -1,6 +1,5 @@
 """What the rows about raw files share."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from faults.reference import copied, litter, made
 from pipeline.storage import digest
 from tests.mirrors import Answer, Site
 from tests.project import Project
+from tests.spent import spent
 
 LONGEST = 120
 """Seconds after which a command is taken to hang."""
@@ -34,12 +34,9 @@ def assert_as_without(project: Project, shared: Path) -> None:
 
 def measured(project: Project, *command: str) -> tuple[int, str, int]:
     """Exit status, what was printed, and the most memory (MB) of any of the command's processes."""
-    with project.start("timeout", str(LONGEST), *command, NO_PROXY="127.0.0.1") as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, output, usage.ru_maxrss // 1024
+    environment = project.environment | {"NO_PROXY": "127.0.0.1"}
+    found = spent(("timeout", str(LONGEST), *command), project.path, environment)
+    return found.status, found.said, round(found.peak_mib)
 
 
 def refused_by(status: int, output: str, beginning: str) -> None:

@@ -1,16 +1,15 @@
 """Inputs made to run code, to read or write elsewhere, or to exhaust memory."""
 
-import os
-import subprocess
+import sys
 from pathlib import Path
 
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, copied, made
 from tests.hostile_inputs import KNOWN, VARIABLE, every, harmed, moved, run_id
-from tests.project import Project
+from tests.spent import spent
 
-MOST_MEMORY = 2_000_000
-"""kB that a verb may take: TensorFlow by itself takes a third of it."""
+MOST_MIB = 2_000
+"""That a verb may take: TensorFlow by itself takes a third of it."""
 
 
 def prepare(shared: Path) -> None:
@@ -28,27 +27,12 @@ def trial(injection: Injection) -> str:
     moved(project, injection.shared / "project")
     hostile.done(project, outside)
     command = [run_id(project) if word == "RUN" else word for word in hostile.command]
-    status, said, memory = _measured(project, command)
-    assert (harm := harmed(project, outside, said)) is None, f"{harm}\n{said}"
-    assert memory < MOST_MEMORY, f"{memory} kB"
-    injection.says(f"{memory / 1000:.0f} MB")
-    return "harmless" if status == 0 else "refused"
-
-
-def _measured(project: Project, command: list[str]) -> tuple[int, str, int]:
-    """Exit status, what was said, and the most memory in kB."""
-    told = project.path.parent / "said"
-    with told.open("wb") as file:
-        process = subprocess.Popen(
-            ("python", "-m", f"pipeline.{command[0]}", *command[1:]),
-            cwd=project.path,
-            env=project.environment | {VARIABLE: KNOWN},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, told.read_text(errors="replace"), used.ru_maxrss
+    verb = sys.executable, "-m", f"pipeline.{command[0]}", *command[1:]
+    found = spent(verb, project.path, project.environment | {VARIABLE: KNOWN})
+    assert (harm := harmed(project, outside, found.said)) is None, f"{harm}\n{found.said}"
+    assert found.peak_mib < MOST_MIB, f"{found.peak_mib:.0f} MiB"
+    injection.says(f"{found.peak_mib:.0f} MB")
+    return "harmless" if found.status == 0 else "refused"
 
 
 ROW = Row(

@@ -1,0 +1,48 @@
+"""What a command takes: time, processor time, memory.
+
+A process starts with the peak memory of the one that it was forked from. So a small one stands in between, and what it
+says of its children is theirs.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BETWEEN = """\
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+seconds = time.perf_counter() - started
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+cost = seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+print(json.dumps([done.returncode, done.stdout.decode(errors="replace"), *cost]))
+"""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Exit status, what was said, and of the command with all it started seconds, processor seconds, and the peak MiB
+    of the largest process.
+    """
+
+    status: int
+    said: str
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def spent(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Spent:
+    """Run `command` in `folder`."""
+    done = subprocess.run(
+        (sys.executable, "-c", BETWEEN, *command),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Spent(*json.loads(done.stdout))
