@@ -48,9 +48,9 @@ def trial(injection: Injection) -> str:
     _flip(injection, project.path / name)
     verified = project.verb("verify", status=1)
     assert name in verified, verified
-    reader = next((line for start, line in READERS.items() if name.startswith(start)), None)
+    reader = _reader(name)
     outcome = "named by verify"
-    if reader is not None and not name.endswith("examples.png"):
+    if reader is not None:
         said = project.run(*reader, status=None)
         assert Path(name).name in said, said
         assert "Traceback" not in said, said
@@ -60,6 +60,13 @@ def trial(injection: Injection) -> str:
     # What reads a checkpoint ends a training that had been stopped: more runs than before.
     assert _bits(whole).items() <= _bits(project.path).items()
     return outcome
+
+
+def _reader(name: str) -> tuple[str, ...] | None:
+    """The command that uses a file next. None does where it is a picture, or what a training writes anew first."""
+    if name.endswith("examples.png") or (name.startswith("checkpoints") and not name.endswith("/state")):
+        return None
+    return next((line for start, line in READERS.items() if name.startswith(start)), None)
 
 
 def _files(whole: Path) -> list[str]:
