@@ -111,7 +111,7 @@ def _bits(path: Path) -> dict[str, str]:
     of_runs = {
         f"runs/{name}": sha256
         for name, sha256 in digest.of_folder(path / "runs").items()
-        if Path(name).name not in VOLATILE and not Path(name).name.startswith(".")
+        if Path(name).name not in VOLATILE and not any(part.startswith(".") for part in Path(name).parts)
     }
     return results(path) | of_runs
 
