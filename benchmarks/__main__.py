@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import performance
 from benchmarks.rows import Row, accuracy, article, epochs, stages, sweeps
-from benchmarks.workshop import THEIRS, Workshop
+from benchmarks.workshop import Workshop, has
 from pipeline.terminal.progress import console
 from tests.project import ROOT
 
@@ -39,8 +39,9 @@ def main() -> int:
     if not (ROOT / "data" / "prepared").exists():
         print("error: there are no prepared images; make them with `dvc repro preprocess`", file=sys.stderr)
         return 1
-    if not THEIRS.exists():
-        console.print("PyTorch and KerasTuner are left out: they are not installed (`make bench` installs them)")
+    for library in ("torch", "keras_tuner"):
+        if not has(library):
+            console.print(f"{library} is left out: it is not installed (`make bench` installs it)")
     for row in [rows[name] for name in options.rows] or ROWS:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             found = row.measure(Workshop(Path(folder), 1 if options.quick else options.rounds, options.quick))

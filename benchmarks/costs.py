@@ -3,20 +3,10 @@
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from tests.spent import spent
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of a command and all it started: seconds, processor seconds, peak MiB of its largest process; what it printed."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
-    said: str = ""
+from tests.spent import Cost, spent
 
 
 def cost(command: Sequence[str], folder: Path, **variables: str) -> Cost:
@@ -25,7 +15,7 @@ def cost(command: Sequence[str], folder: Path, **variables: str) -> Cost:
     found = spent(command, folder, inherited | variables)
     if found.status:
         raise RuntimeError(f"{' '.join(command)}: status {found.status}\n{found.said}")
-    return Cost(found.seconds, found.cpu_seconds, found.peak_mib, found.said)
+    return found
 
 
 def alternately(contenders: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.costs import Cost, cost
+from benchmarks.costs import cost
 from pipeline.record.environment import environment, lacks_bfloat16
 from tests.project import ROOT, Project, new_project
+from tests.spent import Cost
 
 CONTENDERS = ROOT / "benchmarks" / "contenders"
 THEIRS = ROOT / ".bench" / "venv" / "bin" / "python"

@@ -18,31 +18,25 @@ done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.
 seconds = time.perf_counter() - started
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 cost = seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-print(json.dumps([done.returncode, done.stdout.decode(errors="replace"), *cost]))
+print(json.dumps([*cost, done.stdout.decode(errors="replace"), done.returncode]))
 """
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Exit status, what was said, and of the command with all it started seconds, processor seconds, and the peak MiB
-    of the largest process.
+class Cost:
+    """Of a command and all it started: seconds, processor seconds, peak MiB of its largest process; what it printed,
+    and its exit status.
     """
 
-    status: int
-    said: str
     seconds: float
     cpu_seconds: float
     peak_mib: float
+    said: str = ""
+    status: int = 0
 
 
-def spent(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Spent:
+def spent(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Cost:
     """Run `command` in `folder`."""
-    done = subprocess.run(
-        (sys.executable, "-c", BETWEEN, *command),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Spent(*json.loads(done.stdout))
+    between = sys.executable, "-c", BETWEEN
+    done = subprocess.run((*between, *command), cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return Cost(*json.loads(done.stdout))

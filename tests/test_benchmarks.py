@@ -7,10 +7,11 @@ import pytest
 
 from benchmarks import performance
 from benchmarks.__main__ import ROWS
-from benchmarks.costs import Cost, alternately, as_figures, cost, median, ratio_in_words
+from benchmarks.costs import alternately, as_figures, cost, median, ratio_in_words
 from benchmarks.epoch import training_multiply_adds
 from benchmarks.rows import Finding
 from tests.settings import article
+from tests.spent import Cost
 
 COSTS = {
     "ours": [Cost(1.0, 2.0, 100), Cost(3.0, 2.0, 100), Cost(2.0, 2.0, 100)],
