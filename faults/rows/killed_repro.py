@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -43,17 +44,19 @@ def _seconds(project: Project) -> float:
 
 
 def trial(injection: Injection) -> str:
-    project = copied(injection.shared / "start", injection.folder / "project")
-    whole = float((injection.shared / "seconds").read_text())
+    moment = LATEST * float((injection.shared / "seconds").read_text())
     target = injection.random.choice(("dvc alone", "all processes"))
-    moment = injection.random.uniform(0, LATEST * whole)
+    hit = False
+    while not hit:
+        # Where the command had ended by then it was faster than the one that was timed: an earlier moment.
+        moment = injection.random.uniform(0, moment)
+        shutil.rmtree(injection.folder / "project", ignore_errors=True)
+        project = copied(injection.shared / "start", injection.folder / "project")
+        output, hit = _killed(project, target, moment)
     injection.says(f"SIGKILL to {target} after {moment:.2f} s of make repro")
-    output, hit = _killed(project, target, moment)
     saved = _epochs_saved(project)
     again = project.run(*COMMAND)
     _agree(project, injection.shared / "whole")
-    if not hit:
-        return "had ended"
     printed = max(map(int, EPOCH.findall(output)), default=0)
     gone_on = GONE_ON.search(again)
     assert gone_on is None or int(gone_on[1]) >= max(printed, saved), f"lost an epoch:\n{output}\n{again}"
