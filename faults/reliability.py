@@ -1,7 +1,9 @@
 """docs/reliability.md: which faults were injected how often, and what came of them."""
 
+import json
 from collections import Counter
 
+from benchmarks import outages
 from faults import campaign
 from faults.campaign import Row, Trial
 from faults.fuzzing import sessions
@@ -20,6 +22,16 @@ Places and moments are drawn from a seed: `python -m faults ROW --trial K` repea
 |---|---|---|---|---|---|
 """
 
+SPEED = """
+## Training while MLflow is away
+
+`python -m benchmarks.outages` trains the article's network on the sample, in turn with a healthy server and with a
+faulty one, and compares the epochs after the first. Medians of the pairs; at most {most:.0%} slower is promised.
+
+| MLflow server | seconds of an epoch | CPU seconds | pairs |
+|---|---|---|---|
+"""
+
 
 def write() -> None:
     atomic.write_file(TARGET, page({row: list(campaign.kept(row.name).values()) for row in ROWS}))
@@ -27,7 +39,20 @@ def write() -> None:
 
 def page(trials: dict[Row, list[Trial]]) -> str:
     """The page for the trials of each row."""
-    return INTRODUCTION + "".join(_line(row, done) for row, done in trials.items()) + sessions.section()
+    return INTRODUCTION + "".join(_line(row, done) for row, done in trials.items()) + _speed() + sessions.section()
+
+
+def _speed() -> str:
+    """The part that tells how fast a training is while MLflow is away, once that was measured."""
+    try:
+        measured = json.loads(outages.TARGET.read_text())["faults"]
+    except FileNotFoundError:
+        return ""
+    lines = (
+        f"| {fault} | × {found['seconds']:.3f} | × {found['cpu']:.3f} | {len(found['all cpu'])} |\n"
+        for fault, found in measured.items()
+    )
+    return SPEED.format(most=outages.PROMISED - 1) + "".join(lines)
 
 
 def _line(row: Row, trials: list[Trial]) -> str:
