@@ -70,10 +70,12 @@ def _reader(name: str) -> tuple[str, ...] | None:
 
 
 def _files(whole: Path) -> list[str]:
-    """Every file that was made, but locks and what only says that something failed."""
+    """Every file that was made and is read again: no locks, notes of what failed, or Hydra's of what was typed."""
     found = [path for place in PLACES for path in (whole / place).rglob("*") if path.is_file()]
     return sorted(
-        path.relative_to(whole).as_posix() for path in found if "lock" not in path.name and path.suffix != ".txt"
+        path.relative_to(whole).as_posix()
+        for path in found
+        if "lock" not in path.name and path.suffix != ".txt" and path.parent.name != ".hydra"
     )
 
 
