@@ -48,6 +48,8 @@ def main() -> None:
         parser.error(f"no fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
     if options.pairs < 2 or options.pairs % 2:
         parser.error(f"--pairs: even, so that each is as often the first of a pair, not {options.pairs}")
+    if options.epochs < 2:
+        parser.error(f"--epochs: at least 2, since the first is not compared, not {options.epochs}")
     with tempfile.TemporaryDirectory() as name, Server(Path(name) / "server") as server:
         project = new_project(Path(name) / "project", "training=article", f"training.epochs={options.epochs}")
         project.run("dvc", "repro", "preprocess")
