@@ -1,6 +1,6 @@
 """A grid of kernel sizes and filters with KerasTuner, as its guide shows it: each setting with two seeds.
 
-python benchmarks/contenders/tuner_script.py data/prepared FOLDER [--epochs 4] [--images 50000]
+python benchmarks/contenders/tuner_script.py data/prepared FOLDER [--epochs 4] [--images 50000] [--batch-size 64]
 
 Trains on the first images and scores the rest. FOLDER takes what KerasTuner writes.
 """
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--batch-size", type=int, default=64)
     options = parser.parse_args()
     images = np.load(options.prepared / "train_images.npy", allow_pickle=False).astype("float32") / 255
     labels = np.load(options.prepared / "train_labels.npy", allow_pickle=False)
@@ -50,7 +51,7 @@ def main() -> None:
         labels[: options.images],
         validation_data=(images[50_000:], labels[50_000:]),
         epochs=options.epochs,
-        batch_size=128,
+        batch_size=options.batch_size,
         verbose=0,
     )
     print(f"{len(tuner.oracle.trials)} settings")

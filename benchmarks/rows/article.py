@@ -8,7 +8,7 @@ from benchmarks.workshop import Workshop, afresh, has, verb
 from pipeline.record.environment import lacks_bfloat16
 from tests.spent import Cost
 
-EPOCHS, QUICK_EPOCHS = 4, 1
+EPOCHS, QUICK_EPOCHS = 2, 1
 OURS, SCRIPT = "this project", "the article's Keras script"
 MOST_MIB = 1024
 
