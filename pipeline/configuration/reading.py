@@ -13,11 +13,13 @@ from pipeline.configuration.schema import Configuration
 from pipeline.configuration.validation import refused, shown, validated
 from pipeline.terminal.errors import UserError
 
-MOST_BYTES = 400_000
-MOST_VALUES = 20_000
+MOST_BYTES = 200_000
+MOST_VALUES = 5_000
 DEEPEST = 32
 LONGEST = 1000
-"""A configuration has 3 kB, some hundred values (a thousand class names at most) of 500 characters, and 7 levels."""
+"""A configuration has 3 kB, some hundred values (a thousand class names at most) of 500 characters, and 7 levels. What
+these let through is read in a second.
+"""
 
 
 def configured(values: object) -> Configuration:
