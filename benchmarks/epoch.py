@@ -3,16 +3,19 @@
 python -m benchmarks.epoch [--images 60000] [--epochs 3] [--peak] [OVERRIDE …]
 
 Prints JSON: wall and CPU seconds of each epoch after the first (which builds the graph), multiply-adds of a training
-step for one image, and with --peak floating-point operations a second of a large matrix product between the epochs.
+step for one image; with --peak floating-point operations a second of a large matrix product between the epochs, and,
+of one more epoch, for each operation of each layer its part of the time and, of convolutions, of that peak.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
+from benchmarks.operations import seconds_of_operations
 from pipeline.composition.choice import Choice, chosen, composed_with
 from pipeline.composition.composing import values
 from pipeline.configuration.arithmetic import layers
@@ -62,13 +65,33 @@ def measured(configuration: Configuration, images: int, epochs: int, *, with_pea
         trainer.run_epoch(epoch, lambda _steps: None)
         seconds.append(time.perf_counter() - wall)
         cpu_seconds.append(time.process_time() - cpu)
-    return {
+    found = {
         "seconds": seconds[1:],
         "cpu_seconds": cpu_seconds[1:],
         "multiply_adds": training_multiply_adds(configuration),
         "images": len(labels),
-        "peak": statistics.median(peaks) if peaks else None,
     }
+    if with_peak:
+        peak = statistics.median(peaks)
+        taken = seconds_of_operations(lambda: trainer.run_epoch(epochs + 1, lambda _steps: None))
+        found |= {"peak": peak, "operations": parts(taken, configuration, len(labels), peak)}
+    return found
+
+
+def parts(
+    taken: Mapping[str, float], configuration: Configuration, images: int, peak: float
+) -> dict[str, dict[str, float]]:
+    """Of each operation, from its seconds: `time`, its part of all; `peak`, that of the peak at which it computes."""
+    shape, classes = configuration.data.image_shape, len(configuration.data.class_names)
+    costs = {layer.name: layer.multiply_adds for layer in layers(configuration.model, shape, classes)}
+    whole = sum(taken.values())
+    found: dict[str, dict[str, float]] = {}
+    for name, seconds in taken.items():
+        found[name] = {"time": seconds / whole}
+        layer, _, operation = name.partition(" ")
+        if "Conv2D" in operation:
+            found[name]["peak"] = 2 * costs[layer] * images / seconds / peak
+    return found
 
 
 def training_multiply_adds(configuration: Configuration) -> int:

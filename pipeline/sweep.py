@@ -13,6 +13,30 @@ from pipeline.storage import atomic, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 
+HELP = """\
+Train and compare many settings × seeds on held-out images. What is done already is not done again.
+
+  python -m pipeline.sweep -m model.conv.kernel_size=3,5,7 model.conv.filters=16,32,64 'seed=range(3)'
+  python -m pipeline.sweep +study=kernels_by_filters          a study declared in conf/study/
+  python -m pipeline.sweep … study.leave_out_refused=true     without the settings that can't exist
+  python -m pipeline.sweep … study.score_on=test              opens the test images
+  python -m pipeline.sweep … hydra/launcher=joblib            another launcher
+  python -m pipeline.sweep --cfg job                          what would run
+
+Variants (group=option):
+
+{variants}
+
+Any key of the configuration can be set or swept (README, or --cfg job). Those of the study itself:
+
+  study.name            default: from the keys that are swept
+  study.baseline        the setting that others are compared with: {{"model.conv.kernel_size": 5}}
+  study.margin          points of accuracy that matter (0.5)
+  study.jobs            runs at once (cores / training.threads)
+  study.pictures        true: pictures and all files in MLflow, as `dvc repro` has them
+
+A Hydra application (https://hydra.cc): --hydra-help tells its own options."""
+
 # Hydra then lets exceptions through: `command.run` tells them.
 os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -26,6 +50,10 @@ def sweep(config: DictConfig) -> None:
 
 
 def main() -> int:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        # Hydra would take a second to list the same variants.
+        print(HELP.format(variants=variants()))
+        return 0
     check_arguments(sys.argv[1:])
     sys.argv[1:] = named(without_mode(sys.argv[1:]))
     try:
@@ -37,7 +65,15 @@ def main() -> int:
     return 0
 
 
-TAKEN = {"-h", "--help", "--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
+def variants() -> str:
+    """A line for each group of conf/, `model: article, deep, small`."""
+    options: dict[str, list[str]] = {}
+    for path in sorted(project.CONF.glob("*/*.yaml")):
+        options.setdefault(path.parent.name, []).append(path.stem)
+    return "\n".join(f"{group}: {', '.join(names)}" for group, names in options.items())
+
+
+TAKEN = {"--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
 """Hydra's options beside SHOWING: not those that read a configuration, or a pickle, from elsewhere."""
 
 SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import performance
 from benchmarks.__main__ import ROWS
 from benchmarks.costs import alternately, as_figures, cost, median, ratio_in_words
-from benchmarks.epoch import training_multiply_adds
+from benchmarks.epoch import parts, training_multiply_adds
 from benchmarks.rows import Finding
 from tests.settings import article
 from tests.spent import Cost
@@ -72,3 +72,13 @@ def test_the_page_holds_a_line_for_each_row_measured_or_not(tmp_path: Path, monk
     assert lines[1].endswith("| too long | **missed** |")
     assert lines[2].endswith("| not measured yet | |")
     assert (tmp_path / "PICTURE").read_bytes().startswith(b"\x89PNG")
+
+
+def test_operations_are_told_by_their_part_of_the_time_and_of_the_peak() -> None:
+    # 12 images × 3,276,800 multiply-adds × 2 in a second, where the machine could do four times as much.
+    taken = {"block2_conv Conv2DBackpropInput": 1.0, "block1_pool MaxPoolGrad": 3.0}
+    found = parts(taken, article(), 12, 4 * 2 * 12 * 3_276_800)
+    assert found == {
+        "block2_conv Conv2DBackpropInput": {"time": 0.25, "peak": 0.25},
+        "block1_pool MaxPoolGrad": {"time": 0.75},
+    }

@@ -12,8 +12,8 @@ from tests.project import Project
 SEEDS = 5
 WANTED, TIMES = 0.905, 8
 ARTICLE_EPOCHS = 10
-SCRIPT_BEFORE = 0, 3
-"""The seeds before whose training the script runs: its ten epochs take many times as long."""
+SCRIPT_BEFORE = (2,)
+"""The seeds before whose training the script runs: its ten epochs take as long as all the others together."""
 FIT = re.compile(r"fit: ([\d.]+) s")
 
 
