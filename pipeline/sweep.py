@@ -73,7 +73,7 @@ def variants() -> str:
     return "\n".join(f"{group}: {', '.join(names)}" for group, names in options.items())
 
 
-TAKEN = {"--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
+TAKEN = {"-h", "--help", "--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
 """Hydra's options beside SHOWING: not those that read a configuration, or a pickle, from elsewhere."""
 
 SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"

@@ -116,6 +116,7 @@ def test_a_sweep_does_not_steer_hydra(override: str) -> None:
         ["--multirun", "+study=kernels_by_filters", "hydra.verbose=true"],
         ["--cfg", "job", "--package", "model"],
         ["-sc", "query=bash"],
+        ["--help"],
         ["training.learning_rate=range(0.001,0.01,0.001)", "seed=range(9,0,-1)"],
         [f"seed=range({MOST_RUNS})"],
         ["data.sources=[{kind: folder, path: ../images}]"],

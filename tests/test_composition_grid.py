@@ -262,6 +262,20 @@ def test_a_declared_study_has_ten_seeds_of_each_setting_and_no_run_twice(name: s
     assert set(by_setting.values()) == {10}
 
 
+def test_the_study_with_a_report_trains_as_it_did_whatever_becomes_of_the_variants() -> None:
+    config, _ = declared("kernels_by_filters")
+    wanted = {
+        "epochs": 4,
+        "batch_size": 128,
+        "optimizer": "adam",
+        "learning_rate": 0.003,
+        "schedule": "cosine",
+        "warmup": 0.1,
+        "precision": "mixed_bfloat16",
+    }
+    assert {key: config.training[key] for key in wanted} == wanted
+
+
 # Nested values as dotted keys
 
 

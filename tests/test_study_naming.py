@@ -35,6 +35,7 @@ def test_an_ad_hoc_sweep_is_named_after_its_keys(typed: list[str], name: str) ->
     "typed",
     [
         [],
+        ["--help"],
         ["--cfg", "job"],
         ["model.conv.filters=8"],
         ["model.conv.kernel_size=[3,5]"],

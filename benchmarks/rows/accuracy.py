@@ -12,8 +12,6 @@ from tests.project import Project
 SEEDS = 5
 WANTED, TIMES = 0.905, 8
 ARTICLE_EPOCHS = 10
-SCRIPT_BEFORE = (2,)
-"""The seeds before whose training the script runs: its ten epochs take as long as all the others together."""
 FIT = re.compile(r"fit: ([\d.]+) s")
 
 
@@ -26,8 +24,10 @@ def measure(workshop: Workshop) -> Finding:
     seconds: list[float] = []
     accuracies: list[float] = []
     epochs = 1 if workshop.quick else ARTICLE_EPOCHS
-    for seed in range(1 if workshop.quick else SEEDS):
-        if seed in SCRIPT_BEFORE:
+    seeds = range(1 if workshop.quick else SEEDS)
+    for seed in seeds:
+        # Once, in the middle: its epochs take as long as all our trainings together.
+        if seed == seeds[len(seeds) // 2]:
             scripts.append(_fit(workshop, epochs))
         one, accuracy = _trained(project, seed)
         seconds.append(one)
@@ -69,7 +69,7 @@ def _trained(project: Project, seed: int) -> tuple[float, float]:
 ROW = Row(
     name="accuracy",
     what="training time to 90.5 % of the test images (mean of 5 seeds) with `training=fast`, beside the ten epochs of "
-    "the article's script",
+    "the article's script, once",
     goal="8 times as fast",
     measure=measure,
 )
