@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from pipeline.record.identity import deciding_code, scoring_identity
+
 # As pipeline.network sets it: tests import keras before that.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 
@@ -23,6 +25,13 @@ SLOW = (
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _code_from_its_own_place() -> None:
+    """A process reads once which code decides results: before a test makes another folder the project."""
+    deciding_code()
+    scoring_identity("i")
 
 
 @pytest.fixture(scope="session")

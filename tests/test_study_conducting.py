@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from pipeline.images import prepared
-from pipeline.record.identity import deciding_code, scoring_identity
 from pipeline.record.record import read_training
 from pipeline.record.study import Study, read_study
 from pipeline.storage import lock, project
@@ -31,9 +30,6 @@ TRACKING = article().tracking
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
-    # The code is read once, and from its own place.
-    deciding_code()
-    scoring_identity("i")
     monkeypatch.setattr(project, "ROOT", tmp_path)
     prepare()
 
