@@ -8,13 +8,16 @@ from mlflow import MlflowClient
 
 from faults.bench import Bench
 from faults.reference import results
+from pipeline.configuration.schema import Tracking
+from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import digest
+from pipeline.tracking.companion import settings
 from tests.mlflow_store import client
 from tests.project import Project
 
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100", "tracking=off"
-FOLLOW = "track", "--follow", "dvc repro"
+FOLLOW = "track", "--follow"
 
 
 def make_states(at: Bench, shared: Path, *, mirrored: bool) -> None:
@@ -66,8 +69,9 @@ def messages(at: Bench, *roots: Path) -> Path:
     """What a companion reads on its standard input: settings, and the records at `roots`, or those that grow."""
     target = at.path.with_name(f"{at.path.name}.messages")
     found = roots or tuple(at.path.glob("checkpoints/*"))
-    lines = [at.project.params()["tracking"], *({"record": str(root), "part": EVALUATION} for root in found)]
-    target.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tracking = Tracking.model_validate(at.project.params()["tracking"])
+    named = [json.dumps({"record": str(root), "part": EVALUATION}) for root in found]
+    target.write_text("".join(f"{line}\n" for line in [settings(tracking, REPRO_STUDY), *named]))
     return target
 
 

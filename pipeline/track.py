@@ -27,13 +27,13 @@ from pipeline.tracking.unfinished import unfinished
 
 def main() -> int:
     parser = command.arguments(__doc__, "track")
-    parser.add_argument("--follow", metavar="STUDY", help="mirror the records named on standard input as they grow")
+    parser.add_argument("--follow", action="store_true", help="mirror the records named on standard input as they grow")
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
     arguments = parser.parse_args()
-    if arguments.follow is not None:
+    if arguments.follow:
         # Only what follow says goes out: mlflow prints the address of each run that ends.
         with contextlib.redirect_stdout(sys.stderr):
-            said = follow(sys.stdin, arguments.follow)
+            said = follow(sys.stdin)
         print(said or "", flush=True)
         # A training waits for this process, and Python needs 0.7 s to take mlflow apart.
         os._exit(0)

@@ -11,6 +11,7 @@ from pipeline.configuration.schema import Configuration
 from pipeline.images.prepared import load_training
 from pipeline.record.environment import precision_note
 from pipeline.record.identity import REPRO_STUDY, identity
+from pipeline.record.record import EVALUATION
 from pipeline.storage import lock, project
 from pipeline.terminal import command
 from pipeline.terminal.progress import console
@@ -29,7 +30,7 @@ def _train(configuration: Configuration) -> int:
     console.print(layer_table(configuration))
     if note := precision_note(configuration.training.precision):
         console.print(f"note: {note}")
-    companion = Companion(configuration.tracking, REPRO_STUDY)
+    companion = Companion(configuration.tracking, REPRO_STUDY, EVALUATION)
     with companion:
         from pipeline.experiment.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -141,8 +142,11 @@ def list_runs(page: Page, ui: Ui, study: str) -> None:
     open_experiment(page, ui)
     page.get_by_test_id("search-box").fill(f"tags.study = '{study}' and tags.role = 'run'")
     page.get_by_test_id("search-box").press("Enter")
+    # The list that stood there before holds the study itself; so would one that is sorted before it is searched.
+    expect(run_links(page).filter(has_text=re.compile(f"^{re.escape(study)}$"))).to_have_count(0)
     page.get_by_test_id("sort-select-dropdown").click()
     page.get_by_role("menuitemcheckbox", name="validation/accuracy").click()
+    expect(page.get_by_test_id("sort-select-dropdown")).to_contain_text("validation/accuracy")
     expect(run_links(page).first).to_be_visible()
 
 

@@ -125,7 +125,9 @@ def test_compare_shows_kernel_size_filters_and_accuracy_of_every_run(ui: Ui, rec
 def test_parallel_coordinates_lead_from_filters_and_kernel_size_to_accuracy(ui: Ui, records: list[Recorded]) -> None:
     with ui.page("compare_parallel") as page:
         browser.list_runs(page, ui, STUDY)
+        expect(browser.run_links(page)).to_have_count(len(records))
         browser.compare(page)
+        expect(page.get_by_role("heading", name=f"Comparing {len(records)} Runs")).to_be_visible()
         # The params that differ: none is another in each run by accident.
         drawn_first = ["model.conv.filters", "model.conv.kernel_size", "seed", "validation/accuracy"]
         expect(page.locator(".parcoords .axis-title")).to_have_text(drawn_first)

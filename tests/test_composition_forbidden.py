@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import sweep
+from pipeline.composition.application import check_arguments
 from pipeline.composition.choice import Choice, as_text, chosen
 from pipeline.composition.composing import composed
 from pipeline.composition.forbidden import MOST_RUNS, ForbiddenError, check_folder, refuse_resolvers
@@ -76,7 +77,7 @@ def test_a_reference_whose_resolver_is_another_keys_value_is_not_followed(conf: 
     ],
 )
 def test_overrides_of_compose_and_of_sweep_do_neither(override: str, said: str) -> None:
-    for door in (lambda: chosen(Choice({}, {}), [override], ["model"]), lambda: sweep.check_arguments([override])):
+    for door in (lambda: chosen(Choice({}, {}), [override], ["model"]), lambda: check_arguments([override])):
         with pytest.raises(ForbiddenError, match=said) as refused:
             door()
         assert KNOWN not in str(refused.value)
@@ -104,7 +105,7 @@ def test_overrides_of_compose_and_of_sweep_do_neither(override: str, said: str) 
 )
 def test_a_sweep_does_not_steer_hydra(override: str) -> None:
     with pytest.raises(ForbiddenError):
-        sweep.check_arguments(["-m", override])
+        check_arguments(["-m", override])
 
 
 @pytest.mark.parametrize(
@@ -123,13 +124,13 @@ def test_a_sweep_does_not_steer_hydra(override: str) -> None:
     ],
 )
 def test_a_sweep_takes_what_a_sweep_is_for(arguments: list[str]) -> None:
-    sweep.check_arguments(arguments)
+    check_arguments(arguments)
 
 
 @pytest.mark.parametrize("option", ["--config-dir", "--config-path=/tmp", "-cn", "-cd=/tmp", "--exp=a", "--conf"])
 def test_a_sweep_reads_its_own_configuration_and_no_other(option: str) -> None:
     with pytest.raises(UserError, match="is no option of a sweep"):
-        sweep.check_arguments([option, "elsewhere"])
+        check_arguments([option, "elsewhere"])
 
 
 class Touch:
@@ -162,7 +163,7 @@ def test_a_sweep_unpickles_no_earlier_job(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_a_sweep_larger_than_memory_is_refused_before_it_is_laid_out(overrides: list[str]) -> None:
     with pytest.raises(UserError, match=r"this sweep has [\d,]+ runs; a sweep has at most 10,000"):
-        sweep.check_arguments(["-m", *overrides])
+        check_arguments(["-m", *overrides])
 
 
 @pytest.mark.parametrize(

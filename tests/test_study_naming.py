@@ -2,8 +2,9 @@
 
 import pytest
 
+from pipeline.composition.arguments import without_mode
 from pipeline.study.launching import launch_grid
-from pipeline.sweep import named, without_mode
+from pipeline.study.naming import named
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values
 

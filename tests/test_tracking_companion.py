@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import track
 from pipeline.configuration.schema import Tracking
+from pipeline.record.record import EVALUATION
 from pipeline.tracking import companion
-from pipeline.tracking.companion import Companion
+from pipeline.tracking.companion import Companion, started_early
 
 TRACKING = Tracking(enabled=True, address=None, experiment="companions")
 READS_ALL = "import sys; print(len(sys.stdin.readlines()))"
@@ -24,9 +25,8 @@ MANY = 5_000
 def beside(program: str, monkeypatch: pytest.MonkeyPatch, longest_wait: float = 20) -> Companion:
     """A companion that runs `program` in place of ours."""
     monkeypatch.setattr(companion, "LONGEST_WAIT", longest_wait)
-    found = Companion(TRACKING, "kernels")
-    found._command = [sys.executable, "-c", program]
-    return found
+    monkeypatch.setattr(companion, "COMMAND", [sys.executable, "-c", program])
+    return Companion(TRACKING, "kernels", EVALUATION)
 
 
 def test_every_message_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,15 +64,40 @@ def test_one_that_is_killed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_without_tracking_nothing_is_started(tmp_path: Path) -> None:
-    with Companion(TRACKING.model_copy(update={"enabled": False}), "kernels") as found:
+    with Companion(TRACKING.model_copy(update={"enabled": False}), "kernels", EVALUATION) as found:
         found.sync(tmp_path)
     assert (found.said, found._process) == ("", None)
+
+
+def test_one_that_was_started_early_is_told_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = beside(READS_ALL, monkeypatch)
+    with started_early():
+        (early,) = companion._early
+        with found:
+            assert found._process is early
+            found.sync(tmp_path)
+            with Companion(TRACKING, "others", EVALUATION) as second:
+                assert second._process is not early
+    assert (found.said, second.said) == ("2", "1")
+
+
+@pytest.mark.parametrize("enabled", [False, None])
+def test_one_that_was_started_early_and_is_not_needed_is_gone(
+    enabled: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(companion, "COMMAND", [sys.executable, "-c", READS_NOTHING])
+    with started_early():
+        (early,) = companion._early
+        if enabled is not None:
+            with Companion(TRACKING.model_copy(update={"enabled": enabled}), "kernels", EVALUATION):
+                assert early.poll() == -signal.SIGKILL
+    assert early.poll() == -signal.SIGKILL
 
 
 def test_what_mlflow_prints_is_not_taken_for_what_went_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def follow(_lines: object, _study: str) -> None:
+    def follow(_lines: object) -> None:
         print("View run 5×5 at: http://127.0.0.1:5000/")
 
     def leave(status: int) -> None:
@@ -80,7 +105,7 @@ def test_what_mlflow_prints_is_not_taken_for_what_went_wrong(
 
     monkeypatch.setattr(track, "follow", follow)
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(sys, "argv", ["track", "--follow", "kernels"])
+    monkeypatch.setattr(sys, "argv", ["track", "--follow"])
     with pytest.raises(SystemExit):
         track.main()
     assert capsys.readouterr().out.strip() == ""

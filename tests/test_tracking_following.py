@@ -17,6 +17,7 @@ from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.study import Cell, Study, update_study
 from pipeline.storage import project
 from pipeline.tracking import following
+from pipeline.tracking.companion import settings
 from pipeline.tracking.following import follow
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from tests.studies import a_project, study, swept, write_record
@@ -53,7 +54,7 @@ def store(shared: Store, request: pytest.FixtureRequest) -> Store:
 def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
     """Follow these lines, and between them let happen what happens; each is taken before the next comes."""
     experiment = store.client.get_experiment(store.experiment_id).name
-    settings = TRACKING.model_copy(update={"experiment": experiment}).model_dump_json()
+    first = settings(TRACKING.model_copy(update={"experiment": experiment}), name)
     taken = threading.Semaphore(0)
     newest = following._newest
 
@@ -62,7 +63,7 @@ def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
         return newest(named)
 
     def lines() -> Iterator[str]:
-        yield settings
+        yield first
         for step in steps:
             taken.acquire(timeout=3)
             if callable(step):
@@ -74,7 +75,7 @@ def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(following, "_newest", one_by_one)
-        return within(10, lambda: follow(lines(), name))
+        return within(10, lambda: follow(lines()))
 
 
 def within(seconds: float, call: Callable[[], str | None]) -> str | None:
@@ -293,4 +294,4 @@ def test_a_line_that_was_cut_when_its_writer_was_killed_ends_nothing_but_itself(
 def test_an_input_that_ends_at_once_is_no_error(store: Store) -> None:
     assert told(store) is None
     assert statuses(store, "study") == []
-    assert within(5, lambda: follow(iter([]), "kernels")) is None
+    assert within(5, lambda: follow(iter([]))) is None

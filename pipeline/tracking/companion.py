@@ -4,27 +4,74 @@ The training, or the sweep, names the folder of a record or of a study on the co
 there is more in it; the companion brings MLflow up to it. When the input ends, it closes what has not ended and leaves.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.record import EVALUATION
 from pipeline.storage import project
+
+if TYPE_CHECKING:
+    # `sweep --help` shall not wait for it.
+    from pipeline.configuration.schema import Tracking
+
+COMMAND = [sys.executable, "-m", "pipeline.track", "--follow"]
 
 LONGEST_WAIT = 30.0
 """Seconds that a finished training waits for its companion."""
 
 
+_early: list[subprocess.Popen[str]] = []
+"""The process of the next companion, where it has been started before anybody knows what it will be told."""
+
+
+@contextlib.contextmanager
+def started_early() -> Iterator[None]:
+    """Let the next companion import MLflow, which takes seconds, while what needs it is still being planned.
+
+    Its process ends with the block where no companion took it.
+    """
+    _early.append(_started())
+    try:
+        yield
+    finally:
+        _dismiss()
+
+
+def _started() -> subprocess.Popen[str]:
+    # A session of its own: Ctrl-C is for the training, which then tells how it ended.
+    process = subprocess.Popen(
+        COMMAND,
+        cwd=project.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    if process.stdin is not None:
+        # A companion that does not read shall hold nobody up.
+        os.set_blocking(process.stdin.fileno(), False)
+    return process
+
+
+def _dismiss() -> None:
+    while _early:
+        process = _early.pop()
+        process.kill()
+        process.communicate()
+
+
 class Companion:
     """A context in which `sync` may be called; `said` holds what went wrong once it has been left."""
 
-    def __init__(self, tracking: Tracking, study: str, part: str = EVALUATION) -> None:
-        self._command = [sys.executable, "-m", "pipeline.track", "--follow", study]
+    def __init__(self, tracking: "Tracking", study: str, part: str) -> None:
+        self._study = study
         self._tracking = tracking
         self._part = part
         self._process: subprocess.Popen[str] | None = None
@@ -33,20 +80,10 @@ class Companion:
 
     def __enter__(self) -> Self:
         if self._tracking.enabled:
-            # A session of its own: Ctrl-C is for the training, which then tells how it ended.
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=project.ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-            )
-            if self._process.stdin is not None:
-                # A companion that does not read shall hold nobody up.
-                os.set_blocking(self._process.stdin.fileno(), False)
-            self._write(self._tracking.model_dump_json())
+            self._process = _early.pop() if _early else _started()
+            self._write(settings(self._tracking, self._study))
+        else:
+            _dismiss()
         return self
 
     def sync(self, root: Path) -> None:
@@ -83,3 +120,8 @@ class Companion:
             self._missed = True
         except (OSError, ValueError):
             pass
+
+
+def settings(tracking: "Tracking", study: str) -> str:
+    """The first line that a companion reads."""
+    return json.dumps({"tracking": tracking.model_dump(mode="json"), "study": study})

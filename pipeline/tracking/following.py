@@ -30,18 +30,20 @@ Message = dict[str, str]
 """`{"record": folder, "part": which evaluation}` or `{"study": folder}`: there is more in that folder."""
 
 
-def follow(lines: Iterable[str], study: str) -> str | None:
-    """Read the settings, then messages; bring MLflow up to what they name, until the input ends.
+def follow(lines: Iterable[str]) -> str | None:
+    """Read the settings (pipeline.tracking.companion.settings), then messages; bring MLflow up to what they name.
 
+    It ends with the input.
     Returns what went wrong with the last attempt, or None. What could not be written is tried again with the next
     message.
     """
     os.nice(LEAST_PRIORITY)
     reader = iter(lines)
-    settings = next(reader, None)
-    if settings is None:
+    first = next(reader, None)
+    if first is None:
         return None
-    follower = _Follower(Tracking.model_validate_json(settings), study)
+    settings = json.loads(first)
+    follower = _Follower(Tracking.model_validate(settings["tracking"]), settings["study"])
     named: queue.Queue[Message | None] = queue.Queue()
     threading.Thread(target=_read, args=(reader, named), daemon=True).start()
     ended = False

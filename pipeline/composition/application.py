@@ -1,0 +1,53 @@
+"""The Hydra application that a sweep is."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from pipeline.composition.arguments import SHOWING, TAKEN, without_mode
+from pipeline.composition.composing import COMPOSITION_ERRORS, told, values
+from pipeline.composition.forbidden import check_folder, check_override, check_size, declared_sweep
+from pipeline.composition.overrides import parsed_override
+from pipeline.storage import atomic, project
+from pipeline.terminal.errors import UserError
+
+# Hydra then lets exceptions through: they are told here and by `command.run`.
+os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+def run_application(arguments: list[str], launch_one: Callable[[Mapping[str, Any]], None]) -> None:
+    """Let Hydra compose what is typed and launch it: the project's launcher the whole grid, others with `launch_one`.
+
+    Raises UserError for what does not compose.
+    """
+
+    @hydra.main(version_base=None, config_path=str(project.CONF), config_name="sweep")
+    def sweep(config: DictConfig) -> None:
+        launch_one(values(config))
+
+    sys.argv[1:] = without_mode(arguments)
+    try:
+        # Hydra writes there what was typed; its errors name no file.
+        with atomic.naming(project.RUNS / ".hydra"):
+            sweep()
+    except COMPOSITION_ERRORS as error:
+        raise UserError(told(error)) from None
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Raises UserError for what no sweep may do. Hydra runs code by its own section, before it calls ours."""
+    check_folder(project.CONF)
+    options = [word for word in arguments if word.startswith("-")]
+    for option in options:
+        if option.partition("=")[0] not in {*TAKEN, *SHOWING}:
+            raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
+    shown = {arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word in {*SHOWING, "-p", "--package"}}
+    overrides = [parsed_override(word) for word in arguments if word not in {*options, *shown}]
+    for override in overrides:
+        check_override(override)
+    studies = [str(override.value()) for override in overrides if override.key_or_group == "study"]
+    check_size([*overrides, *(found for name in studies for found in declared_sweep(project.CONF, name))])
