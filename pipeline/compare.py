@@ -4,8 +4,10 @@ Reads the records of a study; or, where these are elsewhere, runs of the MLflow 
 is attached to the study's MLflow run when the store can be reached.
 """
 
+import contextlib
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.configuration.reading import read_params
@@ -21,6 +23,7 @@ from pipeline.report.writing import write_report
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.attaching import Attaching
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -33,19 +36,27 @@ def main() -> int:
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
     tracking = read_params(project.PARAMS).tracking
-    evidence = _evidence(tracking, arguments.study, arguments.mlflow)
-    decision = decide(evidence)
-    folder = project.REPORTS / evidence.study
-    write_report(evidence, decision, folder)
-    print("\n".join(_told(evidence, decision)))
-    print(f"\n{_shown(folder / 'report.html')}")
-    if tracking.enabled and evidence.store is None:
-        print(_attached(tracking, evidence.study, folder))
+    # Runs of the store are no study of its own.
+    attaches = tracking.enabled and arguments.mlflow is None and not _are_runs(arguments.study)
+    with Attaching(tracking) if attaches else contextlib.nullcontext() as attaching:
+        evidence = _evidence(tracking, arguments.study, arguments.mlflow)
+        decision = decide(evidence)
+        folder = project.REPORTS / evidence.study
+        write_report(evidence, decision, folder)
+        print("\n".join(_told(evidence, decision)))
+        print(f"\n{_shown(folder / 'report.html')}")
+        if attaching is not None:
+            print(attaching.attach(evidence.study, folder))
     return 0
 
 
+def _are_runs(named: Sequence[str]) -> bool:
+    """Whether these are ids of MLflow runs, and not the name of a study."""
+    return all(RUN_ID.fullmatch(word) for word in named)
+
+
 def _evidence(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
-    if wanted is None and not all(RUN_ID.fullmatch(word) for word in named):
+    if wanted is None and not _are_runs(named):
         if len(named) > 1:
             raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
         return from_study(find_study(named[0]))
@@ -64,20 +75,6 @@ def _evidence(tracking: Tracking, named: list[str], wanted: str | None) -> Evide
 def _quoted(wanted: str) -> str:
     """A filter as a person types it: filters hold single quotes."""
     return f'"{wanted}"' if not set('"$`\\!\n') & set(wanted) else shlex.quote(wanted)
-
-
-def _attached(tracking: Tracking, study: str, folder: Path) -> str:
-    """Put the report among the artifacts of the study's MLflow run; returns what to tell."""
-    from pipeline.tracking.reading import attach  # noqa: PLC0415 - mlflow takes 1.5 s
-    from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
-
-    try:
-        where = attach(tracking, study, folder, "report")
-    except StoreUnreachableError as error:
-        return f"not attached in MLflow ({error}); the same line attaches it once the store can be reached"
-    if where is None:
-        return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
-    return f"attached in MLflow to run {where}"
 
 
 def _told(evidence: Evidence, decision: Decision) -> list[str]:

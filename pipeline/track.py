@@ -4,8 +4,12 @@ Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else
 """
 
 import contextlib
+import json
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
 
 from pipeline.configuration.reading import read_params
 from pipeline.configuration.schema import Configuration, Tracking
@@ -20,6 +24,7 @@ from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.following import follow
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.reports import attached
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown
 from pipeline.tracking.study_mirror import StudyMirror
 from pipeline.tracking.unfinished import unfinished
@@ -28,6 +33,7 @@ from pipeline.tracking.unfinished import unfinished
 def main() -> int:
     parser = command.arguments(__doc__, "track")
     parser.add_argument("--follow", action="store_true", help="mirror the records named on standard input as they grow")
+    parser.add_argument("--attach", action="store_true", help="attach the report that is named on standard input")
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
     arguments = parser.parse_args()
     if arguments.follow:
@@ -35,8 +41,11 @@ def main() -> int:
         with contextlib.redirect_stdout(sys.stderr):
             said = follow(sys.stdin)
         print(said or "", flush=True)
-        # A training waits for this process, and Python needs 0.7 s to take mlflow apart.
-        os._exit(0)
+        _leave()
+    if arguments.attach:
+        if report := sys.stdin.readline():
+            print(_attached(json.loads(report)), flush=True)
+        _leave()
     params = read_params(project.PARAMS)
     if not params.tracking.enabled:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
@@ -46,6 +55,17 @@ def main() -> int:
     except StoreUnreachableError as error:
         raise UserError(f"{error}. The records are complete; try again when the store can be reached.") from None
     return 0
+
+
+def _leave() -> NoReturn:
+    """Somebody waits for this process, and Python needs 0.7 s to take mlflow apart."""
+    os._exit(0)
+
+
+def _attached(report: Mapping[str, Any]) -> str:
+    """What a pipeline.tracking.attaching.Attaching asks for."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return attached(Tracking.model_validate(report["tracking"]), report["study"], Path(report["folder"]))
 
 
 def _tracked_record(params: Configuration) -> str:

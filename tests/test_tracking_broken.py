@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import compare
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
@@ -18,6 +17,7 @@ from pipeline.tracking import patience
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.patience import within
 from pipeline.tracking.reasons import reason
+from pipeline.tracking.reports import attached
 from pipeline.tracking.store import StoreUnreachableError, open_store, reaching
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
@@ -80,7 +80,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_compare_and_reproduce_do_not_wait_for_a_store_that_never_answers(silent: str, tmp_path: Path) -> None:
     started = time.monotonic()
-    told = compare._attached(TRACKING, "kernels", tmp_path)
+    told = attached(TRACKING, "kernels", tmp_path)
     assert told.startswith(f"not attached in MLflow ({silent}: did not do its part")
     with pytest.raises(UserError, match="is no record here, and http"):
         fetched_training(TRACKING, "0" * 32, tmp_path)

@@ -12,7 +12,7 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.places import problem_with
-from pipeline.tracking.reading import attach
+from pipeline.tracking.reports import attach
 from pipeline.tracking.store import StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from tests.settings import article
@@ -62,7 +62,7 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
     with pytest.raises(StoreUnreachableError, match="outside of"):
         StudyMirror(store, "kernels").parent()
     with pytest.raises(StoreUnreachableError, match="outside of"):
-        attach(article().tracking, "kernels", project.RUNS / "one", "report")
+        attach(article().tracking, "kernels", project.RUNS / "one")
     with pytest.raises(UserError, match="outside of"):
         fetched_training(article().tracking, run, outside.parent / "fetched")
     assert sorted(outside.rglob("*")) == before

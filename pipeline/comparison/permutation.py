@@ -78,6 +78,7 @@ def _all_signs(seeds: int) -> NDArray[np.float64]:
     return (1 - 2 * (numbers[:, None] >> np.arange(seeds) & 1)).astype(np.float64)
 
 
+@lru_cache(maxsize=1)
 def _random_signs(seeds: int) -> NDArray[np.float64]:
     random = np.random.default_rng(RANDOM_SEED)
     return (1 - 2 * random.integers(0, 2, size=(RANDOM_FLIPS, seeds))).astype(np.float64)

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.configuration.schema import Tracking
-from pipeline.tracking.patience import open_soon, within
-from pipeline.tracking.store import Store, check_place, reaching, shown
+from pipeline.tracking.patience import open_soon
+from pipeline.tracking.store import Store, reaching, shown
 
 PAGE = 1000
-
-ATTACHED_WITHIN = 60.0
-"""Seconds for a report of some twenty files."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +39,6 @@ def runs_by_id(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredR
     with reaching(store.address):
         found = [_plain(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
     return sorted(found, key=lambda run: run.started), shown(store.address)
-
-
-def attach(tracking: Tracking, study: str, folder: Path, name: str) -> str | None:
-    """Put `folder` as `name` among the artifacts of the study's run, whose id is returned; None where it has none.
-
-    Raises StoreUnreachableError.
-    """
-    store = open_soon(tracking)
-    return within(ATTACHED_WITHIN, tracking, lambda: _attached(store, study, folder, name))
-
-
-def _attached(store: Store, study: str, folder: Path, name: str) -> str | None:
-    with reaching(store.address):
-        wanted = f"tags.study = '{study}' and tags.role = 'study'"
-        found = store.client.search_runs([store.experiment_id], wanted, max_results=1)
-        if not found:
-            return None
-        check_place(store.address, found[0].info.artifact_uri)
-        run_id = str(found[0].info.run_id)
-        store.client.log_artifacts(run_id, str(folder), name)
-        return run_id
 
 
 def _searched(store: Store, wanted: str) -> list[StoredRun]:
