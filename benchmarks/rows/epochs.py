@@ -90,7 +90,7 @@ UTILISATION = Row(
     "first layer's) beside those of a large matrix product in the same process",
     goal="at least 0.8 of the peak",
     measure=utilisation,
-    obstacle="oneDNN's convolutions, as the profile says: where there is no AVX-512 their gradients reach half of the peak",
+    obstacle="oneDNN's convolutions, as the profile says: without AVX-512 their gradients reach half of the peak",
 )
 OPTIONS_ROW = Row(
     name="options",
