@@ -142,11 +142,12 @@ def list_runs(page: Page, ui: Ui, study: str) -> None:
     open_experiment(page, ui)
     page.get_by_test_id("search-box").fill(f"tags.study = '{study}' and tags.role = 'run'")
     page.get_by_test_id("search-box").press("Enter")
-    # The list that stood there before holds the study itself; so would one that is sorted before it is searched.
-    expect(run_links(page).filter(has_text=re.compile(f"^{re.escape(study)}$"))).to_have_count(0)
+    # What is searched stands in the address from then on; sorted before that, the list would be of all runs.
+    expect(page).to_have_url(re.compile(r"searchFilter=[^&]*role"))
     page.get_by_test_id("sort-select-dropdown").click()
     page.get_by_role("menuitemcheckbox", name="validation/accuracy").click()
-    expect(page.get_by_test_id("sort-select-dropdown")).to_contain_text("validation/accuracy")
+    # The list that stands there until the answer comes has a line for the study itself.
+    expect(run_links(page).filter(has_text=re.compile(f"^{re.escape(study)}$"))).to_have_count(0)
     expect(run_links(page).first).to_be_visible()
 
 
