@@ -72,6 +72,6 @@ ROW = Row(
     "the article's script, once",
     goal="8 times as fast",
     measure=measure,
-    obstacle="an epoch in float32 is 1.6 times as fast as the script's (see utilisation), and two of them end at 90.3 % "
-    "of the validation images",
+    obstacle="an epoch in float32 is 1.6 times as fast as the script's (see utilisation), and two of them end at "
+    "90.3 % of the validation images",
 )
