@@ -69,9 +69,8 @@ def page(rows: Sequence[Row], results: dict[str, Any]) -> str:
         if entry is None:
             lines.append(f"| {row.name} | {row.what} | {row.goal} | not measured yet | |")
             continue
-        missed = f"**missed**{f': {row.obstacle}' if row.obstacle else ''}"
         lines.append(
-            f"| {row.name} | {row.what} | {row.goal} | {entry['said']} | {'met' if entry['met'] else missed} |"
+            f"| {row.name} | {row.what} | {row.goal} | {entry['said']} | {'met' if entry['met'] else '**missed**'} |"
         )
         machines.setdefault(_machine(entry["machine"]), []).append(row.name)
     picture = ["", "![Seconds of contenders side by side](performance.png)"] if PICTURE.exists() else []

@@ -7,7 +7,6 @@ is attached to the study's MLflow run when the store can be reached.
 import contextlib
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.configuration.reading import read_params
@@ -36,10 +35,9 @@ def main() -> int:
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
     tracking = read_params(project.PARAMS).tracking
-    # Runs of the store are no study of its own.
-    attaches = tracking.enabled and arguments.mlflow is None and not _are_runs(arguments.study)
-    with Attaching(tracking) if attaches else contextlib.nullcontext() as attaching:
-        evidence = _evidence(tracking, arguments.study, arguments.mlflow)
+    stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
+    with contextlib.nullcontext() if stored or not tracking.enabled else Attaching(tracking) as attaching:
+        evidence = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)
         decision = decide(evidence)
         folder = project.REPORTS / evidence.study
         write_report(evidence, decision, folder)
@@ -50,16 +48,15 @@ def main() -> int:
     return 0
 
 
-def _are_runs(named: Sequence[str]) -> bool:
-    """Whether these are ids of MLflow runs, and not the name of a study."""
-    return all(RUN_ID.fullmatch(word) for word in named)
+def _recorded(named: list[str]) -> Evidence:
+    """A study by its records."""
+    if len(named) > 1:
+        raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
+    return from_study(find_study(named[0]))
 
 
-def _evidence(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
-    if wanted is None and not _are_runs(named):
-        if len(named) > 1:
-            raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
-        return from_study(find_study(named[0]))
+def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
+    """Runs of the MLflow store: those of a filter, or by their ids."""
     from pipeline.tracking.reading import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
     from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 

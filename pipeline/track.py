@@ -3,6 +3,7 @@
 Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -32,8 +33,9 @@ from pipeline.tracking.unfinished import unfinished
 
 def main() -> int:
     parser = command.arguments(__doc__, "track")
-    parser.add_argument("--follow", action="store_true", help="mirror the records named on standard input as they grow")
-    parser.add_argument("--attach", action="store_true", help="attach the report that is named on standard input")
+    # What pipeline.tracking.companion and pipeline.tracking.attaching start; of no use to a person.
+    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--attach", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
     arguments = parser.parse_args()
     if arguments.follow:

@@ -18,10 +18,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """`what` is measured and `goal` are the table's words; `obstacle` says what stood in the way of a missed one."""
+    """`what` is measured and `goal` are the table's words."""
 
     name: str
     what: str
     goal: str
     measure: Callable[[Workshop], Finding]
-    obstacle: str = ""

@@ -29,15 +29,17 @@ def measure(workshop: Workshop) -> Finding:
         # Once, in the middle: its epochs take as long as all our trainings together.
         if seed == seeds[len(seeds) // 2]:
             scripts.append(_fit(workshop, epochs))
-        one, accuracy = _trained(project, seed)
-        seconds.append(one)
+        ours, accuracy = _trained(project, seed)
+        seconds.append(sum(ours))
         accuracies.append(accuracy)
     mean = statistics.mean(accuracies)
     spread = f" ± {100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
     ratio = statistics.median(scripts) / statistics.median(seconds)
     said = (
         f"{ratio:.1f} times as fast: {statistics.median(seconds):.1f} s to {100 * mean:.2f}{spread} % "
-        f"({len(accuracies)} seeds, {precision}), the script's {epochs} epochs {statistics.median(scripts):.1f} s"
+        f"({len(accuracies)} seeds, {precision}), the script's {epochs} epochs {statistics.median(scripts):.1f} s; "
+        f"one of {len(ours)} epochs takes {statistics.median(seconds) / len(ours):.1f} s (see utilisation), the script's "
+        f"{statistics.median(scripts) / epochs:.1f} s"
     )
     return Finding(
         said,
@@ -53,8 +55,8 @@ def _fit(workshop: Workshop, epochs: int) -> float:
     return float(found[1])
 
 
-def _trained(project: Project, seed: int) -> tuple[float, float]:
-    """Seconds of the training (the building of its graph included), accuracy on the test images."""
+def _trained(project: Project, seed: int) -> tuple[list[float], float]:
+    """Seconds of each epoch (the building of the graph included), accuracy on the test images."""
     afresh(project)
     project.verb("compose", f"seed={seed}")
     verb(project, "train")
@@ -63,7 +65,7 @@ def _trained(project: Project, seed: int) -> tuple[float, float]:
     times = read_training(record / TRAINING).times
     accuracy = read_evaluation(record / EVALUATION).scores["accuracy"]
     assert accuracy is not None
-    return sum(epoch.seconds for epoch in times), accuracy
+    return [epoch.seconds for epoch in times], accuracy
 
 
 ROW = Row(
@@ -72,6 +74,4 @@ ROW = Row(
     "the article's script, once",
     goal="8 times as fast",
     measure=measure,
-    obstacle="an epoch in float32 is 1.6 times as fast as the script's (see utilisation), and two of them end at "
-    "90.3 % of the validation images",
 )

@@ -90,7 +90,6 @@ UTILISATION = Row(
     "first layer's) beside those of a large matrix product in the same process",
     goal="at least 0.8 of the peak",
     measure=utilisation,
-    obstacle="oneDNN's convolutions, as the profile says: without AVX-512 their gradients reach half of the peak",
 )
 OPTIONS_ROW = Row(
     name="options",

@@ -15,4 +15,6 @@ def shows(arguments: Iterable[str]) -> bool:
 
 def without_mode(arguments: list[str]) -> list[str]:
     """The arguments; `-m` is what a sweep is, and Hydra refuses it beside `--cfg` and its like."""
-    return [word for word in arguments if not shows(arguments) or word not in ("-m", "--multirun")]
+    if not shows(arguments):
+        return arguments
+    return [word for word in arguments if word not in ("-m", "--multirun")]

@@ -1,13 +1,12 @@
 """A report among the artifacts of its study, put there by a process that imports MLflow while the report is made."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline.storage import project
+from pipeline.tracking.process import dismiss, started
 
 if TYPE_CHECKING:
     from pipeline.configuration.schema import Tracking
@@ -22,15 +21,7 @@ class Attaching:
         self._tracking = tracking
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            COMMAND,
-            cwd=project.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
+        self._process = started(COMMAND)
         return self
 
     def attach(self, study: str, folder: Path) -> str:
@@ -45,5 +36,4 @@ class Attaching:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+            dismiss(self._process)

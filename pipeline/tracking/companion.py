@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline.storage import project
+from pipeline.tracking.process import dismiss, started
 
 if TYPE_CHECKING:
     # `sweep --help` shall not wait for it.
@@ -24,7 +24,6 @@ COMMAND = [sys.executable, "-m", "pipeline.track", "--follow"]
 
 LONGEST_WAIT = 30.0
 """Seconds that a finished training waits for its companion."""
-
 
 _early: list[subprocess.Popen[str]] = []
 """The process of the next companion, where it has been started before anybody knows what it will be told."""
@@ -44,16 +43,7 @@ def started_early() -> Iterator[None]:
 
 
 def _started() -> subprocess.Popen[str]:
-    # A session of its own: Ctrl-C is for the training, which then tells how it ended.
-    process = subprocess.Popen(
-        COMMAND,
-        cwd=project.ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    process = started(COMMAND)
     if process.stdin is not None:
         # A companion that does not read shall hold nobody up.
         os.set_blocking(process.stdin.fileno(), False)
@@ -62,9 +52,7 @@ def _started() -> subprocess.Popen[str]:
 
 def _dismiss() -> None:
     while _early:
-        process = _early.pop()
-        process.kill()
-        process.communicate()
+        dismiss(_early.pop())
 
 
 class Companion:
