@@ -38,7 +38,7 @@ def measure(workshop: Workshop) -> Finding:
     said = (
         f"{ratio:.1f} times as fast: {statistics.median(seconds):.1f} s to {100 * mean:.2f}{spread} % "
         f"({len(accuracies)} seeds, {precision}), the script's {epochs} epochs {statistics.median(scripts):.1f} s; "
-        f"one of {len(ours)} epochs takes {statistics.median(seconds) / len(ours):.1f} s (see utilisation), the script's "
+        f"one of {len(ours)} epochs takes {statistics.median(seconds) / len(ours):.1f} s, the script's "
         f"{statistics.median(scripts) / epochs:.1f} s"
     )
     return Finding(
