@@ -248,22 +248,26 @@ def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name
     distinct = [values for number, values in enumerate(settings) if values not in settings[:number]]
     declaration.check_baseline(distinct)
     swept = {word.partition("=")[0] for job in jobs for word in job} - {"seed"}
-    assert swept == set(declaration.baseline)
+    for key in swept:  # of variants, `model: article, deep`, any key that tells them apart
+        assert any(f"{named}.".startswith(f"{key}.") for named in declaration.baseline)
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_declared_study_has_ten_seeds_of_each_setting_and_no_run_twice(name: str) -> None:
+def test_a_declared_study_has_as_many_seeds_of_each_setting_and_no_run_twice(name: str) -> None:
     _, jobs = declared(name)
     assert len({tuple(sorted(job)) for job in jobs}) == len(jobs)
     by_setting: dict[tuple[str, ...], int] = {}
     for job in jobs:
         setting = tuple(sorted(word for word in job if not word.startswith("seed=")))
         by_setting[setting] = by_setting.get(setting, 0) + 1
-    assert set(by_setting.values()) == {10}
+    seeds = set(by_setting.values())
+    assert len(seeds) == 1
+    assert min(seeds) >= 5
 
 
 def test_the_study_with_a_report_trains_as_it_did_whatever_becomes_of_the_variants() -> None:
-    config, _ = declared("kernels_by_filters")
+    config, jobs = declared("kernels_by_filters")
+    assert len(jobs) == 9 * 10
     wanted = {
         "epochs": 4,
         "batch_size": 128,
