@@ -97,7 +97,7 @@ def test_without_prepared_images_the_error_says_what_to_run(prepared: Project, t
 def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> None:
     told = prepared.verb("sweep", "--help")
     assert "python -m pipeline.sweep -m model.conv.kernel_size=3,5,7" in told
-    assert "study: compact, kernels_by_filters" in told
+    assert "study: compact, kernels_by_filters, options" in told
     for name in ("name", "baseline", "margin", "score_on", "leave_out_refused", "jobs", "pictures"):
         assert f"study.{name}" in told
     shown = prepared.verb("sweep", "+study=kernels_by_filters", "--cfg", "job")
@@ -229,7 +229,7 @@ echo "${{COMPREPLY[@]}}"
     ("typed", "completed"),
     [
         ("model=", "model=article model=compact model=compact_deep model=deep model=small"),
-        ("+study=", "+study=compact +study=kernels_by_filters"),
+        ("+study=", "+study=compact +study=kernels_by_filters +study=options"),
         ("model.conv.kernel_s", "model.conv.kernel_size="),
     ],
 )
