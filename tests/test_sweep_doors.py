@@ -59,7 +59,7 @@ def test_what_hydra_itself_cannot_write_is_named(prepared: Project) -> None:
         (["kernel_size=3,5"], "kernel_size: is no key of the configuration. Did you mean model.conv.kernel_size?"),
         (
             ["model=enormous"],
-            "conf/model/enormous: is no variant. There are: article, compact, compact_deep, deep, small.",
+            "conf/model/enormous: is no variant. There are: article, compact, deep, small.",
         ),
         (["+study=nothing"], "conf/study/nothing: is no variant"),
         (["model.conv.filters"], "model.conv.filters: is no override (missing EQUAL"),
@@ -228,7 +228,7 @@ echo "${{COMPREPLY[@]}}"
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
-        ("model=", "model=article model=compact model=compact_deep model=deep model=small"),
+        ("model=", "model=article model=compact model=deep model=small"),
         ("+study=", "+study=compact +study=kernels_by_filters +study=options"),
         ("model.conv.kernel_s", "model.conv.kernel_size="),
     ],
