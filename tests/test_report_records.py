@@ -111,6 +111,14 @@ def test_the_sweep_that_conf_declares_is_among_the_commands() -> None:
     )
 
 
+def test_the_sweep_that_opened_the_test_images_is_named_as_it_is_typed() -> None:
+    study = write_study(random_scores(2), name="compact_on_test", images="test")
+    assert from_study(study).commands == (
+        "python -m pipeline.sweep +study=compact study.score_on=test",
+        "python -m pipeline.compare compact_on_test",
+    )
+
+
 def test_answers_belong_to_their_runs() -> None:
     study = write_study(random_scores(2), answered=20)
     found = from_study(study).answers

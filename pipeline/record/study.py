@@ -16,6 +16,8 @@ from pipeline.terminal.progress import console
 
 LAYOUT = 2
 STUDY = "study.json"
+SCORED_ON_TEST = "_on_test"
+"""Ends the name of a study that opens the test images."""
 
 State = Literal["waiting", "running", "finished", "diverged", "failed", "interrupted"]
 ENDED = ("finished", "diverged")

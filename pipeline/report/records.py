@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from pipeline.comparison.factors import Level
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
-from pipeline.record.study import Cell, Study
+from pipeline.record.study import SCORED_ON_TEST, Cell, Study
 from pipeline.record.whole import Record, read_record
 from pipeline.report.evidence import ENDED, Evidence, Run, Setting
 from pipeline.report.factors import grid
@@ -56,7 +56,7 @@ def from_study(study: Study) -> Evidence:
         settings=tuple(settings),
         seeds=tuple(sorted({cell.seed for cell in study.cells})),
         runs=tuple(sorted(runs, key=lambda run: (run.setting, run.seed))),
-        commands=_commands(study.name),
+        commands=_commands(study),
         refused=len(study.refused),
         **_data(records),
     )
@@ -145,11 +145,13 @@ def _baseline(study: Study) -> str:
     raise UserError(f"{study.name}: its baseline is none of its settings. Run the sweep again with study.baseline set.")
 
 
-def _commands(name: str) -> tuple[str, ...]:
+def _commands(study: Study) -> tuple[str, ...]:
     """The study's sweep where conf/ declares it, else no more than how to make this report."""
-    declared = (project.CONF / "study" / f"{name}.yaml").exists()
-    sweep = (f"python -m pipeline.sweep +study={name}",) if declared else ()
-    return (*sweep, f"python -m pipeline.compare {name}")
+    declared = study.name.removesuffix(SCORED_ON_TEST)
+    on_test = " study.score_on=test" if study.images == "test" else ""
+    is_declared = (project.CONF / "study" / f"{declared}.yaml").exists()
+    sweep = (f"python -m pipeline.sweep +study={declared}{on_test}",) if is_declared else ()
+    return (*sweep, f"python -m pipeline.compare {study.name}")
 
 
 def _data(records: Sequence[Record]) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 from pipeline.configuration.fields import Section
 from pipeline.configuration.validation import refused, shown
 from pipeline.record.overview import short_names
+from pipeline.record.study import SCORED_ON_TEST
 from pipeline.storage import digest
 
 SEEDS_ALONE = "seeds"
-SCORED_ON_TEST = "_on_test"
 LONGEST_NAME = 100
 
 
