@@ -120,6 +120,11 @@ def test_a_baseline_with_a_key_that_there_is_not_is_refused_whatever_its_value()
         declared(baseline={"kernel_sise": None}).check_baseline(GRID[:1])
 
 
+def test_a_baseline_that_names_a_variant_is_told_what_tells_variants_apart() -> None:
+    with pytest.raises(ConfigurationError, match=r"is 0 of 1\. .* for variants .*model\.depth"):
+        declared(baseline={"model": "deep"}).check_baseline(GRID[:1])
+
+
 def test_a_baseline_tells_none_from_a_nested_value() -> None:
     # `model.conv.kernel_regularizer=null,l2` as the configuration is recorded.
     settings: list[dict[str, Any]] = [

@@ -70,7 +70,8 @@ class Declaration(Section):
             raise refused(
                 "study.baseline",
                 f"must be exactly one setting of the grid, but {shown(self.baseline)} is {len(same)} of "
-                f"{len(settings)}. Name a value for each key that is swept.",
+                f"{len(settings)}. Name a value for each key that is swept; for variants (model=article,deep) one that "
+                "tells them apart (model.depth).",
             )
 
 
