@@ -110,7 +110,7 @@ def test_choice_composes_to_what_its_overrides_compose_to(conf: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model=dep", r"conf/model/dep: is no variant\. There are: article, compact, deep, small\."),
+        ("model=dep", r"conf/model/dep: is no variant\. There are: article, compact, compact_deep, deep, small\."),
         ("training=", r"conf/training/: is no variant\. There are: article, fast, long, smoke\."),
         ("training.epoch=3", r"training\.epoch: is no key of the configuration\. Did you mean training\.epochs\?"),
         ("+training.epoch=3", r"training\.epoch: is no key of the configuration\. Did you mean training\.epochs\?"),

@@ -59,7 +59,7 @@ def test_what_hydra_itself_cannot_write_is_named(prepared: Project) -> None:
         (["kernel_size=3,5"], "kernel_size: is no key of the configuration. Did you mean model.conv.kernel_size?"),
         (
             ["model=enormous"],
-            "conf/model/enormous: is no variant. There are: article, compact, deep, small.",
+            "conf/model/enormous: is no variant. There are: article, compact, compact_deep, deep, small.",
         ),
         (["+study=nothing"], "conf/study/nothing: is no variant"),
         (["model.conv.filters"], "model.conv.filters: is no override (missing EQUAL"),
@@ -97,7 +97,7 @@ def test_without_prepared_images_the_error_says_what_to_run(prepared: Project, t
 def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> None:
     told = prepared.verb("sweep", "--help")
     assert "python -m pipeline.sweep -m model.conv.kernel_size=3,5,7" in told
-    assert "study: compact, kernels_by_filters, options" in told
+    assert "study: compact, compact_deep, kernels_by_filters, options" in told
     for name in ("name", "baseline", "margin", "score_on", "leave_out_refused", "jobs", "pictures"):
         assert f"study.{name}" in told
     shown = prepared.verb("sweep", "+study=kernels_by_filters", "--cfg", "job")
@@ -228,8 +228,8 @@ echo "${{COMPREPLY[@]}}"
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
-        ("model=", "model=article model=compact model=deep model=small"),
-        ("+study=", "+study=compact +study=kernels_by_filters +study=options"),
+        ("model=", "model=article model=compact model=compact_deep model=deep model=small"),
+        ("+study=", "+study=compact +study=compact_deep +study=kernels_by_filters +study=options"),
         ("model.conv.kernel_s", "model.conv.kernel_size="),
     ],
 )
