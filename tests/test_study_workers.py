@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from pipeline.storage import lock, project
 from pipeline.study import workers
 from pipeline.study.job import failure
 from pipeline.study.planning import Job
@@ -76,6 +77,20 @@ def test_a_worker_does_one_job_after_another_in_the_same_process(tmp_path: Path)
     assert process.endswith(" 1")
 
 
+def test_what_another_sweep_does_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "RUNS", tmp_path / "runs")
+    names = ["a", "b", "c", "d"]
+    with lock.only_one(project.run_root("a") / ".lock"), lock.only_one(project.run_root("c") / ".lock"):
+        order = list(ends(done(jobs(tmp_path, *names), 1)))
+    assert order == ["b", "d", "a", "c"]
+
+
+def test_a_lock_that_can_not_be_read_is_left_to_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "RUNS", tmp_path / "runs")
+    (project.run_root("a") / ".lock").mkdir(parents=True)
+    assert list(ends(done(jobs(tmp_path, "a", "b"), 1))) == ["a", "b"]
+
+
 def test_a_job_that_fails_in_any_way_fails_alone(tmp_path: Path) -> None:
     names = ["a", "kill", "b", "raise", "exit", "c", "person", "leave", "d"]
     found = ends(done(jobs(tmp_path, *names), 2))
@@ -121,6 +136,7 @@ FIRST_WORKER = """\
 import time
 from multiprocessing import get_context
 from pathlib import Path
+from pipeline.storage import lock, project
 from pipeline.study import workers
 worker = get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
 with workers._ctrl_c_later():

@@ -100,6 +100,29 @@ def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
     assert "2 done already" in sweep_alone
 
 
+@pytest.mark.long
+def test_two_sweeps_of_one_study_divide_its_runs(prepared: Project) -> None:
+    line = "model.conv.kernel_size=3", "seed=60,61,62", "study.name=divided", "study.jobs=1", "tracking=off"
+    start = "python", "-m", "pipeline.sweep", "-m", *line
+    with faulty(prepared, seed60="hold"):
+        one = prepared.start(*start)
+        wait_for(lambda: list((prepared.path / "checkpoints").glob("*/training/history.csv")))
+        other = prepared.start(*start)
+        wait_for(lambda: scored_seeds(prepared, "divided") == {61, 62})
+        assert one.poll() is None
+        assert other.poll() is None
+    assert [one.wait(120), other.wait(120)] == [0, 0]
+    assert scored_seeds(prepared, "divided") == {60, 61, 62}
+    assert study(prepared, "divided")["state"] == "finished"
+
+
+def scored_seeds(project: Project, name: str) -> set[int]:
+    """The seeds whose runs are scored, by their records."""
+    cells = study(project, name)["cells"]
+    scored = {path.parent.parent.name for path in (project.path / "runs").glob("*/evaluation/evaluation.json")}
+    return {cell["seed"] for cell in cells if cell["identity"] in scored}
+
+
 UNIGNORED = """\
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -26,6 +26,10 @@ class Act:
     def training(self) -> "Act":
         return self
 
+    @property
+    def identity(self) -> "Act":
+        return self
+
 
 class ClumsyError(Exception):
     """Can be sent by a worker and not be read again: it is made of two values and keeps one."""

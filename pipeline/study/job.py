@@ -70,7 +70,7 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
     One process at a time does a job: another waits, and then finds it done.
     """
     root = project.run_root(job.identity.name)
-    with lock.only_one(root / ".lock"):
+    with lock.only_one(_lock(job)):
         if record_of(job) is None:
             training = _finished_training(job, root) or _trained(job, root, sync)
             from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - imports TensorFlow
@@ -79,6 +79,15 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
             evaluate_run(training, images, job.images, root / job.part, pictured=job.pictured)
         remove_checkpoint(project.checkpoint(job.identity.name))
         sync(root)
+
+
+def is_taken(job: Job) -> bool:
+    """Whether a process does the job now: that of another sweep, when ours has not begun it."""
+    try:
+        return lock.is_held(_lock(job))
+    except OSError:
+        # Told by the worker that gets it, as the failure of this job alone.
+        return False
 
 
 def forget_checkpoint(job: Job) -> None:
@@ -115,6 +124,10 @@ def training_images() -> Images:
 def test_images() -> Images:
     """The test images: only for a study that asks for them."""
     return load_test(project.PREPARED)
+
+
+def _lock(job: Job) -> Path:
+    return project.run_root(job.identity.name) / ".lock"
 
 
 def _finished_training(job: Job, root: Path) -> TrainingPart | None:

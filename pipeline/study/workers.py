@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 
-from pipeline.study.job import Failure, failure, run_in_worker, start_worker
+from pipeline.study.job import Failure, failure, is_taken, run_in_worker, start_worker
 from pipeline.study.planning import Job
 
 BETWEEN_LOOKS = 0.3
@@ -60,13 +60,23 @@ def _done_by(crew: Sequence["_Worker"], jobs: Sequence[Job]) -> Iterator[tuple[l
         while waiting or any(worker.job for worker in crew):
             for worker in crew:
                 if worker.job is None and waiting:
-                    worker.start(waiting.popleft())
+                    worker.start(_next(waiting))
             wait([worker.pipe for worker in crew if worker.job], BETWEEN_LOOKS)
             ended = [ended for worker in crew if (ended := worker.ended())]
             yield [worker.job for worker in crew if worker.job], ended
     finally:
         for worker in crew:
             worker.stop()
+
+
+def _next(waiting: deque[Job]) -> Job:
+    """Take the first job out that no other sweep does now, so that two sweeps divide the work.
+
+    Where others do all that is left it is the first: its worker waits, and goes on with it should the other be killed.
+    """
+    job = next((job for job in waiting if not is_taken(job)), waiting[0])
+    waiting.remove(job)
+    return job
 
 
 class _Worker:
