@@ -136,7 +136,6 @@ FIRST_WORKER = """\
 import time
 from multiprocessing import get_context
 from pathlib import Path
-from pipeline.storage import lock, project
 from pipeline.study import workers
 worker = get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
 with workers._ctrl_c_later():
