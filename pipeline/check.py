@@ -1,7 +1,7 @@
 """Check the configuration before anything is downloaded, and write down which code decides what.
 
-The first stage of dvc.yaml. The other stages depend on the fingerprints it writes, so that an edit of a docstring
-reruns nothing but this.
+The first stage of dvc.yaml, run each time. The other stages depend on the fingerprints it writes, so that dvc.lock
+moves only when code moves that decides a result: an edit of a docstring, or of an error's words, reruns nothing else.
 """
 
 from pipeline.composition.composing import composed, values
@@ -9,12 +9,23 @@ from pipeline.composition.difference import differences
 from pipeline.composition.forbidden import ForbiddenError
 from pipeline.configuration.reading import configured, read_params, read_yaml
 from pipeline.record.fingerprint import fingerprint
-from pipeline.record.identity import deciding_code, versions
+from pipeline.record.identity import deciding_code, scoring_code, versions
+from pipeline.record.processor import device
 from pipeline.record.record import LAYOUT
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.sealed import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+
+PREPARING_CODE = (
+    "pipeline/preprocess.py",
+    *(f"pipeline/images/{name}.py" for name in ("checks", "examples", "idx", "prepared", "summary")),
+    "pipeline/storage/arrays.py",
+)
+"""The code that decides what the prepared images are."""
+
+DRAWING_CODE = "pipeline/scoring/pictures/*.py", "pipeline/experiment/exporting.py"
+"""The code that decides, beside the scores', what an evaluation writes."""
 
 MOST_SHOWN = 3
 
@@ -26,7 +37,7 @@ def main() -> int:
         print(notice)
     print("params.yaml is a network that can exist")
     with lock.stage():
-        for stage, deciding in _fingerprints().items():
+        for stage, deciding in fingerprints().items():
             atomic.write_file(project.FINGERPRINTS / f"{stage}.json", as_json(deciding))
     return 0
 
@@ -52,13 +63,12 @@ def _notice() -> str | None:
     )
 
 
-def _fingerprints() -> dict[str, object]:
+def fingerprints() -> dict[str, object]:
     """For each stage, the code that decides what it writes."""
-    presentation = ("pipeline.terminal", "pipeline.tracking", "pipeline.composition")
     return {
-        "preprocess": fingerprint(project.ROOT, "pipeline.preprocess", presentation),
-        "train": {"code": deciding_code(), "versions": versions(), "layout": LAYOUT},
-        "evaluate": fingerprint(project.ROOT, "pipeline.evaluate", presentation) | {"layout": LAYOUT},
+        "preprocess": fingerprint(project.ROOT, PREPARING_CODE),
+        "train": {"code": deciding_code(), "device": device(), "versions": versions(), "layout": LAYOUT},
+        "evaluate": {**scoring_code(), **fingerprint(project.ROOT, DRAWING_CODE), "layout": LAYOUT},
     }
 
 

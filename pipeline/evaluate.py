@@ -1,8 +1,9 @@
 """Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
 
 from pipeline.configuration.reading import read_params
-from pipeline.configuration.schema import Tracking
+from pipeline.configuration.schema import Data, Tracking
 from pipeline.images.prepared import load_test
+from pipeline.images.scoring import test_set
 from pipeline.record.checkpoint import remove_checkpoint
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.record import EVALUATION, TRAINING, read_training
@@ -12,17 +13,17 @@ from pipeline.terminal import command
 
 def main() -> int:
     command.arguments(__doc__, "evaluate").parse_args()
-    tracking = read_params(project.PARAMS).tracking
+    params = read_params(project.PARAMS)
     with lock.stage():
-        return _evaluate(tracking)
+        return _evaluate(params.data, params.tracking)
 
 
-def _evaluate(tracking: Tracking) -> int:
+def _evaluate(data: Data, tracking: Tracking) -> int:
     training = read_training(project.RECORD / TRAINING)
-    images = load_test(project.PREPARED)
+    images = load_test(project.PREPARED, data)
     from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
-    evaluation = evaluate_run(training, images, "test", project.RECORD / EVALUATION, pictured=True)
+    evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
     # DVC has the training part: `dvc repro --force train` shall train.
     remove_checkpoint(project.checkpoint(training.run.identity))
     if tracking.enabled:

@@ -43,7 +43,7 @@ def main() -> int:
     if claim.run.outcome not in ("finished", "diverged"):
         raise UserError(f"{named}: is {claim.run.outcome}; only a run that has ended can be done again.")
     configuration = configuration_of(claim.run, params)
-    images = load_training(project.PREPARED)
+    images = load_training(project.PREPARED, params.data)
     present = identity(configuration, images.digest)
     differing = circumstances(claim, present, environment())
     if differing:

@@ -86,7 +86,7 @@ def _tracked_record(params: Configuration) -> str:
 def _left(params: Configuration) -> Record | None:
     """The training of params.yaml where it has not come to its end and nobody goes on with it."""
     try:
-        return unfinished(identity(params, training_digest(project.PREPARED)).name)
+        return unfinished(identity(params, training_digest(project.PREPARED, params.data)).name)
     except UserError:
         # Without prepared images, or with a damaged record, the next `dvc repro` begins it anew.
         return None

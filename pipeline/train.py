@@ -26,7 +26,7 @@ def main() -> int:
 
 
 def _train(configuration: Configuration) -> int:
-    images = load_training(project.PREPARED)
+    images = load_training(project.PREPARED, configuration.data)
     console.print(layer_table(configuration))
     if note := precision_note(configuration.training.precision):
         console.print(f"note: {note}")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.record.identity import deciding_code, scoring_identity
+from pipeline.record.identity import deciding_code, scoring_code
 
 # As pipeline.network sets it: tests import keras before that.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _code_from_its_own_place() -> None:
     """A process reads once which code decides results: before a test makes another folder the project."""
     deciding_code()
-    scoring_identity("i")
+    scoring_code()
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.comparison.scores import Scores
-from pipeline.images.held_out import held_out_digest
 from pipeline.images.prepared import training_digest
+from pipeline.images.scoring import held_out_digest
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.record.study import Cell, Setting, Study, update_study
 from pipeline.report.evidence import Evidence, Run
@@ -16,7 +16,7 @@ from pipeline.report.evidence import Setting as ComparedSetting
 from pipeline.report.factors import grid
 from pipeline.storage import project
 from tests.settings import article
-from tests.studies import START, write_record
+from tests.studies import NAMED, START, write_record
 
 KERNELS = 3, 5, 7
 FILTERS = 16, 32, 64
@@ -122,9 +122,11 @@ def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, im
         return Cell(found.name, f"s{row}", seed, "failed", "out of memory")
     np.save(scratch / part / "correct.npy", answers(score, answered, number=1000 * row + seed), allow_pickle=False)
     digest = (
-        held_out_digest(training_digest(project.PREPARED), configuration.data) if project.PREPARED.exists() else "i"
+        held_out_digest(training_digest(project.PREPARED, configuration.data), 10, 0)
+        if project.PREPARED.exists()
+        else "i"
     )
-    kept = {"identity": found.name, "images": images, "images_digest": digest, "scoring": "s"}
+    kept = {"identity": found.name, "images": images, "images_digest": digest, **NAMED, "scoring": "s"}
     write_manifest(scratch / part, "evaluation.json", kept)
     scratch.rename(project.run_root(found.name))
     return Cell(found.name, f"s{row}", seed, "finished", None, score / 100, 0.25, 3.0)

@@ -28,6 +28,9 @@ ENVIRONMENT: dict[str, JsonValue] = {
     "hardware": {"cores": 2},
 }
 
+NAMED = {"dataset": "fashion_mnist", "class_names": [str(number) for number in range(10)]}
+"""What an evaluation says that its images and classes are called."""
+
 
 def a_project(monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
     """Runs, studies and checkpoints lie in `root` for the time of a test."""
@@ -111,6 +114,6 @@ def write_record(
         clock = {"latency": {"latency_ms_batch_1": 0.5}, "scored": START + 60_000}
         (folder / "timing.json").write_text(sealed(clock))
         images = "validation" if part == EVALUATION else "test"
-        values = {"identity": found.name, "images": images, "images_digest": "i", "scoring": scoring}
+        values = {"identity": found.name, "images": images, "images_digest": "i", **NAMED, "scoring": scoring}
         write_manifest(folder, "evaluation.json", values)
     return found

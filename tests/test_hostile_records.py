@@ -202,7 +202,7 @@ def test_a_run_or_a_study_whose_folder_is_a_link_out_of_the_project_is_not_writt
     with pytest.raises(UserError, match="kernels: is a link that leads out of the project"):
         update_study(project.study("kernels"), lambda _: study({"a": {}}))
     prepare()
-    job = job_of(swept(), training_digest(project.PREPARED), declared())
+    job = job_of(swept(), training_digest(project.PREPARED, swept().data), declared())
     project.run_root(job.identity.name).symlink_to(outside)
     with pytest.raises(UserError, match=f"{job.identity.name}: is a link that leads out of the project"):
         record_of(job)
@@ -296,7 +296,7 @@ def test_weights_that_are_no_hdf5_are_refused(root: Path, content: bytes) -> Non
 
 
 def with_digest(payload: bytes) -> bytes:
-    return b"conv2d checkpoint 1\n" + hashlib.sha256(payload).digest() + payload
+    return b"conv2d checkpoint 2\n" + hashlib.sha256(payload).digest() + payload
 
 
 def archive(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -356,7 +356,7 @@ def test_a_checkpoint_is_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_real_checkpoint_is_still_read(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "state", Checkpoint({"network/0": np.ones(3)}, (), ()))
+    write_checkpoint(tmp_path / "state", Checkpoint({"network/0": np.ones(3)}, (), (), "x86_64"))
     found = read_checkpoint(tmp_path / "state")
     assert found is not None
     assert found.state["network/0"].tolist() == [1.0, 1.0, 1.0]

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import platform
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.configuration.arithmetic import blocks
 from pipeline.configuration.schema import Configuration
+from pipeline.configuration.specification import specification_of, specified
 from pipeline.record import identity as identities
+from pipeline.record import processor
 from pipeline.record.checkpoint import (
     Checkpoint,
     read_checkpoint,
@@ -27,7 +31,7 @@ from pipeline.record.checkpoint import (
 from pipeline.record.environment import environment, lacks_bfloat16, precision_note
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
-from pipeline.record.identity import DECIDING_CODE, deciding_code, identity
+from pipeline.record.identity import identity, name_of
 from pipeline.record.record import (
     LAYOUT,
     Run,
@@ -36,10 +40,11 @@ from pipeline.record.record import (
     write_manifest,
     write_training,
 )
-from pipeline.storage import lock, project
+from pipeline.storage import lock
 from pipeline.storage.sealed import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.settings import article
+from tests.studies import NAMED
 
 # Fingerprints
 
@@ -68,8 +73,8 @@ CODE = """
     ],
 )
 def test_comments_docstrings_and_layout_are_no_part_of_a_fingerprint(tmp_path: Path, text: str) -> None:
-    plain = fingerprint(package(tmp_path / "1", m=CODE), "p.m")
-    assert fingerprint(package(tmp_path / "2", m=text), "p.m") == plain
+    plain = fingerprint(package(tmp_path / "1", m=CODE), ["p/*.py"])
+    assert fingerprint(package(tmp_path / "2", m=text), ["p/*.py"]) == plain
 
 
 @pytest.mark.parametrize(
@@ -84,63 +89,40 @@ def test_comments_docstrings_and_layout_are_no_part_of_a_fingerprint(tmp_path: P
     ],
 )
 def test_code_is_part_of_a_fingerprint(tmp_path: Path, text: str) -> None:
-    plain = fingerprint(package(tmp_path / "1", m=CODE), "p.m")
-    assert fingerprint(package(tmp_path / "2", m=text), "p.m") != plain
+    plain = fingerprint(package(tmp_path / "1", m=CODE), ["p/*.py"])
+    assert fingerprint(package(tmp_path / "2", m=text), ["p/*.py"]) != plain
 
 
 def test_text_that_is_a_value_is_part_of_a_fingerprint(tmp_path: Path) -> None:
-    found = [fingerprint(package(tmp_path / text, m=f"def name():\n    return '{text}'\n"), "p.m") for text in "ab"]
+    found = [
+        fingerprint(package(tmp_path / text, m=f"def name():\n    return '{text}'\n"), ["p/*.py"]) for text in "ab"
+    ]
     assert found[0] != found[1]
 
 
-def test_fingerprint_follows_every_kind_of_import_and_the_packages_on_the_way(tmp_path: Path) -> None:
-    files = {
-        "p/__init__.py": "import p.by_package\n",
-        "p/by_package.py": "",
-        "p/start.py": "import p.plain as q\nfrom p import module\nfrom p.inner.deep import thing\nfrom p.a import f\n",
-        "p/plain.py": "def late():\n    from p.inside_function import g\n",
-        "p/inside_function.py": "if False:\n    import p.start, p.second\n",
-        "p/second.py": "",
-        "p/module.py": "import elsewhere.thing\n",
-        "p/inner/__init__.py": "from p.by_inner import *\n",
-        "p/by_inner.py": "",
-        "p/inner/deep.py": "",
-        "p/inner/unused.py": "",
-        "p/a.py": "def f(): pass\n",
-        "p/unused.py": "",
-        "elsewhere/thing.py": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    through_inner = {"p.inner", "p.inner.deep", "p.by_inner"}
-    through_plain = {"p.plain", "p.inside_function", "p.second"}
-    rest = {"p", "p.a", "p.by_package", "p.module", "p.start"}
-    found = fingerprint(tmp_path, "p.start")
-    assert list(found) == sorted(rest | through_inner | through_plain)
-    left = fingerprint(tmp_path, "p.start", leaving_out=("p.inner", "p.plain"))
-    assert list(left) == sorted(rest)
-    for module in found:
-        path = tmp_path.joinpath(*module.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        before = path.read_text()
-        path.write_text(before + "more = 1\n")
-        changed = fingerprint(tmp_path, "p.start")
-        assert {name for name in found if changed[name] != found[name]} == {module}
-        path.write_text(before)
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("raise ValueError('too large')", True),
+        ("raise ValueError(f'{side} is too large') from None", True),
+        ("raise TypeError('negative')", False),
+        ("pass", False),
+        ("return 'negative'", False),
+    ],
+)
+def test_the_words_of_an_exception_are_no_part_of_a_fingerprint(tmp_path: Path, words: str, same: bool) -> None:
+    text = "def area(side: int) -> int:\n    if side < 0:\n        {}\n    return side * side\n"
+    plain = fingerprint(package(tmp_path / "1", m=text.format("raise ValueError('negative')")), ["p/*.py"])
+    assert (fingerprint(package(tmp_path / "2", m=text.format(words)), ["p/*.py"]) == plain) is same
 
 
-def test_code_that_decides_a_training_is_that_of_these_rooms_and_no_other() -> None:
-    found = deciding_code()
-    assert set(DECIDING_CODE) < set(found)
-    assert {"pipeline.network.augmentation", "pipeline.network.constraints", "pipeline.network.optimization"} < set(
-        found
-    )
-    assert {"pipeline.network.randomness", "pipeline.configuration.arithmetic", "pipeline.configuration.fields"} < set(
-        found
-    )
-    rooms = {module.split(".")[1] for module in found if "." in module}
-    assert rooms == {"network", "configuration", "images", "terminal"}
+def test_a_fingerprint_is_of_the_files_that_are_named_and_no_others(tmp_path: Path) -> None:
+    for path in ("p/a.py", "p/b.py", "p/inner/c.py", "q/d.py"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x = 1\n")
+    assert list(fingerprint(tmp_path, ["q/*.py", "p/*.py"])) == ["p/a.py", "p/b.py", "q/d.py"]
+    with pytest.raises(FileNotFoundError, match=r"p/gone\.py: there is no such code"):
+        fingerprint(tmp_path, ["p/*.py", "p/gone.py"])
 
 
 # Identity
@@ -262,6 +244,53 @@ def test_two_ways_to_write_a_regularizer_are_one_identity() -> None:
     assert names == {name(in_a_block)}
 
 
+def test_what_comes_later_and_does_nothing_by_default_changes_no_identity() -> None:
+    ingredients = identity(article(), "d" * 64).ingredients
+    training = ingredients["training"]
+    assert isinstance(training, dict)
+    for off in (None, False, 0, 0.0, "none", [], {}):
+        assert name_of({**ingredients, "training": {**training, "later": off}}) == name()
+    for on in (True, 1, 0.5, "yes", [0], {"a": 1}):
+        assert name_of({**ingredients, "training": {**training, "later": on}}) != name()
+
+
+def test_an_identity_is_the_hash_of_what_the_network_is_built_from() -> None:
+    changes: dict[str, object] = {
+        "model.blocks.block2.conv.kernel_size": [3, 5],
+        "model.conv.kernel_constraint": "MaxNorm",
+        "model.conv.kernel_regularizer": "l2",
+        "model.dense.units": [8],
+        "data.validation_images": 10,
+        "data.split_seed": 3,
+        "seed": 7,
+    }
+    made = identity(article(changes), "d" * 64)
+    # As JSON keeps them.
+    kept = json.loads(json.dumps(made.ingredients))
+    assert name_of(kept) == made.name
+    built = specification_of(kept)
+    assert built == specified(article(changes))
+    assert blocks(built.model.as_model()) == blocks(article(changes).model)
+    assert (built.classes, built.image_shape, built.split_seed, built.seed) == (10, [28, 28, 1], 3, 7)
+
+
+def test_the_device_is_part_of_the_identity_and_the_class_of_the_processor_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = name()
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx2 avx512f\n")
+    monkeypatch.setattr(processor, "CPU", tmp_path / "cpuinfo")
+    assert processor.processor_class() == f"{platform.machine()} avx2 avx512f"
+    assert environment()["hardware"]["processor_class"] == processor.processor_class()  # type: ignore[index, call-overload]
+    assert (processor.device(), name()) == ("cpu", before)
+    card = tmp_path / "gpus" / "0000:01:00.0" / "information"
+    card.parent.mkdir(parents=True)
+    card.write_text("Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ: 1\n")
+    monkeypatch.setattr(processor, "CARDS", tmp_path / "gpus")
+    assert processor.device() == "NVIDIA A100-SXM4-40GB"
+    assert name() != before
+
+
 def test_identity_holds_the_code_and_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     before = name()
     monkeypatch.setattr(identities, "deciding_code", lambda: {"p": "0" * 64})
@@ -313,7 +342,8 @@ def checkpoint() -> Checkpoint:
         "optimizer/1": np.zeros((0, 3), np.uint32),
     }
     history = (Epoch(1, math.nan, 0.1, 0.001), Epoch(2, 0.1 + 0.2, 0.5, 0.0, 1.5, 0.25))
-    return Checkpoint(state, history, (EpochTime(1, 0.123, 1_700_000_000_000), EpochTime(2, 4.5, 1_700_000_004_500)))
+    times = EpochTime(1, 0.123, 1_700_000_000_000), EpochTime(2, 4.5, 1_700_000_004_500)
+    return Checkpoint(state, history, times, "x86_64 avx2")
 
 
 def test_a_checkpoint_is_read_as_it_was_written_to_the_last_bit(tmp_path: Path) -> None:
@@ -329,6 +359,7 @@ def test_a_checkpoint_is_read_as_it_was_written_to_the_last_bit(tmp_path: Path) 
         assert found.state[key].tobytes() == array.tobytes()
     assert repr(found.history) == repr(written.history)
     assert found.times == written.times
+    assert found.processor == "x86_64 avx2"
 
 
 def test_a_damaged_checkpoint_is_removed_and_told(tmp_path: Path) -> None:
@@ -416,7 +447,7 @@ def test_a_training_part_is_read_as_it_was_written(training: Path) -> None:
 
 def test_a_training_part_says_its_layout_and_the_digests_of_what_repeats(training: Path) -> None:
     values = json.loads((training / "run.json").read_text())
-    assert values["layout"] == LAYOUT == 2
+    assert values["layout"] == LAYOUT == 3
     assert sorted(values["files"]) == ["history.csv", "model.weights.h5"]
     assert sorted(path.name for path in training.iterdir()) == sorted(
         ["run.json", "history.csv", "model.weights.h5", "timing.json", "environment.json"]
@@ -452,13 +483,13 @@ def test_any_byte_of_a_file_that_repeats_is_noticed(training: Path, file: str) -
 def test_another_layout_is_refused_by_both_numbers(training: Path) -> None:
     values = json.loads((training / "run.json").read_text())
     (training / "run.json").write_text(json.dumps(values | {"layout": 1}))
-    with pytest.raises(UserError, match=r"run\.json: layout 1, but this version reads layout 2\."):
+    with pytest.raises(UserError, match=r"run\.json: layout 1, but this version reads layout 3\."):
         read_training(training)
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "3", "null", "{}", '{"layout": 2}', '{"layout": 2, "files": {}}', '{"layout": 2, "files": 3}'],
+    ["", "{", "[]", "3", "null", "{}", '{"layout": 3}', '{"layout": 3, "files": {}}', '{"layout": 3, "files": 3}'],
 )
 def test_a_damaged_run_json_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
     (training / "run.json").write_text(content)
@@ -497,10 +528,11 @@ def test_an_evaluation_part_is_read_as_it_was_written_and_checked(tmp_path: Path
     (tmp_path / "timing.json").write_text(sealed({"latency": {"1": 0.5}, "scored": 1_700_000_000_000}))
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.png").write_bytes(b"1")
-    values = {"identity": "i", "images": "test", "images_digest": "d", "scoring": "s"}
+    values = {"identity": "i", "images": "test", "images_digest": "d", **NAMED, "scoring": "s"}
     write_manifest(tmp_path, "evaluation.json", values)
     found = read_evaluation(tmp_path)
     assert (found.identity, found.images, found.images_digest, found.scoring) == ("i", "test", "d", "s")
+    assert {"dataset": found.dataset, "class_names": found.class_names} == NAMED
     assert (found.scores, found.latency, found.scored) == (scores, {"1": 0.5}, 1_700_000_000_000)
     (tmp_path / "pictures" / "one.png").write_bytes(b"2")
     with pytest.raises(UserError, match=r"one\.png: is not what evaluation\.json says .* --force evaluate"):
@@ -550,14 +582,9 @@ def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.Monke
 def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
     told: str | None, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.record.environment.CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr("pipeline.record.processor.CPU", tmp_path / "cpuinfo")
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)
     assert lacks_bfloat16() is lacks
     assert (precision_note("mixed_bfloat16") is not None) is lacks
     assert precision_note("float32") is None
-
-
-def test_deciding_modules_exist() -> None:
-    for module in DECIDING_CODE:
-        assert project.ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file()

@@ -65,7 +65,7 @@ def companion(monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 def job(seed: int) -> Job:
-    return job_of(swept({"seed": seed}), prepared.training_digest(project.PREPARED), declared())
+    return job_of(swept({"seed": seed}), prepared.training_digest(project.PREPARED, swept().data), declared())
 
 
 def grid(*seeds: int) -> list[tuple[str, dict[str, Any]]]:

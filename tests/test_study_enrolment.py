@@ -112,7 +112,7 @@ def test_accuracies_on_other_images_do_not_join_a_study() -> None:
 
 
 def test_jobs_join_one_by_one() -> None:
-    digest = prepared.training_digest(project.PREPARED)
+    digest = prepared.training_digest(project.PREPARED, swept().data)
     jobs = [job_of(swept({"seed": seed}), digest, declared()) for seed in (0, 1)]
     finish(jobs[1], 0.5)
     study = with_job(with_job(None, jobs[0], declared()), jobs[1], declared())

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.configuration.validation import ConfigurationError
 from pipeline.images import prepared
-from pipeline.images.held_out import held_out_digest
+from pipeline.images.scoring import held_out_digest
 from pipeline.record.identity import scoring_identity
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.whole import read_record
@@ -34,7 +34,7 @@ def one(typed: str = "", **changes: object) -> tuple[str, dict[str, Any]]:
 
 def job(**changes: object) -> Job:
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
-    return job_of(swept(dotted), prepared.training_digest(project.PREPARED), declared())
+    return job_of(swept(dotted), prepared.training_digest(project.PREPARED, swept().data), declared())
 
 
 def recorded(found: Job, **changes: Any) -> Path:
@@ -85,13 +85,16 @@ def test_a_setting_is_all_values_but_the_seed_with_the_networks_cost() -> None:
 
 
 def test_a_job_scores_on_the_images_that_are_held_out_or_on_the_test_images_when_asked() -> None:
-    training, test = prepared.training_digest(project.PREPARED), prepared.test_digest(project.PREPARED)
+    training, test = (
+        prepared.training_digest(project.PREPARED, swept().data),
+        prepared.test_digest(project.PREPARED, swept().data),
+    )
     found = job()
     assert (found.images, found.part, found.seed, found.pictured) == ("validation", EVALUATION, 0, False)
-    assert found.scoring == scoring_identity(held_out_digest(training, found.configuration.data))
+    assert found.scoring == scoring_identity(held_out_digest(training, 10, 0), swept().data.class_names)
     on_test = job_of(swept({"seed": 3}), training, declared(score_on="test", pictures=True))
     assert (on_test.images, on_test.part, on_test.seed, on_test.pictured) == ("test", TEST_EVALUATION, 3, True)
-    assert on_test.scoring == scoring_identity(test)
+    assert on_test.scoring == scoring_identity(test, swept().data.class_names)
     assert on_test.setting == found.setting
     with pytest.raises(ConfigurationError, match=r"data\.validation_images"):
         job(data__validation_images=0)

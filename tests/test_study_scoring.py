@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.experiment import description
 from pipeline.images import prepared
-from pipeline.images.held_out import held_out, held_out_digest
 from pipeline.images.prepared import Images
+from pipeline.images.scoring import held_out_digest, validation_set
 from pipeline.images.split import split
 from pipeline.record import identity as identities
 from pipeline.record.identity import identity, scoring_identity
@@ -35,36 +35,31 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def images() -> Images:
     numbers = np.arange(40, dtype=np.uint8)
-    return Images(numbers.reshape(40, 1, 1, 1), numbers % 10, "d")
+    return Images(numbers.reshape(40, 1, 1, 1), numbers % 10)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_images_held_out_are_those_that_no_training_of_the_run_sees(seed: int) -> None:
     data = article({"data.validation_images": 20, "data.split_seed": seed}).data
-    found = held_out(images(), data)
+    scored = validation_set(images(), data)
+    found = scored.images
     trained, _ = split(images().labels, 20, seed)
     assert sorted([*found.images.ravel().tolist(), *trained.tolist()]) == list(range(40))
     assert (found.images.ravel() % 10 == found.labels).all()
     # Stratified: two of each of the ten classes.
     assert np.bincount(found.labels).tolist() == [2] * 10
-    assert found.digest == held_out_digest("d", data)
+    assert scored.digest == held_out_digest(images().digest, 20, seed)
+    assert (scored.kind, scored.dataset, scored.class_names) == ("validation", data.name, data.class_names)
 
 
 def test_more_held_out_images_than_there_are_is_refused() -> None:
     with pytest.raises(UserError, match=r"data\.validation_images"):
-        held_out(images(), article({"data.validation_images": 40}).data)
+        validation_set(images(), article({"data.validation_images": 40}).data)
 
 
 def test_the_digest_of_held_out_images_says_out_of_which_how_many_and_how_chosen() -> None:
-    changes: list[dict[str, object]] = [
-        {},
-        {"data.validation_images": 11},
-        {"data.split_seed": 1},
-        {"data.validation_images": 1, "data.split_seed": 10},
-    ]
-    found = {held_out_digest(digest, swept(change).data) for change in changes for digest in ("d", "e")}
-    assert len(found) == 8
-    assert held_out_digest("d", swept({"data.sources.0.path": "x"}).data) in found
+    chosen = [(10, 0), (11, 0), (10, 1), (1, 10)]
+    assert len({held_out_digest(digest, *how) for how in chosen for digest in ("d", "e")}) == 8
 
 
 def test_digests_are_told_without_opening_the_images() -> None:
@@ -74,13 +69,17 @@ def test_digests_are_told_without_opening_the_images() -> None:
     canonical = json.dumps([digests["test_images.npy"], digests["test_labels.npy"]], separators=(",", ":"))
     for name in (*prepared.TRAINING, *prepared.TEST):
         (project.PREPARED / name).unlink()
-    assert prepared.training_digest(project.PREPARED) == training.digest
-    assert prepared.test_digest(project.PREPARED) == test.digest == hashlib.sha256(canonical.encode()).hexdigest()
+    assert prepared.training_digest(project.PREPARED, swept().data) == training.digest
+    assert (
+        prepared.test_digest(project.PREPARED, swept().data)
+        == test.digest
+        == hashlib.sha256(canonical.encode()).hexdigest()
+    )
     assert training.digest != test.digest
     shutil.rmtree(project.PREPARED)
     for digest in (prepared.training_digest, prepared.test_digest):
         with pytest.raises(UserError, match="Run: dvc repro preprocess"):
-            digest(project.PREPARED)
+            digest(project.PREPARED, swept().data)
 
 
 # Code
@@ -91,34 +90,40 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the code, which scoring is then told by."""
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    identities._scoring_code.cache_clear()
+    identities.scoring_code.cache_clear()
     yield tmp_path / "pipeline"
-    identities._scoring_code.cache_clear()
+    identities.scoring_code.cache_clear()
 
 
 def scoring_after_a_change_of(path: Path, more: str = "more = 1\n") -> str:
     path.write_text(path.read_text() + more)
-    identities._scoring_code.cache_clear()
-    return scoring_identity("i")
+    identities.scoring_code.cache_clear()
+    return scoring_identity("i", "ab")
 
 
 def test_scoring_is_told_by_its_images() -> None:
-    assert scoring_identity("i") == scoring_identity("i") != scoring_identity("j")
-    assert len(scoring_identity("i")) == 64
+    assert scoring_identity("i", "ab") == scoring_identity("i", "ab") != scoring_identity("j", "ab")
+    assert len(scoring_identity("i", "ab")) == 64
 
 
-@pytest.mark.parametrize("module", ["scoring/metrics.py", "scoring/tables.py", "network/prediction.py"])
+def test_scoring_is_told_by_what_the_classes_are_called() -> None:
+    assert scoring_identity("i", ["a", "b"]) != scoring_identity("i", ["a", "c"])
+
+
+@pytest.mark.parametrize(
+    "module", ["scoring/metrics.py", "scoring/tables.py", "network/prediction.py", "experiment/evaluation.py"]
+)
 def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str) -> None:
-    before = scoring_identity("i")
+    before = scoring_identity("i", "ab")
     assert scoring_after_a_change_of(code / module, "# why\n\n") == before
     assert scoring_after_a_change_of(code / module) != before
 
 
 def test_code_that_draws_or_tells_or_trains_makes_no_other_scoring(code: Path) -> None:
-    before = scoring_identity("i")
+    before = scoring_identity("i", "ab")
     pictures = sorted((code / "scoring" / "pictures").glob("*.py"))
     assert len(pictures) > 3
-    others = ["scoring/latency.py", "study/telling.py", "tracking/mirror.py", "network/training.py"]
+    others = ["study/telling.py", "tracking/mirror.py", "network/training.py"]
     for path in [*pictures, *(code / other for other in others)]:
         assert scoring_after_a_change_of(path) == before, path
 

@@ -150,5 +150,5 @@ def mutated(data: bytes, mutate: Mutate, random: Random) -> bytes:
     return data[:1] + b"\n".join(lines)
 
 
-MODULES = "pipeline.composition.choice", "pipeline.configuration.reading"
-TARGET = Target(MODULES, examine, seeds, words, mutated)
+CODE = "pipeline/composition/*.py", "pipeline/configuration/*.py"
+TARGET = Target(CODE, examine, seeds, words, mutated)

@@ -166,5 +166,5 @@ def _with_its_size(content: bytes, random: Random) -> bytes:
     return header + numbers[: first * math.prod(sizes)]
 
 
-MODULES = "pipeline.images.checks", "pipeline.images.content", "pipeline.images.idx"
-TARGET = Target(MODULES, examine, seeds, words, mutated)
+CODE = "pipeline/images/checks.py", "pipeline/images/content.py", "pipeline/images/idx.py"
+TARGET = Target(CODE, examine, seeds, words, mutated)

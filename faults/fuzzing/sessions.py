@@ -5,13 +5,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from faults.campaign import RESULTS
 from pipeline.record.fingerprint import fingerprint
 from pipeline.storage import atomic, digest, project
 
 NAMES = "idx", "configuration"
+ENGINE = tuple(f"faults/fuzzing/{name}.py" for name in ("edits", "engine", "target"))
 SECTION = """
 ## Fuzzing
 
@@ -42,13 +41,8 @@ class Session:
 
 def code_of(name: str) -> str:
     """The hash of a target and of all code that it tests: what was fuzzed before a change counts no more."""
-    modules = importlib.import_module(f"faults.fuzzing.{name}").TARGET.modules
-    found: dict[str, JsonValue] = {
-        **fingerprint(project.ROOT, f"faults.fuzzing.{name}", leaving_out=("faults.campaign",))
-    }
-    for module in modules:
-        found |= fingerprint(project.ROOT, module, leaving_out=("pipeline.storage",))
-    return digest.of_value(found)[:16]
+    tested = importlib.import_module(f"faults.fuzzing.{name}").TARGET.code
+    return digest.of_value(dict(fingerprint(project.ROOT, (*tested, f"faults/fuzzing/{name}.py", *ENGINE))))[:16]
 
 
 def kept(name: str) -> list[Session]:

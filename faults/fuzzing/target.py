@@ -15,12 +15,12 @@ LARGEST = 1_000_001
 
 @dataclass(frozen=True)
 class Target:
-    """`modules` are the code under test. `examine` raises when its input shows a fault, and returns whether the input
+    """`code` names the files under test. `examine` raises when its input shows a fault, and returns whether the input
     was accepted. `seeds` are inputs to begin with, `words` what is worth putting into one. `mutated` changes an input
     so that it keeps its form more often than blind changes would.
     """
 
-    modules: Sequence[str]
+    code: Sequence[str]
     examine: Callable[[bytes], bool]
     seeds: Callable[[], Iterable[bytes]]
     words: Callable[[], Iterable[bytes]]

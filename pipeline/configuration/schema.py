@@ -102,13 +102,17 @@ class Dense(Section):
     dropout: Fraction
 
 
+Head = Literal["flatten", "global_average", "global_max"]
+"""What makes one row of numbers of the last block's images."""
+
+
 class Model(Block):
     """`depth` blocks alike but for their filters; `blocks` says what differs in a single block."""
 
     depth: Annotated[int, Field(ge=1, le=64)]
     filter_growth: Annotated[float, Field(gt=0, le=16)]
     blocks: dict[str, dict[str, Any]]
-    head: Literal["flatten", "global_average", "global_max"]
+    head: Head
     head_dropout: Fraction
     dense: Dense
 

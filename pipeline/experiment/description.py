@@ -14,6 +14,8 @@ from pipeline.record.record import TRAINING, Outcome, Run, read_training, write_
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 
+NOT_OF_A_RUN = "files", "sources", "name", "class_names"
+
 
 def described(
     configuration: Configuration,
@@ -48,8 +50,11 @@ def described(
 
 
 def recorded(configuration: Configuration) -> dict[str, JsonValue]:
-    """What of a configuration belongs to a run: not where files come from, not where runs are tracked."""
-    kept = configuration.model_dump(mode="json", exclude={"tracking": True, "data": {"files", "sources"}})
+    """What of a configuration belongs to a run: not where files come from, not where runs are tracked.
+
+    What images and classes are called is said where they are scored, with the names of that day.
+    """
+    kept = configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
     return dict(kept)
 
 

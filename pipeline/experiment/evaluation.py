@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.experiment.exporting import trained_network
-from pipeline.images.prepared import Images
+from pipeline.images.scoring import ScoringSet
 from pipeline.network.prediction import Predictor, feature_maps
 from pipeline.network.threads import use_threads
 from pipeline.record.identity import scoring_identity
@@ -42,8 +42,8 @@ QUICK_LATENCY = 10, 0.1
 """Calls and seconds for each size of batch; quick for a sweep, whose runs disturb each other's clocks anyway."""
 
 
-def evaluate_run(training: TrainingPart, images: Images, named: str, target: Path, *, pictured: bool) -> EvaluationPart:
-    """Score the run on `images`, which `named` ("test" or "validation") says what they are; write the part `target`.
+def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pictured: bool) -> EvaluationPart:
+    """Score the run on the images of `scored` and write the part `target`.
 
     `pictured`: with the table of all predictions, pictures, and a longer measurement of the latency. Raises UserError
     where the record is damaged.
@@ -51,11 +51,12 @@ def evaluate_run(training: TrainingPart, images: Images, named: str, target: Pat
     use_threads(training.run.configuration["training"]["threads"])
     network = trained_network(training)
     predictor = Predictor(network)
+    images = scored.images
     probabilities = predictor(images.images)
     with atomic.write_folder(target) as folder:
-        _write_scores(folder, training, probabilities, images)
+        _write_scores(folder, probabilities, scored)
         if pictured:
-            _write_pictures(folder, training, network, probabilities, images)
+            _write_pictures(folder, training, network, probabilities, scored)
         repeats, seconds = LATENCY if pictured else QUICK_LATENCY
         measured = latency(predictor, images.images, repeats=repeats, seconds=seconds)
         clock = {
@@ -65,17 +66,19 @@ def evaluate_run(training: TrainingPart, images: Images, named: str, target: Pat
         (folder / "timing.json").write_text(sealed(clock))
         values = {
             "identity": training.run.identity,
-            "images": named,
-            "images_digest": images.digest,
-            "scoring": scoring_identity(images.digest),
+            "images": scored.kind,
+            "images_digest": scored.digest,
+            "dataset": scored.dataset,
+            "class_names": list(scored.class_names),
+            "scoring": scoring_identity(scored.digest, scored.class_names),
         }
         write_manifest(folder, "evaluation.json", values)
     return read_evaluation(target)
 
 
-def _write_scores(folder: Path, training: TrainingPart, probabilities: Probabilities, images: Images) -> None:
+def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> None:
     """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
-    class_names = training.run.configuration["data"]["class_names"]
+    class_names, images = scored.class_names, scored.images
     found = scores(probabilities, images.labels)
     metrics: Mapping[str, float | None] = {
         "accuracy": found.accuracy,
@@ -90,9 +93,9 @@ def _write_scores(folder: Path, training: TrainingPart, probabilities: Probabili
 
 
 def _write_pictures(
-    folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, images: Images
+    folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, scored: ScoringSet
 ) -> None:
-    class_names = training.run.configuration["data"]["class_names"]
+    class_names, images = scored.class_names, scored.images
     (folder / "predictions.csv").write_text(predictions_csv(probabilities, images.labels, class_names))
     first = network.get_layer("block1_conv")
     outputs = _block_outputs(training)

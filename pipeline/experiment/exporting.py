@@ -2,10 +2,9 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.configuration.schema import Model
-from pipeline.configuration.validation import validated
+from pipeline.configuration.specification import specification_of
 from pipeline.record.record import WEIGHTS, TrainingPart
 from pipeline.record.weights import weights_of
 from pipeline.storage import atomic
@@ -38,18 +37,18 @@ def exported(training: TrainingPart) -> "keras.Model":
 
     network = _built(training, learns=False)
     network.set_weights(trained_network(training).get_weights())
-    return exportable(network, training.run.configuration["data"]["image_shape"])
+    return exportable(network, specification_of(training.run.ingredients).image_shape)
 
 
 def _built(training: TrainingPart, *, learns: bool) -> "keras.Model":
     from pipeline.network.building import build_network  # noqa: PLC0415 - imports TensorFlow, which may not be needed
 
-    configuration: dict[str, Any] = training.run.configuration
+    specification = specification_of(training.run.ingredients)
     return build_network(
-        validated(Model, configuration["model"], prefix="model"),
-        configuration["data"]["image_shape"],
-        len(configuration["data"]["class_names"]),
-        seed=configuration["seed"],
-        precision=configuration["training"]["precision"],
+        specification.model.as_model(),
+        specification.image_shape,
+        specification.classes,
+        seed=specification.seed,
+        precision=specification.training.precision,
         learns=learns,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.configuration.reading import configured
 from pipeline.configuration.schema import Configuration
+from pipeline.experiment.description import NOT_OF_A_RUN
 from pipeline.images.prepared import Images
 from pipeline.record.claim import Claim, read_claim
 from pipeline.record.identity import Identity
@@ -14,12 +15,12 @@ from pipeline.terminal.errors import UserError
 
 
 def configuration_of(run: Run, present: Configuration) -> Configuration:
-    """The configuration of a recorded run; what a record does not hold (files, tracking) is the present one's.
+    """The configuration of a recorded run; what a record does not hold (files, names, tracking) is the present one's.
 
     Raises ConfigurationError for a record whose configuration is none of this version.
     """
     values: dict[str, Any] = {**run.configuration, "tracking": present.tracking.model_dump(mode="json")}
-    files = present.data.model_dump(mode="json", include={"files", "sources"})
+    files = present.data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
     if not isinstance(values.get("data"), dict):
         raise UserError("the record's configuration has no section data: no run can be done again from there.")
     return configured(values | {"data": {**values["data"], **files}})

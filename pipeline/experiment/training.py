@@ -8,19 +8,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
+
 from pipeline.configuration.schema import Configuration
 from pipeline.experiment.description import described
 from pipeline.experiment.saving import weights_file
 from pipeline.images.prepared import Images
-from pipeline.images.split import split
-from pipeline.network.building import build_network
-from pipeline.network.prediction import Predictor
-from pipeline.network.threads import use_threads
-from pipeline.network.training import Trainer
+from pipeline.network.fit import Fit
+from pipeline.network.training import EpochScores
 from pipeline.record.checkpoint import CHECKPOINT, Checkpoint, usable_checkpoint, write_checkpoint
 from pipeline.record.environment import environment
 from pipeline.record.history import Epoch, EpochTime
 from pipeline.record.identity import Identity
+from pipeline.record.processor import processor_class
 from pipeline.record.reading import refuse_links
 from pipeline.record.record import TRAINING, WEIGHTS, Outcome, Run, write_growing, write_training
 from pipeline.scoring.metrics import scores
@@ -79,6 +80,8 @@ def train_run(
 
 
 class _Job:
+    """Resumes, keeps and tells what `Fit` does, which alone decides the weights."""
+
     def __init__(
         self, configuration: Configuration, identity: Identity, images: Images, work: Path, sync: Sync
     ) -> None:
@@ -89,47 +92,27 @@ class _Job:
         self.environment = environment()
         self.progress = Progress()
         self.parent = os.getppid()
-        data, training = configuration.data, configuration.training
-        use_threads(training.threads)
-        kept, held_out = split(images.labels, data.validation_images, data.split_seed)
-        whole = len(held_out) == 0
-        self.held_out = None if whole else (images.images[held_out], images.labels[held_out])
-        self.network = build_network(
-            configuration.model,
-            data.image_shape,
-            len(data.class_names),
-            seed=configuration.seed,
-            precision=training.precision,
-        )
-        self.trainer = Trainer(
-            self.network,
-            training,
-            images.images if whole else images.images[kept],
-            images.labels if whole else images.labels[kept],
-            configuration.seed,
-        )
-        self.predictor = Predictor(self.network)
+        self.fit = Fit(identity.ingredients, images)
 
     def train(self) -> None:
         """Train the epochs that are missing; each one done is kept, in the checkpoint and in the growing record."""
-        epochs = self.configuration.training.epochs
         self._resume()
         self.announce()
         with bar("steps") as progress:
-            task = progress.add_task("", total=self.trainer.steps)
-            while len(self.progress.history) < epochs and self.progress.outcome == "running":
-                number = len(self.progress.history) + 1
-                progress.reset(task, description=f"epoch {number}/{epochs}")
-                self._train_epoch(number, lambda steps: progress.advance(task, steps))
+            task = progress.add_task("", total=self.fit.steps)
+            started = self._tell_epoch(progress, task)
+            for trained in self.fit.remaining(self.progress.history, lambda steps: progress.advance(task, steps)):
+                self._keep(trained, started)
                 self.announce()
-                console.print(_line(self.progress, epochs))
+                console.print(_line(self.progress, self.fit.epochs))
                 self._stop_if_abandoned()
+                started = self._tell_epoch(progress, task)
 
     def finish(self, target: Path) -> Run:
         """Put the training part, with the weights, at `target`."""
         run = self._described("finished" if self.progress.outcome == "running" else self.progress.outcome)
         with atomic.write_folder(target) as folder:
-            (folder / WEIGHTS).write_bytes(weights_file(self.network))
+            (folder / WEIGHTS).write_bytes(weights_file(self.fit.network))
             write_training(folder, run, self.progress.history, self.progress.times, self.environment)
         return run
 
@@ -145,31 +128,44 @@ class _Job:
     def _resume(self) -> None:
         path = self.work / CHECKPOINT
         checkpoint = usable_checkpoint(path, console.print)
-        if checkpoint is not None:
-            try:
-                self.trainer.restore(checkpoint.state)
-            except (TypeError, ValueError) as error:
-                path.unlink()
-                raise UserError(
-                    f"{path}: is no checkpoint of this network ({error}): removed. The same command trains anew."
-                ) from None
-            self.progress = Progress(checkpoint.history, checkpoint.times)
-            console.print(f"going on after epoch {len(checkpoint.history)}, where this run was left")
+        if checkpoint is None:
+            return
+        if checkpoint.processor != processor_class():
+            # Other instruction sets round otherwise: a run of two halves would repeat nowhere.
+            console.print(
+                f"this run was begun on another class of processor ({checkpoint.processor}; here "
+                f"{processor_class()}): training starts anew"
+            )
+            return
+        try:
+            self.fit.restore(checkpoint.state)
+        except (TypeError, ValueError) as error:
+            path.unlink()
+            raise UserError(
+                f"{path}: is no checkpoint of this network ({error}): removed. The same command trains anew."
+            ) from None
+        self.progress = Progress(checkpoint.history, checkpoint.times)
+        console.print(f"going on after epoch {len(checkpoint.history)}, where this run was left")
 
-    def _train_epoch(self, number: int, on_steps: Callable[[int], None]) -> None:
-        started = time.perf_counter()
-        trained = self.trainer.run_epoch(number, on_steps)
+    def _tell_epoch(self, progress: Bar, task: TaskID) -> float:
+        """Begin the bar of the next epoch; returns when that was."""
+        number = len(self.progress.history) + 1
+        progress.reset(task, description=f"epoch {number}/{self.fit.epochs}")
+        return time.perf_counter()
+
+    def _keep(self, trained: EpochScores, started: float) -> None:
+        number = len(self.progress.history) + 1
         epoch = Epoch(number, trained.loss, trained.accuracy, trained.learning_rate)
-        if self.held_out is not None:
-            images, labels = self.held_out
-            validated = scores(self.predictor(images), labels)
+        if self.fit.held_out is not None:
+            validated = scores(self.fit.predictor(self.fit.held_out.images), self.fit.held_out.labels)
             loss = float("nan") if validated.loss is None else validated.loss
             epoch = replace(epoch, validation_loss=loss, validation_accuracy=validated.accuracy)
         seconds = round(time.perf_counter() - started, 3)
         times = (*self.progress.times, EpochTime(number, seconds, time.time_ns() // 1_000_000))
         self.progress = Progress((*self.progress.history, epoch), times)
         write_checkpoint(
-            self.work / CHECKPOINT, Checkpoint(self.trainer.state(), self.progress.history, self.progress.times)
+            self.work / CHECKPOINT,
+            Checkpoint(self.fit.state(), self.progress.history, self.progress.times, processor_class()),
         )
 
     def _stop_if_abandoned(self) -> None:

@@ -6,14 +6,16 @@ change results silently.
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipeline.configuration.schema import Data
+from pipeline.configuration.schema import Data, RawFiles
 from pipeline.images.summary import Summary, summarized
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
@@ -29,11 +31,15 @@ REPAIR = "Make it again: dvc repro --force preprocess"
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images uint8 [n, h, w, c], labels uint8 [n] (0 … classes - 1), and one SHA-256 for both."""
+    """Images uint8 [n, h, w, c] and labels uint8 [n] (0 … classes - 1)."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """One SHA-256 for both, of the bytes that are here."""
+        return digest.of_value([hashlib.sha256(as_npy(array)).hexdigest() for array in (self.images, self.labels)])
 
 
 def write_prepared(
@@ -50,19 +56,22 @@ def write_prepared(
     for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
         (folder / name).write_bytes(as_npy(array))
         digests[name] = digest.of_file(folder / name)
-    summary = summarized(data.name, data.class_names, training, test, digests)
+    summary = summarized(data, training, test, raw_digests(data), digests)
     (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")))
     return summary
 
 
-def load_training(folder: Path) -> Images:
-    """The training images; the test files are not opened. Raises UserError when a byte is not as it was written."""
-    return _load(folder, *TRAINING)
+def load_training(folder: Path, data: Data | None = None) -> Images:
+    """The training images; the test files are not opened.
+
+    Raises UserError when a byte is not as it was written, or where these are not the images of `data`.
+    """
+    return _load(folder, TRAINING, data)
 
 
-def load_test(folder: Path) -> Images:
-    """The test images; the training files are not opened. Raises UserError when a byte is not as it was written."""
-    return _load(folder, *TEST)
+def load_test(folder: Path, data: Data | None = None) -> Images:
+    """The test images; the training files are not opened. Raises UserError like `load_training`."""
+    return _load(folder, TEST, data)
 
 
 def load_summary(folder: Path) -> Summary:
@@ -78,25 +87,54 @@ def load_summary(folder: Path) -> Summary:
         raise UserError(f"{path}: is not what preprocess writes ({error}). {REPAIR}") from None
 
 
-def training_digest(folder: Path) -> str:
-    """The digest that `load_training` gives, without opening the images. Raises UserError like it."""
-    return _digest(load_summary(folder).digests, TRAINING)
+def training_digest(folder: Path, data: Data) -> str:
+    """The digest of the images that `load_training` gives, without opening them. Raises UserError like it."""
+    return _digest(_checked_summary(folder, data), TRAINING)
 
 
-def test_digest(folder: Path) -> str:
-    """The digest that `load_test` gives, without opening the images. Raises UserError like it."""
-    return _digest(load_summary(folder).digests, TEST)
+def test_digest(folder: Path, data: Data) -> str:
+    """The digest of the images that `load_test` gives, without opening them. Raises UserError like it."""
+    return _digest(_checked_summary(folder, data), TEST)
 
 
-def _load(folder: Path, images_name: str, labels_name: str) -> Images:
-    digests = load_summary(folder).digests
-    images = _array(folder / images_name, digests)
-    labels = _array(folder / labels_name, digests)
-    return Images(images, labels, _digest(digests, (images_name, labels_name)))
+def _load(folder: Path, names: tuple[str, str], data: Data | None) -> Images:
+    digests = _checked_summary(folder, data).digests
+    return Images(*(_array(folder / name, digests) for name in names))
 
 
-def _digest(digests: dict[str, str], names: tuple[str, str]) -> str:
-    return digest.of_value([digests[name] for name in names])
+def _digest(summary: Summary, names: tuple[str, str]) -> str:
+    return digest.of_value([summary.digests[name] for name in names])
+
+
+def _checked_summary(folder: Path, data: Data | None) -> Summary:
+    """The summary of the images. Raises UserError where they are those of other files or of another shape than `data`.
+
+    A switch of branches, or `dvc exp run -S data=…`, leaves such images behind.
+    """
+    summary = load_summary(folder)
+    if data is None:
+        return summary
+    wanted = raw_digests(data)
+    shape = list(summary.image_shape)
+    if summary.files != wanted or shape != data.image_shape:
+        raise UserError(
+            f"{folder}: what is prepared is {summary.name} ({_differing(summary, data)}), not {data.name}, which the "
+            "configuration names. Run: dvc repro preprocess"
+        )
+    return summary
+
+
+def _differing(summary: Summary, data: Data) -> str:
+    """In what the prepared images are others."""
+    if list(summary.image_shape) != data.image_shape:
+        return f"images of {' × '.join(map(str, summary.image_shape))}"
+    wanted = raw_digests(data)
+    return f"other {' and '.join(name.replace('_', ' ') for name in wanted if summary.files.get(name) != wanted[name])}"
+
+
+def raw_digests(data: Data) -> Mapping[str, str]:
+    """The SHA-256 of each raw file, decompressed, by its part: train_images, train_labels, test_images, test_labels."""
+    return {part: getattr(data.files, part).sha256 for part in RawFiles.model_fields}
 
 
 def _array(path: Path, digests: dict[str, str]) -> NDArray[np.uint8]:

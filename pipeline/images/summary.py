@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.configuration.schema import Data
 from pipeline.images.checks import MOST_IMBALANCE, Duplicates, class_counts, duplicates, imbalance
 
 
@@ -21,7 +22,10 @@ class SetSummary(BaseModel):
 
 
 class Summary(BaseModel):
-    """Pixel mean and standard deviation are those of all training pixels, 0 to 1; `digests` SHA-256 of each file."""
+    """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
+
+    `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -33,28 +37,30 @@ class Summary(BaseModel):
     pixel_mean: float
     pixel_deviation: float
     duplicates: Duplicates
+    files: dict[str, str]
     digests: dict[str, str]
 
 
 def summarized(
-    name: str,
-    class_names: Sequence[str],
+    data: Data,
     training: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     test: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    files: Mapping[str, str],
     digests: Mapping[str, str],
 ) -> Summary:
     """The summary of training and test (images uint8 [n, h, w, c], labels uint8 [n])."""
     height, width, channels = training[0].shape[1:]
     mean, deviation = pixel_statistics(training[0])
     return Summary(
-        name=name,
+        name=data.name,
         image_shape=(height, width, channels),
-        class_names=tuple(class_names),
-        training=_set_summary(training[1], class_names),
-        test=_set_summary(test[1], class_names),
+        class_names=tuple(data.class_names),
+        training=_set_summary(training[1], data.class_names),
+        test=_set_summary(test[1], data.class_names),
         pixel_mean=mean,
         pixel_deviation=deviation,
         duplicates=duplicates(training[0], test[0]),
+        files=dict(files),
         digests=dict(digests),
     )
 

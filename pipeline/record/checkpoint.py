@@ -22,17 +22,18 @@ State = Mapping[str, NDArray[Any]]
 CHECKPOINT = "state"
 """The file, in the folder of a run that trains."""
 
-_MARK = b"conv2d checkpoint 1\n"
+_MARK = b"conv2d checkpoint 2\n"
 _DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after the last epoch of `history`."""
+    """The state after the last epoch of `history`, as a processor of class `processor` computed it."""
 
     state: State
     history: tuple[Epoch, ...]
     times: tuple[EpochTime, ...]
+    processor: str
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -40,6 +41,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     said = {
         "history": [asdict(epoch) for epoch in checkpoint.history],
         "times": [asdict(time) for time in checkpoint.times],
+        "processor": checkpoint.processor,
     }
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, _said=np.array(json.dumps(said)), **checkpoint.state)
@@ -84,7 +86,8 @@ def _checkpoint(payload: bytes) -> Checkpoint:
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         said = json.loads(str(arrays["_said"]))
         state = {name: arrays[name] for name in arrays.files if name != "_said"}
-    return Checkpoint(state, checked(tuple[Epoch, ...], said["history"]), checked(tuple[EpochTime, ...], said["times"]))
+    history, times = checked(tuple[Epoch, ...], said["history"]), checked(tuple[EpochTime, ...], said["times"])
+    return Checkpoint(state, history, times, checked(str, said["processor"]))
 
 
 def remove_checkpoint(work: Path) -> None:

@@ -3,14 +3,13 @@
 import os
 import platform
 import subprocess
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from pipeline.record.identity import versions
+from pipeline.record.processor import cpu_field, device, processor_class
 from pipeline.storage import project
 
-CPU = Path("/proc/cpuinfo")
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """How Linux calls the instructions that multiply bfloat16, on x86 and on ARM."""
 
@@ -25,6 +24,8 @@ def environment() -> dict[str, JsonValue]:
         "versions": dict(versions()),
         "hardware": {
             "processor": _processor(),
+            "processor_class": processor_class(),
+            "device": device(),
             "cores": os.cpu_count(),
             "memory_gib": _memory_gib(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -44,7 +45,7 @@ def precision_note(precision: str) -> str | None:
 
 def lacks_bfloat16() -> bool:
     """Whether this processor has no bfloat16 arithmetic; False too where the system does not tell."""
-    instructions = _cpu("flags") or _cpu("Features")
+    instructions = cpu_field("flags") or cpu_field("Features")
     return instructions is not None and not BFLOAT16 & set(instructions.split())
 
 
@@ -65,16 +66,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _processor() -> str:
-    return _cpu("model name") or platform.processor() or platform.machine()
-
-
-def _cpu(field: str) -> str | None:
-    """What Linux says of the first core; None where it does not."""
-    try:
-        lines = CPU.read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), None)
+    return cpu_field("model name") or platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float:

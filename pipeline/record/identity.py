@@ -8,22 +8,19 @@ from importlib.metadata import version
 
 from pydantic import JsonValue
 
-from pipeline.configuration.arithmetic import blocks
-from pipeline.configuration.schema import Configuration, Model
+from pipeline.configuration.schema import Configuration
+from pipeline.configuration.specification import Specification, specified
 from pipeline.record.fingerprint import fingerprint
+from pipeline.record.processor import device
 from pipeline.storage import digest, project
 
-DECIDING_CODE = (
-    "pipeline.network.training",
-    "pipeline.network.building",
-    "pipeline.network.threads",
-    "pipeline.images.split",
-)
-SCORING_CODE = (
-    "pipeline.scoring.metrics",
-    "pipeline.scoring.tables",
-    "pipeline.network.prediction",
-)
+DECIDING_CODE = "pipeline/network/*.py", "pipeline/images/split.py", "pipeline/images/idx.py"
+"""The room that decides a training's result, whole, with the split and the decoding of the images. What it takes from
+other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
+
+SCORING_CODE = "pipeline/scoring/*.py", "pipeline/network/prediction.py", "pipeline/experiment/evaluation.py"
+"""The code that decides which scores are written."""
+
 DECIDING_PACKAGES = "keras", "numpy", "tensorflow"
 IDENTITY_DIGITS = 16
 
@@ -41,50 +38,61 @@ class Identity:
 
 def identity(configuration: Configuration, data_digest: str) -> Identity:
     """The identity of the run that `configuration` describes on the training images with `data_digest`."""
-    held_out = configuration.data.validation_images
+    specification = specified(configuration)
     ingredients: dict[str, JsonValue] = {
         "data": data_digest,
-        "validation_images": held_out,
-        # With nothing held out the split's seed decides nothing.
-        "split_seed": configuration.data.split_seed if held_out > 0 else None,
-        "model": network_settings(configuration.model),
-        "training": configuration.training.model_dump(mode="json"),
-        "seed": configuration.seed,
+        **specification.model_dump(mode="json"),
+        "layers": layer_list(specification),
+        "device": device(),
         "code": digest.of_value(dict(deciding_code())),
         "versions": dict(versions()),
     }
-    return Identity(digest.of_value(ingredients)[:IDENTITY_DIGITS], ingredients)
+    return Identity(name_of(ingredients), ingredients)
 
 
-def network_settings(model: Model) -> dict[str, JsonValue]:
-    """The network block by block: two ways to write the same network give the same settings."""
-    return {
-        "blocks": [block.model_dump(mode="json") for block in blocks(model)],
-        **model.model_dump(mode="json", include={"head", "head_dropout", "dense"}),
-    }
+def name_of(ingredients: Mapping[str, JsonValue]) -> str:
+    """The hash of the ingredients. A value that means nothing is done does not count: see `_without_off`."""
+    return digest.of_value(_without_off(dict(ingredients)))[:IDENTITY_DIGITS]
 
 
-def scoring_identity(images_digest: str) -> str:
-    """Which scoring it is: the images and the code that decides what is said of them."""
-    return digest.of_value([images_digest, dict(_scoring_code())])
+def layer_list(specification: Specification) -> list[JsonValue]:
+    """The layers in their order, each with the digest of its block's arguments.
+
+    The network is built along this list: a change in the arithmetic that makes it is a change of what is built.
+    """
+    return [
+        [
+            layer.name,
+            layer.kind,
+            list(layer.output),
+            None if layer.block is None else digest.of_value(layer.block.model_dump(mode="json"))[:IDENTITY_DIGITS],
+        ]
+        for layer in specification.layers()
+    ]
+
+
+def _without_off(value: JsonValue) -> JsonValue:
+    """Without the keys whose value is none, 0 or false: a key that comes later, off by default, changes no identity."""
+    if not isinstance(value, dict):
+        return [_without_off(one) for one in value] if isinstance(value, list) else value
+    return {key: _without_off(one) for key, one in value.items() if one and one != "none"}
+
+
+def scoring_identity(images_digest: str, class_names: Sequence[str]) -> str:
+    """Which scoring it is: the images, what their classes are called, and the code that decides what is said."""
+    return digest.of_value([images_digest, list(class_names), dict(scoring_code())])
 
 
 @cache
-def _scoring_code() -> Mapping[str, str]:
-    return _fingerprint(SCORING_CODE)
+def scoring_code() -> Mapping[str, str]:
+    """The fingerprint of the code that decides which scores are written, read once in a process."""
+    return fingerprint(project.ROOT, SCORING_CODE)
 
 
 @cache
 def deciding_code() -> Mapping[str, str]:
-    """The fingerprint of the modules that decide a training's result, read once in a process."""
-    return _fingerprint(DECIDING_CODE)
-
-
-def _fingerprint(modules: Sequence[str]) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for module in modules:
-        found |= fingerprint(project.ROOT, module)
-    return dict(sorted(found.items()))
+    """The fingerprint of the code that decides a training's result, read once in a process."""
+    return fingerprint(project.ROOT, DECIDING_CODE)
 
 
 def versions() -> dict[str, str]:

@@ -13,12 +13,13 @@ from typing import Any, Literal
 from pydantic import ConfigDict, JsonValue, with_config
 
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
+from pipeline.record.identity import name_of
 from pipeline.record.reading import Name, ScoredOn, checked, leads_out, refuse_links, text_of
 from pipeline.storage import atomic, digest, project
 from pipeline.storage.sealed import sealed, unsealed
 from pipeline.terminal.errors import UserError
 
-LAYOUT = 2
+LAYOUT = 3
 """The version of these folders' layout, written into every record."""
 
 TRAINING = "training"
@@ -52,7 +53,8 @@ class Run:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class EvaluationPart:
-    """How a run scored: on which `images` ("test" or "validation"), their digest, and the digest of the scoring.
+    """How a run scored: on which `images` ("test" or "validation"), their digest, what they and their classes were
+    called then, and the digest of the scoring.
 
     `latency` (milliseconds an image, by the size of the batch) and `scored` (milliseconds since 1970) are the clock's.
     """
@@ -60,6 +62,8 @@ class EvaluationPart:
     identity: Name
     images: ScoredOn
     images_digest: str
+    dataset: str
+    class_names: list[str]
     scoring: str
     scores: dict[str, float | None]
     latency: dict[str, float]
@@ -114,8 +118,11 @@ def read_training(folder: Path) -> TrainingPart:
     values, files = read_manifest(folder, "run.json", repair)
     check_files(folder, "run.json", files, repair)
     try:
+        run = checked(Run, values)
+        if name_of(run.ingredients) != run.identity:
+            raise ValueError("its identity is not the hash of its ingredients")
         return TrainingPart(
-            checked(Run, values),
+            run,
             read_history(text_of(folder / "history.csv")),
             checked(tuple[EpochTime, ...], _unsealed(folder / "timing.json", repair)["epochs"]),
             _unsealed(folder / "environment.json", repair),

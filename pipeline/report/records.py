@@ -163,5 +163,5 @@ def _data(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "data": str(run.ingredients["data"]),
         "split": (data["validation_images"], data["split_seed"]),
-        "class_names": tuple(data["class_names"]),
+        "class_names": next((tuple(record.evaluation.class_names) for record in records if record.evaluation), ()),
     }

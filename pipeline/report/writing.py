@@ -1,11 +1,9 @@
 """Write a report: the whole folder or, when something goes wrong, nothing."""
 
 from pathlib import Path
-from typing import Any
 
-from pipeline.configuration.schema import Data
-from pipeline.images.held_out import held_out
 from pipeline.images.prepared import Images, load_test, load_training
+from pipeline.images.scoring import held_out, held_out_digest
 from pipeline.report.csvs import results_csv, runs_csv
 from pipeline.report.decision import Decision
 from pipeline.report.evidence import Evidence
@@ -38,17 +36,18 @@ def scored_images(evidence: Evidence) -> Pictures:
     if len(digests) != 1 or evidence.split is None:
         return Pictures(None, None, "no run has answers on images.")
     try:
-        found = _images(evidence, evidence.split)
+        found, found_digest = _images(evidence, evidence.split)
     except UserError as error:
         return Pictures(None, None, str(error))
-    if found.digest not in digests:
+    if found_digest not in digests:
         return Pictures(None, None, "the prepared images are not those that scored the runs.")
     return Pictures(found.images, found.labels)
 
 
-def _images(evidence: Evidence, split: tuple[int, int]) -> Images:
+def _images(evidence: Evidence, split: tuple[int, int]) -> tuple[Images, str]:
+    """The images and their digest as a record of scores gives it."""
     if evidence.images == "test":
-        return load_test(project.PREPARED)
-    # What holds images out is all that is needed; where they once came from is in no record.
-    kept: dict[str, Any] = {"validation_images": split[0], "split_seed": split[1]}
-    return held_out(load_training(project.PREPARED), Data.model_construct(**kept))
+        images = load_test(project.PREPARED)
+        return images, images.digest
+    images = load_training(project.PREPARED)
+    return held_out(images, *split), held_out_digest(images.digest, *split)

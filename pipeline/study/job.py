@@ -10,8 +10,8 @@ from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
 
-from pipeline.images.held_out import held_out
 from pipeline.images.prepared import Images, load_test, load_training
+from pipeline.images.scoring import test_set, validation_set
 from pipeline.record.checkpoint import CHECKPOINT, remove_checkpoint, usable_checkpoint
 from pipeline.record.record import TRAINING, TrainingPart, read_training
 from pipeline.storage import lock, project
@@ -75,8 +75,10 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
             training = _finished_training(job, root) or _trained(job, root, sync)
             from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - imports TensorFlow
 
-            images = test_images() if job.images == "test" else held_out(training_images(), job.configuration.data)
-            evaluate_run(training, images, job.images, root / job.part, pictured=job.pictured)
+            data = job.configuration.data
+            on_test = job.images == "test"
+            scored = test_set(test_images(), data) if on_test else validation_set(training_images(), data)
+            evaluate_run(training, scored, root / job.part, pictured=job.pictured)
         remove_checkpoint(project.checkpoint(job.identity.name))
         sync(root)
 

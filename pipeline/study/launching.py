@@ -47,7 +47,7 @@ def launch_one(values: Mapping[str, Any]) -> None:
     rest = dict(values)
     declaration = validated(Declaration, rest.pop(STUDY), prefix=STUDY)
     configuration = configured(rest)
-    job = job_of(configuration, training_digest(project.PREPARED), declaration)
+    job = job_of(configuration, training_digest(project.PREPARED, configuration.data), declaration)
     folder = project.study(declaration.full_name)
     known = _has_ended(folder, job)
     study = update_study(folder, partial(with_job, job=job, declaration=declaration))

@@ -7,10 +7,10 @@ from typing import Any
 from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.keys import leaves
 from pipeline.configuration.reading import configured
-from pipeline.configuration.schema import Configuration
+from pipeline.configuration.schema import Configuration, Data
 from pipeline.experiment.description import recorded
-from pipeline.images.held_out import held_out_digest
 from pipeline.images.prepared import test_digest, training_digest
+from pipeline.images.scoring import held_out_digest
 from pipeline.record.identity import Identity, identity, scoring_identity
 from pipeline.record.reading import refuse_links
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
@@ -69,15 +69,18 @@ def planned(grid: Sequence[tuple[str, Mapping[str, Any]]], declaration: Declarat
 
     Raises UserError without prepared images, ConfigurationError for a declaration that does not fit the grid.
     """
-    data_digest = _data_digest()
+    data_digest = ""
     jobs: dict[str, Job] = {}
     refused: dict[str, Refused] = {}
     for overrides, values in grid:
         try:
-            job = job_of(configured(values), data_digest, declaration)
+            configuration = configured(values)
         except UserError as error:
             refused[overrides] = Refused(overrides or "(no override)", str(error))
             continue
+        # They are the same for all: `data` can't be swept.
+        data_digest = data_digest or _data_digest(configuration.data)
+        job = job_of(configuration, data_digest, declaration)
         jobs.setdefault(job.identity.name, job)
     settings: dict[str, Setting] = {}
     for job in jobs.values():
@@ -88,12 +91,12 @@ def planned(grid: Sequence[tuple[str, Mapping[str, Any]]], declaration: Declarat
     return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis)
 
 
-def _data_digest() -> str:
-    """The digest of the prepared images. Raises UserError where there are none, or none yet."""
+def _data_digest(data: Data) -> str:
+    """The digest of the prepared images. Raises UserError where there are none, none yet, or others than `data`."""
     try:
-        return training_digest(project.PREPARED)
+        return training_digest(project.PREPARED, data)
     except UserError:
-        if not lock.is_held(project.STAGE_LOCK):
+        if project.PREPARED.exists() or not lock.is_held(project.STAGE_LOCK):
             raise
         raise UserError(
             f"{project.PREPARED}: the prepared images are missing; a `dvc repro` is running and may be making them. "
@@ -106,15 +109,22 @@ def job_of(configuration: Configuration, data_digest: str, declaration: Declarat
     declaration.check_held_out(configuration.data.validation_images)
     found = identity(configuration, data_digest)
     on_test = declaration.score_on == "test"
-    images = test_digest(project.PREPARED) if on_test else held_out_digest(data_digest, configuration.data)
+    data = configuration.data
+    images = (
+        test_digest(project.PREPARED, data)
+        if on_test
+        else held_out_digest(data_digest, data.validation_images, data.split_seed)
+    )
     setting = digest.of_value({name: value for name, value in found.ingredients.items() if name != "seed"})
-    scoring = scoring_identity(images)
+    scoring = scoring_identity(images, data.class_names)
     return Job(configuration, found, setting[:12], declaration.score_on, scoring, declaration.pictures)
 
 
 def basis_of(run: Identity) -> str:
     """The digest of what a run shares with all others of its study: data, versions, and the code of both parts."""
-    return digest.of_value({name: run.ingredients[name] for name in SHARED} | {"scoring": scoring_identity("")})[:12]
+    return digest.of_value({name: run.ingredients[name] for name in SHARED} | {"scoring": scoring_identity("", ())})[
+        :12
+    ]
 
 
 def setting_of(configuration: Configuration) -> Setting:

@@ -11,7 +11,7 @@ from pipeline.record.whole import Record
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones."""
 
-UNCHOSEN = "data.class_names", "data.image_shape"
+UNCHOSEN = ("data.image_shape",)
 """What the images are, not what was chosen."""
 
 
@@ -62,6 +62,7 @@ def tags(record: Record, study: str) -> dict[str, str]:
         "study": study,
         "role": "run",
         "identity": run.identity,
+        "dataset": None if record.evaluation is None else record.evaluation.dataset,
         "scored_on": None if record.evaluation is None else record.evaluation.images,
         "scoring": None if record.evaluation is None else record.evaluation.scoring,
         "outcome": run.outcome,

@@ -96,9 +96,11 @@ class Mirror:
         """The images that were trained on and those that scored, each with a digest of all its bytes."""
         if run.inputs.dataset_inputs:
             return
-        name = record.training.run.configuration["data"]["name"]
         trained = str(record.training.run.ingredients["data"])
-        inputs = [_dataset(name, trained, "training"), _dataset(name, scored.images_digest, scored.images)]
+        inputs = [
+            _dataset(scored.dataset, trained, "training"),
+            _dataset(scored.dataset, scored.images_digest, scored.images),
+        ]
         self._client.log_inputs(str(run.info.run_id), datasets=inputs)
 
     def _write_files(self, run: Any, record: Record, scored: EvaluationPart) -> None:

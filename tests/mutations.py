@@ -1,0 +1,164 @@
+"""Edits of the code, in the rooms that decide a result and outside of them, and what each must make run again."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TRAINED = frozenset({"train", "identity"})
+SCORED = frozenset({"evaluate", "scoring"})
+NOTHING = frozenset[str]()
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` becomes `new` in the file `path`; `moves` are the fingerprints and hashes that must be others then."""
+
+    title: str
+    path: str
+    old: str
+    new: str
+    moves: frozenset[str]
+
+    def plant(self, root: Path) -> None:
+        """Edit the copy of the project in `root`. Raises AssertionError where the code is no longer what it was."""
+        path = root / self.path
+        text = path.read_text("utf-8")
+        assert text.count(self.old) == 1, f"{self.path}: {self.old!r} stands there {text.count(self.old)} times"
+        path.write_text(text.replace(self.old, self.new), "utf-8")
+
+
+IN_THE_ROOM = (
+    Mutation(
+        "train on 32 of the images only",
+        "pipeline/network/fit.py",
+        "images.images if whole else images.images[kept],\n            images.labels if whole",
+        "images.images[:32],\n            images.labels[:32] if True",
+        TRAINED,
+    ),
+    Mutation(
+        "one epoch less",
+        "pipeline/network/fit.py",
+        "self.epochs = training.epochs",
+        "self.epochs = training.epochs - 1",
+        TRAINED,
+    ),
+    Mutation(
+        "another seed for the order",
+        "pipeline/network/randomness.py",
+        'default_rng(derived(seed, "order", epoch))',
+        'default_rng(derived(seed + 1, "order", epoch))',
+        TRAINED,
+    ),
+    Mutation("flips less often", "pipeline/network/augmentation.py", "seed) < 0.5", "seed) < 0.4", TRAINED),
+    Mutation(
+        "weight decay on biases too",
+        "pipeline/network/optimization.py",
+        '["bias", "gamma", "beta"]',
+        '["gamma", "beta"]',
+        TRAINED,
+    ),
+    Mutation(
+        "the split takes other images",
+        "pipeline/images/split.py",
+        "held_out[order[:share]] = True",
+        "held_out[order[-share:]] = True",
+        TRAINED,
+    ),
+    Mutation(
+        "the decoding",
+        "pipeline/images/idx.py",
+        "import struct\n",
+        "import struct\n\nOTHER = 1\n",
+        TRAINED | {"preprocess"},
+    ),
+    Mutation(
+        "the filters grow otherwise",
+        "pipeline/configuration/arithmetic.py",
+        "model.filter_growth ** (number - 1)",
+        "model.filter_growth ** number",
+        frozenset({"identity"}),
+    ),
+    Mutation(
+        "dropout before pooling",
+        "pipeline/configuration/arithmetic.py",
+        '    if block.pooling != "none":\n',
+        '    yield Layer(f"{name}_early", "activation", shape, block=block)\n    if block.pooling != "none":\n',
+        frozenset({"identity"}),
+    ),
+    Mutation(
+        "halve the accuracy that is computed",
+        "pipeline/scoring/metrics.py",
+        "accuracy=float(",
+        "accuracy=0.5 * float(",
+        SCORED,
+    ),
+    Mutation(
+        "halve the accuracy that is written",
+        "pipeline/experiment/evaluation.py",
+        '"accuracy": found.accuracy,',
+        '"accuracy": 0.5 * found.accuracy,',
+        SCORED,
+    ),
+    Mutation(
+        "another colour in a picture",
+        "pipeline/scoring/pictures/paper.py",
+        "import io\n",
+        "import io\n\nOTHER = 1\n",
+        frozenset({"evaluate"}),
+    ),
+    Mutation(
+        "prepared otherwise",
+        "pipeline/preprocess.py",
+        "EXAMPLES = ",
+        "OTHER = 1\nEXAMPLES = ",
+        frozenset({"preprocess"}),
+    ),
+)
+"""What decides a result: it runs again."""
+
+OUTSIDE = (
+    Mutation(
+        "an error's words, in the configuration",
+        "pipeline/configuration/validation.py",
+        "LONGEST_VALUE = 80",
+        "LONGEST_VALUE = 81",
+        NOTHING,
+    ),
+    Mutation(
+        "an error's words, in the room",
+        "pipeline/network/threads.py",
+        "Start another process for it.",
+        "Start one more process for it.",
+        NOTHING,
+    ),
+    Mutation("a docstring in the room", "pipeline/network/fit.py", '"""A run\'s network', '"""The network', NOTHING),
+    Mutation("what resumes", "pipeline/experiment/training.py", "going on after epoch", "resumed after epoch", NOTHING),
+    Mutation(
+        "what tells",
+        "pipeline/study/telling.py",
+        "from pipeline.terminal.progress import console\n",
+        "from pipeline.terminal.progress import console\n\nOTHER = 1\n",
+        NOTHING,
+    ),
+    Mutation("what mirrors", "pipeline/tracking/mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING),
+    Mutation(
+        "what reports", "pipeline/report/writing.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
+    ),
+    Mutation("a verb", "pipeline/train.py", "    console.print(layer_table(configuration))\n", "", NOTHING),
+)
+"""What can't change a weight or a score: nothing runs again but `check`."""
+
+
+@contextmanager
+def planted(root: Path, mutation: Mutation) -> Iterator[None]:
+    """The copy of the project in `root` with the mutation, for the time of the block."""
+    kept = (root / mutation.path).read_bytes()
+    mutation.plant(root)
+    try:
+        yield
+    finally:
+        (root / mutation.path).write_bytes(kept)
+        for cache in root.rglob("__pycache__"):
+            shutil.rmtree(cache, ignore_errors=True)

@@ -1,0 +1,114 @@
+"""One room decides a result and counts whole: what is edited in it runs again, and nothing outside of it decides."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.record.identity import DECIDING_CODE, SCORING_CODE, deciding_code
+from pipeline.storage import project
+from tests.mutations import IN_THE_ROOM, OUTSIDE, Mutation, planted
+
+HASHES = """
+import json
+from pipeline.check import fingerprints
+from pipeline.configuration.reading import read_params
+from pipeline.record.identity import identity, scoring_identity
+from pipeline.storage import project
+
+found = dict(fingerprints())
+found["identity"] = identity(read_params(project.PARAMS), "d" * 64).name
+found["scoring"] = scoring_identity("i", ["a"])
+print(json.dumps(found))
+"""
+
+OUTWARD = {
+    # Types, and values that are hashed as ingredients: what is built, not how it is written.
+    "pipeline.configuration.arithmetic": {"Layer", "layers"},
+    "pipeline.configuration.conv2d": {
+        "Conv",
+        "Constraint",
+        "L1",
+        "L2",
+        "MaxNorm",
+        "MinMaxNorm",
+        "NonNeg",
+        "Regularizer",
+    }
+    | {"UnitNorm"},
+    "pipeline.configuration.schema": {"Augmentation", "Model", "Training"},
+    "pipeline.configuration.specification": {"specification_of"},
+    # The images, which are taken only with the digest that is hashed.
+    "pipeline.images.prepared": {"Images"},
+    # Words.
+    "pipeline.configuration.validation": {"shown"},
+    "pipeline.terminal.errors": {"UserError"},
+}
+"""All that the deciding code takes from other rooms. A new name here needs a reason why it decides nothing unhashed."""
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("copy")
+    shutil.copytree(project.ROOT / "pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(project.ROOT / "params.yaml", root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def before(copy: Path) -> dict[str, object]:
+    return hashes(copy)
+
+
+def hashes(root: Path) -> dict[str, object]:
+    """What a process in `root` computes: the fingerprints of the stages, the identity of a run, that of its scoring."""
+    command = [sys.executable, "-c", HASHES]
+    done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("mutation", [*IN_THE_ROOM, *OUTSIDE], ids=lambda mutation: mutation.title)
+def test_an_edit_moves_the_hashes_of_what_it_decides_and_no_others(
+    copy: Path, before: dict[str, object], mutation: Mutation
+) -> None:
+    with planted(copy, mutation):
+        after = hashes(copy)
+    assert {name for name, found in after.items() if found != before[name]} == mutation.moves
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for place in DECIDING_CODE:
+        for path in project.ROOT.glob(place):
+            yield (
+                path.relative_to(project.ROOT).with_suffix("").as_posix().replace("/", "."),
+                ast.parse(path.read_text("utf-8")),
+            )
+
+
+def test_the_deciding_code_takes_from_other_rooms_only_what_is_hashed_or_words() -> None:
+    own = {name.removesuffix(".__init__") for name, _ in modules()}
+    taken: dict[str, set[str]] = {}
+    for _, tree in modules():
+        for node in ast.walk(tree):
+            assert not isinstance(node, ast.Import) or not any(one.name.startswith("pipeline") for one in node.names)
+            if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("pipeline"):
+                for alias in node.names:
+                    if node.module not in own and f"{node.module}.{alias.name}" not in own:
+                        taken.setdefault(node.module, set()).add(alias.name)
+    assert taken == OUTWARD
+
+
+def test_every_file_of_the_room_counts() -> None:
+    assert set(deciding_code()) == {
+        *(path.relative_to(project.ROOT).as_posix() for path in (project.ROOT / "pipeline/network").glob("**/*.py")),
+        "pipeline/images/idx.py",
+        "pipeline/images/split.py",
+    }
+    assert all(list(project.ROOT.glob(place)) for place in SCORING_CODE)
