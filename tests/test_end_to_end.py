@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
+from tests.mutations import IN_THE_ROOM, OUTSIDE
 from tests.project import HARD, ROOT, Project, new_project, stages_run
 from tests.sample import content
 
@@ -79,8 +80,9 @@ def test_a_finished_run_leaves_no_checkpoint(finished: Project) -> None:
     assert list((finished.path / "checkpoints").iterdir()) == []
 
 
-def test_nothing_to_do_runs_nothing(finished: Project) -> None:
-    assert stages_run(finished.run("dvc", "repro")) == []
+def test_nothing_to_do_runs_the_check_alone_and_moves_no_lock(finished: Project) -> None:
+    assert stages_run(finished.run("dvc", "repro")) == ["check"]
+    assert finished.run("git", "status", "--porcelain") == ""
 
 
 def test_mlflow_holds_one_run_with_everything(finished: Project) -> None:
@@ -188,20 +190,52 @@ def test_track_does_not_need_the_projects_folder_to_be_the_current_one(finished:
 
 def test_an_edit_reruns_only_what_it_concerns(unchanged: Project) -> None:
     unchanged.edit_params({"tracking.experiment": "another"})
+    for mutation in OUTSIDE:
+        mutation.plant(unchanged.path)
     assert stages_run(unchanged.run("dvc", "repro")) == ["check"]
-    batches = unchanged.path / "pipeline" / "network" / "training.py"
-    batches.write_text(batches.read_text().replace("Training: what decides", "Training: all that decides"))
-    picture = unchanged.path / "pipeline" / "scoring" / "pictures" / "paper.py"
-    picture.write_text(picture.read_text() + "\n# a remark\n")
-    assert stages_run(unchanged.run("dvc", "repro")) == ["check"]
-    picture.write_text(picture.read_text() + "\nNEW = 1\n")
-    assert stages_run(unchanged.run("dvc", "repro", "--dry")) == ["check"]
-    unchanged.verb("check")
-    code = {name: (unchanged.path / "fingerprints" / f"{name}.json").read_text() for name in ("train", "evaluate")}
-    unchanged.run("git", "checkout", "-q", "pipeline")
-    unchanged.verb("check")
-    assert (unchanged.path / "fingerprints" / "train.json").read_text() == code["train"]
-    assert (unchanged.path / "fingerprints" / "evaluate.json").read_text() != code["evaluate"]
+    assert unchanged.run("git", "status", "--porcelain", "dvc.lock") == ""
+
+
+def test_an_edit_of_what_decides_weights_trains_again_and_one_of_the_scores_evaluates(unchanged: Project) -> None:
+    fewer, halved = (one for one in IN_THE_ROOM if "32 of the images" in one.title or "is written" in one.title)
+    before = digests(unchanged)
+    accuracy = json.loads((unchanged.path / "record" / "evaluation" / "metrics.json").read_text())["accuracy"]
+    halved.plant(unchanged.path)
+    assert stages_run(unchanged.run("dvc", "repro")) == ["check", "evaluate"]
+    after = json.loads((unchanged.path / "record" / "evaluation" / "metrics.json").read_text())["accuracy"]
+    assert after == accuracy / 2
+    fewer.plant(unchanged.path)
+    assert stages_run(unchanged.run("dvc", "repro")) == ["check", "train", "evaluate"]
+    assert digests(unchanged)["record/training/model.weights.h5"] != before["record/training/model.weights.h5"]
+
+
+def test_a_class_that_is_called_otherwise_is_called_so_everywhere(unchanged: Project) -> None:
+    names = [f"class {number}" for number in range(10)]
+    before = (unchanged.path / "record" / "training" / "run.json").read_bytes()
+    unchanged.edit_params({"data.class_names": names, "data.name": "corrected"})
+    assert stages_run(unchanged.run("dvc", "repro")) == ["check", "preprocess", "evaluate"]
+    assert (unchanged.path / "record" / "training" / "run.json").read_bytes() == before
+    table = (unchanged.path / "record" / "evaluation" / "per_class.csv").read_text()
+    assert [line.split(",")[0] for line in table.splitlines()[1:]] == names
+    store = client(unchanged)
+    (run,) = (run for run in runs(store) if run.data.tags.get("dataset") == "corrected")
+    kept = Path(store.download_artifacts(run.info.run_id, "evaluation/per_class.csv"))
+    assert kept.read_text() == table
+
+
+def test_a_sweep_refuses_images_that_are_not_those_of_the_configuration(unchanged: Project) -> None:
+    other = unchanged.path / "conf" / "data" / "numerals.yaml"
+    other.write_text(
+        "defaults: [sample]\nname: numerals\nfiles:\n  train_images:\n    sha256: '" + "0" * 64 + "'\n", "utf-8"
+    )
+    unchanged.verb("compose", "data=numerals")
+    told = unchanged.verb("sweep", "-m", "training=smoke", "data.validation_images=100", "seed=range(2)", status=1)
+    assert "what is prepared is fashion_mnist (other train images), not numerals" in told
+    assert "dvc repro preprocess" in told
+    assert "Traceback" not in told
+    for verb in (("train",), ("evaluate",), ("reproduce", "record")):
+        assert "what is prepared is fashion_mnist" in unchanged.verb(*verb, status=1)
+    other.unlink()
 
 
 def test_an_edit_in_conf_is_told_in_one_line(unchanged: Project) -> None:

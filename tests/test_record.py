@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from pipeline.configuration.arithmetic import blocks
 from pipeline.configuration.schema import Configuration
@@ -248,9 +249,11 @@ def test_what_comes_later_and_does_nothing_by_default_changes_no_identity() -> N
     ingredients = identity(article(), "d" * 64).ingredients
     training = ingredients["training"]
     assert isinstance(training, dict)
-    for off in (None, False, 0, 0.0, "none", [], {}):
+    does_nothing: list[JsonValue] = [None, False, 0, 0.0, "none", [], {}]
+    for off in does_nothing:
         assert name_of({**ingredients, "training": {**training, "later": off}}) == name()
-    for on in (True, 1, 0.5, "yes", [0], {"a": 1}):
+    does_something: list[JsonValue] = [True, 1, 0.5, "yes", [0], {"a": 1}]
+    for on in does_something:
         assert name_of({**ingredients, "training": {**training, "later": on}}) != name()
 
 
