@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pydantic import JsonValue
 
 from pipeline.configuration.arithmetic import blocks
+from pipeline.configuration.built import dense_as_built
 from pipeline.configuration.schema import Configuration, Model
 from pipeline.record.fingerprint import fingerprint
 from pipeline.storage import digest, project
@@ -60,7 +61,8 @@ def network_settings(model: Model) -> dict[str, JsonValue]:
     """The network block by block: two ways to write the same network give the same settings."""
     return {
         "blocks": [block.model_dump(mode="json") for block in blocks(model)],
-        **model.model_dump(mode="json", include={"head", "head_dropout", "dense"}),
+        **model.model_dump(mode="json", include={"head", "head_dropout"}),
+        "dense": dense_as_built(model).model_dump(mode="json"),
     }
 
 
