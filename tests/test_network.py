@@ -81,7 +81,7 @@ def test_every_argument_of_conv2d_reaches_the_layer() -> None:
     assert built(conv__padding="same", conv__dilation_rate=[2, 1]).get_layer("block1_conv").dilation_rate == (2, 1)
 
 
-@pytest.mark.parametrize(("name", "in_keras"), [("l1", "L1"), ("l2", "L2"), ("l1_l2", "L1L2")])
+@pytest.mark.parametrize(("name", "in_keras"), [("l1", "L1"), ("l2", "L2")])
 def test_short_names_of_regularizers_mean_kerass_defaults(name: str, in_keras: str) -> None:
     changes: dict[str, Any] = {f"conv__{key}_regularizer": name for key in ("kernel", "bias", "activity")}
     layer = built(**changes).get_layer("block1_conv")
@@ -89,6 +89,11 @@ def test_short_names_of_regularizers_mean_kerass_defaults(name: str, in_keras: s
     for found in (layer.kernel_regularizer, layer.bias_regularizer, layer.activity_regularizer):
         assert type(found) is type(expected)
         assert found.get_config() == expected.get_config()
+
+
+def test_l1_l2_without_numbers_is_no_regularizer_as_in_keras() -> None:
+    assert float(keras.regularizers.l1_l2()(tf.ones([3, 3]))) == 0
+    assert built(conv__kernel_regularizer="l1_l2").get_layer("block1_conv").kernel_regularizer is None
 
 
 @pytest.mark.parametrize("name", ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"])

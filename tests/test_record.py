@@ -160,6 +160,11 @@ MODEL: dict[str, object] = {
     "dense.activation": "elu",
     "dense.dropout": 0.1,
 }
+NEEDED: dict[str, dict[str, object]] = {
+    key: {"model.dense.units": [8]} for key in ("dense.activation", "dense.dropout")
+}
+"""What a key has an effect with."""
+
 TRAINING: dict[str, object] = {
     "epochs": 11,
     "batch_size": 33,
@@ -179,7 +184,7 @@ DECIDING: list[dict[str, object]] = [
     {"data.validation_images": 100},
     {"data.validation_images": 100, "data.split_seed": 1},
     {"data.validation_images": 101},
-    *({f"model.{key}": value} for key, value in MODEL.items()),
+    *({f"model.{key}": value} | NEEDED.get(key, {}) for key, value in MODEL.items()),
     {"model.conv.strides": 2, "model.pooling": "none"},
     {"model.pooling": "none"},
     {"model.blocks.block2.conv.groups": 2},

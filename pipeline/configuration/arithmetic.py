@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.configuration.built import block_as_built
 from pipeline.configuration.conv2d import Conv
 from pipeline.configuration.fields import LARGEST_SIZE, height_width
 from pipeline.configuration.schema import Block, Model
@@ -35,7 +36,8 @@ class Layer:
 
 
 def blocks(model: Model) -> tuple[Block, ...]:
-    """The blocks of a model, each with every argument: the model's, its share of the growth, its own changes.
+    """The blocks of a model as they are built, each with every argument: the model's, its share of the growth, its own
+    changes; what has no effect stands at one value.
 
     Raises ConfigurationError.
     """
@@ -95,7 +97,7 @@ def _block(model: Model, number: int) -> Block:
     conv: dict[str, Any] = {field: getattr(model.conv, field) for field in Conv.model_fields}
     if "filters" not in conv_changes:
         conv["filters"] = _grown(model, number)
-    return validated(Block, base | changes | {"conv": conv | conv_changes}, prefix=name)
+    return block_as_built(validated(Block, base | changes | {"conv": conv | conv_changes}, prefix=name))
 
 
 def _grown(model: Model, number: int) -> int:

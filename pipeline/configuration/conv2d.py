@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.fields import (
+    UNSIGNED,
     Activation,
     BiasInitializer,
     Count,
@@ -40,8 +41,8 @@ class L1L2(Section):
 Regularizer = Annotated[L1 | L2 | L1L2, Field(discriminator="name"), BeforeValidator(_named)]
 
 KernelAxis = Annotated[int, Field(ge=0, le=3)]
-Axes = Annotated[list[KernelAxis], Field(min_length=1, max_length=4)]
-Norm = Annotated[float, Field(ge=0, le=1e6)]
+Axes = Annotated[list[KernelAxis], Field(min_length=1, max_length=4), AfterValidator(sorted)]
+Norm = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
 
 
 class NonNeg(Section):
@@ -77,7 +78,7 @@ class MinMaxNorm(_Norms):
     name: Literal["MinMaxNorm"]
     min_value: Norm = 0.0
     max_value: Norm = 1.0
-    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rate: Annotated[float, Field(ge=0, le=1), UNSIGNED] = 1.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

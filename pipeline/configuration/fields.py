@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 LARGEST_SIZE = 4096
@@ -29,8 +29,11 @@ Size = Annotated[int | tuple[int, int], BeforeValidator(_height_width)]
 """A height × width: `5`, or `[3, 5]`."""
 
 Count = Annotated[int, Field(ge=1, le=LARGEST_SIZE)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Penalty = Annotated[float, Field(ge=0, le=1e6)]
+UNSIGNED = AfterValidator(abs)
+"""-0.0 is at least 0: it is 0.0, and no other setting."""
+
+Fraction = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
+Penalty = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
