@@ -65,6 +65,8 @@ def test_what_is_not_as_it_was_is_named() -> None:
         ("versions: python", "3.11.7", "3.12.0"),
         ("hardware: cores", "2", "8"),
     ]
+    more: dict[str, JsonValue] = {**HERE, "hardware": {"cores": 2, "device": "cpu"}}
+    assert circumstances(claim(1.0), same, more) == [("hardware: device", "not recorded", "cpu")]
 
 
 def test_a_folder_without_a_record_is_a_sentence(tmp_path: Path) -> None:

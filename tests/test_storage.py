@@ -220,6 +220,88 @@ def test_where_two_folders_cannot_be_swapped_one_takes_the_place_of_the_other(
     assert (tmp_path / "aside" / "new").exists()
 
 
+OVERLAY = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from pipeline.storage import atomic
+
+PLACE, MOST = Path(sys.argv[1]), 60
+FILES = "evaluation.json", "metrics.json", "pictures/one.png", "table.csv"
+
+def mount(*words):
+    done = subprocess.run(["mount", *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        print("no mount:", done.stderr.strip())
+        sys.exit()
+
+def write(path, content):
+    with atomic.write_folder(path) as folder:
+        (folder / "pictures").mkdir()
+        for name in FILES:
+            (folder / name).write_text(content)
+
+def found(path):
+    return {name: (path / name).read_text() for name in FILES if (path / name).exists()}
+
+def killed_at(number, path):
+    'Whether SIGKILL came at the so manieth thing that writing does to files and folders.'
+    child = os.fork()
+    if child == 0:
+        left = number
+        def look(event, _arguments):
+            nonlocal left
+            if event in ("open", "os.mkdir", "os.remove", "os.rmdir", "os.rename", "shutil.rmtree", "ctypes.dlsym"):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(look)
+        write(path, "new")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    return status != 0
+
+mount("-t", "tmpfs", "none", PLACE)
+for name in ("lower", "upper", "work", "project"):
+    (PLACE / name).mkdir()
+for number in range(MOST):
+    write(PLACE / "lower" / str(number), "old")
+layers = f"lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work"
+mount("-t", "overlay", "-o", layers, "none", PLACE / "project")
+WHOLE = [dict.fromkeys(FILES, content) for content in ("old", "new")]
+seen = set()
+for number in range(1, MOST):
+    path = PLACE / "project" / str(number)
+    is_over = not killed_at(number, path)
+    left = found(path)
+    assert left in WHOLE or "evaluation.json" not in left, (number, left)
+    seen.add(tuple(left.items()))
+    write(path, "new")
+    write(path, "new")
+    assert found(path) == WHOLE[1]
+    if is_over:
+        break
+assert not list((PLACE / "project").glob(".*")), list((PLACE / "project").glob(".*"))
+print(is_over, len(seen))
+"""
+"""Writes folders that lie in the lower layer of an overlay, killed at each step; the mounts end with the process."""
+
+
+def test_a_folder_in_an_images_layer_is_replaced_and_a_kill_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
+    command = [*own, sys.executable, "-c", OVERLAY, str(tmp_path)]
+    try:
+        done = subprocess.run(command, cwd=project.ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("this system has no unshare")
+    if done.stdout.startswith("no mount") or done.stderr.startswith("unshare"):
+        pytest.skip(f"nothing can be mounted here: {done.stdout}{done.stderr}")
+    assert done.returncode == 0, done.stderr
+    is_over, states = done.stdout.split()
+    assert is_over == "True"
+    assert int(states) >= 5, "the kills must have come at different moments"
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_an_error_in_a_folder_names_the_place_that_a_person_knows(tmp_path: Path, named: bool) -> None:
     path = tmp_path / "training"

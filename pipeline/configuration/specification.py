@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from pipeline.configuration.arithmetic import Layer, blocks, layers
+from pipeline.configuration.built import dense_as_built
 from pipeline.configuration.fields import Count, Fraction, Section, Seed
 from pipeline.configuration.schema import Block, Configuration, Dense, Head, Model, Training
 from pipeline.configuration.validation import validated
@@ -54,7 +55,9 @@ def specified(configuration: Configuration) -> Specification:
         classes=len(data.class_names),
         validation_images=data.validation_images,
         split_seed=data.split_seed if data.validation_images > 0 else None,
-        model=Network(blocks=list(blocks(model)), head=model.head, head_dropout=model.head_dropout, dense=model.dense),
+        model=Network(
+            blocks=list(blocks(model)), head=model.head, head_dropout=model.head_dropout, dense=dense_as_built(model)
+        ),
         training=configuration.training,
         seed=configuration.seed,
     )

@@ -61,7 +61,8 @@ def parting_epoch(one: Claim, other: Claim) -> int | None:
 def circumstances(claim: Claim, present: Identity, here: dict[str, JsonValue]) -> list[tuple[str, str, str]]:
     """Where code, data, versions or hardware are not what they were: what, as recorded, as it is here."""
     then, now = _facts(claim.run.ingredients, claim.environment), _facts(present.ingredients, here)
-    return [(what, then.get(what, "None"), found) for what, found in now.items() if then.get(what, "None") != found]
+    before = {what: then.get(what, "not recorded") for what in now}
+    return [(what, before[what], found) for what, found in now.items() if before[what] != found]
 
 
 def _facts(ingredients: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, str]:

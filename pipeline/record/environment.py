@@ -24,7 +24,7 @@ def environment() -> dict[str, JsonValue]:
         "versions": dict(versions()),
         "hardware": {
             "processor": _processor(),
-            "processor_class": processor_class(),
+            "instructions": processor_class(),
             "device": device(),
             "cores": os.cpu_count(),
             "memory_gib": _memory_gib(),

@@ -73,7 +73,12 @@ def _put(folder: Path, target: Path) -> None:
         # A kill between the two renames leaves nothing at `target`, never a half: it is made again.
         aside, descriptor = _new_folder(target)
         _close(descriptor)
-        target.replace(aside)
+        try:
+            target.replace(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _clear(target)
         try:
             folder.replace(target)
         except OSError:
@@ -82,8 +87,22 @@ def _put(folder: Path, target: Path) -> None:
         _remove(aside)
 
 
+def _clear(folder: Path) -> None:
+    """Remove a folder that can't be moved: overlayfs renames none that lies in a lower layer, such as an image's.
+
+    What says what it holds (run.json, evaluation.json, summary.json, study.json) goes first: what a kill leaves is then
+    no record, never one that looks whole, and is made again.
+    """
+    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix != ".json", path.name)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    folder.rmdir()
+
+
 def _exchanged(one: Path, other: Path) -> bool:
-    """Swap two paths in one step; False where the system or the file system has no such step."""
+    """Swap two paths in one step; False where the system or the file system has no such step, or not for these two."""
     system = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     if hasattr(system, "renameat2"):
@@ -95,7 +114,7 @@ def _exchanged(one: Path, other: Path) -> bool:
     if status == 0:
         return True
     number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV):
         return False
     raise OSError(number, os.strerror(number), str(other))
 
