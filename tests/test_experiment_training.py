@@ -12,6 +12,7 @@ from pipeline.images.prepared import Images
 from pipeline.record.identity import Identity, identity
 from pipeline.record.record import TRAINING, read_training
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
 from tests.settings import article
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -47,7 +48,7 @@ def test_a_run_goes_on_where_it_was_left_on_the_same_class_of_processor_and_else
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(training.console, "print", told.append)
+    monkeypatch.setattr(console, "print", told.append)
     whole = train(tmp_path / "whole")
     for place in ("same", "other"):
         with pytest.raises(KeyboardInterrupt):

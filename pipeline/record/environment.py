@@ -21,7 +21,7 @@ def environment() -> dict[str, JsonValue]:
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
-        "versions": dict(versions()),
+        "versions": versions() | {"python": platform.python_version()},
         "hardware": {
             "processor": _processor(),
             "instructions": processor_class(),
