@@ -558,7 +558,7 @@ def test_a_seal_is_read_back_and_another_is_refused() -> None:
 def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     found: Any = environment()
     assert len(found["git_commit"]) == 40
-    assert found["versions"] == identities.versions()
+    assert found["versions"] == identities.versions() | {"python": platform.python_version()}
     assert found["hardware"]["cores"] == os.cpu_count()
     assert found["hardware"]["memory_gib"] > 0
     assert found["hardware"]["instructions"] == processor_class()
