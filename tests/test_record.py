@@ -4,9 +4,6 @@ import contextlib
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +24,7 @@ from pipeline.record.checkpoint import (
     usable_checkpoint,
     write_checkpoint,
 )
-from pipeline.record.environment import (
-    GPU_NAMES,
-    device,
-    environment,
-    lacks_bfloat16,
-    precision_note,
-    processor_class,
-)
+from pipeline.record.environment import environment, lacks_bfloat16, precision_note
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
 from pipeline.record.identity import DECIDING_CODE, deciding_code, identity
@@ -540,51 +530,10 @@ def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.Monke
     assert found["versions"] == identities.versions()
     assert found["hardware"]["cores"] == os.cpu_count()
     assert found["hardware"]["memory_gib"] > 0
-    assert found["hardware"]["instructions"] == processor_class()
-    assert found["hardware"]["device"] == device()
     monkeypatch.setenv("PATH", "/nowhere")
     without_git: Any = environment()
     assert (without_git["git_commit"], without_git["uncommitted_changes"]) == (None, None)
     assert without_git["hardware"] == found["hardware"]
-
-
-@pytest.mark.parametrize(
-    ("told", "expected"),
-    [
-        (
-            "flags\t\t: fpu avx512_bf16 avx2 avx512f ht avx fma sse4_2\n\nflags\t\t: fpu\n",
-            " sse4_2 avx avx2 fma avx512f avx512_bf16",
-        ),
-        ("Features\t: fp asimd bf16 sve crc32\n", " asimd sve bf16"),
-        ("vendor\t: another system\n", ""),
-        (None, ""),
-    ],
-)
-def test_a_processors_class_is_the_machine_and_the_instruction_sets_that_decide_bits(
-    told: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.record.environment.CPU", tmp_path / "cpuinfo")
-    if told is not None:
-        (tmp_path / "cpuinfo").write_text(told)
-    assert processor_class() == f"{platform.machine()}{expected}"
-
-
-def test_the_device_is_the_cpu_where_the_system_shows_no_gpu_and_else_what_tensorflow_finds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.record.environment.GPUS", (tmp_path / "nvidia0",))
-    monkeypatch.setattr("pipeline.record.environment.GPU_NAMES", "print('NVIDIA L4')")
-    assert device.__wrapped__() == "cpu"
-    (tmp_path / "nvidia0").touch()
-    assert device.__wrapped__() == "NVIDIA L4"
-    for nothing in ("print()", "raise ImportError"):
-        monkeypatch.setattr("pipeline.record.environment.GPU_NAMES", nothing)
-        assert device.__wrapped__() == "cpu"
-
-
-def test_what_asks_tensorflow_for_gpus_is_a_program_that_ends_well() -> None:
-    done = subprocess.run([sys.executable, "-c", GPU_NAMES], capture_output=True, text=True, check=True)
-    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -601,7 +550,7 @@ def test_what_asks_tensorflow_for_gpus_is_a_program_that_ends_well() -> None:
 def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
     told: str | None, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.record.environment.CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr("pipeline.record.processor.CPU", tmp_path / "cpuinfo")
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)
     assert lacks_bfloat16() is lacks
