@@ -4,6 +4,7 @@ from pipeline.configuration.reading import read_params
 from pipeline.configuration.schema import Tracking
 from pipeline.images.prepared import load_test
 from pipeline.record.checkpoint import remove_checkpoint
+from pipeline.record.environment import variables_note
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import lock, project
@@ -20,6 +21,8 @@ def main() -> int:
 def _evaluate(tracking: Tracking) -> int:
     training = read_training(project.RECORD / TRAINING)
     images = load_test(project.PREPARED)
+    if note := variables_note():
+        print(f"note: {note}")
     from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
     evaluation = evaluate_run(training, images, "test", project.RECORD / EVALUATION, pictured=True)
