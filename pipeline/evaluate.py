@@ -5,6 +5,7 @@ from pipeline.configuration.schema import Data, Tracking
 from pipeline.images.prepared import load_test
 from pipeline.images.scoring import test_set
 from pipeline.record.checkpoint import remove_checkpoint
+from pipeline.record.environment import variables_note
 from pipeline.record.identity import REPRO_STUDY
 from pipeline.record.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import lock, project
@@ -21,6 +22,8 @@ def main() -> int:
 def _evaluate(data: Data, tracking: Tracking) -> int:
     training = read_training(project.RECORD / TRAINING)
     images = load_test(project.PREPARED, data)
+    if note := variables_note():
+        print(f"note: {note}")
     from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
     evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)

@@ -17,7 +17,7 @@ from pipeline.configuration.schema import Tracking
 from pipeline.experiment.repetition import configuration_of, repeated
 from pipeline.images.prepared import load_training
 from pipeline.record.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
-from pipeline.record.environment import environment
+from pipeline.record.environment import environment, variables_note
 from pipeline.record.identity import identity
 from pipeline.record.record import TRAINING
 from pipeline.storage import project
@@ -53,6 +53,8 @@ def main() -> int:
         console.print(table)
     else:
         console.print("code, data, versions and hardware are as they were")
+    if note := variables_note():
+        console.print(f"note: {note}")
     again = repeated(configuration, present, images)
     return _verdict(claim, again)
 

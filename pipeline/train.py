@@ -9,7 +9,7 @@ from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.reading import read_params
 from pipeline.configuration.schema import Configuration
 from pipeline.images.prepared import load_training
-from pipeline.record.environment import precision_note
+from pipeline.record.environment import precision_note, variables_note
 from pipeline.record.identity import REPRO_STUDY, identity
 from pipeline.record.record import EVALUATION
 from pipeline.storage import lock, project
@@ -28,7 +28,7 @@ def main() -> int:
 def _train(configuration: Configuration) -> int:
     images = load_training(project.PREPARED, configuration.data)
     console.print(layer_table(configuration))
-    if note := precision_note(configuration.training.precision):
+    for note in filter(None, (variables_note(), precision_note(configuration.training.precision))):
         console.print(f"note: {note}")
     companion = Companion(configuration.tracking, REPRO_STUDY, EVALUATION)
     with companion:

@@ -1,13 +1,8 @@
 """What the tests of several rooms share."""
 
-import os
-
 import pytest
 
 from pipeline.record.identity import deciding_code, scoring_code
-
-# As pipeline.network sets it: tests import keras before that.
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 
 SLOW = (
     "test_sweep",

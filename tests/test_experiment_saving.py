@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.experiment import saving
 from pipeline.experiment.saving import weights_file
 from pipeline.storage import project
+from tests.mounts import in_mounts_of_its_own
 
 
 class Network:
@@ -23,13 +22,8 @@ class Network:
             file["kernel"] = np.arange(5000, dtype=np.float32)
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_weights_have_the_bytes_of_the_file_that_they_would_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    if not in_memory:
-        monkeypatch.setattr(saving, "MEMORY", tmp_path / "nowhere")
+def test_weights_have_the_bytes_of_the_file_that_they_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     network: Any = Network()
     content = weights_file(network)
     assert list(tmp_path.iterdir()) == []
@@ -37,7 +31,37 @@ def test_weights_have_the_bytes_of_the_file_that_they_would_be(
     assert content == (tmp_path / "plain").read_bytes()
 
 
-@pytest.mark.skipif(not saving.MEMORY.is_dir(), reason="no files in memory here")
+def test_keras_writes_the_same_bytes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras  # noqa: PLC0415 - seconds
+
+    monkeypatch.chdir(tmp_path)
+    network = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(3, 2), keras.layers.BatchNormalization()])
+    network.save_weights(tmp_path / "plain.weights.h5")
+    assert weights_file(network) == (tmp_path / "plain.weights.h5").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["plain.weights.h5"]
+
+
+def test_weights_larger_than_the_files_in_memory_and_than_the_temporary_folder_are_kept(tmp_path: Path) -> None:
+    program = """
+import os, subprocess, sys
+from pathlib import Path
+for place in ("/dev/shm", sys.argv[1]):
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(print("no mount:", done.stderr.strip()))
+os.environ["TMPDIR"] = sys.argv[1]
+import h5py, numpy as np
+from pipeline.experiment.saving import weights_file
+class Network:
+    def save_weights(self, path):
+        with h5py.File(path, "w") as file:
+            file["kernel"] = np.ones(100_000, np.float32)
+print(len(weights_file(Network())) > 400_000, len(list(Path(sys.argv[1]).iterdir())))
+"""
+    done = in_mounts_of_its_own(program, tmp_path)
+    assert (done.stdout, done.returncode) == ("True 0\n", 0), done.stderr
+
+
 @pytest.mark.parametrize("room", [0, 500, 3000, 20_000])
 def test_weights_for_which_there_is_no_room_name_their_place(tmp_path: Path, room: int) -> None:
     program = """

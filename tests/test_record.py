@@ -5,8 +5,6 @@ import json
 import math
 import os
 import platform
-import subprocess
-import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +32,6 @@ from pipeline.record.environment import environment, lacks_bfloat16, precision_n
 from pipeline.record.fingerprint import fingerprint
 from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
 from pipeline.record.identity import identity, name_of
-from pipeline.record.processor import GPU_NAMES, device, processor_class
 from pipeline.record.record import (
     LAYOUT,
     Run,
@@ -561,51 +558,10 @@ def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.Monke
     assert found["versions"] == identities.versions() | {"python": platform.python_version()}
     assert found["hardware"]["cores"] == os.cpu_count()
     assert found["hardware"]["memory_gib"] > 0
-    assert found["hardware"]["instructions"] == processor_class()
-    assert found["hardware"]["device"] == device()
     monkeypatch.setenv("PATH", "/nowhere")
     without_git: Any = environment()
     assert (without_git["git_commit"], without_git["uncommitted_changes"]) == (None, None)
     assert without_git["hardware"] == found["hardware"]
-
-
-@pytest.mark.parametrize(
-    ("told", "expected"),
-    [
-        (
-            "flags\t\t: fpu avx512_bf16 avx2 avx512f ht avx fma sse4_2\n\nflags\t\t: fpu\n",
-            " sse4_2 avx avx2 fma avx512f avx512_bf16",
-        ),
-        ("Features\t: fp asimd bf16 sve crc32\n", " asimd sve bf16"),
-        ("vendor\t: another system\n", ""),
-        (None, ""),
-    ],
-)
-def test_a_processors_class_is_the_machine_and_the_instruction_sets_that_decide_bits(
-    told: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.record.processor.CPU", tmp_path / "cpuinfo")
-    if told is not None:
-        (tmp_path / "cpuinfo").write_text(told)
-    assert processor_class() == f"{platform.machine()}{expected}"
-
-
-def test_the_device_is_the_cpu_where_the_system_shows_no_gpu_and_else_what_tensorflow_finds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.record.processor.GPUS", (tmp_path / "nvidia0",))
-    monkeypatch.setattr("pipeline.record.processor.GPU_NAMES", "print('NVIDIA L4')")
-    assert device.__wrapped__() == "cpu"
-    (tmp_path / "nvidia0").touch()
-    assert device.__wrapped__() == "NVIDIA L4"
-    for nothing in ("print()", "raise ImportError"):
-        monkeypatch.setattr("pipeline.record.processor.GPU_NAMES", nothing)
-        assert device.__wrapped__() == "cpu"
-
-
-def test_what_asks_tensorflow_for_gpus_is_a_program_that_ends_well() -> None:
-    done = subprocess.run([sys.executable, "-c", GPU_NAMES], capture_output=True, text=True, check=True)
-    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from pydantic import JsonValue
 
 from pipeline.storage import atomic, digest, lock, project
+from tests.mounts import in_mounts_of_its_own
 
 
 def python(program: str, *arguments: object) -> "subprocess.Popen[str]":
@@ -288,14 +289,7 @@ print(is_over, len(seen))
 
 
 def test_a_folder_in_an_images_layer_is_replaced_and_a_kill_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
-    command = [*own, sys.executable, "-c", OVERLAY, str(tmp_path)]
-    try:
-        done = subprocess.run(command, cwd=project.ROOT, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("this system has no unshare")
-    if done.stdout.startswith("no mount") or done.stderr.startswith("unshare"):
-        pytest.skip(f"nothing can be mounted here: {done.stdout}{done.stderr}")
+    done = in_mounts_of_its_own(OVERLAY, tmp_path)
     assert done.returncode == 0, done.stderr
     is_over, states = done.stdout.split()
     assert is_over == "True"

@@ -1,29 +1,46 @@
 """A network's weights as a file."""
 
-import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import h5py
 
 from pipeline.record.record import WEIGHTS
-from pipeline.storage import atomic
 
 if TYPE_CHECKING:
     import keras
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of the system's own for this
-"""Where Linux keeps files in memory."""
-
 
 def weights_file(network: "keras.Model") -> bytes:
-    """The bytes of the file in which Keras keeps weights. Raises OSError.
+    """The bytes of the file in which Keras keeps weights.
 
-    Keras lets HDF5 write it, which ends the process (SIGSEGV) some time after a disk was full: it writes to memory
-    where the system has files there, and Python writes these bytes to the disk.
+    Keras lets HDF5 write it, which ends the process (SIGSEGV) some time after there was no room, be it on a disk or in
+    /dev/shm, of which a container has 64 MB: HDF5 keeps this one in the process, and Python writes it to the disk.
     """
-    place = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        path = Path(folder) / WEIGHTS
-        with atomic.naming(path):
-            network.save_weights(path)
-            return path.read_bytes()
+    with _in_memory() as files:
+        network.save_weights(WEIGHTS)
+    (file,) = files
+    h5py.h5f.flush(file)
+    content: bytes = file.get_file_image()
+    file.close()
+    return content
+
+
+@contextmanager
+def _in_memory() -> Iterator[list[Any]]:
+    """Let HDF5 files that are made in this block lie in memory alone; yields them, open however they are closed."""
+    files: list[Any] = []
+    plain = h5py.File
+
+    def made(name: str, mode: str) -> h5py.File:
+        file = plain(name, mode, driver="core", backing_store=False)
+        files.append(file.id.reopen())
+        return file
+
+    # Keras names no driver, and HDF5 lays out another for what Python keeps (io.BytesIO) differently.
+    h5py.File = made
+    try:
+        yield files
+    finally:
+        h5py.File = plain

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The same kernels on every CPU: where AVX-512 is missing TensorFlow leaves oneDNN off, and then refuses channels_first.
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 
 OPTIONAL = "matplotlib", "pandas", "scipy", "sklearn"
 """What Keras imports where it is installed, for parts that are not used here: two fifths of the import's CPU time and

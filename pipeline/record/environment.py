@@ -6,6 +6,7 @@ import subprocess
 
 from pydantic import JsonValue
 
+from pipeline import LEFT_OUT
 from pipeline.record.identity import versions
 from pipeline.record.processor import cpu_field, device, processor_class
 from pipeline.storage import project
@@ -24,13 +25,18 @@ def environment() -> dict[str, JsonValue]:
         "versions": versions() | {"python": platform.python_version()},
         "hardware": {
             "processor": _processor(),
-            "instructions": processor_class(),
+            "processor_class": processor_class(),
             "device": device(),
             "cores": os.cpu_count(),
             "memory_gib": _memory_gib(),
             "system": f"{platform.system()} {platform.machine()}",
         },
     }
+
+
+def variables_note() -> str | None:
+    """Which of a person's variables are not in force, because they would change results."""
+    return f"{', '.join(LEFT_OUT)}: left out, such variables change results" if LEFT_OUT else None
 
 
 def precision_note(precision: str) -> str | None:

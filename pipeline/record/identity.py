@@ -97,4 +97,6 @@ def deciding_code() -> Mapping[str, str]:
 
 def versions() -> dict[str, str]:
     """The versions that decide a result; of Python's the first two numbers. Read without importing the packages."""
-    return {"python": ".".join(platform.python_version_tuple()[:2])} | {name: version(name) for name in DECIDING_PACKAGES}
+    return {"python": ".".join(platform.python_version_tuple()[:2])} | {
+        name: version(name) for name in DECIDING_PACKAGES
+    }

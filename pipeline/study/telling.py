@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from pipeline.record.environment import precision_note
+from pipeline.record.environment import precision_note, variables_note
 from pipeline.record.overview import Row, best, counted, in_words, labels, rows, score_in_words, shown
 from pipeline.record.study import Cell, Study
 from pipeline.storage import project
@@ -41,9 +41,9 @@ def tell_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
         free = shutil.disk_usage(project.ROOT).free
         if free < 2 * estimate.bytes:
             console.print(f"note: only {size(free)} of disk is free")
-        for precision in sorted({job.configuration.training.precision for job in plan.jobs}):
-            if note := precision_note(precision):
-                console.print(f"note: {note}")
+        precisions = sorted({job.configuration.training.precision for job in plan.jobs})
+        for note in filter(None, (variables_note(), *map(precision_note, precisions))):
+            console.print(f"note: {note}")
 
 
 def tell_results(study: Study, others: int = 0) -> None:

@@ -1,0 +1,60 @@
+"""What computes: the processor's class and the device."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.record import processor
+from pipeline.record.environment import environment
+from pipeline.record.processor import NAMES, device, processor_class
+
+
+def test_the_environment_says_the_processors_class_and_the_device() -> None:
+    hardware: Any = environment()["hardware"]
+    assert (hardware["processor_class"], hardware["device"]) == (processor_class(), device())
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            "flags\t\t: fpu avx512_bf16 avx2 avx512f ht avx fma sse4_2\n\nflags\t\t: fpu\n",
+            " sse4_2 avx avx2 fma avx512f avx512_bf16",
+        ),
+        ("Features\t: fp asimd bf16 sve crc32\n", " asimd sve bf16"),
+        ("vendor\t: another system\n", ""),
+        (None, ""),
+    ],
+)
+def test_a_processors_class_is_the_machine_and_the_instruction_sets_that_decide_bits(
+    told: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "CPU", tmp_path / "cpuinfo")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    assert processor_class() == f"{platform.machine()}{expected}"
+
+
+def test_the_device_is_the_cpu_where_there_is_no_card_and_else_what_tensorflow_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "CARDS", tmp_path / "gpus")
+    monkeypatch.setattr(processor, "NODES", (tmp_path / "nvidia0",))
+    monkeypatch.setattr(processor, "NAMES", "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES', 'NVIDIA L4'))")
+    assert device() == "cpu"
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert device() == "NVIDIA L4"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert device() == "cpu"
+
+
+def test_what_asks_tensorflow_for_cards_is_a_program_that_ends_well() -> None:
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", NAMES], env=hidden, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
