@@ -112,7 +112,7 @@ def _checkpoint(path: Path) -> None:
 
 
 def _store(path: Path) -> None:
-    repair = "Move it away; `python -m pipeline.track`, with the name of each study, fills a new one."
+    repair = "Move it away; `python -m pipeline.track --all` fills a new one."
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
