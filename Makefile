@@ -53,8 +53,8 @@ dependencies: $(READY) .fuzzing/.ready .audit/.ready  ## write docs/dependencies
 ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
 	@python -m pipeline.ui --port $(PORT)
 
-clean:  ## remove records, cache, artifacts, and say how much that was
-	@$(PYTHON) -m pipeline.clean
+clean:  ## remove what is cheap to make again; what took long (records, cache) after a question, or with ALL=1
+	@$(PYTHON) -m pipeline.clean $(if $(ALL),--all)
 
 lock: $(UV)  ## renew the locked lists
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --upgrade \

@@ -73,7 +73,7 @@ def _open_what_is_closed() -> None:
                 # The lowest number that is free, which is this one: those below are open by now.
                 os.open(os.devnull, os.O_RDWR)
                 os.set_inheritable(number, True)
-                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115
+                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
             else:
                 setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
