@@ -28,7 +28,7 @@ KEPT = ("record/evaluation/metrics.json", "data/by_hand/images", "params.yaml", 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A project in which everything was made: four trainings of 3.5 s, one of which lies in record/ and in the cache."""
+    """A project in which everything was made: four trainings of 3.5 s, one of them in record/ and in the cache."""
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     for name in (*CHEAP, *COSTLY, *KEPT):
         _write(tmp_path / name, "x" * 1000)
