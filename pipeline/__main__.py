@@ -4,8 +4,9 @@ import ast
 import difflib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from pipeline.storage import project
 from pipeline.terminal import command
@@ -26,7 +27,11 @@ def main() -> int:
         near = difflib.get_close_matches(verb, verbs, n=1)
         advice = f"Did you mean {near[0]}?" if near else "`python -m pipeline` lists them."
         raise UserError(f"{verb}: is no verb. {advice}")
-    # From another folder too; and not that folder's files (-P).
+    _become(verb, arguments)
+
+
+def _become(verb: str, arguments: Sequence[str]) -> NoReturn:
+    """Go on as the verb: from another folder too, and without that folder's files (-P)."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(project.ROOT), os.environ.get("PYTHONPATH"))))
     os.execv(sys.executable, [sys.executable, "-P", "-m", f"pipeline.{verb}", *arguments])  # noqa: S606
 
