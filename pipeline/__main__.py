@@ -27,7 +27,7 @@ def main() -> int:
         near = difflib.get_close_matches(verb, verbs, n=1)
         advice = f"Did you mean {near[0]}?" if near else "`python -m pipeline` lists them."
         raise UserError(f"{verb}: is no verb. {advice}")
-    _become(verb, arguments)
+    return _become(verb, arguments)
 
 
 def _become(verb: str, arguments: Sequence[str]) -> NoReturn:
