@@ -34,6 +34,7 @@ COSTLY = (
 KEPT = (project.RECORD / "evaluation" / "metrics.json",)
 LOCKS = (
     ".stage.lock",
+    ".sweep.lock",
     ".store.lock",
     ".dvc/tmp/lock",
     "checkpoints/*/lock",

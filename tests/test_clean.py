@@ -1,5 +1,6 @@
 """What took long is removed only when somebody says so, and never under somebody's hands."""
 
+import contextlib
 import json
 import os
 import pty
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage.lock import only_one
+from pipeline import sweep
+from pipeline.storage import lock, project
 
 ROOT = Path(__file__).parents[1]
 CHEAP = ("data/raw/images", "data/prepared/images.npy", "fingerprints/train.json", "dvc_plots/static/a.png")
@@ -117,12 +119,22 @@ def test_where_nothing_took_long_nothing_is_asked(made: Path) -> None:
 
 @pytest.mark.parametrize("held", [".stage.lock", "runs/0123/.lock", "checkpoints/4567/lock", "studies/kernels/.lock"])
 def test_while_somebody_writes_nothing_is_removed(made: Path, held: str) -> None:
-    with only_one(made / held):
+    with lock.only_one(made / held):
         said = _clean(made, "--all", status=1)
     assert f"{held}: is held" in said
     assert _present(made, (*CHEAP, *COSTLY, *KEPT)) == [*CHEAP, *COSTLY, *KEPT]
     _clean(made, "--all")
     assert _present(made, COSTLY) == []
+
+
+def test_while_a_sweep_plans_nothing_is_removed_and_sweeps_do_not_wait_for_each_other(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "SWEEP_LOCK", made / ".sweep.lock")
+    with lock.sweep(), lock.sweep():
+        assert ".sweep.lock: is held" in _clean(made, "--all", status=1)
+    assert _present(made, (*CHEAP, *COSTLY, *KEPT)) == [*CHEAP, *COSTLY, *KEPT]
+    _clean(made, "--all")
 
 
 def test_a_folder_that_is_a_link_is_emptied_where_it_lies(made: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -137,3 +149,20 @@ def test_a_folder_that_is_a_link_is_emptied_where_it_lies(made: Path, tmp_path_f
     assert (made / "runs").is_symlink()
     assert list((disk / "runs").iterdir()) == list((disk / ".dvc_cache").iterdir()) == []
     assert _present(made, (*COSTLY, *KEPT)) == list(KEPT)
+
+
+@pytest.mark.parametrize(("words", "held"), [(["-m", "seed=1,2"], True), (["--cfg", "job"], False)])
+def test_a_sweep_holds_its_lock_from_its_first_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], held: bool
+) -> None:
+    seen = []
+    monkeypatch.setattr(project, "SWEEP_LOCK", tmp_path / ".sweep.lock")
+    monkeypatch.setattr(sweep, "started_early", contextlib.nullcontext)
+    monkeypatch.setattr(
+        "pipeline.composition.application.run_application",
+        lambda *_: seen.append(lock.is_held(project.SWEEP_LOCK)),
+    )
+    monkeypatch.setattr("sys.argv", ["sweep", *words])
+    assert sweep.main() == 0
+    assert seen == [held]
+    assert not lock.is_held(project.SWEEP_LOCK)
