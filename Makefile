@@ -7,7 +7,13 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup repro test test-long lint verify faults fuzz bench audit dependencies ui clean lock
+# A .venv is made anew where its Python is gone, and where its scripts name another place than this: they were made
+# before scripts were told to find their Python beside themselves, and were moved.
+RELOCATABLE := $(shell grep -s '^relocatable = true' .venv/pyvenv.cfg)
+STALE := $(shell test ! -e $(READY) || { test -x .venv/bin/python && { test -n '$(RELOCATABLE)' || \
+	test "$$(dirname "$$(sed -n '1s/^#! *//p' .venv/bin/dvc)")" -ef .venv/bin; }; } || echo stale)
+
+.PHONY: help setup repro test test-long lint verify faults fuzz bench audit dependencies ui clean lock stale
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -53,8 +59,8 @@ dependencies: $(READY) .fuzzing/.ready .audit/.ready  ## write docs/dependencies
 ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
 	@python -m pipeline.ui --port $(PORT)
 
-clean:  ## remove records, cache, artifacts, and say how much that was
-	@$(PYTHON) -m pipeline.clean
+clean:  ## remove what is cheap to make again; what took long (records, cache) after a question, or with ALL=1
+	@$(PYTHON) -m pipeline.clean $(if $(ALL),--all)
 
 lock: $(UV)  ## renew the locked lists
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
@@ -67,10 +73,16 @@ lock: $(UV)  ## renew the locked lists
 		--universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
 		-c requirements/locked.txt - -o requirements/fuzzing.txt
 
-$(READY): requirements/locked.txt $(UV)
-	@$(UV) venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+$(READY): requirements/locked.txt $(UV) $(STALE)
+	@$(UV) venv -q $(if $(RELOCATABLE),--allow-existing,--clear) --relocatable \
+		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@echo "installing the locked packages into .venv (about 3 GB)"
 	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .venv requirements/locked.txt
+	@# A plain sh can't tell where a script lies that it sources.
+	@sed 's|"$$SCRIPT_PATH"|"$${SCRIPT_PATH:-.venv/bin/activate}"|' .venv/bin/activate > .venv/activate
+	@mv .venv/activate .venv/bin/activate
+	@ln -sf ../../conv2d .venv/bin/conv2d
+	@for packages in .venv/lib/python*/site-packages; do echo ../../../.. > "$$packages/project.pth"; done
 	@touch $@
 
 .fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.composition.arguments import shows
-from pipeline.storage import project
+from pipeline.storage import lock, project
 from pipeline.terminal import command
 from pipeline.tracking.companion import started_early
 
@@ -43,7 +43,8 @@ def main() -> int:
         return 0
     # Another launcher's processes have companions of their own.
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
-    with contextlib.nullcontext() if alone else started_early():
+    working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
+    with working, contextlib.nullcontext() if alone else started_early():
         from pipeline.composition.application import check_arguments, run_application  # noqa: PLC0415 - after the help
         from pipeline.study.naming import named  # noqa: PLC0415
 

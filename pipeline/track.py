@@ -1,6 +1,7 @@
 """Bring MLflow up to what the records hold: after an outage, a deleted database, another tracking address.
 
-Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml.
+Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml. With --all
+a database that was lost is filled anew: every `dvc repro` and `dvc exp run` that DVC's cache has, and every study.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pipeline.record.whole import Record, read_record
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.everything import Everything
 from pipeline.tracking.following import follow
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.reports import attached
@@ -37,7 +39,10 @@ def main() -> int:
     parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attach", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
+    parser.add_argument("--all", action="store_true", help="all studies, and every record that DVC's cache has")
     arguments = parser.parse_args()
+    if arguments.all and arguments.study:
+        parser.error("either a study or --all")
     if arguments.follow:
         # Only what follow says goes out: mlflow prints the address of each run that ends.
         with contextlib.redirect_stdout(sys.stderr):
@@ -53,6 +58,8 @@ def main() -> int:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
         return 0
     try:
+        if arguments.all:
+            return _track_all(params.tracking)
         print(_tracked_study(params.tracking, arguments.study) if arguments.study else _tracked_record(params))
     except StoreUnreachableError as error:
         raise UserError(f"{error}. The records are complete; try again when the store can be reached.") from None
@@ -90,6 +97,25 @@ def _left(params: Configuration) -> Record | None:
     except UserError:
         # Without prepared images, or with a damaged record, the next `dvc repro` begins it anew.
         return None
+
+
+def _track_all(tracking: Tracking) -> int:
+    """Bring the store up to all there is and say what could not be had; returns the exit status."""
+    store = open_store(tracking)
+    everything = Everything(store, exported)
+    everything.bring_up()
+    studies = ", ".join(everything.studies) or "none"
+    print(
+        f"MLflow in {shown(store.address)} holds {len(everything.runs)} runs of `dvc repro` and `dvc exp run`; "
+        f"studies with their runs: {studies}"
+    )
+    if everything.lost:
+        print(f"not whole in DVC's cache: {everything.lost} records (`dvc fetch --all-commits` gets what a remote has)")
+    if everything.unreadable:
+        print(f"made by another version, and not read by this one: {everything.unreadable} records in DVC's cache")
+    for problem in everything.problems:
+        print(f"not brought up: {problem}")
+    return 1 if everything.problems else 0
 
 
 def _tracked_study(tracking: Tracking, name: str) -> str:

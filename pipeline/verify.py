@@ -1,9 +1,11 @@
 """Read everything that was made here and name what is damaged, with what makes it anew. Nothing is changed.
 
 That is DVC's cache, what dvc.lock says lies in the workspace, the prepared images, records, checkpoints, studies and
-the local MLflow database. Exit status 1 where something is damaged.
+the local MLflow database. Exit status 1 where something is damaged or can't be read.
 """
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -36,6 +38,7 @@ def main() -> int:
     checks = list(_checks())
     sound: dict[str, int] = {}
     damages: dict[str, None] = {}
+    unread: dict[str, None] = {}
     with bar("things") as progress:
         task = progress.add_task("reading", total=len(checks))
         for check in checks:
@@ -43,6 +46,8 @@ def main() -> int:
             try:
                 check.read()
                 sound[check.kind] += 1
+            except PermissionError as error:
+                unread[f"{error.filename}: {error.strerror}"] = None
             except (UserError, OSError) as error:
                 damages[str(error)] = None
             progress.advance(task)
@@ -50,7 +55,9 @@ def main() -> int:
         console.print(f"{count:>7,} sound  {kind}")
     for damage in damages:
         console.print(f"damaged: {damage}")
-    return 1 if damages else 0
+    for what in unread:
+        console.print(f"can't be read: {what}")
+    return 1 if damages or unread else 0
 
 
 def _checks() -> Iterator[Check]:
@@ -112,10 +119,17 @@ def _checkpoint(path: Path) -> None:
 
 
 def _store(path: Path) -> None:
-    repair = "Move it away; `python -m pipeline.track`, with the name of each study, fills a new one."
+    repair = "Move it away; `python -m pipeline.track --all` fills a new one."
+    journal = path.with_name(f"{path.name}-wal")
+    # SQLite makes files beside a database that it reads, where that can be done. Without, and with nothing in its
+    # journal, the file is the whole of it.
+    alone = not os.access(path.parent, os.W_OK) and not (journal.exists() and journal.stat().st_size)
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro{'&immutable=1' * alone}", uri=True)) as database:
             (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        why = f"SQLite says: {error}. Look at the rights of the file and of its folder"
+        raise PermissionError(errno.EACCES, why, str(path)) from None
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path}: is damaged ({error}). {repair}") from None
     if found != "ok":

@@ -1,12 +1,17 @@
 """What a project's MLflow store holds."""
 
 import contextlib
+import shutil
 import sqlite3
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 
+from pipeline.storage import digest
 from tests.project import Project
 
 
@@ -50,3 +55,49 @@ def points(project: Project) -> list[tuple[str, int, float | None]]:
     with contextlib.closing(sqlite3.connect(project.path / "mlflow.db")) as database:
         found = database.execute("SELECT key, step, value FROM metrics").fetchall()
     return sorted((key, step, None if key.startswith("clock/") else value) for key, step, value in found)
+
+
+def contents(project: Project) -> dict[str, Any]:
+    """All that a store holds of each run, by study, role and identity: everything but ids and when it was asked for."""
+    store = as_it_is(project)
+    found = runs(store)
+    names = {run.info.run_id: _name(run) for run in found}
+    assert len(set(names.values())) == len(names)
+    return {names[run.info.run_id]: _content(store, run, names) for run in found}
+
+
+def as_it_is(project: Project) -> MlflowClient:
+    """A client of a copy: mlflow keeps a database open that was opened once, though another lies in its place."""
+    folder = Path(tempfile.mkdtemp(dir=project.path.parent))
+    for path in project.path.glob("mlflow.db*"):
+        shutil.copy(path, folder)
+    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def _name(run: Any) -> str:
+    return " ".join(run.data.tags.get(tag, "") for tag in ("study", "role", "identity"))
+
+
+def _content(store: MlflowClient, run: Any, names: dict[str, str]) -> dict[str, Any]:
+    tags = dict(run.data.tags)
+    if (parent := tags.get("mlflow.parentRunId")) is not None:
+        tags["mlflow.parentRunId"] = names[parent]
+    models = store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    return {
+        "name and status": (run.info.run_name, run.info.status),
+        "params": run.data.params,
+        "tags": tags,
+        "points": {
+            name: [
+                (point.step, point.value, point.timestamp) for point in store.get_metric_history(run.info.run_id, name)
+            ]
+            for name in run.data.metrics
+        },
+        "images": [(used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs],
+        "artifacts": _artifacts(run.info.artifact_uri),
+        "models": [(model.status, model.params, sorted(_artifacts(model.artifact_location))) for model in models],
+    }
+
+
+def _artifacts(place: str) -> dict[str, str]:
+    return digest.of_folder(Path(unquote(urlsplit(place).path)))

@@ -108,6 +108,7 @@ def test_the_deciding_code_takes_from_other_rooms_only_what_is_hashed_or_words()
 def test_every_file_of_the_room_counts() -> None:
     assert set(deciding_code()) == {
         *(path.relative_to(project.ROOT).as_posix() for path in (project.ROOT / "pipeline/network").glob("**/*.py")),
+        "pipeline/__init__.py",
         "pipeline/images/idx.py",
         "pipeline/images/split.py",
     }

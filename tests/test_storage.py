@@ -55,6 +55,22 @@ def test_content_is_written_as_it_is(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o077, 0o600, 0o700), (0o002, 0o664, 0o775)])
+def test_who_may_read_what_is_written_is_as_the_umask_says(
+    tmp_path: Path, umask: int, file_mode: int, folder_mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        for _ in range(2):
+            atomic.write_file(tmp_path / "file", "content")
+            with atomic.write_folder(tmp_path / "folder") as folder:
+                (folder / "inside").write_text("content")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"file": file_mode, "folder": folder_mode, "inside": file_mode}
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_writing_that_fails_names_the_path_and_leaves_the_old_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

@@ -37,3 +37,41 @@ def test_output_that_cannot_be_written_is_an_error(main: str) -> None:
         assert done.stderr == f"error: {said}\n"
         done = subprocess.run(command, env=buffered, stdout=full, stderr=full, text=True, check=False)
         assert done.returncode == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_as_if_it_were_the_null_device(tmp_path: Path, closed: str) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from pipeline.terminal import command\nfrom pipeline.terminal.progress import console\n"
+        "def main():\n"
+        "    with open('a file', 'w') as file:\n"
+        "        print('said'); console.print('shown'); print('told', file=sys.stderr, flush=True)\n"
+        "        sys.stdin.read(); sys.stdout.flush()\n"
+        "        file.write('its content')\n"
+        "    return 3\n"
+        "command.run(main)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} program.py {closed}"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == ("" if ">&- " in f"{closed} ".replace("2>&-", "") else "said\nshown\n")
+    assert done.stderr == ("" if "2>&-" in closed else "told\n")
+    assert (tmp_path / "a file").read_text() == "its content"
+
+
+@pytest.mark.parametrize("verb", sorted(path.stem for path in Path("pipeline").glob("[a-z]*.py")))
+def test_no_verb_needs_standard_output(verb: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m pipeline.{verb} --help >&-"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

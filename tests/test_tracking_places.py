@@ -1,5 +1,7 @@
 """A store that names a place for artifacts that is none of its own is neither written to nor read from."""
 
+import contextlib
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -67,6 +69,54 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
         fetched_training(article().tracking, run, outside.parent / "fetched")
     assert sorted(outside.rglob("*")) == before
     assert not (outside.parent / "fetched").exists()
+
+
+def every_place(database: Path) -> list[str]:
+    """What the experiment, the runs and the models of a store name as their places."""
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        query = (
+            "SELECT artifact_location FROM experiments WHERE name = 'conv2d' UNION ALL "
+            "SELECT artifact_uri FROM runs UNION ALL SELECT artifact_location FROM logged_models"
+        )
+        return [place for (place,) in opened.execute(query)]
+
+
+@pytest.mark.parametrize("act", ["moved", "copied"])
+def test_a_store_in_the_project_follows_it(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, act: str, tmp_path: Path
+) -> None:
+    record = read_record(project.RUNS / "one")
+    store = open_store(article().tracking)
+    run = Mirror(store).bring_up(record, "kernels")
+    model = store.client.create_logged_model(store.experiment_id, name="model", source_run_id=run).model_id
+    (tmp_path / "weights").write_text("w")
+    store.client.log_model_artifacts(model, str(tmp_path / "weights"))
+    assert len(every_place(project.ROOT / "mlflow.db")) == 3
+    place = tmp_path / "mlartifacts" / "another plac%e"
+    place.parent.mkdir()
+    (shutil.move if act == "moved" else shutil.copytree)(outside.parent / "project", place)
+    monkeypatch.setattr(project, "ROOT", place)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    for _ in range(2):
+        client = open_store(article().tracking).client
+        places = every_place(place / "mlflow.db")
+        assert len(places) == 3
+        assert all(name.startswith((place / "mlartifacts").as_uri()) for name in places)
+    assert {artifact.path for artifact in client.list_artifacts(run)} >= {"training", "evaluation"}
+    assert Mirror(open_store(article().tracking)).bring_up(read_record(place / "runs" / "one"), "kernels") == run
+    assert client.get_logged_model(model).artifact_location == f"{places[0]}/models/{model}/artifacts"
+    if act == "copied":
+        originals = every_place(outside.parent / "project" / "mlflow.db")
+        assert all("another" not in name for name in originals)
+
+
+def test_a_store_that_is_not_the_projects_keeps_its_places(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store(article().tracking)
+    shutil.copytree(outside.parent / "project", outside / "another")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{outside}/another/mlflow.db")
+    with pytest.raises(StoreUnreachableError, match="move it back") as told:
+        open_store(article().tracking)
+    assert "remove" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,19 @@
 """Everything that was made is read again; what is damaged is named with its repair, and the repair works."""
 
+import contextlib
+import errno
+import multiprocessing
 import os
 import shutil
+import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline import verify
+from pipeline.verify import Check, _store
 from tests.project import Project, new_project, stages_run
 
 
@@ -128,3 +135,65 @@ def test_make_repro_goes_on_from_a_torn_dvc_lock_without_training_again(kept: Pr
     assert "torn by a kill" in kept.verb("repair")
     assert "train" not in stages_run(kept.run("dvc", "repro"))
     assert (kept.path / "dvc.lock").read_text() == before
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder with a sound database, to be made read-only; in a place that everybody may enter."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE runs (name)")
+        database.commit()
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def _read_by_anybody(path: Path) -> str:
+    """What comes of reading the database as one who may not write to its folder, whoever runs the tests."""
+
+    def read(answers: "multiprocessing.SimpleQueue[str]") -> None:
+        if os.getuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        try:
+            _store(path)
+            answers.put("sound")
+        except Exception as error:
+            answers.put(f"{type(error).__name__}: {error}")
+
+    forking = multiprocessing.get_context("fork")
+    answers = forking.SimpleQueue()
+    process = forking.Process(target=read, args=(answers,))
+    process.start()
+    process.join(30)
+    return str(answers.get())
+
+
+def test_a_sound_database_in_a_folder_that_may_not_be_written_is_sound(read_only: Path) -> None:
+    read_only.chmod(0o555)
+    assert _read_by_anybody(read_only / "mlflow.db") == "sound"
+    assert [path.name for path in read_only.iterdir()] == ["mlflow.db"]
+
+
+def test_a_database_that_may_not_be_read_is_not_called_damaged(read_only: Path) -> None:
+    (read_only / "mlflow.db").chmod(0o000)
+    read_only.chmod(0o555)
+    assert _read_by_anybody(read_only / "mlflow.db").startswith(
+        "PermissionError: [Errno 13] SQLite says: unable to open"
+    )
+
+
+def test_what_may_not_be_read_is_told_apart_from_what_is_damaged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/a/file")
+
+    monkeypatch.setattr(verify, "_checks", lambda: iter([Check("things", forbidden)]))
+    monkeypatch.setattr("sys.argv", ["verify"])
+    assert verify.main() == 1
+    said = capsys.readouterr().out
+    assert "can't be read: /a/file: Permission denied" in said
+    assert "damaged" not in said

@@ -14,9 +14,9 @@ from pipeline.record.fingerprint import fingerprint
 from pipeline.record.processor import device
 from pipeline.storage import digest, project
 
-DECIDING_CODE = "pipeline/network/*.py", "pipeline/images/split.py", "pipeline/images/idx.py"
-"""The room that decides a training's result, whole, with the split and the decoding of the images. What it takes from
-other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
+DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/images/split.py", "pipeline/images/idx.py"
+"""The room that decides a training's result, whole, with the environment, the split and the decoding of images. What it
+takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
 
 SCORING_CODE = "pipeline/scoring/*.py", "pipeline/network/prediction.py", "pipeline/experiment/evaluation.py"
 """The code that decides which scores are written."""

@@ -10,8 +10,8 @@ import errno
 import fcntl
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +32,6 @@ def write_file(path: Path, content: str | bytes) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)
         partial.replace(path)
         _sync(path.parent)
 
@@ -46,7 +45,6 @@ def write_folder(path: Path) -> Iterator[Path]:
     """
     with naming(path), _partial(path, _new_folder) as partial:
         yield partial
-        partial.chmod(0o755)
         for found in (*partial.rglob("*"), partial):
             _sync(found)
         _put(partial, path)
@@ -135,18 +133,23 @@ def _partial(path: Path, make: Callable[[Path], tuple[Path, int]]) -> Iterator[P
 
 
 def _new_file(path: Path) -> tuple[Path, int]:
-    """A new file beside `path`, and a descriptor of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
-    return Path(name), handle
+    """A new file beside `path`, and a descriptor of it; who may read it is as the umask says."""
+    partial = _new_name(path)
+    return partial, os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
 
 
 def _new_folder(path: Path) -> tuple[Path, int]:
-    """A new folder beside `path`, and a descriptor of it."""
-    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
+    """A new folder beside `path`, and a descriptor of it; who may enter it is as the umask says."""
+    partial = _new_name(path)
+    partial.mkdir()
     try:
         return partial, os.open(partial, os.O_RDONLY)
     except FileNotFoundError:
         return _new_folder(path)
+
+
+def _new_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL}")
 
 
 def _locked(partial: Path, descriptor: int) -> bool:

@@ -6,6 +6,7 @@ in a folder, each with its MD5. DVC trusts a cached file that is read-only witho
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ DIRECTORY = ".dir"
 def cached() -> list[Path]:
     """Every file in DVC's cache of contents."""
     return sorted(path for path in (project.DVC_CACHE / FILES).glob("??/*") if path.is_file())
+
+
+def place_of(md5: str) -> Path | None:
+    """Where DVC's cache would have the content with this MD5; None for what is no MD5."""
+    if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) is None:
+        return None
+    return project.DVC_CACHE / FILES / md5[:2] / md5[2:]
 
 
 def is_as_named(path: Path) -> bool:

@@ -1,5 +1,7 @@
 """One writer at a time. The system frees a lock when its process dies, however it dies."""
 
+import contextlib
+import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -45,6 +47,19 @@ def _acquired(lock: FileLock, seconds: float) -> bool:
 def stage() -> AbstractContextManager[None]:
     """Hold what every stage of dvc.yaml holds: one that outlived its dvc never writes beside its successor."""
     return only_one(project.STAGE_LOCK, lambda: print("a stage of an earlier dvc is still running; waiting for it"))
+
+
+@contextmanager
+def sweep() -> Iterator[None]:
+    """Say that a sweep works here, beside others: `make clean` then removes nothing under it.
+
+    It holds no other lock while it plans, and while its workers import TensorFlow.
+    """
+    with project.SWEEP_LOCK.open("ab") as file:
+        # A file system without locks: then nobody is told.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 @contextmanager

@@ -20,6 +20,7 @@ CHECKPOINTS = ROOT / "checkpoints"
 DVC_LOCKS = ROOT / ".dvc" / "tmp" / "rwlock"
 DVC_CACHE = ROOT / ".dvc" / "cache"
 STAGE_LOCK = ROOT / ".stage.lock"
+SWEEP_LOCK = ROOT / ".sweep.lock"
 
 RUNS = ROOT / "runs"
 STUDIES = ROOT / "studies"

@@ -29,6 +29,7 @@ def run(main: Callable[[], int]) -> NoReturn:
 
     SIGTERM unwinds like an exception, so that `finally` blocks and locks end properly.
     """
+    _open_what_is_closed()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
     try:
         status = main()
@@ -57,6 +58,24 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
     )
+
+
+def _open_what_is_closed() -> None:
+    """Let a standard stream that was closed before we began (`>&-`) be as if to /dev/null.
+
+    Python has None for it, and the next file that is opened would get its number.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                # The lowest number that is free, which is this one: those below are open by now.
+                os.open(os.devnull, os.O_RDWR)
+                os.set_inheritable(number, True)
+                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+            else:
+                setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _told(message: str, status: int = 1) -> int:

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 # A log has no width of its own; 80 columns would break most tables.
 # No mark-up: what others say may hold brackets.
-console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+_WATCHED = sys.stdout is not None and sys.stdout.isatty()
+console = Console(highlight=False, markup=False, soft_wrap=True, width=None if _WATCHED else 120)
 
 
 @contextmanager

@@ -109,11 +109,12 @@ class Mirror:
         Of a record without pictures (a sweep's) only what is small: it is there to be compared.
         """
         run_id = str(run.info.run_id)
-        state = digest.of_value(dict(digest.of_folder(record.root)))
+        parts = record.training.folder, scored.folder
+        state = digest.of_value({part.name: dict(digest.of_folder(part)) for part in parts})
         present = {artifact.path for artifact in self._client.list_artifacts(run_id)}
         if run.data.tags.get("files") == state and {"training", scored.folder.name, "configuration.json"} <= present:
             return
-        for part in (record.training.folder, scored.folder):
+        for part in parts:
             if (scored.folder / "pictures").exists():
                 self._client.log_artifacts(run_id, str(part), part.name)
             else:

@@ -1,7 +1,19 @@
 """Where a store keeps artifacts. It says so itself, for each run: it could name a folder that is none of its own."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+ARTIFACTS = "mlartifacts"
+"""The folder beside a database of ours in which its artifacts lie."""
+
+LOCATIONS = (
+    ("experiments", "experiment_id", "artifact_location"),
+    ("runs", "run_uuid", "artifact_uri"),
+    ("logged_models", "model_id", "artifact_location"),
+)
+"""Where MLflow keeps a place: table, its key, the column. It makes relative places absolute when it takes them."""
 
 LOCAL = "", "file"
 SERVED = "http", "https", "mlflow-artifacts"
@@ -17,11 +29,35 @@ def problem_with(location: str, *, folder: Path | None, server: str) -> str | No
         place = Path(unquote(parts.path))
         if parts.scheme in LOCAL and not parts.netloc and place.resolve().is_relative_to(folder.resolve()):
             return None
-        moved = "A project that was moved makes a new one: remove it, then `python -m pipeline.track`"
-        return f"it keeps artifacts in {location}, outside of {folder}, the folder of its database. {moved}"
+        other = "Where the database was moved, move it back; else name another experiment (tracking.experiment)"
+        return f"it keeps artifacts in {location}, outside of {folder}, the folder of its database. {other}"
     if parts.scheme in LOCAL:
         return f"it keeps artifacts in {location}, a folder of this machine; start it with --serve-artifacts"
     # What is served by another host would be asked for with this one's password.
     if parts.scheme in SERVED and parts.netloc.rpartition("@")[2] not in ("", server):
         return f"it keeps artifacts at {location}, another server"
     return None
+
+
+def follow_move(database: Path) -> None:
+    """Let the places that a database of ours names lie beside it, wherever it was when it named them.
+
+    What names a place of another kind stays as it is. Called again it changes nothing.
+    """
+    own = (database.parent.resolve() / ARTIFACTS).as_uri()
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        for table, key, column in LOCATIONS:
+            elsewhere = f"instr({column}, ?) > 0 AND substr({column}, 1, length(?)) <> ?"
+            rows = connection.execute(
+                f"SELECT {key}, {column} FROM {table} WHERE {elsewhere}",  # noqa: S608 - our own words
+                (ARTIFACTS, own, own),
+            ).fetchall()
+            moved = [(f"{own}{below}", row) for row, place in rows if (below := _below_artifacts(place)) is not None]
+            connection.executemany(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", moved)  # noqa: S608
+
+
+def _below_artifacts(location: str) -> str | None:
+    """What follows the folder of artifacts in a place of this machine; None where it has no such folder."""
+    before, found, below = location.rpartition(f"/{ARTIFACTS}")
+    is_folder = bool(found) and (not below or below.startswith("/")) and ".." not in below.split("/")
+    return below if is_folder and urlsplit(before).scheme in LOCAL else None

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic, lock, project
-from pipeline.tracking.places import problem_with
+from pipeline.tracking.places import ARTIFACTS, follow_move, problem_with
 from pipeline.tracking.reasons import reason
 
 # Before mlflow is imported: it reads some of these once.
@@ -118,7 +118,7 @@ def writing() -> contextlib.AbstractContextManager[None]:
 
 def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
     """An experiment whose artifacts lie beside the database, or where the server wants them."""
-    artifacts = (_database(where).parent / "mlartifacts").as_uri() if is_database(where) else None
+    artifacts = (_database(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
     try:
         client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND)
     except MlflowException:
@@ -137,6 +137,9 @@ def _prepare_database(where: str) -> None:
         # Readers do not wait for the writer (https://sqlite.org/wal.html).
         database.execute("PRAGMA journal_mode=WAL")
     _open_database(where)
+    if path.parent.resolve().is_relative_to(project.store_root().resolve()):
+        # Another's database may be reached under several paths.
+        follow_move(path)
 
 
 def _fresh_database() -> bytes:

@@ -1,0 +1,112 @@
+"""What DVC noted of earlier runs is put together again, and nothing else is."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.record.cached import Restorer, cached_records
+from pipeline.storage import project
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that is in no git repository."""
+    monkeypatch.setattr(project, "ROOT", tmp_path / "project")
+    monkeypatch.setattr(project, "DVC_CACHE", tmp_path / "project" / ".dvc" / "cache")
+    project.DVC_CACHE.mkdir(parents=True)
+    return tmp_path
+
+
+def cached(text: str, suffix: str = "") -> str:
+    """Put a text into DVC's cache; returns its MD5."""
+    md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    path = project.DVC_CACHE / "files" / "md5" / md5[:2] / f"{md5[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return md5 + suffix
+
+
+def note(name: str, *, read: Mapping[str, str], wrote: Mapping[str, str]) -> None:
+    """What DVC notes of a stage that it ran."""
+    files = {
+        key: [{"path": path, "md5": md5} for path, md5 in paths.items()]
+        for key, paths in (("deps", read), ("outs", wrote))
+    }
+    path = project.DVC_CACHE / "runs" / name / name / name
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({"cmd": "python -m pipeline", **files}))
+
+
+def trained(name: str, ended: int) -> dict[str, str]:
+    times = json.dumps({"epochs": [{"ended": ended}]})
+    return {"record/training/run.json": cached(name), "record/training/timing.json": cached(times)}
+
+
+def scored(name: str, when: int) -> dict[str, str]:
+    return {
+        "record/evaluation/evaluation.json": cached(f"{name} scored"),
+        "record/evaluation/timing.json": cached(json.dumps({"scored": when})),
+    }
+
+
+def test_what_was_scored_belongs_to_what_was_trained_and_the_oldest_comes_first() -> None:
+    late, early, alone = trained("late", 30), trained("early", 10), trained("alone", 20)
+    run = "record/training/run.json"
+    for name, read, wrote in (
+        ("a", {"data/x": "0" * 32}, late),
+        ("b", {"data/x": "0" * 32}, early),
+        ("c", {"data/x": "0" * 32}, alone),
+        ("d", {run: late[run], "data/y": "1" * 32}, scored("late", 31)),
+        ("e", {run: early[run]}, scored("early", 11)),
+        ("f", {run: "2" * 32}, scored("trained elsewhere", 5)),
+        ("g", {}, {"data/prepared": "3" * 32}),
+    ):
+        note(name, read=read, wrote=wrote)
+    (project.DVC_CACHE / "runs" / "h" / "h").mkdir(parents=True)
+    (project.DVC_CACHE / "runs" / "h" / "h" / "h").write_text("cmd: [")
+    found = cached_records()
+    assert [record["training/run.json"] for record in found] == [early[run], alone[run], late[run]]
+    assert ["evaluation/evaluation.json" in record for record in found] == [True, False, True]
+
+
+def test_a_training_that_was_done_again_to_the_same_bits_is_that_which_was_scored() -> None:
+    first, again = trained("one", 10), trained("one", 99)
+    note("a", read={}, wrote=again)
+    note("b", read={}, wrote=first)
+    note("c", read={"record/training/run.json": first["record/training/run.json"]}, wrote=scored("one", 11))
+    (record,) = cached_records()
+    assert record["training/timing.json"] == first["record/training/timing.json"]
+
+
+def test_files_and_folders_are_there_as_they_were(place: Path) -> None:
+    picture = cached("a picture")
+    folder = cached(json.dumps([{"relpath": "a/b.png", "md5": picture}]), ".dir")
+    assert Restorer().restore({"training/run.json": cached("run"), "evaluation/pictures": folder}, place / "restored")
+    found = {path.name: path.read_text() for path in (place / "restored").rglob("*") if path.is_file()}
+    assert found == {"run.json": "run", "b.png": "a picture"}
+
+
+def test_what_is_gone_damaged_or_leads_out_is_not_restored(place: Path) -> None:
+    sound = cached("content")
+    damaged = cached("other")
+    (project.DVC_CACHE / "files" / "md5" / damaged[:2] / damaged[2:]).write_text("changed")
+    for record in (
+        {"training/run.json": "0" * 32},
+        {"training/run.json": damaged},
+        {"training/run.json": "../../secret"},
+        {"training/run.json": f"{sound}.dir"},
+        {"../outside": sound},
+        {"/tmp/outside": sound},  # noqa: S108 - must not be written
+        {"pictures": cached(json.dumps([{"relpath": "../../outside", "md5": sound}]), ".dir")},
+        {"pictures": cached("not a list", ".dir")},
+        {"pictures": cached("3", ".dir")},
+        {"pictures": cached("[{}]", ".dir")},
+        {"training": sound, "training/run.json": sound},
+    ):
+        assert not Restorer().restore(record, place / "restored" / "record")
+    assert not (place / "outside").exists()
+    assert not (place / "restored" / "outside").exists()
