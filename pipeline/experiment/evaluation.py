@@ -24,7 +24,7 @@ from pipeline.scoring.metrics import (
 )
 from pipeline.scoring.pictures.calibration import calibration
 from pipeline.scoring.pictures.confusion import confusion
-from pipeline.scoring.pictures.curves import training_curves
+from pipeline.scoring.pictures.curves import Rate, training_curves
 from pipeline.scoring.pictures.kernels import feature_maps as feature_map_picture
 from pipeline.scoring.pictures.kernels import kernels
 from pipeline.scoring.pictures.mistakes import mistakes
@@ -99,7 +99,7 @@ def _write_pictures(
     maps = feature_maps(network, images.images[0], list(outputs.values()))
     matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
     pictures = {
-        "training_curves": training_curves(training.history),
+        "training_curves": training_curves(training.history, _rate(training)),
         "confusion_matrix": confusion(matrix, class_names),
         "calibration": calibration(reliability(probabilities, images.labels)),
         "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
@@ -109,6 +109,12 @@ def _write_pictures(
     (folder / "pictures").mkdir()
     for name, figure in pictures.items():
         (folder / "pictures" / f"{name}.png").write_bytes(png(figure))
+
+
+def _rate(training: TrainingPart) -> Rate:
+    """The learning rate as it was set, and its course."""
+    found = training.run.configuration["training"]
+    return Rate(found["learning_rate"], found["schedule"], found["warmup"])
 
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:
