@@ -13,12 +13,16 @@ import pytest
 
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.record.study import read_study, update_study
+from pipeline.record.whole import read_record
 from pipeline.report.csvs import results_csv
 from pipeline.report.decision import decide
 from pipeline.report.records import from_study, names_one_class
 from pipeline.report.writing import scored_images
 from pipeline.storage import project
+from pipeline.storage.sealed import sealed
+from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.facts import final_metrics, tags
 from tests.reports import random_scores, write_study
 from tests.studies import DATA, START, a_project, prepare
 
@@ -86,6 +90,23 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     np.testing.assert_allclose(found.scores, expected, rtol=1e-12)
     (row,) = [row for row in csv.DictReader(io.StringIO(results_csv(found, decide(found)))) if row["collapsed"] == "1"]
     assert (row["seeds"], row["failed"], row["missing"]) == ("2", "0", "0")
+
+
+def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_so() -> None:
+    study = write_study(random_scores(2))
+    shared = {"latency": {"shared_latency_ms_batch_1": 9.57}, "scored": START}
+    for cell in study.cells[:3]:
+        (project.run_root(cell.identity) / EVALUATION / "timing.json").write_text(sealed(shared))
+    found = from_study(study)
+    assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
+    assert "9.57" not in results_csv(found, decide(found))
+    record = read_record(project.run_root(study.cells[0].identity))
+    assert final_metrics(record)["clock/shared_latency_ms_batch_1"] == 9.57
+    assert "clock/latency_ms_batch_1" not in final_metrics(record)
+    assert tags(record, "kernels")["clock"] == "shared"
+    assert tags(read_record(project.run_root(study.cells[3].identity)), "kernels")["clock"] == "alone"
+    said = "\n".join(summary(record.training, replace(record.evaluation, folder=project.ROOT)))  # type: ignore[type-var]
+    assert "9.57 ms an image (batches of 1), beside other runs" in said
 
 
 def test_without_a_declared_baseline_it_is_the_setting_that_was_declared_first() -> None:

@@ -13,7 +13,7 @@ from pipeline.network.prediction import Predictor, feature_maps
 from pipeline.network.threads import use_threads
 from pipeline.record.identity import scoring_identity
 from pipeline.record.record import EvaluationPart, TrainingPart, read_evaluation, write_manifest
-from pipeline.scoring.latency import latency
+from pipeline.scoring.latency import SHARED, latency
 from pipeline.scoring.metrics import (
     Probabilities,
     confusion_matrix,
@@ -30,7 +30,7 @@ from pipeline.scoring.pictures.kernels import kernels
 from pipeline.scoring.pictures.mistakes import mistakes
 from pipeline.scoring.pictures.paper import png
 from pipeline.scoring.tables import per_class_csv, predictions_csv
-from pipeline.storage import atomic
+from pipeline.storage import atomic, lock
 from pipeline.storage.arrays import as_npy
 from pipeline.storage.sealed import as_json, sealed
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 LATENCY = 50, 5.0
 QUICK_LATENCY = 10, 0.1
-"""Calls and seconds for each size of batch; quick for a sweep, whose runs disturb each other's clocks anyway."""
+"""Calls and seconds for each size of batch; quick for a sweep, where it is time that no other run trains in."""
 
 
 def evaluate_run(training: TrainingPart, images: Images, named: str, target: Path, *, pictured: bool) -> EvaluationPart:
@@ -57,9 +57,12 @@ def evaluate_run(training: TrainingPart, images: Images, named: str, target: Pat
         if pictured:
             _write_pictures(folder, training, network, probabilities, images)
         repeats, seconds = LATENCY if pictured else QUICK_LATENCY
+        shared = lock.others_at_work(target.parent)
         measured = latency(predictor, images.images, repeats=repeats, seconds=seconds)
+        # One may have begun meanwhile.
+        name = f"{SHARED if shared or lock.others_at_work(target.parent) else ''}latency_ms_batch_"
         clock = {
-            "latency": {f"latency_ms_batch_{size}": round(found.median, 4) for size, found in measured.items()},
+            "latency": {f"{name}{size}": round(found.median, 4) for size, found in measured.items()},
             "scored": time.time_ns() // 1_000_000,
         }
         (folder / "timing.json").write_text(sealed(clock))

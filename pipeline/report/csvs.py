@@ -15,7 +15,8 @@ from pipeline.report.factors import one_line
 RESULTS = (
     "setting", "seeds", "failed", "collapsed", "diverged", "missing", "mean", "deviation", "interval_low",
     "interval_high", "lowest", "highest", "parameters", "multiply_adds", "seconds", "latency_ms", "baseline",
-    "difference", "difference_low", "difference_high", "superiority", "verdict", "seeds_needed", "sign_flip_p", "holm_p",
+    "difference", "difference_low", "difference_high", "superiority", "verdict", "seeds_needed", "sign_flip_p",
+    "holm_p",
 )  # fmt: skip
 RUNS = "setting", "seed", "outcome", "accuracy", "seconds", "latency_ms", "identity", "commit", "reason"
 

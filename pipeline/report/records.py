@@ -21,7 +21,7 @@ from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 
 ALONE = "latency_ms_batch_1"
-"""The latency of an image by itself."""
+"""The latency of an image by itself, of a run beside which no other was at work."""
 
 ONE_CLASS = 0.95
 """Share of the images from which on a run that gives them all one class counts as collapsed."""

@@ -23,7 +23,7 @@ COSTS = (
     Column("parameters"),
     Column("multiply-adds", about="for one image"),
     Column("training s", about="median over runs"),
-    Column("latency ms", about="of an image by itself, median over runs"),
+    Column("latency ms", about="of an image by itself, median over the runs that were measured alone"),
 )
 
 
@@ -39,11 +39,11 @@ def settings(evidence: Evidence, decision: Decision) -> Section:
         Table(SCORES, tuple(_score_row(evidence, row) for row in range(len(evidence.settings))), marked),
         Table(COSTS, tuple(_cost_row(evidence, row) for row in range(len(evidence.settings))), marked),
     ]
-    if any(run.latency is not None for run in evidence.runs):
+    if any(run.seconds is not None for run in evidence.runs):
         blocks.append(
             Text(
-                "Seconds and latency were measured while runs may have shared the machine: read them as rough, and "
-                "only against each other.",
+                "Seconds were measured while runs may have shared the machine: read them as rough, and only against "
+                "each other. Latency is that of runs beside which no other was at work; – where there is none.",
                 note=True,
             )
         )
