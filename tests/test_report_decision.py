@@ -158,8 +158,8 @@ def test_a_setting_whose_runs_all_learn_is_spoken_for_before_one_that_collapses(
 def test_a_baseline_that_collapses_in_all_runs_is_told_and_no_sweep_is_advised() -> None:
     found = astray(evidence([[10.0] * 10, row(91)]), [(0, seed) for seed in range(10)], "collapsed")
     assert headline(found, decide(found)) == (
-        "No verdict: the baseline (8 filters) lacks runs: 0 of 10 seeds have a score that counts (10 collapsed or "
-        "diverged). Typed again they would do the same: it takes other seeds, or another setting."
+        "No verdict: the baseline (8 filters) collapsed or diverged in 10 of 10 runs. They would do so again: it takes "
+        "other seeds, or another setting."
     )
 
 
@@ -191,8 +191,11 @@ def test_a_baseline_that_lacks_runs_is_named_with_the_line_that_gives_them(done:
 def test_where_all_but_the_baseline_failed_it_is_not_the_seeds_that_are_too_few() -> None:
     found = evidence([BASE, 10 * [NAN], [91.0, *9 * [NAN]]])
     assert headline(found, decide(found)).startswith(
-        "No verdict: all settings but the baseline lack runs. 24 filters: 1 of 10 seeds have a score"
+        "No verdict: 24 filters lacks runs: 1 of 10 seeds have a score that counts (9 failed), and no other has more "
+        "that count. The study's sweep, typed again with model.conv.filters=24 seed=1,2,3,4,5,6,7,8,9 among"
     )
+    found = astray(evidence([BASE, row(91)]), [(1, seed) for seed in range(6)], "collapsed")
+    assert headline(found, decide(found)).startswith("No verdict: 16 filters collapsed or diverged in 6 of 10 runs.")
 
 
 def test_what_is_proven_comes_first_and_a_higher_mean_of_few_seeds_is_open() -> None:

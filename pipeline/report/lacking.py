@@ -32,12 +32,11 @@ def why_no_verdict(evidence: Evidence, found: tuple[Difference, ...]) -> str:
     more = f" A verdict needs at least {fewest} seeds a setting." if due < fewest else ""
     if _learned(evidence, evidence.baseline) < due:
         base = evidence.baseline
-        return f"the baseline ({evidence.label(base)}) lacks runs: {_missing(evidence, base)}{more}"
+        return f"the baseline ({evidence.label(base)}) {_missing(evidence, base)}{more}"
     if most < due:
         fullest = max((one.setting for one in found), key=lambda setting: _learned(evidence, setting))
-        return (
-            f"all settings but the baseline lack runs. {evidence.label(fullest)}: {_missing(evidence, fullest)}{more}"
-        )
+        others = ", and no other has more that count" if len(found) > 1 else ""
+        return f"{evidence.label(fullest)} {_missing(evidence, fullest, others)}{more}"
     return ""
 
 
@@ -46,8 +45,8 @@ def _learned(evidence: Evidence, setting: int) -> int:
     return int((~np.isnan(evidence.scores[setting])).sum())
 
 
-def _missing(evidence: Evidence, setting: int) -> str:
-    """How many seeds of a setting have a score, what became of the others, and what to type for them."""
+def _missing(evidence: Evidence, setting: int, others: str = "") -> str:
+    """What a setting has too few of, what became of the rest, and what to type: goes on after its name."""
     astray = evidence.astray(setting)
     failed = sum(run.setting == setting and run.state == "failed" for run in evidence.without_score())
     done = _learned(evidence, setting)
@@ -57,10 +56,11 @@ def _missing(evidence: Evidence, setting: int) -> str:
         "not done": len(evidence.seeds) - done - failed - len(astray),
     }
     parts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    text = f"{done} of {numbers.counted(len(evidence.seeds), 'seed')} have a score that counts ({parts})."
     if len(astray) == len(evidence.seeds) - done:
-        return f"{text} Typed again they would do the same: it takes other seeds, or another setting."
-    return f"{text} {_line(evidence, setting)}"
+        text = f"collapsed or diverged in {len(astray)} of {numbers.counted(len(evidence.seeds), 'run')}{others}."
+        return f"{text} They would do so again: it takes other seeds, or another setting."
+    text = f"lacks runs: {done} of {numbers.counted(len(evidence.seeds), 'seed')} have a score that counts ({parts})"
+    return f"{text}{others}. {_line(evidence, setting)}"
 
 
 def _line(evidence: Evidence, setting: int) -> str:
