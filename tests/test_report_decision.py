@@ -36,7 +36,7 @@ def text(found: Evidence) -> str:
 def astray(found: Evidence, cells: Sequence[tuple[int, int]], how: str) -> Evidence:
     """The evidence with runs (setting, seed) that did not learn."""
     changes = {"collapsed": True} if how == "collapsed" else {"state": how}
-    runs = [replace(run, **changes) if (run.setting, run.seed) in cells else run for run in found.runs]  # type: ignore[arg-type]
+    runs = [replace(run, **changes) if (run.setting, run.seed) in cells else run for run in found.runs]
     return replace(found, runs=tuple(runs))
 
 

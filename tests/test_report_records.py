@@ -105,7 +105,8 @@ def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_
     assert "clock/latency_ms_batch_1" not in final_metrics(record)
     assert tags(record, "kernels")["clock"] == "shared"
     assert tags(read_record(project.run_root(study.cells[3].identity)), "kernels")["clock"] == "alone"
-    said = "\n".join(summary(record.training, replace(record.evaluation, folder=project.ROOT)))  # type: ignore[type-var]
+    assert record.evaluation is not None
+    said = "\n".join(summary(record.training, replace(record.evaluation, folder=project.ROOT)))
     assert "9.57 ms an image (batches of 1), beside other runs" in said
 
 
