@@ -1,6 +1,7 @@
 """The last run in a few lines: test accuracy, where the pictures are, how to open the MLflow UI."""
 
 from pipeline.record.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
+from pipeline.scoring.latency import SHARED
 from pipeline.storage import project
 from pipeline.terminal import command
 
@@ -21,6 +22,8 @@ def summary(training: TrainingPart, evaluation: EvaluationPart) -> list[str]:
     latency = ", ".join(
         f"{value:.2f} ms an image (batches of {name.rpartition('_')[2]})" for name, value in evaluation.latency.items()
     )
+    if any(name.startswith(SHARED) for name in evaluation.latency):
+        latency += ", beside other runs"
     lines = [
         f"{evaluation.images} accuracy  {scores['accuracy']:.2%} (loss {loss})",
         f"network        {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image",

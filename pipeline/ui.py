@@ -10,7 +10,7 @@ import sys
 from urllib.parse import quote, urlencode
 
 from pipeline.configuration.reading import read_params
-from pipeline.record.study import find_study
+from pipeline.record.study import Study, find_study
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -25,8 +25,7 @@ def main() -> int:
     parser.add_argument("--study", help="the link to the runs of this study, the best first")
     arguments = parser.parse_args()
     port = arguments.port
-    if arguments.study is not None:
-        find_study(arguments.study)
+    study = None if arguments.study is None else find_study(arguments.study)
     tracking = read_params(project.PARAMS).tracking
     where = address(tracking)
     if not is_database(where):
@@ -36,7 +35,7 @@ def main() -> int:
         store = open_store(tracking)
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
-    print(f"MLflow UI: http://{HOST}:{port}/#{page(store.experiment_id, arguments.study)} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow UI: http://{HOST}:{port}/#{page(store.experiment_id, study)} (Ctrl-C ends it)", flush=True)
     # Without jobs and with one worker it is two processes, which end together.
     os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     os.environ["PYTHONWARNINGS"] = "ignore"
@@ -47,14 +46,14 @@ def main() -> int:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options, *quiet])  # noqa: S606
 
 
-def page(experiment_id: str, study: str | None) -> str:
+def page(experiment_id: str, study: Study | None) -> str:
     """The page of training runs; MLflow itself would open one for conversations with language models."""
     wanted = {"workflowType": "machine_learning"}
     if study is not None:
         wanted |= {
-            "searchFilter": f"tags.study = '{study}' and tags.role = 'run'",
+            "searchFilter": f"tags.study = '{study.name}' and tags.role = 'run'",
             # Sorted by a metric the list is flat, and shows the runs and not only their parent.
-            "orderByKey": "metrics.`validation/accuracy`",
+            "orderByKey": f"metrics.`{study.images}/accuracy`",
             "orderByAsc": "false",
         }
     return f"/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from pipeline.record.study import Study
 from pipeline.ui import page as linked_page
 from tests import browser
 from tests.browser import Ui
@@ -96,7 +97,7 @@ def test_the_link_that_is_printed_leads_to_the_runs_of_the_study_the_best_first(
     ui: Ui, records: list[Recorded]
 ) -> None:
     with ui.page("link") as page:
-        page.goto(f"{ui.address}/#{linked_page('1', STUDY)}")
+        page.goto(f"{ui.address}/#{linked_page('1', Study(STUDY, 'validation', 'basis', None, 0.5))}")
         names = browser.run_links(page)
         expect(names).to_have_count(len(records))
         highest = max(run.accuracy for run in records)

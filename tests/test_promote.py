@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 from pipeline import promote
-from pipeline.composition.choice import Choice, as_text, composed_with, read_choice
+from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
 from pipeline.composition.composing import values
 from pipeline.composition.promotion import promoted
 from pipeline.configuration.keys import leaves
 from pipeline.configuration.reading import read_params
 from pipeline.experiment.description import recorded
-from pipeline.record.study import Cell, Study, update_study
+from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.study import Cell, Study, read_study, update_study
 from pipeline.storage import project
 from pipeline.study.planning import setting_of
 from pipeline.terminal.errors import UserError
@@ -43,8 +45,8 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     shutil.copy(project.PARAMS, tmp_path / "params.yaml")
     for name, path in (("CONF", "conf"), ("CHOSEN", "conf/chosen.yaml"), ("PARAMS", "params.yaml")):
         monkeypatch.setattr(project, name, tmp_path / path)
-    chosen = Choice({"model": "deep", "tracking": "off"}, {"seed": 7, "training.threads": 2, "training.epochs": 3})
-    project.CHOSEN.write_text(as_text(chosen))
+    before = Choice({"model": "deep", "tracking": "off"}, {"seed": 7, "training.threads": 2, "training.epochs": 3})
+    project.CHOSEN.write_text(as_text(before))
     return tmp_path
 
 
@@ -62,7 +64,7 @@ def run(
     return typed
 
 
-def a_study(seeds: int, means: dict[int, float] = KERNELS) -> None:
+def a_study(seeds: int, means: dict[int, float] = KERNELS, images: str = "validation") -> None:
     """Kernel sizes with these mean accuracies in points, their seeds 0.1 apart; the article's is the baseline."""
     shutil.rmtree(project.RUNS, ignore_errors=True)
     settings: dict[str, Any] = {}
@@ -72,13 +74,14 @@ def a_study(seeds: int, means: dict[int, float] = KERNELS) -> None:
             configuration = article({"model.conv.kernel_size": size, "seed": seed} | FAST)
             accuracy = (mean + 0.1 * ((seed * size) % 3 - 1)) / 100
             root = project.RUNS / "new"
-            found = write_record(root, configuration, accuracy=accuracy)
-            np.save(root / "evaluation" / "correct.npy", np.ones(10, dtype=bool))
+            part = TEST_EVALUATION if images == "test" else EVALUATION
+            found = write_record(root, configuration, part=part, accuracy=accuracy)
+            np.save(root / part / "correct.npy", np.ones(10, dtype=bool))
             root.rename(project.run_root(found.name))
             settings[str(size)] = setting_of(configuration)
             cells.append(Cell(found.name, str(size), seed, "finished", None, accuracy, 0.25, 2.0))
     baseline: dict[str, Any] = {"model.conv.kernel_size": 5}
-    made = Study("kernels", "validation", "basis", baseline, 0.5, "finished", settings, tuple(cells))
+    made = Study("kernels", images, "basis", baseline, 0.5, "finished", settings, tuple(cells))
     update_study(project.study("kernels"), lambda _present: made)
 
 
@@ -134,6 +137,52 @@ def test_without_a_verdict_it_refuses_unless_told(run: Promote) -> None:
     assert project.PARAMS.read_text() == before
     run("kernels", "--anyway")
     assert read_params(project.PARAMS).model.conv.kernel_size == 7
+
+
+def test_what_was_selected_on_test_images_is_refused_and_with_anyway_said_wherever_it_goes(run: Promote) -> None:
+    a_study(seeds=10, images="test")
+    before = project.CHOSEN.read_text(), project.PARAMS.read_text()
+    with pytest.raises(UserError, match=r"kernels: The study kernels selects on test images.*--anyway"):
+        run("kernels")
+    with pytest.raises(UserError, match="selects on test images"):
+        run("kernels", "--cheapest")
+    assert (project.CHOSEN.read_text(), project.PARAMS.read_text()) == before
+    said = run("kernels", "--anyway")
+    assert "warning: The study kernels selects on test images" in said
+    assert "scores on the test images that selected it" in said
+    assert "opens the test images" not in said
+    assert read_params(project.PARAMS).model.conv.kernel_size == 7
+    # It stays beside the choice until another network is chosen.
+    note = "# Note: The study kernels selects on test images"
+    assert note in project.CHOSEN.read_text()
+    choice = read_choice(project.CHOSEN)
+    assert note in as_text(chosen(choice, ["training.epochs=5"], ["model", "training"]))
+    assert note not in as_text(chosen(choice, ["model=deep"], ["model", "training"]))
+    a_study(seeds=10)
+    run("kernels")
+    assert "# Note" not in project.CHOSEN.read_text()
+
+
+def test_a_higher_mean_of_few_seeds_does_not_keep_what_is_proven_from_being_promoted(run: Promote) -> None:
+    a_study(seeds=10, means={3: 92.0, 5: 90.0, 7: 90.9})
+    study = read_study(project.study("kernels"))
+    few = [cell for cell in study.cells if cell.setting != "3" or cell.seed < 2]
+    update_study(project.study("kernels"), lambda _present: replace(study, cells=tuple(few)))
+    said = run("kernels")
+    assert "7 × 7 kernels: the highest mean shown to be better of 3 settings. It is better than the baseline." in said
+    assert "Open: the higher mean of 3 × 3 kernels (91.90 %, 2 seeds)." in said
+    assert read_params(project.PARAMS).model.conv.kernel_size == 7
+
+
+def test_a_baseline_that_lacks_runs_is_named_and_more_seeds_are_not_advised(run: Promote) -> None:
+    a_study(seeds=10)
+    study = read_study(project.study("kernels"))
+    cells = [replace(one, state="failed") if one.setting == "5" and one.seed > 2 else one for one in study.cells]
+    update_study(project.study("kernels"), lambda _present: replace(study, cells=tuple(cells)))
+    with pytest.raises(UserError, match=r"The baseline \(5 × 5 kernels\) lacks runs: 3 of 10 .*7 failed") as raised:
+        run("kernels")
+    assert "More seeds" not in str(raised.value)
+    assert "typed again with model.conv.kernel_size=5 seed=3,4,5,6,7,8,9" in str(raised.value)
 
 
 def test_the_cheapest_is_of_those_not_worse_than_the_winner(run: Promote) -> None:

@@ -1,6 +1,8 @@
 """The decision and the answer in words, on scores whose verdicts are plain to see."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from pipeline.comparison.differences import Verdict
 from pipeline.comparison.permutation import seeds_for_verdict
 from pipeline.report.decision import decide
+from pipeline.report.evidence import Evidence
 from pipeline.report.sentences import answer, headline
 from tests.reports import evidence, grid_values, random_scores
 
@@ -23,8 +26,18 @@ def row(mean: float, size: float = 1) -> list[float]:
 
 def said(*scores: list[float], **changes: object) -> str:
     """All of the answer as one text."""
-    found = evidence(scores, **changes)  # type: ignore[arg-type]
+    return text(evidence(scores, **changes))  # type: ignore[arg-type]
+
+
+def text(found: Evidence) -> str:
     return f"{headline(found, decide(found))} {answer(found, decide(found))}"
+
+
+def astray(found: Evidence, cells: Sequence[tuple[int, int]], how: str) -> Evidence:
+    """The evidence with runs (setting, seed) that did not learn."""
+    changes = {"collapsed": True} if how == "collapsed" else {"state": how}
+    runs = [replace(run, **changes) if (run.setting, run.seed) in cells else run for run in found.runs]
+    return replace(found, runs=tuple(runs))
 
 
 def test_better_supports_the_winner_and_names_the_interval_and_the_cost() -> None:
@@ -48,6 +61,14 @@ def test_equivalent_supports_the_winner_with_nothing_to_gain() -> None:
     assert decision.supported
     assert "equivalent" in decision.reason
     assert headline(found, decision).startswith("Nothing to gain that matters: even the best, 16 filters")
+
+
+def test_equivalence_of_the_highest_mean_is_no_word_about_a_setting_that_is_open() -> None:
+    found = evidence([BASE, row(90.05), row(89.9, size=10)])
+    assert headline(found, decide(found)) == (
+        "Nothing was shown to be better than the baseline (8 filters): the highest mean, 16 filters, is equivalent to "
+        "it; 1 setting can't be told from it."
+    )
 
 
 def test_the_baseline_may_win() -> None:
@@ -109,9 +130,117 @@ def test_without_a_score_or_a_second_setting_nothing_is_claimed() -> None:
     assert "One setting, 90.00 % right" in said(BASE)
 
 
-def test_diverged_runs_count_with_their_score_and_are_named() -> None:
-    text = said(BASE, [10.0, *row(91)[1:]], states={(1, 0): "diverged"})
-    assert "1 run diverged and counts with the score it got" in text
+@pytest.mark.parametrize("how", ["collapsed", "diverged"])
+def test_runs_that_did_not_learn_are_a_finding_and_no_noise(how: str) -> None:
+    rows = [BASE, [10.0, 10.0, *row(91)[2:]], row(88)]
+    found = astray(evidence(rows), [(1, 0), (1, 1)], how)
+    decision, words = decide(found), text(found)
+    assert f"16 filters: 2 of its 10 runs {how} (seeds 0, 1, at 10.00 %)" in words
+    # By hand, of the eight that learned: √((9 · var + 7 · var + 9 · var) / 25) of the three settings.
+    kept = [BASE, row(91)[2:], row(88)]
+    pooled = math.sqrt(sum((len(one) - 1) * np.var(one, ddof=1) for one in kept) / sum(len(one) - 1 for one in kept))
+    assert f"the standard deviation is {pooled:.2f} points" in words
+    (own,) = (difference for difference in decision.differences if difference.setting == 1)
+    assert (own.verdict, own.seeds) == (Verdict.BETTER, 8)
+    assert "would tell" not in words
+    assert headline(found, decision).endswith(f"But 2 of its 10 runs {how} and count in no mean.")
+    assert not decision.supported
+    assert decision.reason == "2 of its 10 runs collapsed or diverged, and count in no mean."
+
+
+def test_a_setting_whose_runs_all_learn_is_spoken_for_before_one_that_collapses() -> None:
+    found = astray(evidence([BASE, [10.0, *row(92)[1:]], row(91)]), [(1, 0)], "collapsed")
+    decision = decide(found)
+    assert (decision.highest, decision.winner, decision.supported) == (1, 2, True)
+    assert decision.cheapest == 2, "though 16 filters are cheaper, and not worse where they learn"
+
+
+def test_a_baseline_that_collapses_in_all_runs_is_told_and_no_sweep_is_advised() -> None:
+    found = astray(evidence([[10.0] * 10, row(91)]), [(0, seed) for seed in range(10)], "collapsed")
+    assert headline(found, decide(found)) == (
+        "No verdict: the baseline (8 filters) collapsed or diverged in 10 of 10 runs. They would do so again: it takes "
+        "other seeds, or another setting."
+    )
+
+
+def test_a_study_in_which_nothing_learned_says_so() -> None:
+    found = astray(evidence([[10.0, 10.0]] * 2), [(0, 0), (0, 1), (1, 0), (1, 1)], "collapsed")
+    assert headline(found, decide(found)) == (
+        "Nothing can be said: all its runs that have a score collapsed or diverged."
+    )
+    assert "8 filters: 2 of its 2 runs collapsed" in text(found)
+
+
+@pytest.mark.parametrize(("done", "counts"), [(3, "3 of 10 seeds"), (0, "0 of 10 seeds")])
+def test_a_baseline_that_lacks_runs_is_named_with_the_line_that_gives_them(done: int, counts: str) -> None:
+    base = BASE[:done] + (10 - done) * [NAN]
+    states = {(0, 9): "waiting", (0, 8): "waiting"}
+    found = evidence([base, row(91), row(88)], states=states)
+    decision = decide(found)
+    seeds = ",".join(map(str, range(done, 10)))
+    assert headline(found, decision) == (
+        f"No verdict: the baseline (8 filters) lacks runs: {counts} have a score that counts ({8 - done} failed, 2 not "
+        f"done). The study's sweep, typed again with model.conv.filters=8 seed={seeds} among its values, does what is "
+        "missing."
+    )
+    assert (decision.supported, decision.seeds_needed) == (False, None)
+    declared = replace(found, commands=("python -m pipeline.sweep +study=kernels", *found.commands))
+    assert "`python -m pipeline.sweep +study=kernels` does what is missing." in headline(declared, decide(declared))
+
+
+def test_where_all_but_the_baseline_failed_it_is_not_the_seeds_that_are_too_few() -> None:
+    found = evidence([BASE, 10 * [NAN], [91.0, *9 * [NAN]]])
+    assert headline(found, decide(found)).startswith(
+        "No verdict: 24 filters lacks runs: 1 of 10 seeds have a score that counts (9 failed), and no other has more "
+        "that count. The study's sweep, typed again with model.conv.filters=24 seed=1,2,3,4,5,6,7,8,9 among"
+    )
+    found = astray(evidence([BASE, row(91)]), [(1, seed) for seed in range(6)], "collapsed")
+    assert headline(found, decide(found)).startswith("No verdict: 16 filters collapsed or diverged in 6 of 10 runs.")
+
+
+def test_what_is_proven_comes_first_and_a_higher_mean_of_few_seeds_is_open() -> None:
+    found = evidence([BASE, row(91), [92.0, 92.1] + 8 * [NAN]])
+    decision = decide(found)
+    assert (decision.highest, decision.winner, decision.supported) == (2, 1, True)
+    assert headline(found, decision) == (
+        "16 filters: better than the baseline (8 filters) by 0.9 to 1.1 points, at 2.0 times the multiply-adds. Open: "
+        "the higher mean of 24 filters (92.05 %, 2 seeds)."
+    )
+    # One that is noisy, not short of seeds, hides nothing either.
+    noisy = evidence([BASE, row(91), row(91.5, size=60)])
+    assert decide(noisy).winner == 1
+    assert headline(noisy, decide(noisy)).endswith("Open: the higher mean of 24 filters (91.50 %, 10 seeds).")
+
+
+def test_a_baseline_with_a_higher_mean_by_other_seeds_hides_no_setting_that_is_better() -> None:
+    found = evidence([[*BASE[:7], 99.0, 99.0, 99.0], row(91)[:7] + 3 * [NAN]])
+    decision = decide(found)
+    assert (decision.highest, decision.winner) == (0, 1)
+    assert "better than the baseline" in headline(found, decision)
+
+
+@pytest.mark.parametrize("other", [91.0, 90.0])
+def test_scores_that_no_seed_changes_are_a_warning_and_no_interval(other: float) -> None:
+    found = evidence([[90.0] * 10, [other] * 10])
+    decision, words = decide(found), text(found)
+    assert decision.differences[0].interval is None
+    assert decision.differences[0].verdict is Verdict.NO_VERDICT
+    assert "8 filters and 16 filters: all seeds score exactly the same. The seed changes nothing there" in words
+    assert headline(found, decision) == (
+        "No verdict: the seed changes no score, so that all runs of a setting say no more than one."
+    )
+    assert "0.00 to 0.00" not in words
+    assert "standard deviation is 0.00" not in words
+
+
+def test_an_argument_without_effect_scores_the_same_seed_by_seed() -> None:
+    assert "16 filters: the same score with every seed" in said(BASE, BASE)
+    assert "0.00 and 0.00" not in said(BASE, BASE)
+
+
+def test_no_number_of_seeds_is_named_that_nobody_trains() -> None:
+    words = said(row(60), row(60.3, size=350))
+    assert "more than 1,000 seeds would tell" in words
 
 
 def test_a_small_difference_says_that_it_is_smaller_than_what_matters() -> None:

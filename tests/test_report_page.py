@@ -151,6 +151,27 @@ def test_what_follows_from_a_study_without_a_verdict_asks_to_do_it_anyway() -> N
     assert "python -m pipeline.reproduce run-1-0\n" in text
 
 
+def test_what_was_selected_on_test_images_is_not_advised_to_be_promoted() -> None:
+    text = markdown(whole(evidence(random_scores(10), grid_values(), baseline=4, images="test")))
+    assert "python -m pipeline.reproduce run-5-0\n" in text
+    assert "pipeline.promote" not in text
+
+
+def test_scores_that_no_seed_changes_have_no_interval_and_no_noise_anywhere() -> None:
+    text = markdown(whole(evidence([[90.0] * 10, [91.0] * 10])))
+    assert "The seed changes nothing there" in text
+    assert "| 10 | 0 | 91.00 | 0.00 | – | 91.00 to 91.00 |" in text, "no interval; lowest to highest is a fact"
+    for end in ("0.00", "+1.00", "+0.50"):
+        assert f"{end} to {end}" not in text
+    assert "± 0.00" not in text
+
+
+def test_runs_that_are_missing_are_done_by_the_same_sweep_and_not_by_more_seeds() -> None:
+    text = markdown(whole(evidence([[90.0, 90.1], [90.2, math.nan]])))
+    assert "The study's sweep, typed again, does the runs that failed or are missing." in text
+    assert "a longer list of seeds" not in text
+
+
 def _until_blank(lines: Sequence[str]) -> list[str]:
     return list(lines[: list(lines).index("")])
 
@@ -188,7 +209,8 @@ def test_a_diverged_run_does_not_hide_the_others_in_the_pictures_nor_is_it_hidde
     scores[3, 2] = 10.0
     text = markdown(whole(evidence(scores, grid_values(), baseline=4, states={(3, 2): "diverged"})))
     assert "| 1 diverged |" in text
-    assert "10.00 to " in text
+    assert "| 2 | diverged, 10.00 % |" in text
+    assert "the standard deviation is 0." in text, "the noise is that of the runs that learned"
 
 
 def test_unfinished_studies_and_opened_test_images_are_said_at_the_top() -> None:

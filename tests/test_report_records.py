@@ -1,5 +1,7 @@
 """From a study's records to the evidence: what is read, what is counted, what is refused in a sentence."""
 
+import csv
+import io
 import json
 import math
 import shutil
@@ -9,12 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.record.study import read_study, update_study
-from pipeline.report.records import from_study
+from pipeline.record.whole import read_record
+from pipeline.report.csvs import results_csv
+from pipeline.report.decision import decide
+from pipeline.report.records import from_study, names_one_class
 from pipeline.report.writing import scored_images
 from pipeline.storage import project
+from pipeline.storage.sealed import sealed
+from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.facts import final_metrics, tags
 from tests.reports import random_scores, write_study
 from tests.studies import DATA, START, a_project, prepare
 
@@ -45,6 +53,61 @@ def test_costs_and_where_the_runs_come_from_are_those_of_the_records() -> None:
     run = found.runs[0]
     assert (run.commit, run.uncommitted, run.scored, found.data) == ("abc", False, START + 60_000, DATA)
     assert len({run.identity for run in found.runs}) == 18
+
+
+@pytest.mark.parametrize(
+    ("named", "accuracy", "collapsed"),
+    [
+        ([3] * 20, 0.1, True),
+        ([3] * 19 + [4], 0.15, True),
+        ([3] * 18 + [4, 5], 0.2, False),
+        ([3] * 20, 1.0, False),
+        ([-1] * 20, 0.0, True),
+    ],
+)
+def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
+    tmp_path: Path, named: list[int], accuracy: float, collapsed: bool
+) -> None:
+    """By hand: 95 % of 20 images are 19; an image without a finite probability has class -1."""
+    probabilities = np.full((20, 10), 0.01, np.float32)
+    for image, name in enumerate(named):
+        probabilities[image, name] = 0.91 if name >= 0 else math.nan
+    np.save(tmp_path / "probabilities.npy", probabilities)
+    assert names_one_class(tmp_path / "probabilities.npy", accuracy) is collapsed
+    assert not names_one_class(tmp_path / "nothing.npy", accuracy)
+
+
+def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
+    study = write_study(random_scores(3))
+    root = project.run_root(study.cells[4].identity)
+    np.save(root / EVALUATION / "probabilities.npy", np.eye(10, dtype=np.float32)[[7] * 10])
+    kept = {"identity": study.cells[4].identity, "images": "validation", "images_digest": "i", "scoring": "s"}
+    write_manifest(root / EVALUATION, "evaluation.json", kept)
+    found = from_study(study)
+    assert [(run.setting, run.seed, run.outcome) for run in found.runs if run.collapsed] == [(1, 1, "collapsed")]
+    expected = random_scores(3)
+    expected[1, 1] = math.nan
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-12)
+    (row,) = [row for row in csv.DictReader(io.StringIO(results_csv(found, decide(found)))) if row["collapsed"] == "1"]
+    assert (row["seeds"], row["failed"], row["missing"]) == ("2", "0", "0")
+
+
+def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_so() -> None:
+    study = write_study(random_scores(2))
+    shared = {"latency": {"shared_latency_ms_batch_1": 9.57}, "scored": START}
+    for cell in study.cells[:3]:
+        (project.run_root(cell.identity) / EVALUATION / "timing.json").write_text(sealed(shared))
+    found = from_study(study)
+    assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
+    assert "9.57" not in results_csv(found, decide(found))
+    record = read_record(project.run_root(study.cells[0].identity))
+    assert final_metrics(record)["clock/shared_latency_ms_batch_1"] == 9.57
+    assert "clock/latency_ms_batch_1" not in final_metrics(record)
+    assert tags(record, "kernels")["clock"] == "shared"
+    assert tags(read_record(project.run_root(study.cells[3].identity)), "kernels")["clock"] == "alone"
+    assert record.evaluation is not None
+    said = "\n".join(summary(record.training, replace(record.evaluation, folder=project.ROOT)))
+    assert "9.57 ms an image (batches of 1), beside other runs" in said
 
 
 def test_without_a_declared_baseline_it_is_the_setting_that_was_declared_first() -> None:

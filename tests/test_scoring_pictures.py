@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from pipeline.scoring.metrics import confusion_matrix, predictions, reliability
 from pipeline.scoring.pictures.calibration import calibration
 from pipeline.scoring.pictures.confusion import confusion
-from pipeline.scoring.pictures.curves import training_curves
+from pipeline.scoring.pictures.curves import Rate, training_curves
 from pipeline.scoring.pictures.kernels import feature_maps, kernels
 from pipeline.scoring.pictures.mistakes import mistakes, visible
 from pipeline.scoring.pictures.paper import percent, png, shortened
@@ -39,12 +39,13 @@ class Row:
     epoch: int
     loss: float
     accuracy: float = 0.9
-    learning_rate: float = 0.001
     validation_loss: float | None = None
     validation_accuracy: float | None = None
 
 
-VALIDATED = [Row(epoch, 1 / epoch, 1 - 0.3 / epoch, 0.01 / epoch, 1.1 / epoch, 0.8) for epoch in range(1, 11)]
+VALIDATED = [Row(epoch, 1 / epoch, 1 - 0.3 / epoch, 1.1 / epoch, 0.8) for epoch in range(1, 11)]
+
+CONSTANT, COSINE = Rate(0.001, "constant", 0.0), Rate(0.01, "cosine", 0.1)
 
 
 def _shown(figure: Figure) -> str:
@@ -68,7 +69,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "feature_maps": lambda: feature_maps(IMAGES[0], [("block1", IMAGES[:5].transpose(1, 2, 0))]),
     "kernels": lambda: kernels(np.linspace(-1, 1, 800).reshape(5, 5, 1, 32), "conv1"),
     "mistakes": lambda: mistakes(IMAGES, LABELS, PROBABILITIES, NAMES),
-    "training_curves": lambda: training_curves(VALIDATED),
+    "training_curves": lambda: training_curves(VALIDATED, COSINE),
 }
 
 
@@ -102,42 +103,48 @@ def test_drawing_needs_neither_pyplot_nor_tensorflow() -> None:
 
 
 def test_curves_show_training_and_validation_with_their_last_values() -> None:
-    figure = training_curves(VALIDATED)
+    figure = training_curves(VALIDATED, COSINE)
     _drawn(figure)
     shown = _shown(figure)
     for text in ("training, last 0.1", "validation, last 0.11", "training, last 97.00 %", "validation, last 80.00 %"):
         assert text in shown
-    assert "10 epochs · learning rate at most 0.01" in shown
+    assert "10 epochs · learning rate 0.01, warm-up over 10 %, cosine to 0" in shown
     assert [line.get_ydata()[-1] for line in figure.axes[1].lines] == pytest.approx([97, 80])  # type: ignore[index]
 
 
 def test_one_epoch_without_validation_is_a_point_over_a_whole_number() -> None:
-    figure = training_curves([Row(1, 0.5)])
+    figure = training_curves([Row(1, 0.5)], CONSTANT)
     _drawn(figure)
     (line,) = figure.axes[0].lines
     assert line.get_marker() == "o"
     assert "validation" not in _shown(figure)
-    assert "1 epoch · learning rate 0.001" in _shown(figure)
+    assert "1 epoch · learning rate 0.001\n" in f"{_shown(figure)}\n"
     for axes in figure.axes:
         assert [tick for tick in axes.get_xticks() if 0.5 <= tick <= 1.5] == [1]
 
 
+def test_the_rate_is_the_one_that_was_set_though_a_cosine_has_ended_at_0() -> None:
+    figure = training_curves([Row(1, 0.5)], Rate(0.005, "cosine", 0.0))
+    _drawn(figure)
+    assert "learning rate 0.005, cosine to 0" in _shown(figure)
+
+
 @pytest.mark.parametrize("value", [NAN, float("inf")])
 def test_a_diverged_run_says_in_which_epoch(value: float) -> None:
-    figure = training_curves([Row(1, 2.0), Row(2, 1e30), Row(3, value, 0.1), Row(4, NAN, 0.1)])
+    figure = training_curves([Row(1, 2.0), Row(2, 1e30), Row(3, value, 0.1), Row(4, NAN, 0.1)], CONSTANT)
     _drawn(figure)
     assert "diverged in epoch 3" in _shown(figure)
 
 
 def test_a_run_without_a_finite_loss_is_drawn() -> None:
-    figure = training_curves([Row(1, NAN, NAN)])
+    figure = training_curves([Row(1, NAN, NAN)], CONSTANT)
     _drawn(figure)
     assert "no finite value" in _shown(figure)
 
 
 def test_a_history_without_an_epoch_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one epoch"):
-        training_curves([])
+        training_curves([], CONSTANT)
 
 
 def test_confusion_shows_counts_names_and_accuracy() -> None:

@@ -499,6 +499,29 @@ def test_what_needs_a_free_lock_is_told_whether_it_is(tmp_path: Path, held: bool
         assert lock.is_held(path) == held
 
 
+@pytest.mark.parametrize(
+    ("held", "own", "shared"),
+    [
+        (None, "runs/a", False),
+        ("runs/a/.lock", "runs/a", False),
+        ("runs/b/.lock", "runs/a", True),
+        (".stage.lock", "runs/a", True),
+        (".stage.lock", "record", False),
+        ("runs/b/.lock", "record", True),
+    ],
+)
+def test_a_clock_is_shared_while_a_process_makes_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str | None, own: str, shared: bool
+) -> None:
+    for name, path in (("RUNS", "runs"), ("STAGE_LOCK", ".stage.lock"), ("RECORD", "record")):
+        monkeypatch.setattr(project, name, tmp_path / path)
+    for name in ("runs/a/.lock", "runs/b/.lock", ".stage.lock"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with lock.only_one(tmp_path / held) if held is not None else contextlib.nullcontext():
+        assert lock.others_at_work(tmp_path / own) == shared
+
+
 def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), lock.only_one(tmp_path / "lock"):
         raise RuntimeError

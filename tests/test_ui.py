@@ -2,12 +2,15 @@
 
 import socket
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import pytest
 import requests
 
+from pipeline.ui import page
 from tests.browser import served
 from tests.project import Project, new_project
+from tests.studies import study
 
 SEARCH = "api/2.0/mlflow/experiments/search"
 
@@ -71,3 +74,11 @@ def test_it_answers_its_own_page(address: str) -> None:
     assert "conv2d" in {found["name"] for found in searched(address)}
     own = {"Origin": address}
     assert requests.post(f"{address}/{SEARCH}", json={"max_results": 1}, headers=own, timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("images", ["validation", "test"])
+def test_the_link_to_a_study_sorts_by_the_metric_that_its_runs_have(images: str) -> None:
+    query = parse_qs(page("1", study({}, images=images)).partition("?")[2])
+    assert query["orderByKey"] == [f"metrics.`{images}/accuracy`"]
+    assert query["orderByAsc"] == ["false"]
+    assert query["searchFilter"] == ["tags.study = 'kernels' and tags.role = 'run'"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.comparison.intervals import ERROR_RATE, Interval, t_interval
 from pipeline.comparison.permutation import holm, seeds_for_verdict, sign_flip_p
 from pipeline.comparison.power import seeds_to_decide
-from pipeline.comparison.scores import Scores, check_scores
+from pipeline.comparison.scores import Scores, check_scores, is_constant
 
 MARGIN = 0.5
 """The difference that matters, in points, where a study declares none."""
@@ -32,10 +32,11 @@ class Difference:
 
     `interval` is simultaneous: all those of a study hold their truth with 95 %; see `t_quantile`. `superiority` is that
     of `superiority()`. `mean`, `deviation` (of the paired differences), `interval` and `superiority` are None where
-    there are too few seeds for them. `negligible` marks a better or worse whose whole interval is nearer to zero than
-    the margin. `seeds_needed`: with CANT_TELL as `seeds_to_decide` at this deviation, with NO_VERDICT the fewest that
-    give one, else None. `p` is that of the sign-flip test, `holm_p` the same adjusted for all comparisons; `disputed`
-    where it says otherwise than the verdict about there being any difference.
+    there are too few seeds for them, the interval also where the seed changes neither score. `negligible` marks a
+    better or worse whose whole interval is nearer to zero than the margin. `seeds_needed`: with CANT_TELL as
+    `seeds_to_decide` at this deviation, with NO_VERDICT the fewest that give one where these are fewer, else None. `p`
+    is that of the sign-flip test, `holm_p` the same adjusted for all comparisons; `disputed` where it says otherwise
+    than the verdict about there being any difference.
     """
 
     setting: int
@@ -118,7 +119,8 @@ def _difference(
     paired = pair[0] - pair[1]
     seeds = len(paired)
     deviation = float(paired.std(ddof=1)) if seeds > 1 else None
-    interval = t_interval(paired, comparisons)
+    # Scores that no seed changes are one score each: no number of them makes an interval.
+    interval = None if is_constant(pair[0]) and is_constant(pair[1]) else t_interval(paired, comparisons)
     said = verdict(interval, seeds, comparisons, margin)
     differs = said in (Verdict.BETTER, Verdict.WORSE)
     return Difference(
@@ -130,16 +132,17 @@ def _difference(
         superiority=superiority(*pair) if seeds else None,
         verdict=said,
         negligible=differs and interval is not None and interval.inside(margin),
-        seeds_needed=_seeds_needed(said, deviation, comparisons, margin),
+        seeds_needed=_seeds_needed(said, seeds, deviation, comparisons, margin),
         p=p,
         holm_p=holm_p,
         disputed=said is not Verdict.NO_VERDICT and differs != (holm_p <= ERROR_RATE),
     )
 
 
-def _seeds_needed(said: Verdict, deviation: float | None, comparisons: int, margin: float) -> int | None:
+def _seeds_needed(said: Verdict, seeds: int, deviation: float | None, comparisons: int, margin: float) -> int | None:
     if said is Verdict.NO_VERDICT:
-        return seeds_for_verdict(comparisons)
+        fewest = seeds_for_verdict(comparisons)
+        return fewest if seeds < fewest else None
     if said is Verdict.CANT_TELL and deviation is not None:
         # Of one run, as `power` wants it: what these paired differences show, seeds shared or not.
         return seeds_to_decide(margin, deviation / math.sqrt(2), comparisons)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.comparison.intervals import ERROR_RATE, Interval, t_quantile
-from pipeline.comparison.scores import Scores, check_scores, present
+from pipeline.comparison.scores import Scores, check_scores, is_constant, present
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class SameSettingCheck:
 
 
 def seed_deviation(scores: Scores) -> SeedDeviation | None:
-    """Square root of the mean variance of the settings, weighted by degrees of freedom; None where no setting has two.
+    """Square root of the mean variance of the settings, weighted by degrees of freedom.
+
+    None where no setting has two scores, or none has two that differ: then there is no noise to speak of.
 
     The interval is that of chi-square (Snedecor & Cochran, "Statistical Methods", 8th ed. 1989, section 5.11). It takes
     scores as normal, of one deviation, and independent between settings. Otherwise it is too narrow: with 9 settings
@@ -49,7 +51,7 @@ def seed_deviation(scores: Scores) -> SeedDeviation | None:
     check_scores(scores)
     rows = [row for row in map(present, scores) if len(row) > 1]
     degrees_of_freedom = sum(len(row) - 1 for row in rows)
-    if degrees_of_freedom == 0:
+    if all(map(is_constant, rows)):
         return None
     squares = float(sum(((row - row.mean()) ** 2).sum() for row in rows))
     low, high = (stats.chi2.isf(tail, degrees_of_freedom) for tail in (ERROR_RATE / 2, 1 - ERROR_RATE / 2))

@@ -20,7 +20,8 @@ class Summary:
     """The scores of one setting, in points, over `seeds` seeds.
 
     `deviation` is the standard deviation (n - 1), `interval` holds the mean of all possible seeds with 95 %; both are
-    None for fewer than two seeds. `mean` and `range` (lowest and highest score) are None without any.
+    None for fewer than two seeds, and the interval where all score the same. `mean` and `range` (lowest and highest
+    score) are None without any.
     """
 
     seeds: int
@@ -40,6 +41,14 @@ def present(row: NDArray[np.float64]) -> NDArray[np.float64]:
     """The scores of one setting that exist."""
     values: NDArray[np.float64] = row[~np.isnan(row)]
     return values
+
+
+def is_constant(values: NDArray[np.float64]) -> bool:
+    """Whether there are several scores [n] and all are the same: the seed changed nothing, and they say what one says.
+
+    Their interval would have no width, as if all noise were known to be zero.
+    """
+    return len(values) > 1 and bool(np.ptp(values) == 0)
 
 
 def means(scores: Scores) -> NDArray[np.float64]:
@@ -69,6 +78,6 @@ def _summary(values: NDArray[np.float64]) -> Summary:
         seeds=len(values),
         mean=float(values.mean()),
         deviation=float(values.std(ddof=1)) if len(values) > 1 else None,
-        interval=t_interval(values),
+        interval=None if is_constant(values) else t_interval(values),
         range=Interval(float(values.min()), float(values.max())),
     )

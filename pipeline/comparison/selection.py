@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.differences import MARGIN, Verdict, differences
 from pipeline.comparison.intervals import Interval, t_interval
-from pipeline.comparison.scores import Scores, check_scores, means, present
+from pipeline.comparison.scores import Scores, check_scores, is_constant, means, present
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class WinnerScore:
     `mean` is its mean over its own seeds, too high since it was picked by it; `corrected` the mean score, over `seeds`
     seeds, of the setting that the other seeds pick; `picked` the share (0..1) of these picks that are the winner.
     `interval` holds the winner's true mean with 95 %, however it was picked; it lies around `mean`, and is None where
-    the winner has a single seed.
+    the winner has a single seed or scores the same with all.
     """
 
     setting: int
@@ -61,29 +61,32 @@ def corrected_winner(scores: Scores) -> WinnerScore | None:
     if not picks:
         return None
     held_out = np.array([scores[pick, seed] for pick, seed in picks])
+    own = present(scores[best])
     return WinnerScore(
         setting=best,
         mean=float(means(scores)[best]),
         corrected=float(held_out.mean()),
-        interval=t_interval(present(scores[best]), comparisons=len(scores)),
+        interval=None if is_constant(own) else t_interval(own, comparisons=len(scores)),
         seeds=len(picks),
         picked=sum(pick == best for pick, _ in picks) / len(picks),
     )
 
 
-def cheapest_not_worse(scores: Scores, costs: NDArray[np.float64], margin: float = MARGIN) -> int:
-    """The cheapest setting that is not worse than the winner by the margin (points); of equal costs the better one.
+def cheapest_not_worse(
+    scores: Scores, costs: NDArray[np.float64], margin: float = MARGIN, best: int | None = None
+) -> int:
+    """The cheapest setting that is not worse than the best by the margin (points); of equal costs the better one.
 
-    Not worse: the simultaneous interval of its paired difference from the winner lies above -margin, with seeds enough
-    for a verdict. Without any other, the winner itself. That the winner was picked by the same scores makes it look
-    better than it is, which makes the question stricter, not easier.
+    `best` is the winner where it is not given. Not worse: the simultaneous interval of its paired difference from the
+    best lies above -margin, with seeds enough for a verdict. Without any other, the best itself. That it was picked by
+    the same scores makes it look better than it is, which makes the question stricter, not easier.
 
     `costs` float64 [settings] in any unit. Raises as `differences`, and ValueError for costs that are not finite or not
     one for each setting.
     """
     check_scores(scores)
     _check_costs(costs, settings=len(scores))
-    best = winner(scores)
+    best = winner(scores) if best is None else best
     not_worse = [best]
     if len(scores) > 1:
         not_worse += [

@@ -24,12 +24,19 @@ HEAD = """\
 """
 
 
+NOTE = "# Note: "
+
+
 @dataclass(frozen=True)
 class Choice:
-    """Variants by group (`{model: deep}`) and single values by dotted key (`{training.epochs: 3}`)."""
+    """Variants by group (`{model: deep}`) and single values by dotted key (`{training.epochs: 3}`).
+
+    `note` is what must be known about it, on one line: that test images selected it.
+    """
 
     variants: Mapping[str, str]
     values: Mapping[str, Any]
+    note: str = ""
 
     def overrides(self) -> list[str]:
         """The choice as a person would type it, for messages."""
@@ -43,13 +50,14 @@ def read_choice(path: Path) -> Choice:
     """
     try:
         plain: Any = OmegaConf.to_container(OmegaConf.load(path))
+        note = next((line for line in path.read_text("utf-8").splitlines() if line.startswith(NOTE)), "")
         defaults = plain.pop("defaults")
         variants = {group.removeprefix("override /"): name for entry in defaults for group, name in entry.items()}
     except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError, ValueError, KeyError):
         raise UserError(
             f"{path}: is not as compose writes it. `python -m pipeline.compose --reset` writes it anew."
         ) from None
-    return Choice(variants, dict(leaves(plain)))
+    return Choice(variants, dict(leaves(plain)), note.removeprefix(NOTE))
 
 
 def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
@@ -69,7 +77,8 @@ def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> C
         if key not in groups:
             values = {name: value for name, value in values.items() if not _overlap(name, key)}
             values |= dict(leaves(_plain(override), key))
-    return Choice(variants, values)
+    another = any(override.key_or_group == "model" for override in parsed)
+    return Choice(variants, values, "" if another else before.note)
 
 
 def as_text(choice: Choice) -> str:
@@ -77,7 +86,8 @@ def as_text(choice: Choice) -> str:
     kept = OmegaConf.create({"defaults": [{f"override /{group}": name} for group, name in choice.variants.items()]})
     for key, value in choice.values.items():
         OmegaConf.update(kept, key, value, force_add=True)
-    return HEAD + OmegaConf.to_yaml(kept)
+    note = f"{NOTE}{choice.note}\n" if choice.note else ""
+    return HEAD + note + OmegaConf.to_yaml(kept)
 
 
 def composed_with(conf: Path, choice: Choice) -> DictConfig:

@@ -16,11 +16,11 @@ OWN = ("training.threads",)
 """What fits the machine, not the question: a sweep runs many runs of one thread, `dvc repro` one run on all."""
 
 
-def promoted(before: Choice, setting: Mapping[str, JsonValue]) -> Choice:
+def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
     """The choice `before` with the network and the training of `setting` (dotted keys → values) in place of its own.
 
-    Which images, the seed, threads and tracking stay as they were chosen. Raises UserError where conf/ sets what the
-    setting does not have.
+    `note` is kept with it. Which images, the seed, threads and tracking stay as they were chosen. Raises UserError
+    where conf/ sets what the setting does not have.
     """
     kept = Choice(
         {group: name for group, name in before.variants.items() if f"{group}." not in PROMOTED},
@@ -33,7 +33,7 @@ def promoted(before: Choice, setting: Mapping[str, JsonValue]) -> Choice:
         if key not in wanted and not inside and value not in (None, {}):
             raise UserError(f"{key}: is set in conf/, but no setting of the study has it. Take it out of conf/ first.")
     differing = {key: value for key, value in wanted.items() if _differs(composed, key, value)}
-    return Choice(kept.variants, {**kept.values, **differing})
+    return Choice(kept.variants, {**kept.values, **differing}, note)
 
 
 def _is_promoted(key: str) -> bool:

@@ -13,7 +13,7 @@ from pipeline.network.prediction import Predictor, feature_maps
 from pipeline.network.threads import use_threads
 from pipeline.record.identity import scoring_identity
 from pipeline.record.record import EvaluationPart, TrainingPart, read_evaluation, write_manifest
-from pipeline.scoring.latency import latency
+from pipeline.scoring.latency import SHARED, latency
 from pipeline.scoring.metrics import (
     Probabilities,
     confusion_matrix,
@@ -24,13 +24,13 @@ from pipeline.scoring.metrics import (
 )
 from pipeline.scoring.pictures.calibration import calibration
 from pipeline.scoring.pictures.confusion import confusion
-from pipeline.scoring.pictures.curves import training_curves
+from pipeline.scoring.pictures.curves import Rate, training_curves
 from pipeline.scoring.pictures.kernels import feature_maps as feature_map_picture
 from pipeline.scoring.pictures.kernels import kernels
 from pipeline.scoring.pictures.mistakes import mistakes
 from pipeline.scoring.pictures.paper import png
 from pipeline.scoring.tables import per_class_csv, predictions_csv
-from pipeline.storage import atomic
+from pipeline.storage import atomic, lock
 from pipeline.storage.arrays import as_npy
 from pipeline.storage.sealed import as_json, sealed
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 LATENCY = 50, 5.0
 QUICK_LATENCY = 10, 0.1
-"""Calls and seconds for each size of batch; quick for a sweep, whose runs disturb each other's clocks anyway."""
+"""Calls and seconds for each size of batch; quick for a sweep, where it is time that no other run trains in."""
 
 
 def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pictured: bool) -> EvaluationPart:
@@ -58,9 +58,12 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
         if pictured:
             _write_pictures(folder, training, network, probabilities, scored)
         repeats, seconds = LATENCY if pictured else QUICK_LATENCY
+        shared = lock.others_at_work(target.parent)
         measured = latency(predictor, images.images, repeats=repeats, seconds=seconds)
+        # One may have begun meanwhile.
+        name = f"{SHARED if shared or lock.others_at_work(target.parent) else ''}latency_ms_batch_"
         clock = {
-            "latency": {f"latency_ms_batch_{size}": round(found.median, 4) for size, found in measured.items()},
+            "latency": {f"{name}{size}": round(found.median, 4) for size, found in measured.items()},
             "scored": time.time_ns() // 1_000_000,
         }
         (folder / "timing.json").write_text(sealed(clock))
@@ -102,7 +105,7 @@ def _write_pictures(
     maps = feature_maps(network, images.images[0], list(outputs.values()))
     matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
     pictures = {
-        "training_curves": training_curves(training.history),
+        "training_curves": training_curves(training.history, _rate(training)),
         "confusion_matrix": confusion(matrix, class_names),
         "calibration": calibration(reliability(probabilities, images.labels)),
         "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
@@ -112,6 +115,12 @@ def _write_pictures(
     (folder / "pictures").mkdir()
     for name, figure in pictures.items():
         (folder / "pictures" / f"{name}.png").write_bytes(png(figure))
+
+
+def _rate(training: TrainingPart) -> Rate:
+    """The learning rate as it was set, and its course."""
+    found = training.run.configuration["training"]
+    return Rate(found["learning_rate"], found["schedule"], found["warmup"])
 
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:

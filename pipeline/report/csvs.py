@@ -9,13 +9,14 @@ from pipeline.comparison.intervals import Interval
 from pipeline.comparison.scores import summaries
 from pipeline.record.overview import shown
 from pipeline.report.decision import Decision
-from pipeline.report.evidence import Evidence
+from pipeline.report.evidence import ASTRAY, Evidence
 from pipeline.report.factors import one_line
 
 RESULTS = (
-    "setting", "seeds", "failed", "diverged", "missing", "mean", "deviation", "interval_low", "interval_high", "lowest",
-    "highest", "parameters", "multiply_adds", "seconds", "latency_ms", "baseline", "difference", "difference_low",
-    "difference_high", "superiority", "verdict", "seeds_needed", "sign_flip_p", "holm_p",
+    "setting", "seeds", "failed", "collapsed", "diverged", "missing", "mean", "deviation", "interval_low",
+    "interval_high", "lowest", "highest", "parameters", "multiply_adds", "seconds", "latency_ms", "baseline",
+    "difference", "difference_low", "difference_high", "superiority", "verdict", "seeds_needed", "sign_flip_p",
+    "holm_p",
 )  # fmt: skip
 RUNS = "setting", "seed", "outcome", "accuracy", "seconds", "latency_ms", "identity", "commit", "reason"
 
@@ -31,7 +32,7 @@ def results_csv(evidence: Evidence, decision: Decision) -> str:
             *(shown(setting.values.get(key)) for key in keys),
             setting.label, found.seeds,
             sum(run.accuracy is None and run.state == "failed" for run in own),
-            sum(run.state == "diverged" for run in own),
+            *(sum(run.outcome == word for run in own) for word in ASTRAY),
             sum(run.accuracy is None and run.state != "failed" for run in own),
             found.mean, found.deviation, *_ends(found.interval), *_ends(found.range),
             setting.parameters, setting.multiply_adds, setting.seconds, setting.latency,
@@ -50,7 +51,7 @@ def runs_csv(evidence: Evidence) -> str:
     rows = [
         [
             *(shown(evidence.settings[run.setting].values.get(key)) for key in keys),
-            evidence.label(run.setting), run.seed, run.state, run.accuracy, run.seconds, run.latency, run.identity,
+            evidence.label(run.setting), run.seed, run.outcome, run.accuracy, run.seconds, run.latency, run.identity,
             run.commit, run.reason,
         ]
         for run in evidence.runs

@@ -6,29 +6,37 @@ import numpy as np
 
 from pipeline.comparison.differences import Difference, Verdict, differences
 from pipeline.comparison.permutation import seeds_for_verdict
+from pipeline.comparison.scores import means
 from pipeline.comparison.selection import cheapest_not_worse, winner
 from pipeline.report.evidence import Evidence
+from pipeline.report.lacking import why_no_score, why_no_verdict
+from pipeline.report.numbers import counted, enough
 
 
 @dataclass(frozen=True)
 class Decision:
     """Settings by their number in the evidence.
 
-    `winner` has the highest mean; `cheapest` the fewest multiply-adds of those that are not worse than the winner by
-    the margin (the winner itself where no other was shown to be); both are None where no run has a score.
+    `highest` has the highest mean. `winner` is what the study speaks for: of the settings that were shown to be better
+    than the baseline the one with the highest mean (one whose runs all learned, where there is one); where none was
+    shown to be, `highest`. `cheapest` has the fewest multiply-adds of those that are not worse than the winner by the
+    margin (the winner itself where no other was shown to be). All three are None where no run has a score.
 
     `supported`: the study's verdicts carry the winner: it is better than the baseline or equivalent to it, or it is the
-    baseline and others got a verdict. Else `reason` is a sentence that says why not, and `seeds_needed` how many seeds
-    a setting would do, where seeds are what is missing. With `supported` the sentence says what the verdict is.
+    baseline and others got a verdict; and all its runs learned. Else `reason` is a sentence that says why not, and
+    `seeds_needed` how many seeds a setting would do, where seeds are what is missing. With `supported` the sentence
+    says what the verdict is. `lacking` says why no setting got a verdict, where it is not for too few seeds.
     """
 
     baseline: int
     differences: tuple[Difference, ...]
+    highest: int | None
     winner: int | None
     cheapest: int | None
     supported: bool
     reason: str
     seeds_needed: int | None
+    lacking: str = ""
 
     def against_baseline(self, setting: int) -> Difference | None:
         """The difference of a setting from the baseline; None for the baseline itself."""
@@ -42,25 +50,48 @@ class Decision:
 
 def decide(evidence: Evidence) -> Decision:
     """What the evidence supports."""
-    scores = evidence.scores
-    found = differences(scores, evidence.baseline, evidence.margin) if len(scores) > 1 else ()
+    scores, base = evidence.scores, evidence.baseline
+    found = differences(scores, base, evidence.margin) if len(scores) > 1 else ()
     if np.isnan(scores).all():
-        return Decision(evidence.baseline, found, None, None, False, "No run of it has a score.", None)
-    best = winner(scores)
-    costs = evidence.cost("multiply_adds")
-    cheapest = cheapest_not_worse(scores, costs, evidence.margin) if np.isfinite(costs).all() else best
-    supported, reason, seeds = _support(evidence, found, best)
-    return Decision(evidence.baseline, found, best, cheapest, supported, reason, seeds)
+        return Decision(base, found, None, None, None, False, why_no_score(evidence), None)
+    highest = winner(scores)
+    best = _best(evidence, found, highest)
+    lacking = why_no_verdict(evidence, found)
+    supported, reason, seeds = _support(evidence, found, best, lacking)
+    return Decision(base, found, highest, best, _cheapest(evidence, best), supported, reason, seeds, lacking)
 
 
-def _support(evidence: Evidence, found: tuple[Difference, ...], best: int) -> tuple[bool, str, int | None]:
+def _best(evidence: Evidence, found: tuple[Difference, ...], highest: int) -> int:
+    """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one."""
+    averages = means(evidence.scores)
+    better = [difference.setting for difference in found if difference.verdict is Verdict.BETTER]
+    return max(better, key=lambda setting: (not evidence.astray(setting), averages[setting]), default=highest)
+
+
+def _cheapest(evidence: Evidence, best: int) -> int:
+    costs, scores = evidence.cost("multiply_adds"), evidence.scores.copy()
+    if not np.isfinite(costs).all():
+        return best
+    # What collapses now and then is no cheap way to the same accuracy.
+    scores[[row for row in range(len(scores)) if row != best and evidence.astray(row)]] = np.nan
+    return cheapest_not_worse(scores, costs, evidence.margin, best)
+
+
+def _support(
+    evidence: Evidence, found: tuple[Difference, ...], best: int, lacking: str
+) -> tuple[bool, str, int | None]:
     """Whether the verdicts carry the winner, a sentence about it, and the seeds that would where they do not."""
     if not found:
         return False, "It has one setting, and nothing to compare it with.", None
+    if lacking:
+        return False, f"{lacking[0].upper()}{lacking[1:]}", None
     fewest = seeds_for_verdict(len(found))
     if all(difference.verdict is Verdict.NO_VERDICT for difference in found):
-        most = max(difference.seeds for difference in found)
-        return False, f"A verdict needs at least {fewest} seeds a setting; this study has {most}.", fewest
+        seeds = len(evidence.seeds)
+        return False, f"A verdict needs at least {fewest} seeds a setting; this study has {seeds}.", fewest
+    if lost := evidence.astray(best):
+        ran = sum(run.setting == best and run.accuracy is not None for run in evidence.runs)
+        return False, f"{len(lost)} of its {ran} runs collapsed or diverged, and count in no mean.", None
     if best == evidence.baseline:
         return True, "The baseline itself has the highest mean.", None
     own = next(difference for difference in found if difference.setting == best)
@@ -75,9 +106,8 @@ def _support_by(own: Difference, fewest: int, margin: float) -> tuple[bool, str,
         case Verdict.EQUIVALENT:
             return True, f"It is equivalent to the baseline, within ± {margin:g} points.", None
         case Verdict.CANT_TELL:
-            said = f"The study can't tell it from the baseline; about {own.seeds_needed} seeds a setting would."
+            said = f"The study can't tell it from the baseline; {enough(own.seeds_needed)} a setting would."
             return False, said, own.seeds_needed
         case Verdict.NO_VERDICT:
-            seeds = f"{own.seeds} seed{'' if own.seeds == 1 else 's'}"
-            return False, f"It shares {seeds} with the baseline; a verdict needs at least {fewest}.", fewest
+            return False, f"It shares {counted(own.seeds, 'seed')} with the baseline; a verdict needs {fewest}.", fewest
     return False, "On the seeds that it shares with the baseline it is worse.", None

@@ -15,6 +15,8 @@ from pipeline.comparison.scores import Scores
 from pipeline.report.factors import Factor
 
 ENDED = "finished", "diverged"
+ASTRAY = "collapsed", "diverged"
+"""Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Run:
     """One run: the number of its setting, how it ended, its accuracy in points where it has a score.
 
     `scored` in milliseconds since 1970; `answers` is its correct.npy, where there is one; `on_test` since when its
-    record holds scores on test images beside those that this study compares.
+    record holds scores on test images beside those that this study compares; `collapsed` as `names_one_class` says.
     """
 
     setting: int
@@ -57,6 +59,17 @@ class Run:
     scored: int | None = None
     on_test: int | None = None
     answers: Path | None = None
+    collapsed: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
+        return "collapsed" if self.collapsed and self.state == "finished" else self.state
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has a score that says what its setting can do: it neither diverged nor collapsed."""
+        return self.accuracy is not None and self.outcome not in ASTRAY
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +99,21 @@ class Evidence:
 
     @cached_property
     def scores(self) -> Scores:
-        """Accuracies float64 [settings, seeds] in points, NaN for a run that is missing or failed."""
+        """Accuracies float64 [settings, seeds] in points; NaN for a run that is missing, failed or did not learn."""
         found = np.full((len(self.settings), len(self.seeds)), np.nan)
         places = {seed: place for place, seed in enumerate(self.seeds)}
         for run in self.runs:
-            if run.accuracy is not None:
+            if run.accuracy is not None and run.learned:
                 found[run.setting, places[run.seed]] = run.accuracy
         return found
 
     @cached_property
     def answers(self) -> Answers | None:
-        """Which run answered which image rightly; None where there are no such files or the images are not the same.
+        """Which run that learned answered which image rightly; None without such files or where the images differ.
 
         Raises OSError and ValueError for a file that can't be read, which `read_record` excludes.
         """
-        scored = [run for run in self.runs if run.answers is not None]
+        scored = [run for run in self.runs if run.answers is not None and run.learned]
         if not scored or len({run.images_digest for run in scored}) > 1:
             return None
         correct = np.stack([np.load(run.answers, allow_pickle=False) for run in scored if run.answers is not None])
@@ -113,6 +126,10 @@ class Evidence:
 
     def label(self, setting: int) -> str:
         return self.settings[setting].label
+
+    def astray(self, setting: int) -> tuple[Run, ...]:
+        """The runs of a setting that ended without having learned."""
+        return tuple(run for run in self.runs if run.setting == setting and run.outcome in ASTRAY)
 
     def without_score(self) -> tuple[Run, ...]:
         """The runs that failed, or have not been done."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pipeline.comparison.intervals import Interval
 
 UNKNOWN = "–"
+MOST_SEEDS = 1000
 
 
 def points(value: float | None, *, sign: bool = True) -> str:
@@ -88,6 +89,13 @@ def moment(milliseconds_since_1970: int) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 run`, `1,200 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def enough(seeds: int | None) -> str:
+    """How many seeds would tell: `about 14 seeds`; a number that nobody trains is no advice."""
+    if seeds is None or seeds > MOST_SEEDS:
+        return f"more than {MOST_SEEDS:,} seeds"
+    return f"about {seeds} seeds"
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

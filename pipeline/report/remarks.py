@@ -70,7 +70,7 @@ def bought(evidence: Evidence, setting: int) -> str:
     if np.isfinite(own.latency):
         parts.append(f"{own.latency:.2f} ms for a prediction ({_times(evidence, 'latency', setting)})")
     rough = " Times are rough: runs may have shared the machine." if len(parts) > 2 else ""
-    return f"{own.label}: {numbers.listed(parts)}.{rough}{_corrected(evidence)}"
+    return f"{own.label}: {numbers.listed(parts)}.{rough}{_corrected(evidence, setting)}"
 
 
 def cheapest(evidence: Evidence, decision: Decision) -> str:
@@ -129,9 +129,9 @@ def _times(evidence: Evidence, cost: str, setting: int) -> str:
     return numbers.times(cost_ratio(evidence, cost, setting))
 
 
-def _corrected(evidence: Evidence) -> str:
+def _corrected(evidence: Evidence, setting: int) -> str:
     found = corrected_winner(evidence.scores)
-    if found is None:
+    if found is None or found.setting != setting:
         return ""
     return (
         " It was picked for its mean, which can flatter: chosen on some seeds and scored on the others, the winner "
@@ -148,10 +148,6 @@ def _without_score(evidence: Evidence) -> list[str]:
             f"{numbers.counted(len(missing), 'run')} {'has' if len(missing) == 1 else 'have'} no score ({failed} "
             f"failed, {len(missing) - failed} not done); failed runs are missing here, not counted as bad."
         )
-    diverged = sum(run.state == "diverged" and run.accuracy is not None for run in evidence.runs)
-    if diverged:
-        said = "run diverged and counts" if diverged == 1 else "runs diverged and count"
-        found.append(f"{diverged} {said} with the score it got: diverging is something that a setting does.")
     return found
 
 
@@ -161,6 +157,6 @@ def _undecided(evidence: Evidence, decision: Decision) -> list[str]:
         return []
     names = [evidence.label(found.setting) for found in undecided]
     which = " and ".join(names) if len(names) < 3 else f"{len(names)} of the settings"
-    most = max(found.seeds_needed or 0 for found in undecided)
-    seeds = f"about {most} seeds a setting would most likely (in 4 of 5 studies) tell"
+    most = numbers.enough(max(found.seeds_needed or 0 for found in undecided))
+    seeds = f"{most} a setting would most likely (in 4 of 5 studies) tell"
     return [f"How {which} would compare with the baseline: {seeds}."]

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 WARM_UPS = 3
 FEWEST_REPEATS = 5
 
+SHARED = "shared_"
+"""Begins the name of a latency that was measured while other runs used the cores: it says little of the network."""
+
 
 @dataclass(frozen=True)
 class Latency:

@@ -83,3 +83,18 @@ def is_held(path: Path) -> bool:
         return False
     with if_free(path) as free:
         return not free
+
+
+def others_at_work(own: Path) -> bool:
+    """Whether a process makes another run than the one in the folder `own` now: what the clock says is shared."""
+    stage = [] if own == project.RECORD else [project.STAGE_LOCK]
+    runs = [path for path in project.RUNS.glob("*/.lock") if path.parent != own]
+    return any(_is_held_or_strange(path) for path in (*stage, *runs))
+
+
+def _is_held_or_strange(path: Path) -> bool:
+    """One that can't be opened is no sign of work."""
+    try:
+        return is_held(path)
+    except OSError:
+        return False

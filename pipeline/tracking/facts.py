@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.configuration.keys import leaves
 from pipeline.record.history import Epoch
 from pipeline.record.whole import Record
+from pipeline.scoring.latency import SHARED
 
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones."""
@@ -65,6 +66,7 @@ def tags(record: Record, study: str) -> dict[str, str]:
         "dataset": None if record.evaluation is None else record.evaluation.dataset,
         "scored_on": None if record.evaluation is None else record.evaluation.images,
         "scoring": None if record.evaluation is None else record.evaluation.scoring,
+        "clock": _clock(record),
         "outcome": run.outcome,
         "reason": run.reason,
         "git.commit": environment["git_commit"],
@@ -75,6 +77,13 @@ def tags(record: Record, study: str) -> dict[str, str]:
     }
     found |= {f"{group}.{name}": value for group in ("versions", "hardware") for name, value in _group(record, group)}
     return {name: _text(value)[:MOST_TEXT] for name, value in found.items() if value is not None}
+
+
+def _clock(record: Record) -> str | None:
+    """Whether other runs used the cores when it was scored: then its seconds of training are not its own either."""
+    if record.evaluation is None:
+        return None
+    return "shared" if any(name.startswith(SHARED) for name in record.evaluation.latency) else "alone"
 
 
 def run_name(record: Record) -> str:

@@ -77,11 +77,12 @@ def draw_settings(evidence: Evidence) -> Figure:
             axes.plot([max(found.interval.low, lowest), found.interval.high], [line, line], color=colour, linewidth=2)
         if found.mean is not None and found.mean >= lowest:
             axes.plot([found.mean], [line], "|", color=colour, markersize=15, markeredgewidth=3)
-        if len(far := values[values < lowest]):
+        lost = [run.accuracy for run in evidence.astray(row) if run.accuracy is not None]
+        if far := [*values[values < lowest], *lost]:
             text = (
-                f"◂ {numbers.counted(len(far), 'seed')} at {far.min():.1f} %"
+                f"◂ {numbers.counted(len(far), 'seed')} at {min(far):.1f} %"
                 if len(far) == 1
-                else f"◂ {len(far)} seeds from {far.min():.1f} %"
+                else f"◂ {len(far)} seeds from {min(far):.1f} %"
             )
             axes.text(lowest, line - 0.3, text, fontsize=9, va="bottom")
     axes.set_xlabel(f"accuracy on the {evidence.images} images, %")

@@ -5,7 +5,7 @@ from collections import Counter
 from pipeline.comparison.differences import Verdict
 from pipeline.report import numbers
 from pipeline.report.decision import Decision
-from pipeline.report.evidence import Evidence, Run
+from pipeline.report.evidence import ASTRAY, Evidence, Run
 from pipeline.report.page import Block, Code, Column, Section, Table, Text
 from pipeline.report.remarks import since
 
@@ -20,7 +20,9 @@ def basis(evidence: Evidence, decision: Decision) -> Section:
     blocks.append(Text("To do it again, and what follows from it:"))
     blocks.append(Code((*evidence.commands, *_next(evidence, decision))))
     undecided = any(found.verdict in (Verdict.CANT_TELL, Verdict.NO_VERDICT) for found in decision.differences)
-    if evidence.store is None and undecided:
+    if evidence.store is None and evidence.without_score():
+        blocks.append(Text("The study's sweep, typed again, does the runs that failed or are missing.", note=True))
+    elif evidence.store is None and undecided and not decision.lacking:
         blocks.append(
             Text("More seeds join the same study: type its sweep again with a longer list of seeds.", note=True)
         )
@@ -76,20 +78,20 @@ def _test_images(evidence: Evidence) -> str:
 
 
 def _failures(evidence: Evidence) -> list[Block]:
-    failed = [run for run in evidence.runs if run.state in ("failed", "diverged") or run.reason is not None]
+    failed = [run for run in evidence.runs if run.outcome in ("failed", *ASTRAY) or run.reason is not None]
     if not failed:
-        return [Text("No run failed or diverged.")]
+        return [Text("No run failed, collapsed or diverged.")]
     columns = (Column("setting", "text"), Column("seed"), Column("", "text"), Column("reason", "text"))
     rows = tuple(
         (evidence.label(run.setting), str(run.seed), _outcome(run), (run.reason or "")[:LONGEST_REASON])
         for run in failed
     )
     return [
-        Text("Failed runs are missing from the scores; diverged ones count with the score they got.", lead="Failures."),
+        Text("These are in no mean, difference or noise, whatever score they got.", lead="Failures."),
         Table(
             columns,
             rows,
-            title=f"The {numbers.counted(len(rows), 'run')} that failed or diverged",
+            title=f"The {numbers.counted(len(rows), 'run')} that failed, collapsed or diverged",
             folded=len(rows) > 12,
         ),
     ]
@@ -99,16 +101,17 @@ def _next(evidence: Evidence, decision: Decision) -> list[str]:
     """Commands that go on from here: they need the records."""
     if evidence.store is not None or decision.winner is None:
         return []
-    first = next(run for run in evidence.runs if run.setting == decision.winner and run.accuracy is not None)
+    first = next(run for run in evidence.runs if run.setting == decision.winner and run.learned)
+    lines = [f"python -m pipeline.reproduce {first.identity}"]
+    if evidence.images == "test":
+        # What was selected on test images is not offered for `dvc repro` to score on them again.
+        return lines
     anyway = "" if decision.supported else " --anyway"
-    return [
-        f"python -m pipeline.reproduce {first.identity}",
-        f"python -m pipeline.promote {evidence.study}{anyway}",
-    ]
+    return [*lines, f"python -m pipeline.promote {evidence.study}{anyway}"]
 
 
 def _outcome(run: Run) -> str:
-    return run.state if run.accuracy is None else f"{run.state}, {run.accuracy:.2f} %"
+    return run.outcome if run.accuracy is None else f"{run.outcome}, {run.accuracy:.2f} %"
 
 
 def _runs_table(evidence: Evidence) -> Table:
@@ -120,7 +123,13 @@ def _runs_table(evidence: Evidence) -> Table:
         Column("identity", "text"),
     )
     rows = tuple(
-        (evidence.label(run.setting), str(run.seed), run.state, numbers.points(run.accuracy, sign=False), run.identity)
+        (
+            evidence.label(run.setting),
+            str(run.seed),
+            run.outcome,
+            numbers.points(run.accuracy, sign=False),
+            run.identity,
+        )
         for run in evidence.runs
     )
     return Table(columns, rows, title=f"All {numbers.counted(len(rows), 'run')}", folded=True, file="runs.csv")

@@ -7,6 +7,7 @@ from pipeline.report.decision import Decision
 from pipeline.report.evidence import Evidence
 from pipeline.report.page import Block, Column, Section, Table, Text
 from pipeline.report.pictures.intervals import difference_picture
+from pipeline.report.sentences import winner_in_words
 
 SETTING = Column("setting", "text")
 DIFFERENCES = (
@@ -76,14 +77,16 @@ def _difference_row(evidence: Evidence, found: Difference) -> tuple[str, ...]:
 def _seeds_to_tell(found: Difference) -> str:
     if found.seeds_needed is None:
         return ""
-    return f"{'at least' if found.verdict is Verdict.NO_VERDICT else 'about'} {found.seeds_needed}"
+    if found.verdict is Verdict.NO_VERDICT:
+        return f"at least {found.seeds_needed}"
+    return numbers.enough(found.seeds_needed).removesuffix(" seeds")
 
 
 def marked_settings(decision: Decision) -> dict[int, str]:
     """The settings that stand out, and why."""
     marks: dict[int, list[str]] = {decision.baseline: ["baseline"]} if decision.differences else {}
     if decision.winner is not None and decision.differences:
-        marks.setdefault(decision.winner, []).append("highest mean")
+        marks.setdefault(decision.winner, []).append(winner_in_words(decision))
         if decision.cheapest is not None and decision.cheapest != decision.winner:
             marks.setdefault(decision.cheapest, []).append("cheapest not worse")
     return {setting: ", ".join(words) for setting, words in marks.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.comparison.factors import Cell, GridEffects, IncompleteGrid, Term, grid_effects
+from pipeline.comparison.scores import is_constant, present
 from pipeline.report import numbers
 from pipeline.report.evidence import Evidence
 from pipeline.report.factors import shown_level
@@ -21,6 +22,9 @@ def factors(evidence: Evidence) -> Section | None:
         factor.name: [setting.levels[place] for setting in evidence.settings]
         for place, factor in enumerate(evidence.factors)
     }
+    rows = [row for scores in evidence.scores if len(row := present(scores)) > 1]
+    if rows and all(map(is_constant, rows)):
+        return Section(TITLE, ANCHOR, (Text("Effects need seeds that differ; here the seed changes no score."),))
     found = grid_effects(evidence.scores, levels)
     together = [factor.name for factor in evidence.factors if len(factor.keys) > 1]
     blocks: list[Block] = []

@@ -4,15 +4,15 @@ from pipeline.comparison.noise import same_setting_check, seed_deviation
 from pipeline.comparison.scores import summaries
 from pipeline.report import numbers
 from pipeline.report.decision import Decision
-from pipeline.report.evidence import Evidence
+from pipeline.report.evidence import ASTRAY, Evidence
 from pipeline.report.page import Block, Column, Section, Table, Text
 from pipeline.report.pictures.intervals import settings_picture
 from pipeline.report.sections.differences import SETTING, marked_settings
 
 SCORES = (
     SETTING,
-    Column("seeds", about="runs that have a score"),
-    Column("failed", about="runs that failed, diverged, or have not been done"),
+    Column("seeds", about="runs that have a score and learned"),
+    Column("failed", about="runs that failed, collapsed, diverged, or have not been done"),
     Column("mean %", about="mean accuracy over seeds"),
     Column("± sd", about="standard deviation between seeds, in points"),
     Column("95 % interval", about="of the mean, by t, for this setting by itself"),
@@ -23,7 +23,7 @@ COSTS = (
     Column("parameters"),
     Column("multiply-adds", about="for one image"),
     Column("training s", about="median over runs"),
-    Column("latency ms", about="of an image by itself, median over runs"),
+    Column("latency ms", about="of an image by itself, median over the runs that were measured alone"),
 )
 
 
@@ -39,11 +39,11 @@ def settings(evidence: Evidence, decision: Decision) -> Section:
         Table(SCORES, tuple(_score_row(evidence, row) for row in range(len(evidence.settings))), marked),
         Table(COSTS, tuple(_cost_row(evidence, row) for row in range(len(evidence.settings))), marked),
     ]
-    if any(run.latency is not None for run in evidence.runs):
+    if any(run.seconds is not None for run in evidence.runs):
         blocks.append(
             Text(
-                "Seconds and latency were measured while runs may have shared the machine: read them as rough, and "
-                "only against each other.",
+                "Seconds were measured while runs may have shared the machine: read them as rough, and only against "
+                "each other. Latency is that of runs beside which no other was at work; – where there is none.",
                 note=True,
             )
         )
@@ -78,7 +78,7 @@ def noise(evidence: Evidence) -> Section:
     """The noise floor and the A/A check."""
     found = seed_deviation(evidence.scores)
     if found is None:
-        text = Text("No setting has two seeds yet, so that the noise between seeds is not known.")
+        text = Text("No setting has two seeds with scores that differ: the noise between seeds is not known.")
         return Section("The noise floor", "noise", (text,))
     blocks: list[Block] = [
         Text(
@@ -105,11 +105,11 @@ def noise(evidence: Evidence) -> Section:
 
 
 def _failures(evidence: Evidence, setting: int) -> str:
-    """How many runs failed, diverged, are not done: 0 where all is well."""
+    """How many runs failed, collapsed, diverged, are not done: 0 where all is well."""
     own = [run for run in evidence.runs if run.setting == setting]
     counts = {
         "failed": sum(run.accuracy is None and run.state == "failed" for run in own),
-        "diverged": sum(run.state == "diverged" for run in own),
+        **{word: sum(run.outcome == word for run in own) for word in ASTRAY},
         "not done": sum(run.accuracy is None and run.state not in ("failed", "diverged") for run in own),
     }
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "0"

@@ -1,6 +1,7 @@
 """Loss and accuracy, epoch by epoch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -24,15 +25,32 @@ class Epoch(Protocol):
     @property
     def accuracy(self) -> float: ...
     @property
-    def learning_rate(self) -> float: ...
-    @property
     def validation_loss(self) -> float | None: ...
     @property
     def validation_accuracy(self) -> float | None: ...
 
 
+@dataclass(frozen=True)
+class Rate:
+    """The learning rate that was set, and its course: `schedule` "constant" or "cosine", `warmup` a share (0..1).
+
+    A history holds the rate of the step after each epoch, which is 0 at the end of a cosine whatever was set.
+    """
+
+    learning_rate: float
+    schedule: str
+    warmup: float
+
+    def in_words(self) -> str:
+        """`0.001`, constant; `0.003, warm-up over 10 %, cosine to 0`."""
+        if self.schedule == "constant":
+            return f"{self.learning_rate:.6g}"
+        warmed = f", warm-up over {100 * self.warmup:.3g} %" if self.warmup > 0 else ""
+        return f"{self.learning_rate:.6g}{warmed}, {self.schedule} to 0"
+
+
 @styled
-def training_curves(history: Sequence[Epoch]) -> Figure:
+def training_curves(history: Sequence[Epoch], rate: Rate) -> Figure:
     """Loss and accuracy (percent) against the epoch, of training and, where there is one, of validation.
 
     Values that are not finite are left out, and the title says where the first one is.
@@ -40,7 +58,7 @@ def training_curves(history: Sequence[Epoch]) -> Figure:
     """
     if not history:
         raise ValueError("a history must have at least one epoch to draw, not 0")
-    figure = sheet(12, 5, _title(history))
+    figure = sheet(12, 5, _title(history, rate))
     left, right = figure.subplots(1, 2)
     epochs = np.array([row.epoch for row in history])
     _panel(
@@ -65,11 +83,9 @@ def training_curves(history: Sequence[Epoch]) -> Figure:
     return figure
 
 
-def _title(history: Sequence[Epoch]) -> str:
+def _title(history: Sequence[Epoch], rate: Rate) -> str:
     finite = np.isfinite([row.loss for row in history])
-    rates = [row.learning_rate for row in history]
-    rate = f"learning rate {rates[0]:.3g}" if len(set(rates)) == 1 else f"learning rate at most {max(rates):.3g}"
-    title = f"Training · {counted(len(history), 'epoch')} · {rate}"
+    title = f"Training · {counted(len(history), 'epoch')} · learning rate {rate.in_words()}"
     if finite.all():
         return title
     return f"{title} · diverged in epoch {history[int(np.argmin(finite))].epoch}"
