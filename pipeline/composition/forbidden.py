@@ -89,7 +89,7 @@ def declared_sweep(conf: Path, study: str) -> list[Override]:
 
 
 def _check_head(name: str, path: Path) -> None:
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace", encoding="utf-8").splitlines():
         if re.match(r"\s*#.*@.*hydra", line):
             raise ForbiddenError(f"{name}: {line.strip()} sets Hydra itself. Leave it out.")
 

@@ -56,6 +56,8 @@ def _git(*arguments: str) -> str | None:
             cwd=project.ROOT,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=20,
             check=True,
         )
@@ -71,7 +73,7 @@ def _processor() -> str:
 def _cpu(field: str) -> str | None:
     """What Linux says of the first core; None where it does not."""
     try:
-        lines = CPU.read_text().splitlines()
+        lines = CPU.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), None)

@@ -33,7 +33,7 @@ def outputs() -> Iterator[tuple[str, Path, str]]:
     A folder whose list is not in the cache is passed over. Raises ValueError where dvc.lock is torn.
     """
     try:
-        stages = yaml.safe_load((project.ROOT / "dvc.lock").read_text())["stages"]
+        stages = yaml.safe_load((project.ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
         outs = [(stage, out["path"], out["md5"]) for stage, said in stages.items() for out in said.get("outs", [])]
     except FileNotFoundError:
         return
@@ -46,7 +46,7 @@ def outputs() -> Iterator[tuple[str, Path, str]]:
             continue
         entries = project.DVC_CACHE / FILES / md5[:2] / md5[2:]
         if entries.exists() and is_as_named(entries):
-            for entry in json.loads(entries.read_text()):
+            for entry in json.loads(entries.read_text(encoding="utf-8")):
                 yield stage, path / entry["relpath"], entry["md5"]
 
 
