@@ -1,10 +1,12 @@
 """What conf/ composes to, and the choice that is kept."""
 
 import copy
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,8 +63,38 @@ def test_variants_of_different_groups_go_together() -> None:
             configured(chosen_values(f"model={model}", f"training={training}"))
 
 
-def test_committed_params_yaml_is_what_the_committed_conf_composes_to() -> None:
-    assert project.PARAMS.read_text() == as_params(composed(project.CONF))
+def committed(root: Path, target: Path) -> None:
+    """conf/ and params.yaml as git has them, which `dvc exp run` does not change; as they are where there is no git."""
+    names = "conf", "params.yaml"
+    if (root / ".git").exists():
+        archive = subprocess.run(("git", "archive", "HEAD", *names), cwd=root, capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as found:
+            found.extractall(target, filter="data")
+        return
+    shutil.copytree(root / names[0], target / names[0])
+    shutil.copy(root / names[1], target)
+
+
+def test_committed_params_yaml_is_what_the_committed_conf_composes_to(tmp_path: Path) -> None:
+    committed(project.ROOT, tmp_path)
+    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == as_params(composed(tmp_path / "conf"))
+
+
+@pytest.mark.parametrize("has_git", [True, False])
+def test_what_dvc_exp_run_leaves_is_not_what_is_committed(tmp_path: Path, has_git: bool) -> None:
+    root, target = tmp_path / "root", tmp_path / "target"
+    (root / "conf").mkdir(parents=True)
+    (root / "conf" / "chosen.yaml").write_text("defaults: []\n", encoding="utf-8")
+    (root / "params.yaml").write_text("seed: 0\n", encoding="utf-8")
+    if has_git:
+        own = "-c", "user.name=test", "-c", "user.email=test@localhost"
+        for command in (("init", "-q"), ("add", "-A"), (*own, "commit", "-qm", "start")):
+            subprocess.run(("git", *command), cwd=root, check=True)
+    (root / "params.yaml").write_text("seed: 5\n", encoding="utf-8")
+    target.mkdir()
+    committed(root, target)
+    assert (target / "params.yaml").read_text(encoding="utf-8") == ("seed: 0\n" if has_git else "seed: 5\n")
+    assert (target / "conf" / "chosen.yaml").exists()
 
 
 def test_variants_say_only_what_differs_from_their_base() -> None:

@@ -31,11 +31,11 @@ class Problem:
 
 
 class ConfigurationError(UserError):
-    """One or more keys whose values can't be accepted."""
+    """One or more keys whose values can't be accepted; `way_back` is a sentence about where they stand."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], way_back: str | None = None) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n       ".join(map(str, problems)))
+        super().__init__("\n       ".join([*map(str, problems), *([way_back] if way_back else [])]))
 
 
 def refused(key: str, message: str) -> ConfigurationError:
