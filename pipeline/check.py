@@ -4,6 +4,8 @@ The first stage of dvc.yaml. The other stages depend on the fingerprints it writ
 reruns nothing but this.
 """
 
+import os
+
 from pipeline.composition.composing import composed, values
 from pipeline.composition.difference import differences
 from pipeline.composition.forbidden import ForbiddenError
@@ -17,6 +19,9 @@ from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 
 MOST_SHOWN = 3
+
+EXPERIMENT = "DVC_EXP_NAME"
+"""Set by DVC where `dvc exp run` runs the stage: it has composed params.yaml just now, of conf/ and what was typed."""
 
 
 def main() -> int:
@@ -40,9 +45,11 @@ def _notice() -> str | None:
         # DVC's own composition would have done it.
         raise
     except UserError as error:
+        if EXPERIMENT in os.environ:
+            return None
         return f"note: conf/ composes to nothing valid ({error}); params.yaml counts"
     differing = list(differences(found, read_yaml(project.PARAMS)))
-    if not differing:
+    if not differing or EXPERIMENT in os.environ:
         return None
     named = ", ".join(f"{key} {present} (conf/: {would_be})" for key, would_be, present in differing[:MOST_SHOWN])
     more = f" and {len(differing) - MOST_SHOWN} more" if len(differing) > MOST_SHOWN else ""

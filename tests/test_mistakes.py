@@ -63,3 +63,9 @@ def test_compose_writes_a_torn_params_yaml_anew(mistaken: Project, content: str)
     path.write_text(content, encoding="utf-8")
     assert "params.yaml written" in mistaken.verb("compose")
     assert mistaken.params()["training"]["epochs"] == 1
+
+
+def test_what_conf_does_not_compose_to_is_noted_but_not_where_dvc_composed_it_just_now(mistaken: Project) -> None:
+    mistaken.edit_params({"training.epochs": 7})
+    assert "note: params.yaml counts" in mistaken.verb("check")
+    assert "note:" not in mistaken.verb("check", DVC_EXP_NAME="soupy-over")
