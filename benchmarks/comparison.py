@@ -266,7 +266,9 @@ def main() -> None:
         )
     print(f"{studies} studies, {time.perf_counter() - started:.0f} s")
     document = {"command": "python -m benchmarks.comparison", "studies": studies, "figures": rows}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    Path(__file__).with_suffix(".json").write_text(
+        json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _rule(rule: str, noise: str, promised_for: frozenset[str]) -> str:

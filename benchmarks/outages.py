@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def _keep(fault: str, figures: dict[str, object]) -> None:
-    kept = json.loads(TARGET.read_text()) if TARGET.exists() else {}
-    TARGET.write_text(json.dumps(kept | {fault: figures}, indent=2) + "\n")
+    kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
+    TARGET.write_text(json.dumps(kept | {fault: figures}, indent=2) + "\n", encoding="utf-8")
 
 
 def _measured(project: Project, server: Server, fault: str, pairs: int) -> dict[str, object]:
@@ -92,7 +92,7 @@ def _trained(project: Project, server: Server, does: Callable[..., str]) -> Spee
         said, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(said)
-    timing = json.loads((project.path / "record" / "training" / "timing.json").read_text())["epochs"]
+    timing = json.loads((project.path / "record" / "training" / "timing.json").read_text(encoding="utf-8"))["epochs"]
     return sum(epoch["seconds"] for epoch in timing[1:]), ended - begun
 
 
@@ -100,7 +100,7 @@ def _epochs(project: Project) -> int:
     """How many epochs the training has done."""
     (timing, *_) = [*project.path.glob("checkpoints/*/training/timing.json"), None]
     try:
-        return 0 if timing is None else len(json.loads(timing.read_text())["epochs"])
+        return 0 if timing is None else len(json.loads(timing.read_text(encoding="utf-8"))["epochs"])
     except (OSError, ValueError):
         return 0
 
@@ -108,7 +108,7 @@ def _epochs(project: Project) -> int:
 def _cpu(pid: int) -> float:
     """CPU seconds of a process itself, without its children (proc(5): fields 14 and 15)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS

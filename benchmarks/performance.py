@@ -29,7 +29,7 @@ bench QUICK=1` shows in minutes that everything runs. All figures: [results.json
 def keep(row: Row, found: Finding) -> None:
     """Put what came of a row among what is kept, in place of an earlier one."""
     commit = subprocess.run(
-        ("git", "rev-parse", "--short", "HEAD"), cwd=ROOT, capture_output=True, text=True, check=False
+        ("git", "rev-parse", "--short", "HEAD"), cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
     ).stdout.strip()
     entry = {
         "said": found.said,
@@ -46,7 +46,7 @@ def keep(row: Row, found: Finding) -> None:
 def kept() -> dict[str, Any]:
     """Row → what came of it."""
     try:
-        found = json.loads(RESULTS.read_text())
+        found = json.loads(RESULTS.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     assert isinstance(found, dict)

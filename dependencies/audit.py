@@ -56,7 +56,7 @@ def _probe(program: Path, service: str) -> None:
     """Raises NoAnswerError where the database does not know what everybody knows."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "known.txt"
-        path.write_text(KNOWN + "\n")
+        path.write_text(KNOWN + "\n", encoding="utf-8")
         if not _asked(program, service, path).known:
             raise NoAnswerError(f"{service} names no vulnerability of {KNOWN}, which has some")
 
@@ -64,7 +64,9 @@ def _probe(program: Path, service: str) -> None:
 def _asked(program: Path, service: str, path: Path) -> Answer:
     """What the database says of a locked list. Raises NoAnswerError."""
     command = [str(program), "-r", str(path), "--no-deps", "--disable-pip", "-s", service, "-f", "json"]
-    done = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--progress-spinner", "off"], capture_output=True, text=True, encoding="utf-8", check=False
+    )
     try:
         found = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):

@@ -25,14 +25,16 @@ class Package:
 def packages(path: Path) -> list[Package]:
     """The packages of a locked list by name."""
     found: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", path.read_text(), flags=re.MULTILINE):
+    for name, version in re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    ):
         found.setdefault(name, []).append(version)
     return [Package(name, tuple(versions)) for name, versions in sorted(found.items())]
 
 
 def direct() -> dict[str, str]:
     """The packages that pyproject.toml names, and for whom; all others are needed by these."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     development = {
         _name(requirement): "those who change the project" for requirement in project["dependency-groups"]["dev"]
     }

@@ -39,6 +39,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            encoding="utf-8",
         )
 
     @property
@@ -54,7 +55,7 @@ class Bench:
         asked = {"verb": verb, "variables": variables, "input": str(source), "output": str(self._output)}
         inlet.write(json.dumps(asked) + "\n")
         inlet.flush()
-        return int(outlet.readline()), self._output.read_text(errors="replace")
+        return int(outlet.readline()), self._output.read_text(errors="replace", encoding="utf-8")
 
     def done(self, *verb: str, source: Path | str = os.devnull) -> None:
         """A verb that must end well."""
@@ -87,8 +88,8 @@ def bench(path: Path, library: Path, setting: tuple[str, ...], imports: tuple[st
     """A bench over a new project, in which no clock is measured for seconds: that writes nothing."""
     new_project(path, *setting)
     code = path / "pipeline" / "experiment" / "evaluation.py"
-    assert LATENCY[0] in code.read_text()
-    code.write_text(code.read_text().replace(*LATENCY))
+    assert LATENCY[0] in code.read_text(encoding="utf-8")
+    code.write_text(code.read_text(encoding="utf-8").replace(*LATENCY), encoding="utf-8")
     return Bench(path, library, imports)
 
 

@@ -99,7 +99,7 @@ def run_row(row: Row, numbers: list[int], seed: int, keep: Callable[[Trial], Non
 def kept(name: str) -> dict[int, Trial]:
     """The trials of a row that are on disk, by number."""
     try:
-        lines = (RESULTS / f"{name}.jsonl").read_text().splitlines()
+        lines = (RESULTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
     trials = [Trial(**json.loads(line)) for line in lines]
@@ -142,6 +142,11 @@ def _folder(row: str, number: int) -> Iterator[Path]:
 
 def _commit() -> str:
     done = subprocess.run(
-        ("git", "rev-parse", "--short", "HEAD"), cwd=FOLDER, capture_output=True, text=True, check=False
+        ("git", "rev-parse", "--short", "HEAD"),
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     return done.stdout.strip()

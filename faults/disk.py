@@ -79,7 +79,7 @@ class Disk:
         """What was counted, in order."""
         if not self._log.exists():
             return []
-        lines = (line.split(" ", 3) for line in self._log.read_text().splitlines())
+        lines = (line.split(" ", 3) for line in self._log.read_text(encoding="utf-8").splitlines())
         found = [Call(int(number), int(process), call, path) for number, process, call, path in lines]
         return sorted(found, key=lambda call: call.number)
 

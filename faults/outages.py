@@ -32,7 +32,7 @@ class Scene:
         while self.process is not None and self.process.poll() is None:
             for timing in self.project.path.glob("checkpoints/*/training/timing.json"):
                 try:
-                    if len(json.loads(timing.read_text())["epochs"]) >= wanted:
+                    if len(json.loads(timing.read_text(encoding="utf-8"))["epochs"]) >= wanted:
                         return
                 except (OSError, ValueError):
                     continue

@@ -45,7 +45,7 @@ def page(trials: dict[Row, list[Trial]]) -> str:
 def _speed() -> str:
     """The part that tells how fast a training is while MLflow is away, once that was measured."""
     try:
-        measured = json.loads(outages.TARGET.read_text())
+        measured = json.loads(outages.TARGET.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     lines = (

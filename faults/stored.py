@@ -36,7 +36,7 @@ def check_sweep(store: MlflowClient, path: Path, study: str) -> None:
     (parent,) = (run for run in runs if run.data.tags["role"] == "study")
     assert parent.info.status == "FINISHED", parent.info.status
     assert "settings.csv" in {artifact.path for artifact in store.list_artifacts(parent.info.run_id)}
-    cells = json.loads((path / "studies" / study / "study.json").read_text())["cells"]
+    cells = json.loads((path / "studies" / study / "study.json").read_text(encoding="utf-8"))["cells"]
     children = {run.data.tags["identity"]: run for run in runs if run.data.tags["role"] == "run"}
     assert sorted(children) == sorted(cell["identity"] for cell in cells)
     assert len(runs) == len(cells) + 1, f"{len(runs)} runs in MLflow of {len(cells)} and their parent"

@@ -117,7 +117,7 @@ def assert_tidy(project: Project) -> None:
 
 def assert_study_is_whole(project: Project, runs: int, name: str = STUDY) -> None:
     """Every run of the study has finished, and the study says so."""
-    study = json.loads((project.path / "studies" / name / "study.json").read_text())
+    study = json.loads((project.path / "studies" / name / "study.json").read_text(encoding="utf-8"))
     states = Counter(cell["state"] for cell in study["cells"])
     assert (study["state"], states) == ("finished", {"finished": runs}), (study["state"], states)
 
@@ -197,7 +197,7 @@ def watched(project: Project) -> Iterator[None]:
         while not ended.wait(0.01):
             for path in (project.path / "studies").glob("*/study.json"):
                 try:
-                    json.loads(path.read_text())["cells"]
+                    json.loads(path.read_text(encoding="utf-8"))["cells"]
                 except FileNotFoundError:
                     continue
                 except (ValueError, KeyError) as error:
@@ -222,7 +222,7 @@ def _assert_curves_are_whole(points: Counter[tuple[str, int]]) -> None:
 
 
 def _ended(timing: Path) -> list[int]:
-    epochs: list[dict[str, Any]] = json.loads(timing.read_text())["epochs"]
+    epochs: list[dict[str, Any]] = json.loads(timing.read_text(encoding="utf-8"))["epochs"]
     return [epoch["ended"] for epoch in epochs]
 
 

@@ -34,7 +34,7 @@ def make_states(at: Bench, shared: Path, *, mirrored: bool) -> None:
     at.project.edit_params({"seed": 1})
     _keep(at, shared / "chosen", mirrored=mirrored)
     at.done("train")
-    (shared / "seeds.json").write_text(json.dumps({old: "old", _name(at.path): "new"}))
+    (shared / "seeds.json").write_text(json.dumps({old: "old", _name(at.path): "new"}), encoding="utf-8")
     _keep(at, shared / "unscored", mirrored=mirrored)
     shutil.copytree(shared / "unscored", shared / "trained", symlinks=True)
     shutil.rmtree(shared / "trained" / "record")
@@ -42,7 +42,7 @@ def make_states(at: Bench, shared: Path, *, mirrored: bool) -> None:
     if mirrored:
         _follow(at, next((at.path / "checkpoints").iterdir()))
     at.done("evaluate")
-    (shared / "results.json").write_text(json.dumps(results(at.path)))
+    (shared / "results.json").write_text(json.dumps(results(at.path)), encoding="utf-8")
     _keep(at, shared / "scored", mirrored=mirrored)
     shutil.rmtree(at.path / "mlartifacts", ignore_errors=True)
     for path in at.path.glob("mlflow.db*"):
@@ -50,7 +50,7 @@ def make_states(at: Bench, shared: Path, *, mirrored: bool) -> None:
     _keep(at, shared / "no store", mirrored=mirrored)
     at.becomes(shared / "chosen")
     at.done(*SWEEP, "seed=1")
-    (shared / "runs.json").write_text(json.dumps(runs(at.path)))
+    (shared / "runs.json").write_text(json.dumps(runs(at.path)), encoding="utf-8")
 
 
 def _keep(at: Bench, state: Path, *, mirrored: bool) -> None:
@@ -71,7 +71,7 @@ def messages(at: Bench, *roots: Path) -> Path:
     found = roots or tuple(at.path.glob("checkpoints/*"))
     tracking = Tracking.model_validate(at.project.params()["tracking"])
     named = [json.dumps({"record": str(root), "part": EVALUATION}) for root in found]
-    target.write_text("".join(f"{line}\n" for line in [settings(tracking, REPRO_STUDY), *named]))
+    target.write_text("".join(f"{line}\n" for line in [settings(tracking, REPRO_STUDY), *named]), encoding="utf-8")
     return target
 
 

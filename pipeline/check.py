@@ -4,6 +4,8 @@ The first stage of dvc.yaml, run each time. The other stages depend on the finge
 moves only when code moves that decides a result: an edit of a docstring, or of an error's words, reruns nothing else.
 """
 
+import os
+
 from pipeline.composition.composing import composed, values
 from pipeline.composition.difference import differences
 from pipeline.composition.forbidden import ForbiddenError
@@ -29,6 +31,9 @@ DRAWING_CODE = "pipeline/scoring/pictures/*.py", "pipeline/experiment/exporting.
 
 MOST_SHOWN = 3
 
+EXPERIMENT = "DVC_EXP_NAME"
+"""Set by DVC where `dvc exp run` runs the stage: it has composed params.yaml just now, of conf/ and what was typed."""
+
 
 def main() -> int:
     command.arguments(__doc__, "check").parse_args()
@@ -51,9 +56,11 @@ def _notice() -> str | None:
         # DVC's own composition would have done it.
         raise
     except UserError as error:
+        if EXPERIMENT in os.environ:
+            return None
         return f"note: conf/ composes to nothing valid ({error}); params.yaml counts"
     differing = list(differences(found, read_yaml(project.PARAMS)))
-    if not differing:
+    if not differing or EXPERIMENT in os.environ:
         return None
     named = ", ".join(f"{key} {present} (conf/: {would_be})" for key, would_be, present in differing[:MOST_SHOWN])
     more = f" and {len(differing) - MOST_SHOWN} more" if len(differing) > MOST_SHOWN else ""

@@ -107,7 +107,7 @@ def _trainings() -> set[tuple[float, ...]]:
         for path in root.glob(f"training/{TIMES}")
     ]
     found = set()
-    for path in (*records, *project.DVC_CACHE.glob("files/md5/??/*")):
+    for path in (*records, *(project.DVC / "cache").glob("files/md5/??/*")):
         try:
             with path.open("rb") as file:
                 content = file.read(MOST_BYTES) if file.peek(1).startswith(b"{") else b""

@@ -9,7 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
-from pipeline.configuration.reading import read_params
+from pipeline.configuration.reading import read_section
 from pipeline.configuration.schema import Tracking
 from pipeline.record.study import find_study
 from pipeline.report.decision import Decision, decide
@@ -34,7 +34,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
-    tracking = read_params(project.PARAMS).tracking
+    tracking = read_section(project.PARAMS, Tracking)
     stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
     with contextlib.nullcontext() if stored or not tracking.enabled else Attaching(tracking) as attaching:
         evidence = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)

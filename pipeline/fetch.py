@@ -3,7 +3,8 @@
 What is kept is decompressed and has the size and SHA-256 that data.files says.
 """
 
-from pipeline.configuration.reading import read_params
+from pipeline.configuration.reading import read_section
+from pipeline.configuration.schema import Data
 from pipeline.images.sources import fetch
 from pipeline.storage import lock, project
 from pipeline.terminal import command
@@ -11,7 +12,7 @@ from pipeline.terminal import command
 
 def main() -> int:
     command.arguments(__doc__, "fetch").parse_args()
-    data = read_params(project.PARAMS).data
+    data = read_section(project.PARAMS, Data)
     with lock.stage():
         fetch(data.files, data.sources, project.RAW)
     return 0

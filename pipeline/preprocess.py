@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.configuration.reading import read_params
+from pipeline.configuration.reading import read_section
 from pipeline.configuration.schema import Data, RawFile
 from pipeline.images.checks import check_labels, checked_images
 from pipeline.images.examples import draw_examples
@@ -27,7 +27,7 @@ EXAMPLES = "examples.png"
 
 def main() -> int:
     command.arguments(__doc__, "preprocess").parse_args()
-    data = read_params(project.PARAMS).data
+    data = read_section(project.PARAMS, Data)
     with lock.stage():
         summary = preprocess(data, project.RAW, project.PREPARED)
     _tell(summary)

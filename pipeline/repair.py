@@ -67,7 +67,7 @@ def is_living(entry: Mapping[str, Any]) -> bool:
 def _nobody_lives_in(locks: Path) -> bool:
     """Whether the list names somebody, and nobody of these lives."""
     try:
-        entries = list(_entries(json.loads(locks.read_text())))
+        entries = list(_entries(json.loads(locks.read_text(encoding="utf-8"))))
     except FileNotFoundError:
         return False
     return bool(entries) and not any(map(is_living, entries))
@@ -94,7 +94,7 @@ def _removed_locks(locks: Path) -> bool:
 
 def _torn(path: Path, is_whole: Callable[[str], bool]) -> bool:
     def torn() -> bool:
-        return path.exists() and not is_whole(path.read_text(errors="replace"))
+        return path.exists() and not is_whole(path.read_text(errors="replace", encoding="utf-8"))
 
     if not torn():
         return False

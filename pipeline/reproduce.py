@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.configuration.reading import read_params
-from pipeline.configuration.schema import Tracking
+from pipeline.configuration.reading import read_section
+from pipeline.configuration.schema import Data, Tracking
 from pipeline.experiment.repetition import configuration_of, repeated
 from pipeline.images.prepared import load_training
 from pipeline.record.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
@@ -38,12 +38,12 @@ def main() -> int:
     parser = command.arguments(__doc__, "reproduce")
     parser.add_argument("run", help="a record's folder, an identity, or an MLflow run id")
     named = parser.parse_args().run
-    params = read_params(project.PARAMS)
-    claim = _claim(named, params.tracking)
+    data, tracking = read_section(project.PARAMS, Data), read_section(project.PARAMS, Tracking)
+    claim = _claim(named, tracking)
     if claim.run.outcome not in ("finished", "diverged"):
         raise UserError(f"{named}: is {claim.run.outcome}; only a run that has ended can be done again.")
-    configuration = configuration_of(claim.run, params)
-    images = load_training(project.PREPARED, params.data)
+    configuration = configuration_of(claim.run, data, tracking)
+    images = load_training(project.PREPARED, data)
     present = identity(configuration, images.digest)
     differing = circumstances(claim, present, environment())
     if differing:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.configuration.reading import read_params
-from pipeline.configuration.schema import Configuration, Tracking
+from pipeline.configuration.reading import read_params, read_section
+from pipeline.configuration.schema import Tracking
 from pipeline.experiment.exporting import exported
 from pipeline.images.prepared import training_digest
 from pipeline.record.identity import REPRO_STUDY, identity
@@ -53,14 +53,14 @@ def main() -> int:
         if report := sys.stdin.readline():
             print(_attached(json.loads(report)), flush=True)
         _leave()
-    params = read_params(project.PARAMS)
-    if not params.tracking.enabled:
+    tracking = read_section(project.PARAMS, Tracking)
+    if not tracking.enabled:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
         return 0
     try:
         if arguments.all:
-            return _track_all(params.tracking)
-        print(_tracked_study(params.tracking, arguments.study) if arguments.study else _tracked_record(params))
+            return _track_all(tracking)
+        print(_tracked_study(tracking, arguments.study) if arguments.study else _tracked_record(tracking))
     except StoreUnreachableError as error:
         raise UserError(f"{error}. The records are complete; try again when the store can be reached.") from None
     return 0
@@ -77,10 +77,10 @@ def _attached(report: Mapping[str, Any]) -> str:
         return attached(Tracking.model_validate(report["tracking"]), report["study"], Path(report["folder"]))
 
 
-def _tracked_record(params: Configuration) -> str:
-    left = _left(params)
+def _tracked_record(tracking: Tracking) -> str:
+    left = _left()
     record = None if left is not None and not (project.RECORD / TRAINING).exists() else read_record(project.RECORD)
-    store = open_store(params.tracking)
+    store = open_store(tracking)
     mirror = Mirror(store)
     if left is not None:
         left_id = mirror.bring_up(left, REPRO_STUDY)
@@ -90,12 +90,13 @@ def _tracked_record(params: Configuration) -> str:
     return f"MLflow run {run_id} in {shown(store.address)} holds what {project.RECORD.name}/ holds"
 
 
-def _left(params: Configuration) -> Record | None:
+def _left() -> Record | None:
     """The training of params.yaml where it has not come to its end and nobody goes on with it."""
     try:
+        params = read_params(project.PARAMS)
         return unfinished(identity(params, training_digest(project.PREPARED, params.data)).name)
     except UserError:
-        # Without prepared images, or with a damaged record, the next `dvc repro` begins it anew.
+        # No prepared images, a mistake in params.yaml, a damaged record: the next `dvc repro` begins it anew.
         return None
 
 

@@ -9,7 +9,8 @@ import socket
 import sys
 from urllib.parse import quote, urlencode
 
-from pipeline.configuration.reading import read_params
+from pipeline.configuration.reading import read_section
+from pipeline.configuration.schema import Tracking
 from pipeline.record.study import Study, find_study
 from pipeline.storage import project
 from pipeline.terminal import command
@@ -26,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     port = arguments.port
     study = None if arguments.study is None else find_study(arguments.study)
-    tracking = read_params(project.PARAMS).tracking
+    tracking = read_section(project.PARAMS, Tracking)
     where = address(tracking)
     if not is_database(where):
         raise UserError(f"{shown(where)}: is a server that has a UI of its own. Open that address in a browser.")

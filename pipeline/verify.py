@@ -38,7 +38,7 @@ def main() -> int:
     checks = list(_checks())
     sound: dict[str, int] = {}
     damages: dict[str, None] = {}
-    unread: dict[str, None] = {}
+    cant_be_read: dict[str, None] = {}
     with bar("things") as progress:
         task = progress.add_task("reading", total=len(checks))
         for check in checks:
@@ -47,7 +47,7 @@ def main() -> int:
                 check.read()
                 sound[check.kind] += 1
             except PermissionError as error:
-                unread[f"{error.filename}: {error.strerror}"] = None
+                cant_be_read[f"{error.filename}: {error.strerror}"] = None
             except (UserError, OSError) as error:
                 damages[str(error)] = None
             progress.advance(task)
@@ -55,14 +55,15 @@ def main() -> int:
         console.print(f"{count:>7,} sound  {kind}")
     for damage in damages:
         console.print(f"damaged: {damage}")
-    for what in unread:
+    for what in cant_be_read:
         console.print(f"can't be read: {what}")
-    return 1 if damages or unread else 0
+    if unread := _unread():
+        console.print(f"not read: {unread}")
+    return 1 if damages or cant_be_read else 0
 
 
 def _checks() -> Iterator[Check]:
-    yield from (Check("files in DVC's cache", partial(_cached, path)) for path in dvc_files.cached())
-    yield from _outputs()
+    yield from _dvc()
     if project.PREPARED.exists():
         yield from (Check("prepared images", partial(load, project.PREPARED)) for load in (load_training, load_test))
     for root in (project.RECORD, *sorted(project.RUNS.glob("*"))):
@@ -76,6 +77,18 @@ def _checks() -> Iterator[Check]:
         yield Check("studies", partial(read_study, path.parent))
     if (project.ROOT / STORE).exists():
         yield Check("MLflow database", partial(_store, project.ROOT / STORE))
+
+
+def _unread() -> str | None:
+    """DVC's cache where it lies elsewhere and nothing of it could be read."""
+    try:
+        folder = dvc_files.cache_folder()
+        if dvc_files.is_shared() and not os.access(folder, os.R_OK | os.X_OK):
+            return f"DVC's cache, {folder} (`dvc cache dir`): it is not there, or not for you"
+    except ValueError:
+        # Told as damage.
+        pass
+    return None
 
 
 def _parts(root: Path) -> Iterator[Check]:
@@ -93,13 +106,18 @@ def _cached(path: Path) -> None:
         raise UserError(f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
 
 
-def _outputs() -> Iterator[Check]:
+def _dvc() -> Iterator[Check]:
+    """DVC's cache and what dvc.lock says of the workspace."""
     try:
-        outputs = list(dvc_files.outputs())
-    except ValueError as error:
-        damage = UserError(f"{project.ROOT / 'dvc.lock'}: {error}. `make repro` mends it.")
-        yield Check("outputs in dvc.lock", partial(_raise, damage))
+        cached, outputs = dvc_files.cached(), list(dvc_files.outputs())
+    except dvc_files.TornLockError as error:
+        yield Check("outputs in dvc.lock", partial(_raise, UserError(f"{error}. `make repro` mends it.")))
         return
+    except ValueError as error:
+        yield Check("files in DVC's cache", partial(_raise, UserError(f"{error}. Mend it there.")))
+        return
+    where = f" in {dvc_files.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
+    yield from (Check(f"files in DVC's cache{where}", partial(_cached, path)) for path in cached)
     # What was removed, or never made here, is no damage.
     for stage, path, md5 in outputs:
         if path.exists():

@@ -132,7 +132,7 @@ RULES = {
     "model.filter_growth": number(takes=(0.001, 1, 16), refuses=(0, 0.0, 16.1)),
     **{f"model.conv.{key}": rule for key, rule in CONV.items()},
     **{f"model.{key}": rule for key, rule in BLOCK.items()},
-    "model.blocks": Rule(({}, {"block1": {}}), (None, [], 3, "block1", [{"block1": {}}])),
+    "model.blocks": Rule(({}, {"block1": {}}), ([], 3, "block1", [{"block1": {}}])),
     "model.head": one_of("flatten", "global_average", "global_max"),
     "model.head_dropout": FRACTION,
     "model.dense.units": listed(Rule(([], [1] * 8), ([1] * 9,))),

@@ -1,4 +1,4 @@
-"""What the code does not do, by its syntax: unpickle, evaluate, call a shell, make objects that a file names."""
+"""What the code does not do, by its syntax: unpickle, evaluate, call a shell, read text in the locale's encoding."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pipeline.storage import project
 
 FILES = sorted(
     path
-    for folder in ("benchmarks", "faults", "hydra_plugins", "pipeline")
+    for folder in ("benchmarks", "dependencies", "faults", "hydra_plugins", "pipeline")
     for path in (project.ROOT / folder).rglob("*.py")
     if "lost" not in path.parts
 )
@@ -46,6 +46,19 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+def names_encoding(name: str, owner: str, call: ast.Call, words: dict[str | None, str]) -> bool:
+    """Whether a call that reads or writes text says in which encoding: the locale's need not be UTF-8."""
+    if "encoding" in words:
+        return True
+    if name in ("read_text", "write_text"):
+        return len(call.args) > (name == "write_text")
+    if (name in ("open", "fdopen") and owner not in ("os", "webbrowser")) or (owner, name) == ("os", "fdopen"):
+        # The mode is what is no name: `open(path, "rb")`, `path.open("wb")`.
+        modes = [ast.unparse(mode) for mode in call.args[owner in ("", "os") :][:1]] + [words.get("mode", "")]
+        return any("b" in mode for mode in modes)
+    return words.get("text") != "True"
+
+
 def found(tree: ast.Module) -> Iterator[str]:
     """What a module does that it must not do."""
     yield from (f"imports {name}" for name in imported(tree) if name in PICKLING)
@@ -60,6 +73,8 @@ def found(tree: ast.Module) -> Iterator[str]:
             yield "uses a shell"
         if words.get("safe_mode", "True") != "True" or words.get("weights_only", "True") != "True":
             yield "loads a model unsafely"
+        if not names_encoding(name, owner, call, words):
+            yield f"{owner}.{name} without encoding"
         if owner == "yaml" and name in ("load", "load_all", "unsafe_load", "full_load"):
             safe = "Loader" in words and "Safe" in words["Loader"]
             # ruamel's object of that name, made with typ="safe".
@@ -91,6 +106,15 @@ def test_nothing_is_unpickled_evaluated_or_given_to_a_shell() -> None:
         "yaml.load(text)",
         "yaml.load(text, Loader=yaml.Loader)",
         "hydra.utils.instantiate(config)",
+        "path.read_text()",
+        "path.write_text(text)",
+        "path.read_text(errors='replace')",
+        "path.open()",
+        "path.open('w')",
+        "open(path)",
+        "open(path, mode='a')",
+        "os.fdopen(number, 'w')",
+        "subprocess.run(command, text=True)",
     ],
 )
 def test_each_of_them_would_be_found(code: str) -> None:
@@ -104,6 +128,15 @@ def test_each_of_them_would_be_found(code: str) -> None:
         "np.load(path, allow_pickle=False)",
         "yaml.load(text, Loader=yaml.SafeLoader)",
         "network.compile()",
+        "path.read_text(encoding='utf-8')",
+        "path.read_text('utf-8')",
+        "path.write_text(text, 'utf-8')",
+        "path.open('rb')",
+        "open(path, 'wb')",
+        "path.open('w', encoding='ascii')",
+        "os.open(path, os.O_RDONLY)",
+        "os.fdopen(number, 'wb')",
+        "subprocess.run(command, text=True, encoding='utf-8')",
     ],
 )
 def test_what_is_harmless_is_not(code: str) -> None:

@@ -32,7 +32,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, without tracking; where its reports lie."""
     a_project(monkeypatch, tmp_path)
     monkeypatch.setattr(project, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(compare, "read_params", lambda _path: article({"tracking.enabled": False}))
+    monkeypatch.setattr(compare, "read_section", lambda *_: article({"tracking.enabled": False}).tracking)
     return tmp_path / "reports"
 
 
@@ -248,7 +248,7 @@ def test_the_report_is_attached_to_the_studys_run(
     store: str, reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_study(random_scores(2))
-    monkeypatch.setattr(compare, "read_params", lambda _path: article())
+    monkeypatch.setattr(compare, "read_section", lambda *_: article().tracking)
     assert typed(monkeypatch, "kernels") == 0
     assert f"attached in MLflow to run {store}" in capsys.readouterr().out
     client = open_store(article().tracking).client
@@ -274,7 +274,7 @@ def test_a_study_or_a_store_that_is_not_there_is_a_line_and_no_error(
 ) -> None:
     assert store
     write_study(random_scores(2), name="other")
-    monkeypatch.setattr(compare, "read_params", lambda _path: article())
+    monkeypatch.setattr(compare, "read_section", lambda *_: article().tracking)
     assert typed(monkeypatch, "other") == 0
     assert "not attached: MLflow has no run of this study yet" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

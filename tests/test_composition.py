@@ -1,10 +1,12 @@
 """What conf/ composes to, and the choice that is kept."""
 
 import copy
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from hypothesis import strategies as st
 from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
 from pipeline.composition.composing import as_params, composed, values
 from pipeline.composition.difference import differences
+from pipeline.composition.forbidden import check_override
+from pipeline.composition.overrides import parsed_override
+from pipeline.configuration.arithmetic import blocks
+from pipeline.configuration.conv2d import L1
 from pipeline.configuration.reading import configured, read_params, read_yaml
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
@@ -57,8 +63,38 @@ def test_variants_of_different_groups_go_together() -> None:
             configured(chosen_values(f"model={model}", f"training={training}"))
 
 
-def test_committed_params_yaml_is_what_the_committed_conf_composes_to() -> None:
-    assert project.PARAMS.read_text() == as_params(composed(project.CONF))
+def committed(root: Path, target: Path) -> None:
+    """conf/ and params.yaml as git has them, which `dvc exp run` does not change; as they are where there is no git."""
+    names = "conf", "params.yaml"
+    if (root / ".git").exists():
+        archive = subprocess.run(("git", "archive", "HEAD", *names), cwd=root, capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as found:
+            found.extractall(target, filter="data")
+        return
+    shutil.copytree(root / names[0], target / names[0])
+    shutil.copy(root / names[1], target)
+
+
+def test_committed_params_yaml_is_what_the_committed_conf_composes_to(tmp_path: Path) -> None:
+    committed(project.ROOT, tmp_path)
+    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == as_params(composed(tmp_path / "conf"))
+
+
+@pytest.mark.parametrize("has_git", [True, False])
+def test_what_dvc_exp_run_leaves_is_not_what_is_committed(tmp_path: Path, has_git: bool) -> None:
+    root, target = tmp_path / "root", tmp_path / "target"
+    (root / "conf").mkdir(parents=True)
+    (root / "conf" / "chosen.yaml").write_text("defaults: []\n", encoding="utf-8")
+    (root / "params.yaml").write_text("seed: 0\n", encoding="utf-8")
+    if has_git:
+        own = "-c", "user.name=test", "-c", "user.email=test@localhost"
+        for command in (("init", "-q"), ("add", "-A"), (*own, "commit", "-qm", "start")):
+            subprocess.run(("git", *command), cwd=root, check=True)
+    (root / "params.yaml").write_text("seed: 5\n", encoding="utf-8")
+    target.mkdir()
+    committed(root, target)
+    assert (target / "params.yaml").read_text(encoding="utf-8") == ("seed: 0\n" if has_git else "seed: 5\n")
+    assert (target / "conf" / "chosen.yaml").exists()
 
 
 def test_variants_say_only_what_differs_from_their_base() -> None:
@@ -104,7 +140,55 @@ def test_choice_composes_to_what_its_overrides_compose_to(conf: Path) -> None:
     assert chosen_values(*overrides) == values(composed(conf, overrides))
 
 
+@pytest.mark.parametrize(
+    ("variant", "depth", "gone"),
+    [("deep", 1, [3, 4]), ("deep", 3, [4]), ("compact_deep", 3, [4, 5]), ("compact_deep", 1, [2, 4, 5])],
+)
+def test_a_variants_depth_is_lowered_by_what_the_refusal_says(variant: str, depth: int, gone: list[int]) -> None:
+    typed = [f"model={variant}", f"model.depth={depth}"]
+    with pytest.raises(UserError) as refused:
+        configured(chosen_values(*typed))
+    way = [line.split()[-1] for line in str(refused.value).splitlines()]
+    assert way == [f"model.blocks.block{number}=null" for number in gone]
+    assert len(blocks(configured(chosen_values(*typed, *way)).model)) == depth
+    assert len(blocks(configured(values(composed(project.CONF, [*typed, *way]))).model)) == depth
+
+
+def test_null_takes_away_what_a_variant_says_of_its_blocks() -> None:
+    plain = configured(chosen_values("model=deep", "model.blocks=null"))
+    assert plain.model.blocks == {}
+    assert plain == configured(chosen_values("model=deep", *(f"model.blocks.block{at}=null" for at in (1, 3, 4))))
+
+
+def test_one_regularizer_takes_the_place_of_another_where_mappings_are_merged(conf: Path) -> None:
+    before = Choice({}, {"model.conv.kernel_regularizer": {"name": "l2", "l2": 0.1}})
+    (conf / "chosen.yaml").write_text(as_text(before))
+    typed = "+model.conv.kernel_regularizer={name: l1, l1: 0.2%s}"
+    with pytest.raises(UserError, match=r"kernel_regularizer\.l2: is no key .* Where it is left of another: l2: null"):
+        configured(values(composed(conf, [typed % ""])))
+    found = configured(values(composed(conf, [typed % ", l2: null"]))).model.conv.kernel_regularizer
+    assert found == L1(name="l1", l1=0.2)
+
+
 # Refusals
+
+
+@pytest.mark.parametrize(
+    ("override", "empty"),
+    [
+        ("model.blocks={}", "model.blocks"),
+        ("+model.blocks={block1: {}}", "model.blocks.block1"),
+        ("model.blocks={},{block1: {pooling: none}}", "model.blocks"),
+        ("training.augmentation={}", "training.augmentation"),
+        ("model.conv.kernel_constraint={}", "model.conv.kernel_constraint"),
+    ],
+)
+def test_an_empty_mapping_that_a_merge_would_pass_over_is_refused(override: str, empty: str) -> None:
+    with pytest.raises(UserError) as refused:
+        check_override(parsed_override(override))
+    assert str(refused.value) == (
+        f"{empty}: {{}} changes nothing: a mapping is merged into what is there. {empty}=null takes that away."
+    )
 
 
 @pytest.mark.parametrize(
@@ -291,7 +375,7 @@ def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
     "override",
     [
         "model.blocks={block1: {pooling: none}, block2: {conv: {filters: 3}}}",
-        "model.blocks={}",
+        "model.blocks=null",
         "data.sources=[{kind: folder, path: x}]",
     ],
 )

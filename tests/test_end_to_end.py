@@ -251,6 +251,7 @@ def test_an_edit_in_conf_is_told_in_one_line(unchanged: Project) -> None:
 
 def test_dvc_composes_trains_and_compares_an_experiment(unchanged: Project) -> None:
     output = unchanged.run("dvc", "exp", "run", "-S", "model=small", "-S", "training.epochs=1", "-n", "smaller")
+    assert "note: params.yaml" not in output
     assert "train" in stages_run(output)
     assert "preprocess" not in stages_run(output)
     assert unchanged.params()["model"]["conv"]["kernel_size"] == 3

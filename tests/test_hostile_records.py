@@ -244,7 +244,7 @@ def test_a_recorded_configuration_that_is_none_is_refused(root: Path, changed: d
     run = read_claim(root / "training").run
     configuration = {**run.configuration, **changed} if changed else {}
     with pytest.raises(UserError):
-        configuration_of(replace(run, configuration=configuration), article())
+        configuration_of(replace(run, configuration=configuration), article().data, article().tracking)
 
 
 # Weights

@@ -16,15 +16,15 @@ from pipeline.storage import project
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that is in no git repository."""
     monkeypatch.setattr(project, "ROOT", tmp_path / "project")
-    monkeypatch.setattr(project, "DVC_CACHE", tmp_path / "project" / ".dvc" / "cache")
-    project.DVC_CACHE.mkdir(parents=True)
+    monkeypatch.setattr(project, "DVC", tmp_path / "project" / ".dvc")
+    (project.DVC / "cache").mkdir(parents=True)
     return tmp_path
 
 
 def cached(text: str, suffix: str = "") -> str:
     """Put a text into DVC's cache; returns its MD5."""
     md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-    path = project.DVC_CACHE / "files" / "md5" / md5[:2] / f"{md5[2:]}{suffix}"
+    path = (project.DVC / "cache") / "files" / "md5" / md5[:2] / f"{md5[2:]}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return md5 + suffix
@@ -36,7 +36,7 @@ def note(name: str, *, read: Mapping[str, str], wrote: Mapping[str, str]) -> Non
         key: [{"path": path, "md5": md5} for path, md5 in paths.items()]
         for key, paths in (("deps", read), ("outs", wrote))
     }
-    path = project.DVC_CACHE / "runs" / name / name / name
+    path = (project.DVC / "cache") / "runs" / name / name / name
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump({"cmd": "python -m pipeline", **files}))
 
@@ -66,8 +66,8 @@ def test_what_was_scored_belongs_to_what_was_trained_and_the_oldest_comes_first(
         ("g", {}, {"data/prepared": "3" * 32}),
     ):
         note(name, read=read, wrote=wrote)
-    (project.DVC_CACHE / "runs" / "h" / "h").mkdir(parents=True)
-    (project.DVC_CACHE / "runs" / "h" / "h" / "h").write_text("cmd: [")
+    ((project.DVC / "cache") / "runs" / "h" / "h").mkdir(parents=True)
+    ((project.DVC / "cache") / "runs" / "h" / "h" / "h").write_text("cmd: [")
     found = cached_records()
     assert [record["training/run.json"] for record in found] == [early[run], alone[run], late[run]]
     assert ["evaluation/evaluation.json" in record for record in found] == [True, False, True]
@@ -93,7 +93,7 @@ def test_files_and_folders_are_there_as_they_were(place: Path) -> None:
 def test_what_is_gone_damaged_or_leads_out_is_not_restored(place: Path) -> None:
     sound = cached("content")
     damaged = cached("other")
-    (project.DVC_CACHE / "files" / "md5" / damaged[:2] / damaged[2:]).write_text("changed")
+    ((project.DVC / "cache") / "files" / "md5" / damaged[:2] / damaged[2:]).write_text("changed")
     for record in (
         {"training/run.json": "0" * 32},
         {"training/run.json": damaged},

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.storage import project
+
 
 def test_control_characters_of_a_stranger_do_not_reach_the_terminal() -> None:
     program = (
@@ -75,3 +77,37 @@ def test_no_verb_needs_standard_output(verb: str) -> None:
         ["sh", "-c", f"{sys.executable} -m pipeline.{verb} --help >&-"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_a_stream_that_is_not_utf_8_takes_every_text_from_us_and_from_processes_of_ours(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    program = (
+        "import subprocess, sys\n"
+        "from pipeline.terminal import command\n"
+        "from pipeline.terminal.errors import UserError\n"
+        "from pipeline.terminal.progress import console\n"
+        "def main():\n"
+        "    print('5 → 3')\n"
+        "    console.print('±0.2 衣 → 3')\n"
+        "    subprocess.run([sys.executable, '-c', 'print(5, chr(0x2192), 3)'], check=True)\n"
+        "    raise UserError('28 × 28 → …')\n"
+        "command.run(main)\n"
+    )
+    (tmp_path / "verb.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, "-X", "utf8=0", str(tmp_path / "verb.py")]
+    found = os.environ | {"PYTHONPATH": str(project.ROOT)} | variables
+    done = subprocess.run(command, env=found, capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert done.stdout.count(b"\\u2192 3") == 3
+    assert done.stderr.startswith(b"error: 28 ")

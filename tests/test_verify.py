@@ -197,3 +197,53 @@ def test_what_may_not_be_read_is_told_apart_from_what_is_damaged(
     said = capsys.readouterr().out
     assert "can't be read: /a/file: Permission denied" in said
     assert "damaged" not in said
+
+
+@pytest.fixture
+def shared(kept: Project, tmp_path: Path) -> Iterator[Path]:
+    """DVC's cache, moved out of the project as `dvc cache dir` says."""
+    folder, config = tmp_path / "shared", kept.path / ".dvc" / "config.local"
+    shutil.move(kept.path / ".dvc" / "cache", folder)
+    (folder / "files" / "md5" / "00").mkdir(exist_ok=True)
+    (folder / "files" / "md5" / "00" / ("0" * 30)).write_text("another project's", encoding="utf-8")
+    kept.run("dvc", "cache", "dir", "--local", str(folder))
+    yield folder
+    config.unlink()
+    (kept.path / ".dvc" / "cache").mkdir()
+
+
+def test_a_cache_that_lies_elsewhere_is_read(kept: Project, shared: Path) -> None:
+    said = kept.verb("verify")
+    assert f"files in DVC's cache in {shared} that dvc.lock names" in said
+    assert "damaged" not in said
+    path = max(shared.glob("files/md5/??/*"), key=lambda path: path.stat().st_size)
+    _flip(path)
+    assert f"damaged: {path}: has another content than its name says" in kept.verb("verify", status=1)
+
+
+def test_a_cache_that_is_not_there_is_said_not_to_have_been_read(kept: Project, shared: Path) -> None:
+    shutil.move(shared, shared.with_name("away"))
+    said = kept.verb("verify")
+    assert f"not read: DVC's cache, {shared} (`dvc cache dir`): it is not there, or not for you" in said
+    assert "outputs in dvc.lock" in said
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "reflink,copy"])
+def test_a_shared_cache_with_links_is_worked_with(kept: Project, shared: Path, kind: str) -> None:
+    kept.run("dvc", "config", "--local", "cache.type", kind)
+    kept.run("dvc", "checkout", "--relink")
+    weights = kept.path / "record" / "training" / "model.weights.h5"
+    assert weights.is_symlink() == (kind == "symlink")
+    assert "damaged" not in kept.verb("verify")
+    assert stages_run(kept.run("dvc", "repro", "--force", "--single-item", "evaluate")) == ["evaluate"]
+    assert stages_run(kept.run("dvc", "repro", "--force", "--single-item", "preprocess")) == ["preprocess"]
+    assert "evaluate" not in stages_run(kept.run("dvc", "repro"))
+    if kind != "symlink":
+        return
+    _flip(weights.resolve())
+    for verb in ("evaluate", "track"):
+        assert f"error: {weights.resolve()}: has another content than its name says" in kept.verb(verb, status=1)
+    weights.unlink()
+    weights.symlink_to(shared.with_name("elsewhere"))
+    shared.with_name("elsewhere").write_bytes(b"elsewhere")
+    assert f"{weights}: is a link that leads out of the project" in kept.verb("evaluate", status=1)

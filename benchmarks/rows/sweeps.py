@@ -76,7 +76,7 @@ def tiny(workshop: Workshop) -> Finding:
 def _ended(project: Project) -> list[float]:
     """When each run was scored, in seconds."""
     found = (project.path / "runs").glob("*/evaluation/timing.json")
-    return [json.loads(path.read_text())["scored"] / 1000 for path in found]
+    return [json.loads(path.read_text(encoding="utf-8"))["scored"] / 1000 for path in found]
 
 
 def floor(workshop: Workshop) -> Finding:
@@ -87,7 +87,7 @@ def floor(workshop: Workshop) -> Finding:
     empty.mkdir(exist_ok=True)
     for command in (("git", "init", "-q"), ("dvc", "init", "-q"), ("dvc", "config", "core.analytics", "false")):
         Project(empty).run(*command)
-    (empty / "dvc.yaml").write_text("stages: {}\n")
+    (empty / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     dvc = shutil.which("dvc", path=project.environment["PATH"])
     assert dvc is not None
     contenders = {

@@ -77,7 +77,7 @@ def _session(name: str, seconds: float, interrupted: Event) -> Session:
     with log.open("wb") as output:
         engine = subprocess.Popen(command, cwd=project.ROOT, stdout=output, stderr=subprocess.STDOUT)
         usage = _waited(engine, seconds, interrupted)
-    said = log.read_text(errors="replace")
+    said = log.read_text(errors="replace", encoding="utf-8")
     return Session(
         code=code,
         seconds=round(usage, 1),
@@ -105,7 +105,7 @@ def _waited(engine: "subprocess.Popen[bytes]", seconds: float, interrupted: Even
 
 def _used(pid: int) -> float:
     """CPU seconds of a process until now (proc(5): fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

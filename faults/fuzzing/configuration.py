@@ -65,7 +65,7 @@ def _override(text: str) -> None:
     kept = chosen(Choice({}, {}), [text], GROUPS)
     with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
         path = Path(file.name)
-        path.write_text(as_text(kept))
+        path.write_text(as_text(kept), encoding="utf-8")
         assert as_text(read_choice(path)) == as_text(kept)
 
 

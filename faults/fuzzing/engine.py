@@ -34,7 +34,7 @@ def main() -> None:
         return changed[:most]
 
     words = Path(corpus).with_suffix(".words")
-    words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words()))
+    words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words()), encoding="utf-8")
     for number, seed in enumerate(target.seeds()):
         (Path(corpus) / f"seed-{number}").write_bytes(seed)
     # The input's own time and memory are judged below; these are for what never comes back.
@@ -70,7 +70,7 @@ def bounded(examine: Callable[[bytes], bool]) -> Callable[[bytes], None]:
 
 def _memory() -> int:
     """Bytes in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * PAGE
 
 
 def _highest() -> int:

@@ -48,7 +48,7 @@ def code_of(name: str) -> str:
 def kept(name: str) -> list[Session]:
     """The sessions on disk, the oldest first."""
     try:
-        lines = _path(name).read_text().splitlines()
+        lines = _path(name).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     return [Session(**json.loads(line)) for line in lines]

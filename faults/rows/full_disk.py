@@ -67,7 +67,7 @@ def prepare(shared: Path) -> None:
     with BENCHES[shared].one() as first:
         _make_states(first, shared)
         plan = [asdict(found) | {"case": case.name} for case in CASES for found in _counted(first, case, shared)]
-    (shared / "plan.json").write_text(json.dumps(plan))
+    (shared / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     assert len(plan) <= ROW.times, f"{len(plan)} writes: the row's `times` must be as many"
 
 
@@ -77,7 +77,7 @@ def _make_states(at: Bench, shared: Path) -> None:
         at.done(*verb)
     at.keep(shared / "whole")
     at.project.edit_params({"seed": 1})
-    (at.path / "fingerprints" / "train.json").write_text("{}\n")
+    (at.path / "fingerprints" / "train.json").write_text("{}\n", encoding="utf-8")
     at.keep(shared / "changed")
     at.done("train")
     at.keep(shared / "unscored")
@@ -96,14 +96,14 @@ def _counted(at: Bench, case: Case, shared: Path) -> list[Call]:
     disk = Disk(library(shared), at.path, case.only)
     status, output = at.verb(*case.verb, **disk.counting())
     assert status == 0, output
-    (shared / f"{case.name}.json").write_text(json.dumps(_files(at.path)))
+    (shared / f"{case.name}.json").write_text(json.dumps(_files(at.path)), encoding="utf-8")
     calls = disk.calls()
     first = next(number for number, call in enumerate(calls) if case.after in call.path)
     return calls[first:]
 
 
 def trial(injection: Injection) -> str:
-    plan = json.loads((injection.shared / "plan.json").read_text())
+    plan = json.loads((injection.shared / "plan.json").read_text(encoding="utf-8"))
     if injection.number >= len(plan):
         return "no such write"
     entry = plan[injection.number]
@@ -115,7 +115,7 @@ def trial(injection: Injection) -> str:
     )
     with BENCHES[injection.shared].one() as at:
         disk = Disk(library(injection.shared), at.path, case.only)
-        final = json.loads((injection.shared / f"{case.name}.json").read_text())
+        final = json.loads((injection.shared / f"{case.name}.json").read_text(encoding="utf-8"))
         told = []
         for error, lasting in zip(errors, (False, True), strict=True):
             at.becomes(injection.shared / case.state)
@@ -177,7 +177,7 @@ def _is_whole(path: Path) -> str:
     if path.name == "state":
         read_checkpoint(path)
     else:
-        unsealed(path.read_text())
+        unsealed(path.read_text(encoding="utf-8"))
     return "whole"
 
 

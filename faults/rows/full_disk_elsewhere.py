@@ -40,12 +40,12 @@ def prepare(shared: Path) -> None:
         status, output = first.verb(verb, **writes.counting())
         assert status == 0, output
         counts[verb] = len(writes.calls())
-    (shared / "counts.json").write_text(json.dumps(counts))
+    (shared / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
 
 
 def trial(injection: Injection) -> str:
     kind = ("dvc", "dvc", "track", "evaluate")[injection.number % 4]
-    counts = json.loads((injection.shared / "counts.json").read_text())
+    counts = json.loads((injection.shared / "counts.json").read_text(encoding="utf-8"))
     at, error = injection.random.randint(1, counts[kind]), injection.random.choice(ERRORS)
     lasting = injection.random.random() < 0.5
     if kind == "dvc":
@@ -93,7 +93,7 @@ def _in_store(injection: Injection, verb: str, at: int, error: str, *, lasting: 
         if record.evaluation is None:
             place.done("evaluate")
         place.done("track")
-        assert results(place.path) == json.loads((injection.shared / "results.json").read_text())
+        assert results(place.path) == json.loads((injection.shared / "results.json").read_text(encoding="utf-8"))
         stored.check_repro(store(place.path, injection.folder), place.path)
     return f"{verb}: {'went on' if not told else 'went on without MLflow' if status == 0 else 'failed'}"
 

@@ -21,7 +21,7 @@ def trial(injection: Injection) -> str:
     injection.says(hostile.said)
     outside = injection.folder / "outside"
     outside.mkdir()
-    (outside / "secret").write_text(KNOWN)
+    (outside / "secret").write_text(KNOWN, encoding="utf-8")
     project = copied(injection.shared / "project", injection.folder / "project")
     project.variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{project.path}/mlflow.db"
     moved(project, injection.shared / "project")

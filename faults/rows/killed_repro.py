@@ -34,7 +34,7 @@ def prepare(shared: Path) -> None:
     # As many side by side as trials will be.
     with ThreadPoolExecutor(JOBS) as pool:
         seconds = list(pool.map(_seconds, copies))
-    (shared / "seconds").write_text(str(max(seconds)))
+    (shared / "seconds").write_text(str(max(seconds)), encoding="utf-8")
 
 
 def _seconds(project: Project) -> float:
@@ -44,7 +44,7 @@ def _seconds(project: Project) -> float:
 
 
 def trial(injection: Injection) -> str:
-    moment = LATEST * float((injection.shared / "seconds").read_text())
+    moment = LATEST * float((injection.shared / "seconds").read_text(encoding="utf-8"))
     target = injection.random.choice(("dvc alone", "all processes"))
     hit = False
     while not hit:

@@ -79,12 +79,12 @@ def prepare(shared: Path, cases: tuple[Case, ...]) -> None:
             status, output = first.verb(*case.verb, source=messages(first), **disk.counting())
             assert status == 0, output
             counts.append(len(disk.calls()))
-    (shared / "counts.json").write_text(json.dumps(counts))
+    (shared / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
 
 
 def trial(injection: Injection, cases: tuple[Case, ...], check: Callable[[Path, dict[str, str]], str]) -> str:
     number = injection.number % len(cases)
-    case, writes = cases[number], json.loads((injection.shared / "counts.json").read_text())[number]
+    case, writes = cases[number], json.loads((injection.shared / "counts.json").read_text(encoding="utf-8"))[number]
     place, action = injection.random.randint(1, writes), injection.random.choice(("kill", "kill_half"))
     with BENCHES[injection.shared].one() as at:
         at.becomes(injection.shared / case.state)
@@ -95,7 +95,7 @@ def trial(injection: Injection, cases: tuple[Case, ...], check: Callable[[Path, 
         where = f"{hit.call} of {hit.place}" if hit else "which it did not come to"
         injection.says(f"{' '.join(case.verb[:2])} from {case.state}: {action} at writing call {place}, {where}")
         assert status == (-9 if hit else 0), f"status {status}\n{output}"
-        found = check(at.path, json.loads((injection.shared / "seeds.json").read_text()))
+        found = check(at.path, json.loads((injection.shared / "seeds.json").read_text(encoding="utf-8")))
         for verb in case.again:
             at.done(*verb)
         _check_end(at.path, injection.shared, swept=case.again == (SWEPT,))
@@ -142,7 +142,7 @@ def _read(part: Path) -> str:
 
 def _check_end(path: Path, shared: Path, *, swept: bool) -> None:
     """As after an uninterrupted run, and nothing besides."""
-    wanted = json.loads((shared / ("runs.json" if swept else "results.json")).read_text())
+    wanted = json.loads((shared / ("runs.json" if swept else "results.json")).read_text(encoding="utf-8"))
     found = runs(path) if swept else results(path)
     assert found == wanted, sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
     assert litter(path) == [], litter(path)

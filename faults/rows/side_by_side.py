@@ -44,7 +44,7 @@ def prepare(shared: Path) -> None:
     repro_took = time.monotonic() - started
     started = time.monotonic()
     reference.run(*sweeps.line(SEEDS))
-    (shared / "seconds").write_text(f"{repro_took} {time.monotonic() - started}")
+    (shared / "seconds").write_text(f"{repro_took} {time.monotonic() - started}", encoding="utf-8")
 
 
 def two_repros(injection: Injection) -> str:
@@ -161,7 +161,7 @@ def _assert_sweeps_are_whole(project: Project, shared: Path, studies: dict[str, 
 
 def _seconds(shared: Path) -> tuple[float, float]:
     """How long `dvc repro` and a sweep took alone."""
-    repro, sweep = map(float, (shared / "seconds").read_text().split())
+    repro, sweep = map(float, (shared / "seconds").read_text(encoding="utf-8").split())
     return repro, sweep
 
 

@@ -36,7 +36,7 @@ def prepare(shared: Path) -> None:
     project.run("dvc", "repro", "preprocess")
     started = time.monotonic()
     _swept(copied(shared / "prepared", shared / "reference").start(*SWEEP))
-    (shared / SECONDS).write_text(str(time.monotonic() - started))
+    (shared / SECONDS).write_text(str(time.monotonic() - started), encoding="utf-8")
 
 
 def trial(injection: Injection) -> str:
@@ -45,7 +45,7 @@ def trial(injection: Injection) -> str:
         server.start()
         process = project.start(*SWEEP, MLFLOW_TRACKING_URI=server.address)
         least, most = UP
-        most = min(most, 2 * SHARE * float((injection.shared / SECONDS).read_text()) / RESTARTS - least)
+        most = min(most, 2 * SHARE * float((injection.shared / SECONDS).read_text(encoding="utf-8")) / RESTARTS - least)
         restarts = _restart(injection, server, process, (least, most))
         injection.says(f"{restarts} restarts, {least:.0f} to {most:.0f} s apart")
         said = _swept(process)

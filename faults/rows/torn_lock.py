@@ -19,16 +19,20 @@ def trial(injection: Injection) -> str:
     project = copied(injection.shared / "whole", injection.folder / "project")
     name = injection.random.choice((LOCKFILE, LOCKFILE, LOCKFILE, LOCKS))
     path = project.path / name
-    content = (injection.shared / "whole" / LOCKFILE).read_text() if name == LOCKFILE else '{"read": {}, "write": {}}'
+    content = (
+        (injection.shared / "whole" / LOCKFILE).read_text(encoding="utf-8")
+        if name == LOCKFILE
+        else '{"read": {}, "write": {}}'
+    )
     # The first moment of a rewriting leaves nothing at all.
     length = injection.random.choice((0, injection.random.randrange(1, len(content))))
     injection.says(f"{name} cut off after {length} of {len(content)} characters")
-    path.write_text(content[:length])
+    path.write_text(content[:length], encoding="utf-8")
     again = project.run(*COMMAND)
     assert results(project.path) == results(injection.shared / "whole")
     assert "train" not in stages_run(again), "trained again"
     if name == LOCKFILE:
-        assert path.read_text() == content
+        assert path.read_text(encoding="utf-8") == content
     return "repaired, told" if "torn by a kill" in again else "DVC went on by itself"
 
 

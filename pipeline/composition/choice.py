@@ -98,7 +98,7 @@ def composed_with(conf: Path, choice: Choice) -> DictConfig:
     with tempfile.TemporaryDirectory() as folder:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried)
-        (tried / "chosen.yaml").write_text(as_text(choice))
+        (tried / "chosen.yaml").write_text(as_text(choice), encoding="utf-8")
         return composed(tried)
 
 

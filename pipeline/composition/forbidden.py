@@ -43,6 +43,7 @@ def check_override(override: Override) -> None:
         raise ForbiddenError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
     value = override.value()
     for one in value.list if isinstance(value, ChoiceSweep) else [value]:
+        _refuse_empty(one, key)
         for name, found in _texts(one, key):
             _refuse_resolver(name, found)
             _refuse_target(name)
@@ -89,7 +90,7 @@ def declared_sweep(conf: Path, study: str) -> list[Override]:
 
 
 def _check_head(name: str, path: Path) -> None:
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace", encoding="utf-8").splitlines():
         if re.match(r"\s*#.*@.*hydra", line):
             raise ForbiddenError(f"{name}: {line.strip()} sets Hydra itself. Leave it out.")
 
@@ -144,6 +145,16 @@ def _refuse_target(key: str) -> None:
     """`_target_` names code that Hydra would run."""
     if re.search(r"(^|\.)_(target|partial|args|convert|recursive)_(\.|$)", key):
         raise ForbiddenError(f"{key}: names code; a configuration holds values only. Leave it out.")
+
+
+def _refuse_empty(value: Any, key: str) -> None:
+    if isinstance(value, Mapping):
+        if not value:
+            raise UserError(
+                f"{key}: {{}} changes nothing: a mapping is merged into what is there. {key}=null takes that away."
+            )
+        for name, inner in value.items():
+            _refuse_empty(inner, f"{key}.{name}")
 
 
 def _leads_out(name: str) -> bool:

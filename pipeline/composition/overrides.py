@@ -9,6 +9,9 @@ from pipeline.terminal.errors import UserError
 
 def parsed_override(text: str) -> Override:
     """One override as Hydra reads it. Raises UserError."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # Bytes that the locale's encoding does not know; no file could hold them as text.
+        raise UserError(f"{text}: is no text in this locale. Write UTF-8, and set LC_ALL=C.UTF-8 or PYTHONUTF8=1.")
     if _depth(text) > DEEPEST:
         raise UserError(f"{text[:40]}…: holds brackets in brackets more than {DEEPEST} deep; no value is.")
     try:

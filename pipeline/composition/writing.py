@@ -1,6 +1,8 @@
 """A choice becomes what the stages read: conf/chosen.yaml and the params.yaml that it composes to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.composition.choice import Choice, as_text, composed_with
 from pipeline.composition.composing import as_params, values
@@ -8,6 +10,7 @@ from pipeline.composition.difference import differences
 from pipeline.configuration.reading import configured, parsed, read_yaml
 from pipeline.configuration.schema import Configuration
 from pipeline.storage import atomic, project
+from pipeline.terminal.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,18 @@ def outcome(choice: Choice) -> Outcome:
     text = as_params(found)
     # As it will be read: YAML has more than one version.
     configuration = configured(parsed(text, "params.yaml"))
-    present = read_yaml(project.PARAMS) if project.PARAMS.exists() else {}
+    present = _present()
     changes = tuple(differences(present, values(found))) if present else ()
     return Outcome(choice, configuration, text, changes, is_new=not present)
+
+
+def _present() -> Mapping[str, Any] | None:
+    """What params.yaml holds; None where it is missing or torn: that it is written anew is what a person wants."""
+    try:
+        values = read_yaml(project.PARAMS)
+    except UserError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def write(found: Outcome) -> None:

@@ -13,7 +13,7 @@ from pipeline.configuration.built import block_as_built
 from pipeline.configuration.conv2d import Conv
 from pipeline.configuration.fields import LARGEST_SIZE, height_width
 from pipeline.configuration.schema import Block, Model
-from pipeline.configuration.validation import refused, shown, validated
+from pipeline.configuration.validation import ConfigurationError, Problem, refused, shown, validated
 
 MOST_PARAMETERS = 100_000_000
 
@@ -41,13 +41,16 @@ def blocks(model: Model) -> tuple[Block, ...]:
 
     Raises ConfigurationError.
     """
-    for name in model.blocks:
-        if name not in {_block_name(number) for number in range(1, model.depth + 1)}:
-            raise refused(
-                f"model.blocks.{name}",
-                f"is no block: depth {model.depth} has {_block_name(1)} to {_block_name(model.depth)}.",
-            )
-    return tuple(_block(model, number) for number in range(1, model.depth + 1))
+    numbers = range(1, model.depth + 1)
+    there = f"depth {model.depth} has {_block_name(1)}{f' to {_block_name(model.depth)}' if model.depth > 1 else ''}"
+    problems = [
+        Problem(key := f"model.blocks.{name}", f"is no block: {there}. Where a variant says it: {key}=null")
+        for name in model.blocks
+        if name not in map(_block_name, numbers)
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(_block(model, number) for number in numbers)
 
 
 def layers(model: Model, image_shape: Sequence[int], classes: int) -> tuple[Layer, ...]:

@@ -22,17 +22,28 @@ def _named(value: object) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-class L1(Section):
+class _Kind(Section):
+    """One of several by its name. Where mappings are merged, null takes away what another kind has left behind."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls_of_others(cls, value: object) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: parameter for key, parameter in value.items() if parameter is not None or key in cls.model_fields}
+
+
+class L1(_Kind):
     name: Literal["l1"]
     l1: Penalty = 0.01
 
 
-class L2(Section):
+class L2(_Kind):
     name: Literal["l2"]
     l2: Penalty = 0.01
 
 
-class L1L2(Section):
+class L1L2(_Kind):
     name: Literal["l1_l2"]
     l1: Penalty = 0.0
     l2: Penalty = 0.0
@@ -45,15 +56,15 @@ Axes = Annotated[list[KernelAxis], Field(min_length=1, max_length=4), AfterValid
 Norm = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
 
 
-class NonNeg(Section):
+class NonNeg(_Kind):
     name: Literal["NonNeg"]
 
 
-class RadialConstraint(Section):
+class RadialConstraint(_Kind):
     name: Literal["RadialConstraint"]
 
 
-class _Norms(Section):
+class _Norms(_Kind):
     """A bound on the norm over `axis` of the weights: [0, 1, 2] of a kernel is a filter; a bias has only axis 0."""
 
     axis: Axes = Field(default=[0])

@@ -1,5 +1,7 @@
 """From the text of a file to a checked configuration."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from ruamel.yaml.events import AliasEvent, ScalarEvent
 
 from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.schema import Configuration
-from pipeline.configuration.validation import refused, shown, validated
+from pipeline.configuration.validation import ConfigurationError, SectionType, refused, shown, validated
 from pipeline.terminal.errors import UserError
 
 MOST_BYTES = 200_000
@@ -48,7 +50,28 @@ def read_params(path: Path) -> Configuration:
 
     Raises UserError for a file that is no YAML, ConfigurationError for one that is no configuration.
     """
-    return configured(read_yaml(path))
+    with _in_file(path):
+        return configured(read_yaml(path))
+
+
+def read_section(path: Path, kind: type[SectionType]) -> SectionType:
+    """One section of a params.yaml, for what needs no other. Raises UserError for a mistake in it, not for others.
+
+    `dvc exp run -S` leaves what it was refused for in params.yaml.
+    """
+    name = next(name for name, field in Configuration.model_fields.items() if field.annotation is kind)
+    with _in_file(path):
+        values = read_yaml(path)
+        return validated(kind, values.get(name) if isinstance(values, dict) else values, prefix=name)
+
+
+@contextmanager
+def _in_file(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        way_back = f"So says {path}. `python -m pipeline.compose` writes it anew from conf/."
+        raise ConfigurationError(error.problems, way_back) from None
 
 
 def read_yaml(path: Path) -> object:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.conv2d import Conv
@@ -106,12 +106,19 @@ Head = Literal["flatten", "global_average", "global_max"]
 """What makes one row of numbers of the last block's images."""
 
 
+def _without_nulls(value: object) -> Any:
+    """null takes away what a variant says: the changes of all blocks, or of one. A merge of mappings can't."""
+    if isinstance(value, dict):
+        return {name: changes for name, changes in value.items() if changes is not None}
+    return {} if value is None else value
+
+
 class Model(Block):
     """`depth` blocks alike but for their filters; `blocks` says what differs in a single block."""
 
     depth: Annotated[int, Field(ge=1, le=64)]
     filter_growth: Annotated[float, Field(gt=0, le=16)]
-    blocks: dict[str, dict[str, Any]]
+    blocks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_without_nulls)]
     head: Head
     head_dropout: Fraction
     dense: Dense

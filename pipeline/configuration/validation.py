@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -31,11 +31,11 @@ class Problem:
 
 
 class ConfigurationError(UserError):
-    """One or more keys whose values can't be accepted."""
+    """One or more keys whose values can't be accepted; `way_back` is a sentence about where they stand."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], way_back: str | None = None) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n       ".join(map(str, problems)))
+        super().__init__("\n       ".join([*map(str, problems), *([way_back] if way_back else [])]))
 
 
 def refused(key: str, message: str) -> ConfigurationError:
@@ -138,7 +138,11 @@ def _nearest(parts: Sequence[str], parent: type[Section] | None, section: type[S
         return f"Did you mean {'.'.join(filter(None, [prefix, elsewhere[0]]))}?"
     if close := difflib.get_close_matches(parts[-1], here, n=1, cutoff=0.6):
         return f"Did you mean {before}.{close[0]}?" if before else f"Did you mean {close[0]}?"
-    return f"Keys here: {', '.join(here)}."
+    keys_here = f"Keys here: {', '.join(here)}."
+    if parent is not None and "name" in here and typing.get_origin(parent.model_fields["name"].annotation) is Literal:
+        # A mapping is merged into the one that it should replace.
+        return f"{keys_here} Where it is left of another: {parts[-1]}: null"
+    return keys_here
 
 
 def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[str], type[Section] | None]:

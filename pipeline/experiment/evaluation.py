@@ -66,7 +66,7 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
             "latency": {f"{name}{size}": round(found.median, 4) for size, found in measured.items()},
             "scored": time.time_ns() // 1_000_000,
         }
-        (folder / "timing.json").write_text(sealed(clock))
+        (folder / "timing.json").write_text(sealed(clock), encoding="utf-8")
         values = {
             "identity": training.run.identity,
             "images": scored.kind,
@@ -88,9 +88,9 @@ def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet
         "loss": found.loss,
         "expected_calibration_error": found.expected_calibration_error,
     }
-    (folder / "metrics.json").write_text(as_json(metrics))
+    (folder / "metrics.json").write_text(as_json(metrics), encoding="utf-8")
     confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
-    (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names))
+    (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names), encoding="utf-8")
     (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
     (folder / "correct.npy").write_bytes(as_npy(predictions(probabilities) == images.labels))
 
@@ -99,7 +99,9 @@ def _write_pictures(
     folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, scored: ScoringSet
 ) -> None:
     class_names, images = scored.class_names, scored.images
-    (folder / "predictions.csv").write_text(predictions_csv(probabilities, images.labels, class_names))
+    (folder / "predictions.csv").write_text(
+        predictions_csv(probabilities, images.labels, class_names), encoding="utf-8"
+    )
     first = network.get_layer("block1_conv")
     outputs = _block_outputs(training)
     maps = feature_maps(network, images.images[0], list(outputs.values()))

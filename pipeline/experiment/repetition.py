@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.configuration.reading import configured
-from pipeline.configuration.schema import Configuration
+from pipeline.configuration.schema import Configuration, Data, Tracking
 from pipeline.experiment.description import NOT_OF_A_RUN
 from pipeline.images.prepared import Images
 from pipeline.record.claim import Claim, read_claim
@@ -14,13 +14,13 @@ from pipeline.record.record import TRAINING, Run
 from pipeline.terminal.errors import UserError
 
 
-def configuration_of(run: Run, present: Configuration) -> Configuration:
-    """The configuration of a recorded run; what a record does not hold (files, names, tracking) is the present one's.
+def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
+    """The configuration of a recorded run; what a record does not hold is that of `data` and `tracking`.
 
     Raises ConfigurationError for a record whose configuration is none of this version.
     """
-    values: dict[str, Any] = {**run.configuration, "tracking": present.tracking.model_dump(mode="json")}
-    files = present.data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
+    values: dict[str, Any] = {**run.configuration, "tracking": tracking.model_dump(mode="json")}
+    files = data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
     if not isinstance(values.get("data"), dict):
         raise UserError("the record's configuration has no section data: no run can be done again from there.")
     return configured(values | {"data": {**values["data"], **files}})

@@ -84,6 +84,6 @@ class Debian:
 
 def _complaint(said: Path) -> str:
     """The last error that a command told, or else its last line."""
-    lines = [line.strip() for line in said.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in said.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E:")]
     return (errors or lines or ["it said nothing"])[-1]

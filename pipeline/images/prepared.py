@@ -57,7 +57,7 @@ def write_prepared(
         (folder / name).write_bytes(as_npy(array))
         digests[name] = digest.of_file(folder / name)
     summary = summarized(data, training, test, raw_digests(data), digests)
-    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")))
+    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
     return summary
 
 

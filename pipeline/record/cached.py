@@ -117,7 +117,7 @@ def _below_record(files: Any) -> dict[str, str]:
 
 def _stages() -> Iterator[dict[str, Any]]:
     """Every run of a stage of which DVC or git has a note."""
-    for path in sorted((project.DVC_CACHE / "runs").glob("*/*/*")):
+    for path in sorted((dvc_files.cache_folder() / "runs").glob("*/*/*")):
         yield from _read([path.read_bytes()])
     for lock in _read(_git_versions("dvc.lock")):
         stages = lock.get("stages")

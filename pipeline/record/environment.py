@@ -22,7 +22,7 @@ def environment() -> dict[str, JsonValue]:
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
-        "versions": versions() | {"python": platform.python_version()},
+        "versions": {**versions(), "python": platform.python_version()},
         "hardware": {
             "processor": _processor(),
             "processor_class": processor_class(),
@@ -63,6 +63,8 @@ def _git(*arguments: str) -> str | None:
             cwd=project.ROOT,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=20,
             check=True,
         )

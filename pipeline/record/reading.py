@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from pipeline.storage import project
+from pipeline.storage import dvc_files, project
 from pipeline.terminal.errors import UserError
 
 MOST_BYTES = 40_000_000
@@ -49,11 +49,26 @@ def leads_out(name: str) -> bool:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raises UserError where `folder`, or a file in it, is a link to what lies outside of the project."""
+    """Raises UserError where `folder`, or a file in it, is a link to what lies outside of the project.
+
+    With `cache.type symlink` DVC's outs are links into its cache, wherever that lies: a file there is taken for what
+    its name, which is its digest, says.
+    """
     inside = project.store_root().resolve()
     for path in (folder, *folder.rglob("*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
+            continue
+        if not _is_cached(target):
             raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
+        if not dvc_files.is_as_named(target):
+            raise UserError(f"{target}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
+
+
+def _is_cached(target: Path) -> bool:
+    try:
+        return dvc_files.is_cached(target)
+    except ValueError as error:
+        raise UserError(f"{error}. Mend it there.") from None
 
 
 @cache

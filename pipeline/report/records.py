@@ -127,7 +127,7 @@ def names_one_class(path: Path, accuracy: float) -> bool:
 
 def _opened(path: Path) -> int | None:
     """When the part whose clock this is was scored, in milliseconds since 1970; None where there is none."""
-    return int(json.loads(path.read_text())["scored"]) if path.exists() else None
+    return int(json.loads(path.read_text(encoding="utf-8"))["scored"]) if path.exists() else None
 
 
 def _hardware(found: JsonValue) -> str:

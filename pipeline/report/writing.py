@@ -19,10 +19,10 @@ def write_report(evidence: Evidence, decision: Decision, folder: Path) -> None:
     """Write report.html, report.md, results.csv, runs.csv and pictures/ into `folder`, in place of what it held."""
     found = page(evidence, decision, scored_images(evidence))
     with atomic.write_folder(folder) as partial:
-        (partial / "report.html").write_text(html(found))
-        (partial / "report.md").write_text(markdown(found))
-        (partial / "results.csv").write_text(results_csv(evidence, decision))
-        (partial / "runs.csv").write_text(runs_csv(evidence))
+        (partial / "report.html").write_text(html(found), encoding="utf-8")
+        (partial / "report.md").write_text(markdown(found), encoding="utf-8")
+        (partial / "results.csv").write_text(results_csv(evidence, decision), encoding="utf-8")
+        (partial / "runs.csv").write_text(runs_csv(evidence), encoding="utf-8")
         (partial / PICTURES).mkdir()
         for section in found.sections:
             for block in section.blocks:

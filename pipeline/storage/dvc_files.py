@@ -1,6 +1,6 @@
 """What DVC keeps of this project, read without DVC: its cache, and what dvc.lock says lies in the workspace.
 
-A file in .dvc/cache/files/md5/ab/cdef… has the MD5 abcdef…; one whose name ends with .dir is a JSON list of the files
+A file files/md5/ab/cdef… in the cache has the MD5 abcdef…; one whose name ends with .dir is a JSON list of the files
 in a folder, each with its MD5. DVC trusts a cached file that is read-only without reading it.
 """
 
@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -18,16 +19,56 @@ FILES = Path("files", "md5")
 DIRECTORY = ".dir"
 
 
+class TornLockError(ValueError):
+    """dvc.lock is not as DVC writes it."""
+
+
+def cache_folder() -> Path:
+    """Where DVC's cache lies: `dvc cache dir` puts it anywhere, for the project, a user or a machine.
+
+    Raises ValueError where DVC's configuration can't be read.
+    """
+    return _configured_cache(project.DVC)
+
+
+@cache
+def _configured_cache(dvc: Path) -> Path:
+    from dvc.config import Config, ConfigError  # noqa: PLC0415 - 0.2 s, and only some need it
+
+    try:
+        elsewhere = Config(str(dvc))["cache"].get("dir")
+    except (ConfigError, OSError) as error:
+        raise ValueError(f"DVC's configuration in {dvc} can't be read ({error})") from None
+    return Path(elsewhere or dvc / "cache").resolve()
+
+
+def is_shared() -> bool:
+    """Whether the cache lies outside of the project, where it may serve others too."""
+    return not cache_folder().is_relative_to(project.store_root().resolve())
+
+
 def cached() -> list[Path]:
-    """Every file in DVC's cache of contents."""
-    return sorted(path for path in (project.DVC_CACHE / FILES).glob("??/*") if path.is_file())
+    """Every file in DVC's cache of contents; of a shared one those that dvc.lock names.
+
+    Raises TornLockError, and ValueError where DVC's configuration is torn.
+    """
+    files = cache_folder() / FILES
+    if not is_shared():
+        return sorted(path for path in files.glob("??/*") if path.is_file())
+    named = {md5 for _, _, md5 in (*_outs(), *outputs())}
+    return sorted(filter(_is_file, (files / md5[:2] / md5[2:] for md5 in named)))
+
+
+def is_cached(path: Path) -> bool:
+    """Whether a path, its links followed, is that of a file in DVC's cache of contents."""
+    return path.is_relative_to(cache_folder() / FILES) and path.is_file()
 
 
 def place_of(md5: str) -> Path | None:
     """Where DVC's cache would have the content with this MD5; None for what is no MD5."""
     if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) is None:
         return None
-    return project.DVC_CACHE / FILES / md5[:2] / md5[2:]
+    return cache_folder() / FILES / md5[:2] / md5[2:]
 
 
 def is_as_named(path: Path) -> bool:
@@ -38,29 +79,41 @@ def is_as_named(path: Path) -> bool:
 def outputs() -> Iterator[tuple[str, Path, str]]:
     """Of every output that dvc.lock names: its stage, each of its files, and the MD5 that this should have.
 
-    A folder whose list is not in the cache is passed over. Raises ValueError where dvc.lock is torn.
+    A folder whose list is not in the cache is passed over. Raises like `cached`.
     """
+    for stage, path, md5 in _outs():
+        if not md5.endswith(DIRECTORY):
+            yield stage, path, md5
+            continue
+        entries = cache_folder() / FILES / md5[:2] / md5[2:]
+        if _is_file(entries) and is_as_named(entries):
+            for entry in json.loads(entries.read_text(encoding="utf-8")):
+                yield stage, path / entry["relpath"], entry["md5"]
+
+
+def _outs() -> Iterator[tuple[str, Path, str]]:
+    """The outputs as dvc.lock has them: a folder is one, whose MD5 ends with .dir."""
     try:
-        stages = yaml.safe_load((project.ROOT / "dvc.lock").read_text())["stages"]
+        stages = yaml.safe_load((project.ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
         outs = [(stage, out["path"], out["md5"]) for stage, said in stages.items() for out in said.get("outs", [])]
     except FileNotFoundError:
         return
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"is torn ({type(error).__name__})") from None
-    for stage, name, md5 in outs:
-        path = project.ROOT / name
-        if not md5.endswith(DIRECTORY):
-            yield stage, path, md5
-            continue
-        entries = project.DVC_CACHE / FILES / md5[:2] / md5[2:]
-        if entries.exists() and is_as_named(entries):
-            for entry in json.loads(entries.read_text()):
-                yield stage, path / entry["relpath"], entry["md5"]
+        raise TornLockError(f"{project.ROOT / 'dvc.lock'}: is torn ({type(error).__name__})") from None
+    yield from ((stage, project.ROOT / name, md5) for stage, name, md5 in outs)
 
 
 def is_content(path: Path, md5: str) -> bool:
     """Whether the file is there and has this MD5."""
     return path.is_file() and _md5(path) == md5
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file, for us."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def _md5(path: Path) -> str:

@@ -18,7 +18,7 @@ RECORD = ROOT / "record"
 CHECKPOINTS = ROOT / "checkpoints"
 
 DVC_LOCKS = ROOT / ".dvc" / "tmp" / "rwlock"
-DVC_CACHE = ROOT / ".dvc" / "cache"
+DVC = ROOT / ".dvc"
 STAGE_LOCK = ROOT / ".stage.lock"
 SWEEP_LOCK = ROOT / ".sweep.lock"
 

@@ -95,8 +95,8 @@ def _rates(paths: Sequence[Path], job: Job) -> Iterator[tuple[tuple[Any, ...], f
     """A record that can't be read is passed over: this is an estimate."""
     for path in paths:
         try:
-            run = json.loads(path.read_text())
-            epochs = json.loads((path.parent / "timing.json").read_text())["epochs"]
+            run = json.loads(path.read_text(encoding="utf-8"))
+            epochs = json.loads((path.parent / "timing.json").read_text(encoding="utf-8"))["epochs"]
             if run["ingredients"]["data"] == job.identity.ingredients["data"]:
                 images = job.configuration.data.training_images - run["ingredients"]["validation_images"]
                 training = run["configuration"]["training"]

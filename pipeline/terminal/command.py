@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from pipeline.terminal.errors import UserError
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+
+ESCAPED = "backslashreplace"
 
 
 def arguments(description: str | None, verb: str) -> argparse.ArgumentParser:
@@ -31,6 +34,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     """
     _open_what_is_closed()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
+    _write_any_text()
     try:
         status = main()
         sys.stdout.flush()
@@ -51,6 +55,14 @@ def run(main: Callable[[], int]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
     sys.exit(status)
+
+
+def _write_any_text() -> None:
+    """What a stream's encoding can't hold is escaped (`×` as `\\xd7` in ASCII), here and in processes begun here."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+            os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:{ESCAPED}"
 
 
 def printable(text: str) -> str:

@@ -1,5 +1,6 @@
 """A process beside ours that imports MLflow, which takes seconds, so that ours need not."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ def started(command: Sequence[str]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:backslashreplace"},
         start_new_session=True,
     )
 
