@@ -36,6 +36,7 @@ ONE = {"model.conv.kernel_size": 1}
 FLAT = {"model.conv.kernel_size": [1, 3]}
 UNBIASED = {"model.conv.use_bias": False}
 UNPOOLED = {"model.pooling": "none"}
+DENSE = {"model.dense.units": [5]}
 
 SAME: list[tuple[str, Changes, Changes]] = [
     *(
@@ -132,10 +133,15 @@ OTHER: list[tuple[str, Changes, Changes]] = [
     ("the bias's constraint", {}, {"model.conv.bias_constraint": "NonNeg"}),
     ("the pooling", {}, UNPOOLED),
     ("the pooling's size", {}, {"model.pool_size": [1, 2]}),
-    ("the place of normalization", *({BATCH_NORMALIZATION: f"after_{place}"} for place in ("activation", "pooling"))),
+    (
+        "the place of normalization",
+        {BATCH_NORMALIZATION: "after_activation"},
+        {BATCH_NORMALIZATION: "after_pooling"},
+    ),
     (
         "normalization before an activation",
-        *({BATCH_NORMALIZATION: f"{place}_activation"} for place in ("before", "after")),
+        {BATCH_NORMALIZATION: "before_activation"},
+        {BATCH_NORMALIZATION: "after_activation"},
     ),
     ("padding", {}, {"model.conv.padding": "same"}),
     ("dilation along the weights", FLAT, FLAT | {"model.blocks.block1.conv.dilation_rate": [1, 2]}),
@@ -146,11 +152,8 @@ OTHER: list[tuple[str, Changes, Changes]] = [
         {"model.conv.kernel_initializer": "glorot_normal"},
         {"model.conv.kernel_initializer": "lecun_normal"},
     ),
-    (
-        "the dense layer's activation",
-        *({"model.dense.units": [5], "model.dense.activation": name} for name in ("relu", "tanh")),
-    ),
-    ("the dense layer's dropout", *({"model.dense.units": [5], "model.dense.dropout": rate} for rate in (0.0, 0.5))),
+    ("the dense layer's activation", DENSE, DENSE | {"model.dense.activation": "tanh"}),
+    ("the dense layer's dropout", DENSE, DENSE | {"model.dense.dropout": 0.5}),
     ("growth", {}, {"model.filter_growth": 1}),
     ("one block", {}, {"model.blocks.block1.pooling": "average"}),
 ]

@@ -344,6 +344,9 @@ def test_exported_network_is_read_without_code_of_this_project(tmp_path: Any) ->
     changes: dict[str, Any] = {
         "conv__kernel_constraint": "RadialConstraint",
         "conv__data_format": "channels_first",
+        # As many as the output is wide (Keras then adds the bias along the width).
+        "conv__filters": 10,
+        "conv__bias_initializer": "he_normal",
         "dropout": 0.5,
     }
     network = exportable(built(learns=False, **changes), SHAPE)
@@ -357,6 +360,7 @@ def test_exported_network_is_read_without_code_of_this_project(tmp_path: Any) ->
     said = subprocess.run([sys.executable, "-c", read], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), np.asarray(network(IMAGES[..., 0])), rtol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), Predictor(built(**changes))(IMAGES), rtol=1e-4)
 
 
 def test_feature_maps_are_what_leaves_the_layers() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from pipeline.configuration.arithmetic import Layer, layers
 from pipeline.configuration.conv2d import L1, L2, Conv, Regularizer
@@ -18,7 +19,8 @@ def build_network(
     """Images float32 [n, height, width, channels] in 0..1 → logits float32 [n, classes].
 
     Initial weights and dropout come from `seed` and the layer's name alone. With `learns` false, what only training
-    needs (regularizers, constraints, dropout) is left out, so that the saved network needs no code of this project.
+    needs (regularizers, constraints, dropout) is left out, and all is channels_last, which takes the same weights: the
+    saved network needs no code of this project, and no processor that convolves channels_first.
     Raises ConfigurationError where such a network can't exist.
     """
     builder = _Builder(model, seed=seed, precision=precision, learns=learns)
@@ -27,6 +29,19 @@ def build_network(
     for layer in layers(model, image_shape, classes):
         outputs = builder.applied(layer, outputs)
     return keras.Model(inputs, outputs, name="network")
+
+
+class Conv2D(keras.layers.Conv2D):
+    """Keras's Conv2D for channels_first, with the bias along the channels. Its name stands in the files of weights.
+
+    Keras (3.15.1, `add` of backend/tensorflow/numpy.py) adds the bias along the width where that equals the channels.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.use_bias:
+            outputs = tf.nn.bias_add(outputs, keras.ops.cast(self.bias, outputs.dtype), data_format="NCHW")
+        return self.activation(outputs)
 
 
 class _Builder:
@@ -40,7 +55,7 @@ class _Builder:
         self.data_format = "channels_last"
 
     def applied(self, layer: Layer, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        if layer.kind == "conv2d" and layer.block is not None:
+        if layer.kind == "conv2d" and layer.block is not None and self.learns:
             inputs = self._in_format(layer.block.conv.data_format, inputs, layer.name)
         elif layer.name == "head":
             inputs = self._in_format("channels_last", inputs, layer.name)
@@ -61,7 +76,8 @@ class _Builder:
         model, block = self.model, layer.block or self.model
         match layer.kind:
             case "conv2d":
-                return keras.layers.Conv2D(**common, **self._conv_arguments(layer.name, block.conv, block))
+                conv2d = keras.layers.Conv2D if self.data_format == "channels_last" else Conv2D
+                return conv2d(**spatial, **self._conv_arguments(layer.name, block.conv, block))
             case "batch_normalization":
                 axis = -1 if self.data_format == "channels_last" else 1
                 return keras.layers.BatchNormalization(axis=axis, **common)
@@ -127,7 +143,6 @@ _PLAIN_ARGUMENTS = (
     "kernel_size",
     "strides",
     "padding",
-    "data_format",
     "dilation_rate",
     "groups",
     "use_bias",

@@ -26,10 +26,16 @@ class Predictor:
 
 
 def feature_maps(network: keras.Model, image: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[np.float32]]:
-    """What leaves the named layers for one image uint8 [height, width, channels]: each float32, as it leaves them."""
+    """What leaves layers of blocks for one image uint8 [height, width, channels]: each float32, its channels last."""
     outputs = [network.get_layer(name).output for name in names]
     maps = keras.Model(network.input, outputs)(image[None].astype(np.float32) / 255.0)
-    return [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(one, "float32")))[0] for one in maps]
+    found = [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(one, "float32")))[0] for one in maps]
+    # A block's layers all have the data format of its convolution.
+    convolutions = [network.get_layer(f"{name.partition('_')[0]}_conv") for name in names]
+    return [
+        one if convolution.data_format == "channels_last" else np.moveaxis(one, 0, -1)
+        for one, convolution in zip(found, convolutions, strict=True)
+    ]
 
 
 def exportable(network: keras.Model, image_shape: Sequence[int]) -> keras.Model:
