@@ -79,6 +79,8 @@ def _put(folder: Path, target: Path) -> None:
         except OSError:
             aside.replace(target)
             raise
+        # A power cut could undo the renames, and not the removals in what would then be at `target` again.
+        _sync(target.parent)
         _remove(aside)
 
 
