@@ -1,7 +1,7 @@
 """What a power cut leaves: the journal of all changes below a folder (faults/journal.c), and which of them survive it.
 
 A change is on the disk for certain once what it changed was synced: bytes, a size or a mode by an fsync of the file,
-names by an fsync of their folder. Whatever was not is there or not, as it was drawn, by one of two kinds of file system:
+names by an fsync of their folder. Whatever was not is there or not, as is drawn, by one of two kinds of file system:
 
 - ordered, as ext4, XFS and Btrfs keep names: in the order of the calls, and an fsync of anything makes all earlier
   names certain. Bytes that were not synced are there, or cut off somewhere, or not there (an empty file).

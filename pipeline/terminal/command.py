@@ -47,9 +47,27 @@ def run(main: Callable[[], int]) -> NoReturn:
         unnamed = error.filename is None and error.errno == errno.ENOSPC
         where = "standard output" if _gave_up(sys.stdout) or unnamed else error.filename
         status = _told(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
+    except Exception as error:
+        if not _lacks_memory(error):
+            raise
+        status = _told(NO_MEMORY)
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
     sys.exit(status)
+
+
+NO_MEMORY = (
+    "the memory of this machine, or what this process may use of it, is full. With more, the same command goes on."
+)
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether it was raised, at first, because an allocation was refused: TensorFlow has an exception of its own."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def printable(text: str) -> str:
