@@ -1,22 +1,24 @@
 """A project in a lower layer of an overlay file system, as a container's image holds it."""
 
-import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from faults import stored
 from faults.campaign import Injection, Row
-from faults.reference import QUICK, copied, litter, made, results
+from faults.reference import PATIENCE, QUICK, copied, litter, made, results
 from faults.writing_states import runs
 from pipeline.storage import digest
 from tests.project import Project
 
 STUDY = "layers"
-SWEEP = "python", "-m", "pipeline.sweep", "-m", f"study.name={STUDY}", "data.validation_images=200"
+SWEEP = (
+    *("python", "-m", "pipeline.sweep", "-m", "hydra/launcher=basic"),
+    *(f"study.name={STUDY}", "data.validation_images=200"),
+)
 OPTIONS = "redirect_dir=off", "redirect_dir=on"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "dvc repro": ("dvc", "repro"),
@@ -26,18 +28,21 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """Each replaces folders of the lower layer: the record, a study, a report."""
 
 
+FOUND: dict[str, Callable[[Path], dict[str, str]]] = {
+    "dvc repro": results,
+    "sweep": runs,
+    "compare": lambda path: digest.of_folder(path / "reports"),
+}
+"""What each command leaves that repeats."""
+
+
 def prepare(shared: Path) -> None:
-    """The lower layer: a project with a record, a study and a report; and what the commands leave elsewhere."""
+    """The lower layer: a project with a record, a study and a report."""
     project = made(shared / "project", *QUICK)
     project.run("dvc", "repro")
     project.run(*SWEEP, "seed=range(2)")
     project.run(*COMMANDS["compare"])
     project.edit_params({"seed": 1})
-    elsewhere = copied(project.path, shared / "elsewhere")
-    elsewhere.edit_params({"tracking.enabled": False})
-    for command in COMMANDS.values():
-        elsewhere.run(*command)
-    (shared / "found.json").write_text(json.dumps(_found(elsewhere.path)))
 
 
 def trial(injection: Injection) -> str:
@@ -45,34 +50,39 @@ def trial(injection: Injection) -> str:
     option = OPTIONS[injection.number // len(COMMANDS) % len(OPTIONS)]
     injection.says(f"{name} in an overlay, {option}")
     lower = injection.shared / "project"
-    with _mounted(lower, injection.folder, option):
-        project = Project(lower, patience=1800)
-        if name == "compare":
-            project.run(*COMMANDS["sweep"])
-        project.run(*COMMANDS[name])
-        wanted = json.loads((injection.shared / "found.json").read_text())
-        part = {"dvc repro": "repro", "sweep": "sweep", "compare": "reports"}[name]
-        assert _found(lower)[part] == wanted[part]
+    elsewhere = copied(lower, injection.folder / "elsewhere")
+    # Its store names the other place.
+    elsewhere.edit_params({"tracking.enabled": False})
+    _run(elsewhere, name)
+    with _mounted(lower, option):
+        project = Project(lower, patience=PATIENCE)
+        _run(project, name)
+        assert FOUND[name](lower) == FOUND[name](elsewhere.path)
         assert litter(lower) == [], litter(lower)
         assert {run["status"] for run in stored.held(lower)} == {"FINISHED"}
     return name
 
 
-def _found(path: Path) -> dict[str, dict[str, str]]:
-    return {"repro": results(path), "sweep": runs(path), "reports": digest.of_folder(path / "reports")}
+def _run(project: Project, name: str) -> None:
+    if name == "compare":
+        project.run(*COMMANDS["sweep"])
+    project.run(*COMMANDS[name])
 
 
 @contextmanager
-def _mounted(lower: Path, folder: Path, option: str) -> Iterator[None]:
+def _mounted(lower: Path, option: str) -> Iterator[None]:
     """An overlay in the lower folder's own place, so that the paths in its store hold."""
-    for name in ("upper", "work"):
-        (folder / name).mkdir(exist_ok=True)
-    layers = f"lowerdir={lower},upperdir={folder / 'upper'},workdir={folder / 'work'},{option}"
-    subprocess.run(("mount", "-t", "overlay", "overlay", "-o", layers, lower), check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(("umount", "--lazy", lower), check=True)
+    # In a folder of its own: what is removed is a device there, which can't be copied.
+    with tempfile.TemporaryDirectory(prefix="fault-overlay-") as name:
+        upper, work = Path(name, "upper"), Path(name, "work")
+        upper.mkdir()
+        work.mkdir()
+        layers = f"lowerdir={lower},upperdir={upper},workdir={work},{option}"
+        subprocess.run(("mount", "-t", "overlay", "overlay", "-o", layers, lower), check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(("umount", lower), check=True)
 
 
 def reason_not_to() -> str | None:
@@ -80,10 +90,8 @@ def reason_not_to() -> str | None:
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "only root may mount an overlay"
     with tempfile.TemporaryDirectory() as name:
-        for folder in ("lower", "upper", "work"):
-            Path(name, folder).mkdir()
         try:
-            with _mounted(Path(name, "lower"), Path(name), OPTIONS[0]):
+            with _mounted(Path(name), OPTIONS[0]):
                 return None
         except (OSError, subprocess.CalledProcessError):
             return "an overlay can't be mounted"
