@@ -139,7 +139,7 @@ def trial(injection: Injection) -> str:
     outcome = "the same command"
     if said[-1][0] != 0 or case.found(at.path) != recorded.found:
         outcome = "what verify names, then the same command"
-        _as_told(at, said, case.commands)
+        _as_told(injection, at, said, case.commands)
     found = case.found(at.path)
     assert found == recorded.found, _difference(found, recorded.found)
     assert litter(at.path) == [], litter(at.path)
@@ -151,8 +151,10 @@ def trial(injection: Injection) -> str:
 
 def _place(injection: Injection, acts: list[Act], family: str) -> int:
     """After how many changes the power is cut: the last of them is one of a family's."""
-    places = [number for number, act in enumerate(acts, 1) if act.change.path.startswith(FAMILIES[family])]
-    return injection.random.choice(places or range(1, len(acts) + 1))
+    everyone = [(number, act.change.path) for number, act in enumerate(acts, 1)]
+    places = [number for number, path in everyone if path.startswith(FAMILIES[family])]
+    known = tuple(start for starts in FAMILIES.values() for start in starts)
+    return injection.random.choice(places or [number for number, path in everyone if path.startswith(known)])
 
 
 def _ran(at: Bench, commands: tuple[Command, ...], **variables: str) -> list[tuple[int, str]]:
@@ -173,12 +175,14 @@ def _dvc(at: Bench, command: Command, variables: dict[str, str]) -> tuple[int, s
     return int(status), output
 
 
-def _as_told(at: Bench, said: list[tuple[int, str]], commands: tuple[Command, ...]) -> None:
+def _as_told(injection: Injection, at: Bench, said: list[tuple[int, str]], commands: tuple[Command, ...]) -> None:
     """Do what `verify` names, and the commands once more."""
     status, verified = at.verb("verify")
     damages = [line for line in verified.splitlines() if line.startswith("damaged: ")]
     assert status == 1, f"{said[-1][1]}\nand verify names nothing"
     assert damages, verified
+    injection.says(f"verify: {damages[0].replace(str(at.path), '<project>')} ({len(damages)} in all)")
+    stages = {}
     for line in damages:
         path = Path(line.removeprefix("damaged: ").partition(": ")[0])
         if "Remove it" in line:
@@ -186,10 +190,11 @@ def _as_told(at: Bench, said: list[tuple[int, str]], commands: tuple[Command, ..
         elif "Move it away" in line:
             _remove_store(at.path)
         elif "dvc repro --force " in line:
-            stage = line.partition("dvc repro --force ")[2].partition("`")[0]
-            assert _dvc(at, ("dvc", "repro", "--force", stage), {})[0] == 0
+            stages[line.partition("dvc repro --force ")[2].partition("`")[0]] = None
         else:
             assert "sweep" in line or "make repro" in line, line
+    for stage in stages:
+        assert _dvc(at, ("dvc", "repro", "--force", stage), {})[0] == 0
     again = _ran(at, commands)
     assert again[-1][0] == 0, f"{said[-1][1]}\n{verified}\n{again[-1][1]}"
 
