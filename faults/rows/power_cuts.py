@@ -33,6 +33,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 TURNS = "ours", "MLflow's", "ours", "DVC's", "ours"
 """Whose writes a trial cuts, in turn, where the command has such writes."""
 
+BOOT = ".dvc/tmp/boot"
+"""Where pipeline.repair keeps which start of the machine it has seen."""
+
 Command = tuple[str, ...]
 
 
@@ -135,6 +138,8 @@ def trial(injection: Injection) -> str:
     )
     left = power.after_a_cut(recorded.start, recorded.acts[:cut], kind, injection.random)
     power.write_tree(left, at.path, UNTOUCHED)
+    # The machine was started again.
+    (at.path / BOOT).unlink(missing_ok=True)
     said = _ran(at, case.commands)
     outcome = "the same command"
     if said[-1][0] != 0 or case.found(at.path) != recorded.found:
