@@ -8,9 +8,10 @@ from random import Random
 
 import pytest
 
-from faults import power
-from faults.disk import reason_not_to
+from faults import disk, power
+from faults.disk import Disk, reason_not_to
 from faults.power import KINDS, Act, Journal, Operation, Tree
+from faults.rows import power_cuts_ext4
 from tests.project import ROOT
 
 pytestmark = pytest.mark.skipif(reason_not_to() is not None, reason=str(reason_not_to()))
@@ -160,3 +161,35 @@ def test_what_was_synced_is_there_after_any_cut(journal: Journal) -> None:
     start, acts, _ = written(journal, FILE)
     left = [power.after_a_cut(start, acts, kind, Random(seed)) for kind in KINDS for seed in range(SEEDS)]
     assert {content(tree) for tree in left} == {"new"}
+
+
+CUT = """
+import os
+with open("synced", "wb", buffering=0) as file:
+    file.write(b"new")
+    os.fsync(file.fileno())
+with open("not synced", "wb", buffering=0) as file:
+    file.write(b"new")
+open("the power is cut here", "w")
+"""
+
+
+def test_a_file_system_whose_power_is_cut_holds_what_was_synced_alone(tmp_path: Path) -> None:
+    if reason := power_cuts_ext4.reason_not_to():
+        pytest.skip(reason)
+    image, place = tmp_path / "image", tmp_path / "disk"
+    image.write_bytes(bytes(8 << 20))
+    place.mkdir()
+    subprocess.run(("mkfs.ext4", "-q", image), check=True)
+    with power_cuts_ext4.mounted(image, place) as project:
+        ext4 = Disk(disk.library(tmp_path), project.path, beside=tmp_path / "calls")
+        # open, write, fsync, close; open, write, close; open.
+        variables = os.environ | ext4.killing(8, "cut")
+        assert (
+            subprocess.run([sys.executable, "-c", CUT], env=variables, cwd=project.path, check=False).returncode == -9
+        )
+    with power_cuts_ext4.mounted(image, place) as project:
+        left = {path.name: path.read_bytes() for path in project.path.iterdir()}
+    assert left.pop("synced") == b"new"
+    assert left.get("not synced", b"") == b""
+    assert left.keys() <= {"not synced"}

@@ -51,7 +51,7 @@ def prepare(shared: Path) -> None:
         file.truncate(MEGABYTES << 20)
     subprocess.run(("mkfs.ext4", "-q", image), check=True)
     (shared / "disk").mkdir()
-    with _mounted(image, shared / "disk") as project:
+    with mounted(image, shared / "disk") as project:
         new_project(project.path, *SETTING, "tracking=local")
         for verb in ("fetch", "preprocess"):
             project.verb(verb)
@@ -61,7 +61,7 @@ def _reference(shared: Path, name: str) -> dict[str, object]:
     """How often a case writes, what it then leaves, and what MLflow holds; done when it is first asked for."""
     file = shared / f"{name}.json"
     if not file.exists():
-        with _copy(shared) as image, _mounted(image, shared / "disk") as project:
+        with _copy(shared) as image, mounted(image, shared / "disk") as project:
             disk = _disk(shared, project)
             variables = disk.counting()
             for command in CASES[name].commands:
@@ -78,7 +78,7 @@ def trial(injection: Injection) -> str:
     case, reference = CASES[name], _reference(injection.shared, name)
     place = injection.random.randint(1, int(str(reference["count"])))
     with _copy(injection.shared) as image:
-        with _mounted(image, injection.shared / "disk") as project:
+        with mounted(image, injection.shared / "disk") as project:
             disk = _disk(injection.shared, project)
             variables = disk.killing(place, "cut")
             for command in case.commands:
@@ -87,7 +87,7 @@ def trial(injection: Injection) -> str:
             calls = disk.calls()
         where = f"{calls[place - 1].call} of {calls[place - 1].place}" if len(calls) >= place else "not reached"
         injection.says(f"{name}: the file system stops at writing call {place}, {where}")
-        with _mounted(image, injection.shared / "disk") as project:
+        with mounted(image, injection.shared / "disk") as project:
             for command in case.commands:
                 project.run(*command)
             assert case.found(project.path) == reference["found"]
@@ -126,7 +126,7 @@ def _copy(shared: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _mounted(image: Path, place: Path) -> Iterator[Project]:
+def mounted(image: Path, place: Path) -> Iterator[Project]:
     subprocess.run(("mount", "-o", "loop", image, place), check=True)
     try:
         (place / "project").mkdir(exist_ok=True)
@@ -156,7 +156,7 @@ def reason_not_to() -> str | None:
         (Path(name) / "disk").mkdir()
         try:
             subprocess.run(("mkfs.ext4", "-q", image), check=True, capture_output=True)
-            with _mounted(image, Path(name) / "disk"):
+            with mounted(image, Path(name) / "disk"):
                 return None
         except (OSError, subprocess.CalledProcessError):
             return "no image of a file system can be mounted"

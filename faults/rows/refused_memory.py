@@ -98,7 +98,7 @@ def _outcome(status: int, said: str) -> str:
     """In a few words how a command ended. Raises AssertionError where a person is not told."""
     assert "Traceback" not in said, said
     if status == 0:
-        return "told, its result is whole" if "tracking: " in said or "note" in said else "went on"
+        return "told, its result is whole" if "tracking: " in said else "went on"
     if status in ABORTED:
         return f"{ABORTED[status]} by a library"
     assert status == 1, f"status {status}\n{said}"
