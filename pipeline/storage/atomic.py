@@ -183,6 +183,17 @@ def _known(filename: object, path: Path) -> str:
     return str(path / filename.removeprefix(beside).partition(os.sep)[2])
 
 
+def sync_folder(folder: Path, root: Path) -> None:
+    """Wait until all that lies in `folder`, and the names of the folders from `root` to it, are on the disk.
+
+    For what others have written. Nothing is done where there is no such folder.
+    """
+    if folder.is_dir() and folder.is_relative_to(root):
+        upwards = [folder, *folder.parents]
+        for found in (*folder.rglob("*"), *upwards[: upwards.index(root) + 1]):
+            _sync(found)
+
+
 def _sync(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
