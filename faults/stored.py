@@ -74,7 +74,7 @@ def held(path: Path) -> list[dict[str, Any]]:
 
 def _files(path: Path, run: str) -> dict[str, str]:
     """Path → SHA-256 of each file of a run, but for those that hold a clock's values."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in path.glob(f"mlartifacts/**/{run}/artifacts"):
         found |= digest.of_folder(folder)
     return {name: sha256 for name, sha256 in found.items() if Path(name).name not in CLOCKED}
