@@ -9,7 +9,8 @@
    DISK_LOG       a line for each counted call: number, process, call, path
    DISK_AT        the number at which it happens; 0: never
    DISK_ACTION    half (half of the bytes, where there are some, then the error), kill (before the call), kill_half
-                  (half of the bytes, or the whole call where there are none, then the kill)
+                  (half of the bytes, or the whole call where there are none, then the kill), cut (the file system
+                  takes nothing more and forgets what it has not written, as when its power is cut; then the kill)
    DISK_ERROR     the errno of half
    DISK_LASTING   1: every call from DISK_AT on fails
    DISK_REMOVALS  1: removing is counted too */
@@ -22,15 +23,21 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+/* Of ext4, XFS and others (linux/fs.h of newer kernels): without writing the journal. */
+#define FS_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+#define FS_SHUTDOWN_FLAGS_NOLOGFLUSH 2
 
 enum verdict { PASS, FAIL, HALF, HALF_KILL };
 
@@ -70,6 +77,13 @@ static void logged(long number, const char *call, const char *path) {
     syscall(SYS_close, file);
 }
 
+static void cut(const char *root) {
+    uint32_t flags = FS_SHUTDOWN_FLAGS_NOLOGFLUSH;
+    int folder = syscall(SYS_openat, AT_FDCWD, root, O_RDONLY | O_DIRECTORY);
+    ioctl(folder, FS_IOC_SHUTDOWN, &flags);
+    syscall(SYS_close, folder);
+}
+
 /* What shall happen to a call on an absolute path. */
 static enum verdict judged(const char *call, const char *path) {
     const char *root = said("DISK_ROOT");
@@ -83,7 +97,8 @@ static enum verdict judged(const char *call, const char *path) {
     errno = before;
     if (!at || number < at || (number > at && !*said("DISK_LASTING"))) return PASS;
     const char *action = said("DISK_ACTION");
-    if (!strcmp(action, "kill")) kill(getpid(), SIGKILL);
+    if (!strcmp(action, "cut")) cut(root);
+    if (!strcmp(action, "kill") || !strcmp(action, "cut")) kill(getpid(), SIGKILL);
     if (!strcmp(action, "kill_half")) return HALF_KILL;
     errno = atoi(said("DISK_ERROR"));
     return !strcmp(action, "half") && number == at ? HALF : FAIL;

@@ -39,14 +39,20 @@ class Disk:
     only: tuple[str, ...] = ()
     left_alone: tuple[str, ...] = NOISE
     removals: bool = False
+    beside: Path | None = None
+    """Where the log and the counter lie, if not beside the root."""
 
     @property
     def _log(self) -> Path:
-        return self.root.with_name(f"{self.root.name}.calls")
+        return self._place("calls")
 
     @property
     def _counter(self) -> Path:
-        return self.root.with_name(f"{self.root.name}.counter")
+        return self._place("counter")
+
+    def _place(self, ending: str) -> Path:
+        place = self.beside or self.root
+        return place.with_name(f"{place.name}.{ending}")
 
     def counting(self) -> dict[str, str]:
         """The environment in which calls are counted anew."""
@@ -72,7 +78,10 @@ class Disk:
         }
 
     def killing(self, at: int, action: str) -> dict[str, str]:
-        """The environment in which the call `at` ends its process by SIGKILL: `kill` before it, `kill_half` in it."""
+        """The environment in which the call `at` ends its process by SIGKILL: `kill` before it, `kill_half` in it.
+
+        `cut`: before it the file system at the root forgets what is not on its disk, as without power; root alone may.
+        """
         return self.counting() | {"DISK_AT": str(at), "DISK_ACTION": action}
 
     def calls(self) -> list[Call]:

@@ -32,6 +32,24 @@ faulty one, and compares the epochs after the first. Medians of the pairs; at mo
 |---|---|---|---|
 """
 
+POWER = """
+## What a power cut is taken to be
+
+Every call that changes a file or a folder is written down in its order, over all processes, while a command runs
+(faults/journal.c; that the journal misses nothing is checked against what is there at the end). A cut at one of these
+calls is then played (faults/power.py): certain is what an fsync made certain, of bytes that of their file, of names
+that of their folder; of all the rest it is drawn what is there. Half of the cuts are on an *ordered* file system, as
+ext4, XFS and Btrfs are: names are there in the order of the calls, up to one of them, an fsync of anything makes all
+earlier names certain, bytes that were not synced are there, missing or cut off. The other half are on a *loose* one,
+as POSIX allows: any name may be missing while a later one is there, and any block of what was not synced may be zeros.
+ext4's help for files that are replaced by a rename is not counted on.
+
+Not played: a disk that says *synced* and is not, a sector half-written, harm to what had been synced. DVC's index of
+the files whose digest it knows goes by a file's number and time, and is of no use after a cut that is played; after a
+real one it may be, so that a file whose bytes are zeros and whose size and time are right is taken for the old one by
+`dvc repro`. `make verify` reads the bytes and names it.
+"""
+
 
 def write() -> None:
     atomic.write_file(TARGET, page({row: list(campaign.kept(row.name).values()) for row in ROWS}))
@@ -39,7 +57,9 @@ def write() -> None:
 
 def page(trials: dict[Row, list[Trial]]) -> str:
     """The page for the trials of each row."""
-    return INTRODUCTION + "".join(_line(row, done) for row, done in trials.items()) + _speed() + sessions.section()
+    return (
+        INTRODUCTION + "".join(_line(row, done) for row, done in trials.items()) + POWER + _speed() + sessions.section()
+    )
 
 
 def _speed() -> str:

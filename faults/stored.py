@@ -1,6 +1,8 @@
 """What an MLflow store must hold of a project's records: everything, once."""
 
+import contextlib
 import json
+import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,9 @@ from pipeline.tracking import facts
 
 SMALL = {"run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"}
 """The files of a run of a sweep that go to the store."""
+
+CLOCKED = "timing.json", "environment.json", "study.json", "settings.csv"
+"""Files that hold what a clock measured."""
 
 
 def check_repro(store: MlflowClient, path: Path) -> None:
@@ -43,6 +48,36 @@ def check_sweep(store: MlflowClient, path: Path, study: str) -> None:
     for identity, run in children.items():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         _check_run(store, run, read_record(path / "runs" / identity), study, whole=False)
+
+
+def held(path: Path) -> list[dict[str, Any]]:
+    """What the store of the project at `path` holds of each run, but for ids and clocks: alike in two projects."""
+    with contextlib.closing(sqlite3.connect(f"file:{path / 'mlflow.db'}?mode=ro", uri=True)) as database:
+        found: dict[str, dict[str, Any]] = {
+            run: {"status": status, "tags": {}, "params": {}, "points": [], "files": _files(path, run)}
+            for run, status in database.execute("SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'")
+        }
+        for run, key, value in database.execute("SELECT run_uuid, key, value FROM tags"):
+            if key in ("identity", "study", "role", "outcome", "reason"):
+                found[run]["tags"][key] = value
+        for run, key, value in database.execute("SELECT run_uuid, key, value FROM params"):
+            found[run]["params"][key] = value
+        for run, key, step, value in database.execute("SELECT run_uuid, key, step, value FROM metrics"):
+            found[run]["points"].append((key, step, None if key.startswith("clock/") else value))
+        for run in found.values():
+            run["points"].sort()
+        models = database.execute("SELECT source_run_id FROM logged_models").fetchall()
+    for (run,) in models:
+        found[run]["models"] = found[run].get("models", 0) + 1
+    return sorted(found.values(), key=lambda run: json.dumps(run["tags"], sort_keys=True))
+
+
+def _files(path: Path, run: str) -> dict[str, str]:
+    """Path → SHA-256 of each file of a run, but for those that hold a clock's values."""
+    found: dict[str, str] = {}
+    for folder in path.glob(f"mlartifacts/**/{run}/artifacts"):
+        found |= digest.of_folder(folder)
+    return {name: sha256 for name, sha256 in found.items() if Path(name).name not in CLOCKED}
 
 
 def _runs(store: MlflowClient) -> tuple[str, Sequence[Any]]:

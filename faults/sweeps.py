@@ -174,9 +174,14 @@ def wait_until(seen: Callable[[], bool], seconds: float = LONGEST, every: float 
 
 def assert_all_leave(project: Project) -> None:
     """Workers leave at once; the mirror, which is nicer to others than all of them, may first make its store."""
-    for part, seconds in (("spawn_main", WORKERS_LEAVE), ("", MIRROR_LEAVES)):
-        wait_until(partial(_are_gone, project, part), seconds, every=0.1)
-        assert _working(project, part) == [], f"still there after {seconds:.0f} s"
+    assert_leave(project, "spawn_main", WORKERS_LEAVE)
+    assert_leave(project, "", MIRROR_LEAVES)
+
+
+def assert_leave(project: Project, part: str, seconds: float = MIRROR_LEAVES) -> None:
+    """The processes whose commands hold this `part` leave."""
+    wait_until(partial(_are_gone, project, part), seconds, every=0.1)
+    assert _working(project, part) == [], f"still there after {seconds:.0f} s"
 
 
 def _are_gone(project: Project, part: str) -> bool:

@@ -1,8 +1,10 @@
 """Remove what a kill left of DVC's files: a torn dvc.lock, and a list of locks that is torn or names a dead dvc.
 
-`make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache.
+`make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. That is
+read once after the machine was started: a power cut may have left files in it that are empty or cut off.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +14,10 @@ from typing import Any
 import psutil
 import yaml
 
-from pipeline.storage import project
+from pipeline.storage import atomic, dvc_files, project
 from pipeline.terminal import command
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 PATIENCE = 1.0
 """Seconds after which a torn file is torn for good: a living DVC writes it in milliseconds."""
@@ -27,7 +31,30 @@ def main() -> int:
             print(f"{path.name}: was torn by a kill while DVC wrote it; removed, DVC makes it anew")
     if _nobody_lives_in(project.DVC_LOCKS) and _removed_locks(project.DVC_LOCKS):
         print(f"{project.DVC_LOCKS.name}: named a dvc that was killed; removed, DVC makes it anew")
+    _check_cache()
     return 0
+
+
+def boot() -> str:
+    """Which start of the machine this is."""
+    with contextlib.suppress(OSError):
+        return BOOT.read_text().strip()
+    return f"{psutil.boot_time():.0f}"
+
+
+def _check_cache() -> None:
+    """Remove what has another content than its name says, once after each start of the machine.
+
+    DVC waits for no disk when it fills its cache, and takes out of it what is read-only without reading it.
+    """
+    seen = project.DVC_LOCKS.with_name("boot")
+    if not project.DVC_CACHE.exists() or (seen.exists() and seen.read_text() == boot()):
+        return
+    for path in dvc_files.cached():
+        if not dvc_files.is_as_named(path):
+            path.unlink()
+            print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
+    atomic.write_file(seen, boot())
 
 
 def is_lockfile(text: str) -> bool:

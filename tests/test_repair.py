@@ -1,5 +1,6 @@
 """What a kill leaves of the files that DVC writes in place, and what `make repro` does about it."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ LOCKFILE = (ROOT / "dvc.lock").read_text()
 def torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(project, "ROOT", tmp_path)
     monkeypatch.setattr(project, "DVC_LOCKS", tmp_path / "rwlock")
+    monkeypatch.setattr(project, "DVC_CACHE", tmp_path / "cache")
     monkeypatch.setattr(repair, "PATIENCE", 0.01)
     monkeypatch.setattr("sys.argv", ["repair"])
     return tmp_path
@@ -119,3 +121,40 @@ def test_a_list_of_locks_that_names_nobody_stays(torn: Path) -> None:
     (torn / "rwlock").write_text('{"read": {}}')
     assert repair.main() == 0
     assert (torn / "rwlock").exists()
+
+
+WHOLE, TORN = b"whole", b"wh"
+
+
+def cached(root: Path, content: bytes, named: bytes) -> Path:
+    """A file of DVC's cache whose name says what it should hold."""
+    name = hashlib.md5(named, usedforsecurity=False).hexdigest()
+    path = root / "cache" / "files" / "md5" / name[:2] / name[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o444)
+    return path
+
+
+@pytest.mark.parametrize("left", [b"", TORN, bytes(len(WHOLE))])
+def test_what_a_power_cut_left_in_the_cache_of_dvc_is_removed_with_a_word(
+    left: bytes, torn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = cached(torn, b"another", b"another"), cached(torn, left, WHOLE)
+    assert repair.main() == 0
+    assert good.exists()
+    assert not bad.exists()
+    assert capsys.readouterr().out.startswith(f"{bad}: was not whole in DVC's cache")
+
+
+def test_the_cache_of_dvc_is_read_once_after_a_start_of_the_machine(
+    torn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached(torn, WHOLE, WHOLE)
+    assert repair.main() == 0
+    bad = cached(torn, TORN, b"later")
+    assert repair.main() == 0
+    assert bad.exists()
+    monkeypatch.setattr(repair, "boot", lambda: "the next")
+    assert repair.main() == 0
+    assert not bad.exists()

@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,34 @@ def test_a_second_model_that_was_made_unseen_goes(store: Store) -> None:
     store.client.create_logged_model(store.experiment_id, name="model", source_run_id=run_id)
     brought_up(store, name)
     assert whole_model(store, run_id).model_id == kept.model_id
+
+
+@pytest.mark.usefixtures("saved")
+def test_files_are_on_the_disk_before_the_database_says_that_they_are_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record(project.RECORD, swept())
+    synced: set[int] = set()
+
+    def sync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def checked(method: Callable[..., Any], says: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if says in arguments:
+                (folder,) = (project.store_root() / "mlartifacts").glob(f"**/{arguments[0]}/artifacts")
+                lacking = [str(path) for path in (folder, *folder.rglob("*")) if path.stat().st_ino not in synced]
+                assert lacking == []
+                asked.append(says)
+            return method(*arguments, **options)
+
+        return call
+
+    asked: list[str] = []
+    monkeypatch.setattr(os, "fsync", sync)
+    spy = {
+        "set_tag": checked(store.client.set_tag, "files"),
+        "finalize_logged_model": checked(store.client.finalize_logged_model, LoggedModelStatus.READY),
+    }
+    brought_up(spoiled(store, **spy), next(names))
+    assert asked == ["files", LoggedModelStatus.READY]

@@ -82,6 +82,8 @@ def _put(folder: Path, target: Path) -> None:
         except OSError:
             aside.replace(target)
             raise
+        # A power cut could undo the renames, and not the removals in what would then be at `target` again.
+        _sync(target.parent)
         _remove(aside)
 
 
@@ -201,6 +203,17 @@ def _known(filename: object, path: Path) -> str:
     if not filename.startswith(beside):
         return filename
     return str(path / filename.removeprefix(beside).partition(os.sep)[2])
+
+
+def sync_folder(folder: Path, root: Path) -> None:
+    """Wait until all that lies in `folder`, and the names of the folders from `root` to it, are on the disk.
+
+    For what others have written. Nothing is done where there is no such folder.
+    """
+    if folder.is_dir() and folder.is_relative_to(root):
+        upwards = [folder, *folder.parents]
+        for found in (*folder.rglob("*"), *upwards[: upwards.index(root) + 1]):
+            _sync(found)
 
 
 def _sync(path: Path) -> None:

@@ -18,6 +18,11 @@ TERMINATED = 128 + signal.SIGTERM
 ESCAPED = "backslashreplace"
 
 
+NO_MEMORY = (
+    "the memory of this machine, or what this process may use of it, is full. With more, the same command goes on."
+)
+
+
 def arguments(description: str | None, verb: str) -> argparse.ArgumentParser:
     """A parser that shows the verb as a person types it."""
     return argparse.ArgumentParser(
@@ -52,6 +57,10 @@ def run(main: Callable[[], int]) -> NoReturn:
         unnamed = error.filename is None and error.errno == errno.ENOSPC
         where = "standard output" if _gave_up(sys.stdout) or unnamed else error.filename
         status = _told(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
+    except Exception as error:
+        if not _lacks_memory(error):
+            raise
+        status = _told(NO_MEMORY)
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
     sys.exit(status)
@@ -63,6 +72,15 @@ def _write_any_text() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
             os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:{ESCAPED}"
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether it was raised, at first, because an allocation was refused: TensorFlow has an exception of its own."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.storage.sealed import as_json
 from pipeline.tracking import facts
 from pipeline.tracking.creation import found_or_made
 from pipeline.tracking.models import Export, write_model
-from pipeline.tracking.store import Store, reaching
+from pipeline.tracking.store import Store, reaching, settle
 
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
@@ -121,6 +121,7 @@ class Mirror:
                 for file in (part / name for name in SMALL if (part / name).exists()):
                     self._client.log_artifact(run_id, str(file), part.name)
         self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
+        settle(self._store, run.info.artifact_uri)
         self._client.set_tag(run_id, "files", state)
 
     def _write_status(self, run: Any, record: Record) -> None:

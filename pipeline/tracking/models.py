@@ -19,7 +19,7 @@ from pipeline.record.whole import Record
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import facts
 from pipeline.tracking.creation import ensured
-from pipeline.tracking.store import Store, check_place
+from pipeline.tracking.store import Store, check_place, settle
 
 Export = Callable[[TrainingPart], Any]
 """Makes the Keras model of a record; called only when the store has none."""
@@ -35,6 +35,7 @@ def write_model(store: Store, run_id: str, record: Record, export: Export) -> No
             _save(model, run_id, record.training, export(record.training), Path(folder) / "model")
             store.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
         _link(store, run_id, model.model_id, record)
+        settle(store, model.artifact_location)
         # This comes last: a model that is ready is whole.
         store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         models = _models(store, run_id)

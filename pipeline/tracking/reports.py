@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.configuration.schema import Tracking
 from pipeline.tracking.patience import open_soon, within
-from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching
+from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching, settle
 
 NAME = "report"
 
@@ -41,4 +41,5 @@ def _attached(store: Store, study: str, folder: Path) -> str | None:
         check_place(store.address, found[0].info.artifact_uri)
         run_id = str(found[0].info.run_id)
         store.client.log_artifacts(run_id, str(folder), NAME)
+        settle(store, found[0].info.artifact_uri)
         return run_id

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic, lock, project
@@ -97,6 +97,16 @@ def check_place(where: str, location: str | None) -> None:
     server = urlsplit(where).netloc.rpartition("@")[2]
     if problem := problem_with(location or "", folder=folder, server=server):
         raise StoreUnreachableError(f"{shown(where)}: {problem}")
+
+
+def settle(store: Store, location: str | None) -> None:
+    """Wait until the artifacts at a local `location` are on the disk.
+
+    MLflow does not: after a power cut its database would name files that are empty.
+    """
+    path = Path(unquote(urlsplit(location or "").path))
+    if is_database(store.address):
+        atomic.sync_folder(path, _database(store.address).parent)
 
 
 @contextlib.contextmanager

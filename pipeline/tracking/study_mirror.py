@@ -10,7 +10,7 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking import study_facts
 from pipeline.tracking.creation import found_or_made
 from pipeline.tracking.mirror import STATUS, Mirror
-from pipeline.tracking.store import Store, reaching
+from pipeline.tracking.store import Store, reaching, settle
 from pipeline.tracking.unfinished import unfinished
 
 
@@ -82,6 +82,7 @@ class StudyMirror:
         if missing:
             # The tag that says which table is there comes after the table.
             self._client.log_text(parent, table, "settings.csv")
+            settle(self._store, run.info.artifact_uri)
             self._client.log_batch(parent, tags=missing)
         status = STATUS[study.state]
         if run.info.status != status:
