@@ -109,6 +109,7 @@ def test_what_is_set_comes_in_one_piece_as_hydra_takes_it(typed: list[str], pass
         (["seed=range(0)"], r"^seed=range\(0\): is an empty range"),
         (["data=a,b"], r"^data: can't be swept"),
         (["seed=0,1", "--cfg", "job"], r"^seed=0,1: names several runs, but --cfg shows one"),
+        (["seed=1", "--resolve"], r"^--resolve: says how --cfg shows"),
         (["-m", "seed=range(2)", "--info"], r"^seed=range\(2\): names several runs, but --info shows one"),
     ],
 )
@@ -117,7 +118,9 @@ def test_a_line_that_hydra_would_take_otherwise_is_refused_by_what_was_typed(typ
         check_typed(typed)
 
 
-@pytest.mark.parametrize("typed", [[], ["seed=1", "seed=2"], ["seed=0,1", "model=a,b", "-m"], ["--cfg", "job"]])
+@pytest.mark.parametrize(
+    "typed", [[], ["seed=1", "seed=2"], ["seed=0,1", "model=a,b", "-m"], ["--cfg=job", "--resolve"]]
+)
 def test_a_line_that_is_as_it_should_be_is_taken(typed: list[str]) -> None:
     check_typed(typed)
 

@@ -40,6 +40,8 @@ def check_typed(arguments: Sequence[str]) -> None:
     for found in parsed:
         if found.is_sweep_override() and shows(options):
             raise UserError(f"{found.input_line}: names several runs, but {options[0]} shows one. Name one value.")
+    if "--resolve" in options and not {"-c", "--cfg"} & {option.partition("=")[0] for option in options}:
+        raise UserError("--resolve: says how --cfg shows a configuration. Write --cfg job --resolve, or leave it out.")
     check_once(parsed)
     check_swept(parsed)
 

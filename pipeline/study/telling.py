@@ -49,7 +49,9 @@ def tell_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
         f"already, {missing} to do"
     )
     if plan.repeated:
-        console.print(f"the same runs: {'; '.join(map(_repeated, plan.repeated[:MOST_REPEATED]))}")
+        more = len(plan.repeated) - MOST_REPEATED
+        said = [*map(_repeated, plan.repeated[:MOST_REPEATED]), *([f"and {more} more"] if more > 0 else [])]
+        console.print(f"the same runs: {'; '.join(said)}")
     if others := _other_sweeps(study, plan):
         console.print(f"note: {others}")
     if missing:

@@ -9,6 +9,7 @@ from pipeline.record.overview import (
     Row,
     columns,
     counted,
+    differing,
     distinctions,
     in_words,
     rows,
@@ -20,6 +21,7 @@ from pipeline.record.study import Study
 from pipeline.tracking.facts import MOST_TEXT
 
 GRID = "grid."
+BASELINE_VALUES = "baseline.values"
 MOST_ROWS = 40
 MOST_TABLE = MOST_TEXT - 600
 """Rows and characters of the table in the description: a person reads no more, and servers cut it."""
@@ -42,8 +44,19 @@ def tags(study: Study) -> dict[str, str]:
     }
     if study.baseline is not None:
         found["baseline"] = in_words(study.baseline)
+        found |= _baseline_values(study)
     # Servers cut longer ones; they would then differ for ever.
     return {name: text[:MOST_TEXT] for name, text in (found | grid).items()}
+
+
+def _baseline_values(study: Study) -> dict[str, str]:
+    """The values that tell the baseline from the other settings, as a report from the store alone can look for them."""
+    settings = study.settings.values()
+    keys = dict.fromkeys([*(study.baseline or {}), *differing([setting.values for setting in settings])])
+    same = [setting.values for setting in settings if setting.is_at(study.baseline or {})]
+    if len(same) != 1:
+        return {}
+    return {BASELINE_VALUES: json.dumps({key: same[0][key] for key in keys if key in same[0]})}
 
 
 def description(study: Study) -> str:
