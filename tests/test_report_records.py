@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.study import read_study, update_study
@@ -58,7 +59,10 @@ def test_without_a_declared_baseline_it_is_the_setting_that_was_declared_first()
 
 
 def test_a_setting_is_named_by_its_variant_and_a_baseline_may_be_one() -> None:
-    values = [{"model.depth": 1, "model.blocks": {}}, {"model.depth": 2, "model.blocks.block2.pooling": "none"}]
+    values: list[dict[str, JsonValue]] = [
+        {"model.depth": 1, "model.blocks": {}},
+        {"model.depth": 2, "model.blocks.block2.pooling": "none"},
+    ]
     study = write_study(random_scores(2)[:2], values=values)
     names = iter(("article", "deep"))
     settings = {name: replace(found, variants={"model": next(names)}) for name, found in study.settings.items()}

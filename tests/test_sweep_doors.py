@@ -117,6 +117,18 @@ def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> No
     assert leftovers(prepared) == set()
 
 
+def test_two_sweeps_of_one_key_with_another_training_are_two_studies(prepared: Project) -> None:
+    names = set()
+    for other in ([], ["training=fast"], ["model=deep"]):
+        shown = prepared.verb("sweep", *other, "seed=3", "--cfg", "job")
+        names |= {line for line in shown.splitlines() if line.startswith("  name: seeds_with_")}
+    assert len(names) == 3, names
+    assert prepared.verb("sweep", "--cfg", "job", "seed=4", "-m") == prepared.verb("sweep", "seed=4", "--cfg", "job")
+    said = prepared.verb("sweep", "seed=0,1", "-m", "model.conv.kernel_size=29", status=1)
+    assert "model.conv.kernel_size: 29 is larger than the 28 × 28" in " ".join(said.split())
+    assert leftovers(prepared) == set()
+
+
 @pytest.mark.long
 def test_two_sweeps_at_the_same_second_on_a_machine_with_no_store_both_succeed(prepared: Project) -> None:
     assert not (prepared.path / "mlflow.db").exists()
