@@ -63,7 +63,7 @@ def start(project: Project, *command: str) -> Popen[str]:
 
 def line(*overrides: str) -> tuple[str, ...]:
     """The command of a sweep over SETTINGS."""
-    return "python", "-m", "pipeline.sweep", "-m", SETTINGS, *overrides
+    return "python", "-m", "pipeline.sweep", "-m", SETTINGS, f"study.name={STUDY}", *overrides
 
 
 def said_by(process: Popen[str], seconds: float = LONGEST) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -14,6 +15,15 @@ from omegaconf import DictConfig
 
 class GridSweeper(BasicSweeper):
     """The basic sweeper, which composes every job before the first starts: here each setting once."""
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        """The jobs of what was typed and of what a study declares. Raises UserError where a key can't be swept so."""
+        from pipeline.composition.overrides import check_swept  # noqa: PLC0415
+
+        check_swept(overrides)
+        found: list[list[list[str]]] = BasicSweeper.split_arguments(overrides, max_batch_size)
+        return found
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         if isinstance(self.launcher, PoolLauncher):

@@ -26,8 +26,8 @@ Variants (group=option):
 
 Any key of the configuration can be set or swept (README, or --cfg job). Those of the study itself:
 
-  study.name            default: from the keys that are swept
-  study.baseline        the setting that others are compared with: {{"model.conv.kernel_size": 5}}
+  study.name            default: from the keys that are swept and what else was chosen, but for the seed
+  study.baseline        the setting that others are compared with: {{"model.conv.kernel_size": 5}}, {{model: article}}
   study.margin          points of accuracy that matter (0.5)
   study.jobs            runs at once (cores / training.threads)
   study.pictures        true: pictures and all files in MLflow, as `dvc repro` has them
@@ -46,18 +46,22 @@ def main() -> int:
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
         from pipeline.composition.application import check_arguments, run_application  # noqa: PLC0415 - after the help
-        from pipeline.study.naming import named  # noqa: PLC0415
+        from pipeline.composition.choice import read_choice  # noqa: PLC0415
+        from pipeline.study.naming import check_typed, named  # noqa: PLC0415
 
+        check_typed(arguments)
         check_arguments(arguments)
-        run_application(named(arguments), _launch_one)
+        choice = read_choice(project.CHOSEN)
+        run_application(named(arguments, {**choice.variants, **choice.values}), _launch_one)
     return 0
 
 
 def _launch_one(values: Mapping[str, Any]) -> None:
     """One job, for launchers other than the project's own."""
-    from pipeline.study.launching import launch_one  # noqa: PLC0415 - `--cfg` needs none of it
+    from pipeline.composition.grid import present_point  # noqa: PLC0415 - `--cfg` needs none of it
+    from pipeline.study.launching import launch_one  # noqa: PLC0415
 
-    launch_one(values)
+    launch_one(present_point(dict(values)))
 
 
 def variants() -> str:

@@ -18,7 +18,8 @@ TINY = (
     "data.validation_images=200",
     "model.conv.filters=4",
 )
-LINE = ("model.conv.kernel_size=3,5", "seed=range(2)")
+NAMED = "study.name=kernel_size"
+LINE = ("model.conv.kernel_size=3,5", "seed=range(2)", NAMED)
 FAULTS = """\
                 self._stop_if_abandoned()
                 mark = project.ROOT / "fault" / f"{self.configuration.seed}"

@@ -29,7 +29,13 @@ SMALL = (
     "training.batch_size=32",
     "data.validation_images=200",
 )
-SWEEP = "-m", "model.conv.kernel_size=3,5", "model.conv.filters=4,8", "seed=range(2)"
+SWEEP = (
+    "-m",
+    "model.conv.kernel_size=3,5",
+    "model.conv.filters=4,8",
+    "seed=range(2)",
+    "study.name=filters_by_kernel_size",
+)
 STUDY = "filters_by_kernel_size"
 CELL = "model.conv.kernel_size", "model.conv.filters", "seed"
 

@@ -153,6 +153,14 @@ def test_runs_of_a_store_give_the_scores_that_records_give() -> None:
     assert found.answers is None
 
 
+def test_a_baseline_is_found_in_the_store_by_its_values_whatever_people_call_it() -> None:
+    values = '{"model.conv.kernel_size": 5, "model.conv.filters": 32}'
+    told = parent(baseline="model compact", **{"baseline.values": values})
+    assert from_store([told, *all_stored()], "store", "x").baseline == 4
+    broken = parent(baseline="model compact", **{"baseline.values": values[:-3]})
+    assert not from_store([broken, *all_stored()], "store", "x").baseline_declared
+
+
 def test_without_the_studys_own_run_the_first_run_has_the_baseline() -> None:
     found = from_store(all_stored()[30:], "store", "x")
     assert (found.baseline, found.baseline_declared, found.margin) == (0, False, 0.5)

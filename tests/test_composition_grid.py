@@ -24,6 +24,7 @@ from pipeline.composition.grid import composed_grid
 from pipeline.configuration.keys import leaves
 from pipeline.configuration.reading import configured
 from pipeline.configuration.validation import validated
+from pipeline.record.study import Point
 from pipeline.storage import project
 from pipeline.study.declaration import Declaration
 from pipeline.study.planning import setting_of
@@ -40,10 +41,15 @@ def sweep_config(found: ConfigLoaderImpl, *overrides: str) -> DictConfig:
     return found.load_configuration("sweep", list(overrides), RunMode.MULTIRUN)
 
 
-def grid(jobs: Sequence[Sequence[str]], *common: str) -> list[tuple[str, dict[str, Any]]]:
-    """The grid as the launcher composes it, for a sweep with the `common` overrides."""
+def points(jobs: Sequence[Sequence[str]], *common: str) -> list[Point]:
+    """The points of the grid as the launcher composes it, for a sweep with the `common` overrides."""
     found = loader()
     return list(composed_grid(found, sweep_config(found, *common), [[*common, *job] for job in jobs]))
+
+
+def grid(jobs: Sequence[Sequence[str]], *common: str) -> list[tuple[str, dict[str, Any]]]:
+    """What was typed and the values of each point."""
+    return [(point.overrides, point.values) for point in points(jobs, *common)]
 
 
 def sweeper() -> Any:
@@ -111,6 +117,15 @@ def test_a_grid_is_what_each_job_composes_to_by_itself() -> None:
 )
 def test_a_job_is_called_by_what_sets_it_apart(jobs: list[list[str]], typed: list[str]) -> None:
     assert [found for found, _ in grid(jobs)] == typed
+
+
+def test_a_point_says_which_variants_it_has_and_which_keys_were_typed_beside() -> None:
+    jobs = [["model=deep", "+model.blocks.block2.conv.filters=8", "seed=1"], ["training=smoke", "tracking=off"]]
+    first, second = points(jobs, "study.margin=1", "data.split_seed=3")
+    article = {"data": "fashion_mnist", "model": "article", "training": "article"}
+    assert first.variants == article | {"model": "deep"}
+    assert first.changed == ("data.split_seed", "model.blocks.block2.conv.filters")
+    assert (second.variants, second.changed) == (article | {"training": "smoke"}, ("data.split_seed",))
 
 
 def test_jobs_of_a_grid_do_not_share_what_they_compose_to() -> None:
@@ -199,6 +214,46 @@ def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_ea
     assert asked.jobs == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["seed=range(0)"], r"^seed=range\(0\): is an empty range"),
+        (["seed=range(3,1)"], r"^seed=range\(3,1\): is an empty range"),
+        (["model.dropout=range(0.5,0.1,0.1)"], r"^model\.dropout=.*: is an empty range"),
+        (["seed=range(0,3,0)"], r"^seed=range\(0,3,0\): is a range whose step is 0"),
+        (["model.dropout=range(0.0,0.1,0.0)"], r"is a range whose step is 0"),
+        (["model=glob(x*)"], r"^model=glob\(x\*\): matches no variant\. There are: article, compact"),
+        (["model.conv.filters=glob(*)"], r"model\.conv\.filters has no variants"),
+        (["training.learning_rate=interval(0.1,0.2)"], r"^training\.learning_rate=interval.*: names no values"),
+        (["study.margin=1,2"], r"^study\.margin: is the same for all runs"),
+        (["tracking=local,off"], r"^tracking: is the same for all runs"),
+        (["data=a,b"], r"^data: can't be swept"),
+        (["data=glob(*)"], r"^data: can't be swept"),
+        (["++data.class_names=[a],[b]"], r"^data\.class_names: can't be swept"),
+        (["data.files.train_images.bytes=16,17"], r"^data\.files\.train_images\.bytes: can't be swept"),
+    ],
+)
+def test_what_can_not_be_swept_is_refused_by_what_was_typed(words: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        sweeper().split_arguments(OverridesParser.create(loader()).parse_overrides(words), None)
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs"),
+    [
+        (["data.validation_images=10,20"], 2),
+        (["data.split_seed=range(3)"], 3),
+        (["model.dropout=range(0.1,0.3,0.1)"], 2),
+        (["seed=range(3,0,-1)"], 3),
+        (["model=glob(comp*)"], 2),
+        (["data=sample", "tracking=off", "study.margin=1"], 1),
+    ],
+)
+def test_what_can_be_swept_has_a_job_for_each_value(words: list[str], jobs: int) -> None:
+    (batch,) = sweeper().split_arguments(OverridesParser.create(loader()).parse_overrides(words), None)
+    assert len(batch) == jobs
+
+
 def test_hydra_knows_the_projects_sweeper_and_launcher() -> None:
     config = sweep_config(loader()).hydra
     for node, kind in ((config.sweeper, BasicSweeper), (config.launcher, Launcher)):
@@ -243,7 +298,7 @@ def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name
     settings = []
     for values in grid_values:
         assert values.pop("study")["name"] == name
-        settings.append(setting_of(configured(values)).values)
+        settings.append(setting_of(configured(values)))
     distinct = [values for number, values in enumerate(settings) if values not in settings[:number]]
     declaration.check_baseline(distinct)
     swept = {word.partition("=")[0] for job in jobs for word in job} - {"seed"}

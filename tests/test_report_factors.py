@@ -34,8 +34,16 @@ def test_levels_that_are_no_numbers_stay_as_declared() -> None:
 
 def test_keys_that_always_change_together_are_one_factor() -> None:
     laid = grid([{"a": None, "b": 1}, {"a.name": "l2", "a.l2": 0.1, "b": 1}, {"a": None, "b": 2}])
-    assert [factor.keys for factor in laid.factors] == [("b",), ("a.name", "a.l2")]
-    assert laid.levels[1] == (1, "l2 & 0.1")
+    assert [factor.keys for factor in laid.factors] == [("b",), ("a", "a.name", "a.l2")]
+    assert laid.levels == ((1, "none"), (1, "l2 & 0.1"), (2, "none"))
+    assert laid.labels[:2] == ("b 1, a none", "b 1, name l2, l2 0.1")
+
+
+def test_what_a_setting_does_not_have_is_told_from_none() -> None:
+    laid = grid([{"a": "none", "b": 1}, {"b": 1}, {"b": 2}])
+    assert {factor.name: factor.levels for factor in laid.factors}["a"] == ("none", "not set")
+    assert laid.labels == ("a none, b 1", "b 1", "b 2")
+    assert grid([{"a": "none"}, {}]).labels == ("a none", "a not set")
 
 
 def test_values_that_python_takes_for_equal_are_two_levels() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.record.study import read_study, update_study
@@ -118,6 +119,27 @@ def test_without_a_declared_baseline_it_is_the_setting_that_was_declared_first()
     assert found.cost("parameters").tolist() == [1000.0 * (row + 1) for row in range(9)]
     assert (found.baseline, found.baseline_declared) == (8, False)
     assert [found.label(row) for row in (0, 8)] == ["3 × 3 kernels, 16 filters", "7 × 7 kernels, 64 filters"]
+
+
+def test_a_setting_is_named_by_its_variant_and_a_baseline_may_be_one() -> None:
+    values: list[dict[str, JsonValue]] = [
+        {"model.depth": 1, "model.blocks": {}},
+        {"model.depth": 2, "model.blocks.block2.pooling": "none"},
+    ]
+    study = write_study(random_scores(2)[:2], values=values)
+    names = iter(("article", "deep"))
+    settings = {name: replace(found, variants={"model": next(names)}) for name, found in study.settings.items()}
+    found = from_study(replace(study, settings=settings, baseline={"model": "deep"}))
+    assert [setting.label for setting in found.settings] == ["model article", "model deep"]
+    assert [(factor.name, factor.levels) for factor in found.factors] == [("model", ("article", "deep"))]
+    assert (found.baseline, found.baseline_declared) == (1, True)
+    assert found.settings[1].values == values[1] | {"model": "deep"}
+
+
+def test_a_baseline_that_is_null_is_no_setting_that_lacks_the_key() -> None:
+    key, filters = "training.regularizer", "model.conv.filters"
+    study = write_study(random_scores(2)[:2], values=[{f"{key}.l2": 0.1, filters: 8}, {key: None, filters: 16}])
+    assert from_study(replace(study, baseline={key: None})).baseline == 1
 
 
 def test_a_damaged_record_is_named_with_what_to_do() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.images import prepared
 from pipeline.record.record import read_training
-from pipeline.record.study import Study, read_study
+from pipeline.record.study import Point, Study, read_study
 from pipeline.storage import lock, project
 from pipeline.study import conducting, launching
 from pipeline.study.conducting import conduct
@@ -68,8 +68,8 @@ def job(seed: int) -> Job:
     return job_of(swept({"seed": seed}), prepared.training_digest(project.PREPARED, swept().data), declared())
 
 
-def grid(*seeds: int) -> list[tuple[str, dict[str, Any]]]:
-    return [(f"seed={seed}", article_values({"data.validation_images": 10, "seed": seed})) for seed in seeds]
+def grid(*seeds: int) -> list[Point]:
+    return [Point(f"seed={seed}", article_values({"data.validation_images": 10, "seed": seed})) for seed in seeds]
 
 
 def finish(job: Job) -> None:
@@ -147,7 +147,8 @@ def test_settings_that_can_not_exist_stop_a_sweep_unless_it_may_go_on(
     monkeypatch: pytest.MonkeyPatch, companion: Told
 ) -> None:
     given = workers_that(monkeypatch, one_by_one)
-    wrong = ("model.conv.kernel_size=99", article_values({"data.validation_images": 10, "model.conv.kernel_size": 99}))
+    values = article_values({"data.validation_images": 10, "model.conv.kernel_size": 99})
+    wrong = Point("model.conv.kernel_size=99", values)
     with pytest.raises(UserError, match=r"study\.leave_out_refused=true"):
         conduct([*grid(0), wrong], declared(), TRACKING)
     assert (given, companion.folders, project.STUDIES.exists()) == ([], [], False)
@@ -298,10 +299,10 @@ def test_a_damaged_checkpoint_is_told_before_a_worker_starts_anew(
     assert companion.said == ""
 
 
-def one(**changes: object) -> dict[str, Any]:
-    """The values of one job of another launcher, untracked."""
+def one(**changes: object) -> Point:
+    """One job of another launcher, untracked."""
     values = article_values({"data.validation_images": 10, "tracking.enabled": False})
-    return values | {"study": declared(**changes).model_dump()}
+    return Point("", values | {"study": declared(**changes).model_dump()})
 
 
 def test_jobs_of_other_launchers_join_the_study_once_each(

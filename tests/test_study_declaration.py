@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.configuration.validation import ConfigurationError
+from pipeline.record.study import Setting
 from pipeline.study.declaration import name_of
 from tests.studies import declared
 
@@ -78,8 +79,14 @@ def test_without_held_out_images_only_the_test_images_can_score(score_on: str, i
         found.check_held_out(images)
 
 
-GRID: list[dict[str, Any]] = [
-    {"kernel_size": size, "filters": filters, "use_bias": True} for size in (3, [3, 5]) for filters in (8, 16)
+SIZES: list[Any] = [3, [3, 5]]
+GRID = [
+    Setting({"kernel_size": size, "filters": filters, "use_bias": True}, 1, 1) for size in SIZES for filters in (8, 16)
+]
+VARIANTS = [
+    Setting({"model.depth": 2, "model.conv.filters": filters}, 1, 1, {"model": name, "training": "article"})
+    for name in ("article", "deep")
+    for filters in (8, 16)
 ]
 
 
@@ -120,16 +127,25 @@ def test_a_baseline_with_a_key_that_there_is_not_is_refused_whatever_its_value()
         declared(baseline={"kernel_sise": None}).check_baseline(GRID[:1])
 
 
-def test_a_baseline_that_names_a_variant_is_told_what_tells_variants_apart() -> None:
-    with pytest.raises(ConfigurationError, match=r"is 0 of 1\. .* for variants .*model\.depth"):
-        declared(baseline={"model": "deep"}).check_baseline(GRID[:1])
+def test_a_baseline_may_name_a_variant() -> None:
+    declared(baseline={"model": "deep"}).check_baseline(VARIANTS[::2])
+    declared(baseline={"model": "deep", "model.conv.filters": 8}).check_baseline(VARIANTS)
+    with pytest.raises(ConfigurationError, match=r"is 2 of 4\. .* a variant by its group \(\{model: article\}\)"):
+        declared(baseline={"model": "deep"}).check_baseline(VARIANTS)
+    with pytest.raises(ConfigurationError, match=r"is 0 of 4\."):
+        declared(baseline={"model": "small"}).check_baseline(VARIANTS)
+
+
+def test_a_baseline_that_can_not_exist_is_told_with_those_that_were_left_out() -> None:
+    with pytest.raises(ConfigurationError, match=r"is 0 of 4, without the 2 that can't exist\."):
+        declared(baseline={"kernel_size": 99}).check_baseline(GRID, left_out=2)
 
 
 def test_a_baseline_tells_none_from_a_nested_value() -> None:
     # `model.conv.kernel_regularizer=null,l2` as the configuration is recorded.
-    settings: list[dict[str, Any]] = [
-        {"model.conv.kernel_regularizer": None},
-        {"model.conv.kernel_regularizer.name": "l2", "model.conv.kernel_regularizer.l2": 0.01},
+    settings = [
+        Setting({"model.conv.kernel_regularizer": None}, 1, 1),
+        Setting({"model.conv.kernel_regularizer.name": "l2", "model.conv.kernel_regularizer.l2": 0.01}, 1, 1),
     ]
     declared(baseline={"model.conv.kernel_regularizer": None}).check_baseline(settings)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.images import prepared
-from pipeline.record.study import Study
+from pipeline.record.study import Point, Study
 from pipeline.storage import project
 from pipeline.study.declaration import Declaration
 from pipeline.study.enrolment import with_job, with_plan
@@ -23,7 +23,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plan(sizes: tuple[int, ...], seeds: tuple[int, ...], declaration: Declaration | None = None) -> Plan:
     grid = [
-        ("", article_values({"data.validation_images": 10, "model.conv.kernel_size": size, "seed": seed}))
+        Point("", article_values({"data.validation_images": 10, "model.conv.kernel_size": size, "seed": seed}))
         for size in sizes
         for seed in seeds
     ]

@@ -42,12 +42,33 @@ def test_tags_are_the_declared_grid_and_how_it_is_compared() -> None:
         "scored_on": "validation",
         "margin": "0.25",
         "baseline": "model.conv.kernel_size 3",
+        "baseline.values": '{"model.conv.kernel_size": 3, "model.conv.padding": "same"}',
         "grid.model.conv.kernel_size": "3, [3, 5], none",
         "grid.model.conv.padding": "same, valid",
         "grid.seed": "0, 3",
         "mlflow.source.name": "conv2d pipeline",
     }
     assert note == description(replace(study(SETTINGS, CELLS)))
+
+
+def test_a_baseline_that_is_a_variant_is_told_by_its_values_too() -> None:
+    found = study({"a": {"model.depth": 2, "model.blocks": {}}, "b": {"model.depth": 4, "model.use": "none"}})
+    settings = {name: replace(one, variants={"model": f"model_{name}"}) for name, one in found.settings.items()}
+    named = tags(replace(found, settings=settings, baseline={"model": "model_b"}))
+    assert (named["baseline"], named["grid.model"]) == ("model model_b", "model_a, model_b")
+    assert named["baseline.values"] == '{"model.depth": 4, "model.use": "none"}'
+
+
+def test_a_key_that_a_setting_does_not_have_is_no_value_of_it() -> None:
+    found = study({"a": {"p": "none", "q": 1}, "b": {"q": 1}, "c": {"q": 2}}, [cell("a", 0, accuracy=0.5)])
+    assert tags(found)["grid.p"] == "none, not set"
+    assert [row[:2] for row in table(found)[2:]] == [["none", "1"], ["not set", "1"], ["not set", "2"]]
+    assert [line.split(",")[:2] for line in table_csv(found).splitlines()] == [
+        ["p", "q"],
+        ["none", "1"],
+        ["", "1"],
+        ["", "2"],
+    ]
 
 
 def test_a_study_without_a_baseline_has_no_such_tag() -> None:

@@ -3,10 +3,12 @@
 import pytest
 
 from pipeline.composition.arguments import without_mode
+from pipeline.record.study import Point
 from pipeline.study.launching import launch_grid
-from pipeline.study.naming import named
+from pipeline.study.naming import check_typed, named
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values
+from tests.studies import declared
 
 
 @pytest.mark.parametrize(
@@ -14,8 +16,13 @@ from tests.settings import article_values
     [
         (["model.conv.kernel_size=3,5,7", "model.conv.filters=16,32", "seed=range(3)"], "filters_by_kernel_size"),
         (["seed=range(10)", "model.conv.filters=16,32", "model.conv.kernel_size=3,5"], "filters_by_kernel_size"),
-        (["-m", "model=small,deep"], "model"),
-        (["model=choice(small,deep)", "training=fast"], "model"),
+        (["model=small,deep"], "model"),
+        (["model=choice(small,deep)", "training=fast"], "model_with_training_fast"),
+        (["model.conv.kernel_size=3,5", "training=smoke", "seed=range(3)"], "kernel_size_with_training_smoke"),
+        (["training.epochs=2", "model=deep", "seed=0,1"], "seeds_with_model_deep_epochs_2"),
+        (["model=deep", "seed=3"], "seeds_with_model_deep"),
+        (["model.conv.filters=8"], "seeds_with_filters_8"),
+        (["model.dropout=0.1", "model.dense.dropout=0,0.1"], "dense.dropout_with_model.dropout_0.1"),
         (["model=glob(*)"], "model"),
         (["seed=0,1"], "seeds"),
         (["seed=0,0"], "seeds"),
@@ -29,7 +36,93 @@ from tests.settings import article_values
     ],
 )
 def test_an_ad_hoc_sweep_is_named_after_its_keys(typed: list[str], name: str) -> None:
-    assert named(typed) == [*typed, f"study.name={name}"]
+    assert named(typed, {}) == [*typed, f"study.name={name}"]
+
+
+def name_of_line(*typed: str, **chosen: object) -> str:
+    (found,) = [word for word in named(typed, chosen) if word.startswith("study.name=")]
+    return found.removeprefix("study.name=")
+
+
+def test_what_conf_holds_as_chosen_tells_sweeps_apart_like_what_is_typed() -> None:
+    line = "model.conv.filters=8,16"
+    assert name_of_line(line, training="smoke") == name_of_line(line, "training=smoke")
+    assert name_of_line(line, "training=smoke", training="fast") == name_of_line(line, "training=smoke")
+    assert name_of_line("training=smoke,fast", training="smoke") == "training"
+    assert name_of_line("seed=0,1", training="smoke") == "seeds_with_training_smoke"
+    assert name_of_line(training="smoke") == "seeds_with_training_smoke"
+    # Where runs are tracked and which seed comes first is no part of a setting.
+    assert name_of_line(line, tracking="off", seed=3) == "filters"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["model.conv.kernel_regularizer={name:l2,l2:0.1}"],
+        ["model.conv.kernel_regularizer={name:l2,l2:0.2}"],
+        ["~model.blocks"],
+        ["model=compact_on_test"],
+        [f"model.conv.{key}=3" for key in ("filters", "kernel_size", "strides", "dilation_rate", "groups")],
+        [f"model.conv.{key}=4" for key in ("filters", "kernel_size", "strides", "dilation_rate", "groups")],
+        ["training.optimizer=sgd", "training=" + "long" * 30],
+    ],
+)
+def test_a_name_stays_short_and_is_the_name_of_a_study_whatever_was_chosen(typed: list[str]) -> None:
+    name = name_of_line(*typed, "seed=0,1")
+    assert declared(name=name).full_name == name
+    assert len(name) <= 60
+    assert name != name_of_line(*typed, "training.epochs=3", "seed=0,1")
+
+
+def test_what_differs_in_a_value_alone_has_another_name() -> None:
+    line = "model.conv.kernel_regularizer={name:l2,l2:WEIGHT}", "seed=0,1"
+    many = *(f"training.{key}=WEIGHT" for key in ("learning_rate", "momentum", "warmup", "label_smoothing")), "seed=0,1"
+    for words in (line, many):
+        names = {name_of_line(*(word.replace("WEIGHT", weight) for word in words)) for weight in ("0.1", "0.2")}
+        assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "passed"),
+    [
+        (["seed=range(2)", "-m"], ["seed=range(2)", "study.name=seeds", "-m"]),
+        (["-m", "seed=0,1"], ["seed=0,1", "study.name=seeds", "-m"]),
+        (["seed=0,1", "-m", "model=deep"], ["seed=0,1", "model=deep", "study.name=seeds_with_model_deep", "-m"]),
+        (["seed=1", "--cfg", "job"], ["seed=1", "--cfg", "job"]),
+        (
+            ["--cfg", "job", "seed=1", "-p", "model"],
+            ["seed=1", "--cfg", "job", "-p", "model"],
+        ),
+        (["seed=1", "--info", "config"], ["seed=1", "--info", "config"]),
+        (["--info", "seed=1"], ["seed=1", "--info"]),
+    ],
+)
+def test_what_is_set_comes_in_one_piece_as_hydra_takes_it(typed: list[str], passed: list[str]) -> None:
+    assert named(typed, {}) == passed
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["model.conv.filters=8,16", "model.conv.filters=32"], r"^model\.conv\.filters: is set more than once"),
+        (["seed=0,1", "-m", "seed=2"], r"^seed: is set more than once"),
+        (["seed=range(0)"], r"^seed=range\(0\): is an empty range"),
+        (["data=a,b"], r"^data: can't be swept"),
+        (["seed=0,1", "--cfg", "job"], r"^seed=0,1: names several runs, but --cfg shows one"),
+        (["seed=1", "--resolve"], r"^--resolve: says how --cfg shows"),
+        (["-m", "seed=range(2)", "--info"], r"^seed=range\(2\): names several runs, but --info shows one"),
+    ],
+)
+def test_a_line_that_hydra_would_take_otherwise_is_refused_by_what_was_typed(typed: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        check_typed(typed)
+
+
+@pytest.mark.parametrize(
+    "typed", [[], ["seed=1", "seed=2"], ["seed=0,1", "model=a,b", "-m"], ["--cfg=job", "--resolve"]]
+)
+def test_a_line_that_is_as_it_should_be_is_taken(typed: list[str]) -> None:
+    check_typed(typed)
 
 
 @pytest.mark.parametrize(
@@ -38,25 +131,24 @@ def test_an_ad_hoc_sweep_is_named_after_its_keys(typed: list[str], name: str) ->
         [],
         ["--help"],
         ["--cfg", "job"],
-        ["model.conv.filters=8"],
-        ["model.conv.kernel_size=[3,5]"],
+        ["seed=3"],
+        ["-m", "tracking=off"],
         ["+study=kernels_by_filters"],
         ["+study=kernels_by_filters", "model.conv.filters=8,16"],
         ["study.name=mine", "model.conv.filters=8,16"],
         ["++study.name=mine", "model.conv.filters=8,16"],
         ["--config-dir=/a,b", "-cd=/a,b"],
         ["tracking.experiment='a,b'"],
-        ["~model.blocks"],
     ],
 )
-def test_a_sweep_that_has_a_name_or_sweeps_nothing_is_left_as_it_was_typed(typed: list[str]) -> None:
-    assert named(typed) == typed
+def test_a_sweep_that_has_a_name_or_chooses_nothing_is_left_as_it_was_typed(typed: list[str]) -> None:
+    assert sorted(named(typed, {})) == sorted(typed)
 
 
 @pytest.mark.parametrize("word", ["model.conv.kernel_size=[3", "a=b=,c", "model.conv.filters=8,,16"])
 def test_a_word_that_is_no_override_is_refused_in_a_sentence(word: str) -> None:
     with pytest.raises(UserError, match="is no override"):
-        named([word])
+        named([word], {})
 
 
 @pytest.mark.parametrize(
@@ -91,7 +183,7 @@ STUDY = {
 
 
 def test_what_is_declared_of_a_study_can_not_be_swept() -> None:
-    jobs = [("", article_values() | {"study": STUDY | {"margin": margin}}) for margin in (0.5, 1.0)]
+    jobs = [Point("", article_values() | {"study": STUDY | {"margin": margin}}) for margin in (0.5, 1.0)]
     with pytest.raises(UserError, match=r"^study: is the same for all runs"):
         launch_grid(jobs)
 
@@ -99,13 +191,23 @@ def test_what_is_declared_of_a_study_can_not_be_swept() -> None:
 def test_where_runs_are_tracked_can_not_be_swept() -> None:
     # One process writes to one experiment: the other runs would silently go there too.
     jobs = [
-        ("", article_values({"model.conv.kernel_size": 99, "tracking.experiment": name}) | {"study": dict(STUDY)})
+        Point("", article_values({"model.conv.kernel_size": 99, "tracking.experiment": name}) | {"study": dict(STUDY)})
         for name in ("a", "b")
     ]
     with pytest.raises(UserError, match=r"^tracking"):
         launch_grid(jobs)
 
 
+@pytest.mark.parametrize("key", ["name", "image_shape", "class_names", "files", "sources"])
+def test_which_images_are_prepared_can_not_be_swept(key: str) -> None:
+    # All would train on the images that are prepared, and count as one run.
+    first, second = (Point(name, article_values() | {"study": dict(STUDY)}) for name in ("a=1", "a=2"))
+    data = second.values["data"]
+    data[key] = data[key][:-1] if isinstance(data[key], list) else "b"
+    with pytest.raises(UserError, match=rf"^data\.{key}: differs in a=2, but all runs .* that are prepared\."):
+        launch_grid([first, second])
+
+
 def test_a_study_with_a_key_that_there_is_not_is_refused_by_its_whole_key() -> None:
     with pytest.raises(UserError, match=r"^study\.margni: is no key .*Did you mean study\.margin\?"):
-        launch_grid([("", article_values() | {"study": STUDY | {"margni": 1}})])
+        launch_grid([Point("", article_values() | {"study": STUDY | {"margni": 1}})])

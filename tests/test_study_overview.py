@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from pipeline.record.overview import (
     Row,
     best,
+    columns,
     differing,
     in_words,
     labels,
@@ -19,8 +20,10 @@ from pipeline.record.overview import (
     score_in_words,
     short_names,
     shown,
+    shown_at,
     swept,
 )
+from pipeline.record.study import Study
 from tests.studies import cell, study
 
 TWO: dict[str, dict[str, JsonValue]] = {
@@ -46,7 +49,8 @@ TWO: dict[str, dict[str, JsonValue]] = {
         ([{"a": "none"}, {"a": None}], ["a"]),
         ([{"a": "1"}, {"a": 1}], ["a"]),
         ([{"a": {}}, {"a.b.c": 1}], ["a", "a.b.c"]),
-        ([{"a": None}, {"a.name": "l2", "a.l2": 0.01}], ["a.name", "a.l2"]),
+        ([{"a": None}, {"a.name": "l2", "a.l2": 0.01}], ["a", "a.name", "a.l2"]),
+        ([{"a": None}, {}], ["a"]),
         ([{"a": 0.1}, {"a": 0.1 + 1e-17}, {"a": 0.1 + 2e-17}], ["a"]),
     ],
 )
@@ -89,6 +93,69 @@ def test_a_label_holds_what_is_swept_and_nothing_else() -> None:
     assert labels(study(TWO)) == {"a": {"kernel_size": 3}, "b": {"kernel_size": 5}}
     assert labels(study({"a": TWO["a"]})) == {"a": {}}
     assert in_words({}) == "the one setting"
+
+
+def variants(*asked: tuple[str, dict[str, JsonValue]], changed: tuple[str, ...] = ()) -> Study:
+    """A study of settings by their model's variant and the values beside `DEEP` that they have."""
+    found = study({f"s{number}": values for number, (_, values) in enumerate(asked)})
+    settings = {
+        name: replace(setting, variants={"model": variant, "training": "article"}, changed=changed)
+        for (name, setting), (variant, _) in zip(found.settings.items(), asked, strict=True)
+    }
+    return replace(found, settings=settings)
+
+
+ARTICLE: dict[str, JsonValue] = {"model.depth": 2, "model.pooling": "max", "model.blocks": {}, "model.conv.filters": 32}
+DEEP: dict[str, JsonValue] = {
+    "model.depth": 4,
+    "model.pooling": "max",
+    "model.blocks.block2.pooling": "none",
+    "model.conv.filters": 48,
+}
+
+
+def test_a_variant_stands_for_all_that_it_sets() -> None:
+    found = variants(("article", ARTICLE), ("deep", DEEP))
+    assert swept(found) == columns(found) == ["model"]
+    assert [in_words(label) for label in labels(found).values()] == ["model article", "model deep"]
+
+
+def test_what_was_changed_beside_a_variant_is_told_with_it() -> None:
+    filters: list[dict[str, JsonValue]] = [{"model.conv.filters": count} for count in (8, 16)]
+    asked = [(name, base | one) for name, base in (("article", ARTICLE), ("deep", DEEP)) for one in filters]
+    crossed = variants(*asked, changed=("model.conv.filters",))
+    words = [in_words(label) for label in labels(crossed).values()]
+    assert words == [f"model {name}, filters {count}" for name in ("article", "deep") for count in (8, 16)]
+    # By two sweeps, of which one changed what the other left as the variant has it.
+    apart = variants(("article", ARTICLE), ("deep", DEEP | filters[0]), changed=("model.conv.filters",))
+    assert [in_words(label) for label in labels(apart).values()] == [
+        "model article, filters 32",
+        "model deep, filters 8",
+    ]
+    blocks = variants(("article", ARTICLE), ("deep", DEEP), changed=("model.blocks",))
+    assert "pooling none" in in_words(labels(blocks)["s1"])
+    assert "pooling" not in in_words(labels(blocks)["s0"])
+
+
+def test_settings_of_a_time_when_variants_were_not_kept_are_told_apart_by_their_values() -> None:
+    found = variants(("article", ARTICLE), ("deep", DEEP))
+    old = replace(found, settings=found.settings | {"s0": replace(found.settings["s0"], variants={})})
+    assert "model" not in swept(old)
+    assert {"model.depth", "model.conv.filters"} <= set(swept(old))
+
+
+def test_a_group_that_is_no_section_may_set_any_key() -> None:
+    found = study({"a": {"training.epochs": 1, "model.depth": 1}, "b": {"training.epochs": 2, "model.depth": 2}})
+    named = {name: replace(setting, variants={"idea": name}) for name, setting in found.settings.items()}
+    assert [in_words(label) for label in labels(replace(found, settings=named)).values()] == ["idea a", "idea b"]
+
+
+def test_what_is_not_set_is_told_from_what_is_none() -> None:
+    found = study({"a": {"p": "none"}, "c": {"q": 1}, "d": {}})
+    label = labels(found)
+    assert label == {"a": {"p": "none"}, "c": {"q": 1}, "d": {"p": "not set"}}
+    assert [in_words(one) for one in label.values()] == ["p none", "q 1", "p not set"]
+    assert [shown_at(label["c"], key) for key in columns(found)] == ["not set", "1"]
 
 
 def test_settings_that_differ_in_a_list_or_a_nested_block_are_told_apart() -> None:

@@ -12,9 +12,10 @@ from pipeline.images import prepared
 from pipeline.images.scoring import held_out_digest
 from pipeline.record.identity import scoring_identity
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
+from pipeline.record.study import Point
 from pipeline.record.whole import read_record
 from pipeline.storage import lock, project
-from pipeline.study.planning import Job, basis_of, cell_of, job_of, planned, record_of, setting_of
+from pipeline.study.planning import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values
 from tests.studies import a_project, declared, prepare, swept, write_record
@@ -26,10 +27,10 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare()
 
 
-def one(typed: str = "", **changes: object) -> tuple[str, dict[str, Any]]:
+def one(typed: str = "", **changes: object) -> Point:
     """A job of a grid; keys with `__` for dots."""
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
-    return typed, article_values({"data.validation_images": 10} | dotted)
+    return Point(typed, article_values({"data.validation_images": 10} | dotted))
 
 
 def job(**changes: object) -> Job:
@@ -118,6 +119,31 @@ def test_a_plan_holds_each_run_once_and_its_settings_in_the_order_of_the_grid() 
     assert [found.setting for found in plan.jobs] == [*plan.settings, next(iter(plan.settings))]
     assert plan.refused == ()
     assert plan.basis == basis_of(plan.jobs[0].identity)
+
+
+def test_points_that_are_the_same_run_are_no_runs_of_their_own_and_are_kept_as_they_were_typed() -> None:
+    same = one("model.conv.kernel_size=[5,5]", model__conv__kernel_size=[5, 5])
+    grid = [one("model.conv.kernel_size=5"), same, same, one("model.conv.kernel_size=5"), one("seed=1", seed=1)]
+    plan = planned(grid, declared())
+    assert len(plan.jobs) == 2
+    assert plan.repeated == (
+        Repeated("model.conv.kernel_size=[5,5]", "model.conv.kernel_size=5", 2),
+        Repeated("model.conv.kernel_size=5", "model.conv.kernel_size=5", 1),
+    )
+    assert planned(grid[:1], declared()).repeated == ()
+
+
+def test_a_baseline_of_a_grid_that_can_not_exist_is_not_what_is_told() -> None:
+    wrong = [
+        one(f"filters={filters}", model__conv__kernel_size=99, model__conv__filters=filters) for filters in (8, 16)
+    ]
+    plan = planned(wrong, declared(baseline={"model.conv.filters": 8}))
+    assert len(plan.refused) == 2
+    assert planned(wrong, declared(baseline={"model.conv.filters": 8}, leave_out_refused=True)).jobs == ()
+    some = [*wrong[:1], one("filters=16", model__conv__filters=16)]
+    assert len(planned(some, declared(baseline={"model.conv.filters": 8})).refused) == 1
+    with pytest.raises(ConfigurationError, match=r"is 0 of 1, without the 1 that can't exist"):
+        planned(some, declared(baseline={"model.conv.filters": 8}, leave_out_refused=True))
 
 
 def test_a_setting_that_can_not_exist_is_refused_once_whatever_its_seeds() -> None:

@@ -20,7 +20,7 @@ FULL = Study(
     baseline={"model.conv.kernel_size": [3, 5]},
     margin=0.25,
     state="failed",
-    settings={"b": Setting({"x": None, "y": [1, 2]}, 3, 4), "a": Setting({"x": {}}, 5, 6)},
+    settings={"b": Setting({"x": None, "y": [1, 2]}, 3, 4, {"model": "deep"}, ("y",)), "a": Setting({"x": {}}, 5, 6)},
     cells=(
         Cell("1", "b", 0, "finished", None, 0.5, 1.25, 3.5),
         Cell("2", "a", 1, "failed", "out of memory “☃”"),
@@ -45,6 +45,15 @@ def test_a_study_is_read_as_it_was_written_in_the_order_in_which_it_was_declared
     assert read_study(path.parent) == FULL
     assert list(read_study(path.parent).settings) == ["b", "a"]
     assert json.loads(path.read_text())["layout"] == 2
+
+
+def test_a_study_of_a_time_when_variants_were_not_kept_is_read(studies: Path) -> None:
+    path = written(studies / "kernels")
+    values = unsealed(path.read_text())
+    for setting in values["settings"].values():
+        del setting["variants"], setting["changed"]
+    path.write_text(sealed(values))
+    assert read_study(path.parent).settings["b"] == Setting({"x": None, "y": [1, 2]}, 3, 4)
 
 
 def test_a_change_is_told_what_is_there_and_gives_what_is_there_next(studies: Path) -> None:

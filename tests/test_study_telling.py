@@ -1,5 +1,6 @@
 """What a sweep says: what it is about to do, how far it is, what came of it."""
 
+import io
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -7,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pipeline.record.identity import identity
 from pipeline.record.study import Cell, Study
 from pipeline.storage import atomic, project
 from pipeline.study import telling
 from pipeline.study.estimate import Estimate
-from pipeline.study.planning import Job, Plan, Refused
+from pipeline.study.planning import Job, Plan, Refused, Repeated
 from pipeline.study.telling import duration, size
 from tests.studies import DATA, a_project, cell, study, swept
 
@@ -87,8 +89,48 @@ def test_before_it_starts_a_sweep_says_how_many_runs_how_long_and_how_much(told:
 
 
 def test_a_sweep_without_anything_to_do_does_not_say_how_long_it_takes(told: Any) -> None:
-    telling.tell_plan(study(SETTINGS), plan(2), Estimate({}, 0, measured=False), 0)
+    telling.tell_plan(study({"a": SETTINGS["a"]}), plan(2), Estimate({}, 0, measured=False), 0)
     assert told().endswith("2 done already, 0 to do")
+
+
+def test_points_of_a_grid_that_are_the_same_run_are_told_before_it_starts(told: Any) -> None:
+    twice = Repeated("model.conv.filters=16", "model.conv.filters=16", 2)
+    written = Repeated("model.conv.kernel_size=[5,5]", "model.conv.kernel_size=5", 1)
+    telling.tell_plan(ended(), replace(plan(3), repeated=(twice, written)), Estimate({}, 0, measured=False), 0)
+    text = told()
+    assert text.startswith("study kernels: 3 runs (1 setting, 3 seeds; 6 asked for, 3 of them a second time), scored")
+    assert "model.conv.filters=16 is asked for more than once" in text
+    assert text.count("model.conv.kernel_size=[5,5] is the same as model.conv.kernel_size=5") == 1
+    telling.tell_plan(ended(), replace(plan(3), repeated=(twice, *[written] * 4)), Estimate({}, 0, measured=False), 0)
+    assert told().count("and 2 more") == 1
+
+
+def test_a_sweep_that_joins_others_says_before_it_starts_in_what_they_differ(told: Any) -> None:
+    article, smoke = {"training": "article"}, {"training": "smoke"}
+    other = {"training.epochs": 1, "conv.filters": 8}
+    found = study({"a": SETTINGS["a"] | {"training.epochs": 10}, "b": other, "c": other | {"conv.filters": 16}})
+    settings = {name: replace(found.settings[name], variants=article if name == "a" else smoke) for name in "abc"}
+    telling.tell_plan(replace(found, settings=settings), plan(2), Estimate({}, 0, measured=False), 0)
+    text = told()
+    assert "note: study kernels holds 2 settings more, by earlier sweeps, which differ in training;" in text
+    # More values of what is swept are no other study.
+    telling.tell_plan(study({"a": {"f": 1}, "b": {"f": 2}, "c": {"f": 3}}), plan(2), Estimate({}, 0, measured=False), 0)
+    assert "note:" not in told()
+
+
+@pytest.mark.parametrize("width", [18, 30, 40, 60, 80, 120, 200])
+def test_no_width_of_a_terminal_cuts_off_a_score(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = [f"model.blocks.block{number}.conv.kernel_regularizer" for number in range(4)]
+    settings = {name: dict.fromkeys(long, 0.125 + place) for place, name in enumerate("ab")}
+    cells = [cell("a", 0, accuracy=0.5), cell("a", 1, accuracy=0.75), cell("b", 0, "failed")]
+    for found in (SETTINGS, settings):
+        out = io.StringIO()
+        monkeypatch.setattr(telling, "console", Console(file=out, width=width, soft_wrap=True, markup=False))
+        telling.tell_results(study(found, cells))
+        said = out.getvalue()
+        for part in ("62.50 ± 17.68 % (2)", "highest", "mean", "failed", *(["multiply-adds"] if width >= 120 else [])):
+            assert part in said or (found is settings and part == "multiply-adds")
+        assert "…" not in said
 
 
 def test_a_disk_that_is_nearly_full_is_noted(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from tests.mlflow_store import client, curve
 from tests.project import Project
-from tests.sweeps import LINE, bits, children, faulty_project, parent, study, sweep
+from tests.sweeps import LINE, NAMED, bits, children, faulty_project, parent, study, sweep
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_the_same_line_again_has_nothing_to_do_and_never_imports_tensorflow(swep
 
 def test_another_seed_and_another_size_run_only_the_new_cells(swept: Project) -> None:
     before = {run.info.run_id for run in children(swept)}, parent(swept).info.run_id
-    said = sweep(swept, "model.conv.kernel_size=5,7", "seed=1,2")
+    said = sweep(swept, "model.conv.kernel_size=5,7", "seed=1,2", NAMED)
     assert "1 done already, 3 to do" in said
     found = children(swept)
     assert before[0] < {run.info.run_id for run in found}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.mlflow_store import client, curve, runs
 from tests.project import ROOT, Project, new_project
-from tests.sweeps import TINY, bits, children, parent, study, sweep
+from tests.sweeps import NAMED, TINY, bits, children, parent, study, sweep
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,17 @@ def test_what_hydra_itself_cannot_write_is_named(prepared: Project) -> None:
         (["study.margin=-1"], "study.margin: must be more than 0"),
         (["study.jobs=0"], "study.jobs: must be at least 1, not 0"),
         (["study.name=../elsewhere"], "study.name: must match"),
-        (["study.margin=0.1,0.2"], "study: is the same for all runs"),
+        (["study.margin=0.1,0.2"], "study.margin: is the same for all runs"),
+        (["data=sample,fashion_mnist", "seed=0"], "data: can't be swept"),
+        (["seed=range(0)"], "seed=range(0): is an empty range"),
+        (["model=glob(x*)"], "model=glob(x*): matches no variant"),
+        (["model.conv.filters=8,16", "model.conv.filters=4"], "model.conv.filters: is set more than once"),
+        (["model.blocks.block2.conv.kernel_size=3,5"], "Write +model.blocks.block2.conv.kernel_size=… to add it."),
+        (["study=kernels_by_filters"], "Write +study=… to add it."),
+        (["+model=deep,small"], "model: has a variant already. Leave out the +"),
+        (["model.conv.kernel_regularizer.l2=0.1,0.2"], "Write it whole: model.conv.kernel_regularizer={"),
+        (["+study=kernels_by_filters", "model.depth=5"], "9 settings of this grid can't exist"),
+        (["seed=range(2)", "--cfg", "job"], "seed=range(2): names several runs, but --cfg shows one"),
         (["study.colour=red"], "colour"),
         (["data.validation_images=0"], "data.validation_images: must be more than 0"),
         (["seed=range(2)", "study.baseline={model.depth: 9}"], "study.baseline: must be exactly one setting"),
@@ -107,6 +117,18 @@ def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> No
     assert leftovers(prepared) == set()
 
 
+def test_two_sweeps_of_one_key_with_another_training_are_two_studies(prepared: Project) -> None:
+    names = set()
+    for other in ([], ["training=fast"], ["model=deep"]):
+        shown = prepared.verb("sweep", *other, "seed=3", "--cfg", "job")
+        names |= {line for line in shown.splitlines() if line.startswith("  name: seeds_with_")}
+    assert len(names) == 3, names
+    assert prepared.verb("sweep", "--cfg", "job", "seed=4", "-m") == prepared.verb("sweep", "seed=4", "--cfg", "job")
+    said = prepared.verb("sweep", "seed=0,1", "-m", "model.conv.kernel_size=29", status=1)
+    assert "model.conv.kernel_size: 29 is larger than the 28 × 28" in " ".join(said.split())
+    assert leftovers(prepared) == set()
+
+
 @pytest.mark.long
 def test_two_sweeps_at_the_same_second_on_a_machine_with_no_store_both_succeed(prepared: Project) -> None:
     assert not (prepared.path / "mlflow.db").exists()
@@ -125,7 +147,7 @@ def test_two_sweeps_at_the_same_second_on_a_machine_with_no_store_both_succeed(p
 
 @pytest.mark.long
 def test_the_user_may_go_on_without_what_was_refused(prepared: Project) -> None:
-    said = sweep(prepared, "model.conv.kernel_size=3,29", "study.leave_out_refused=true", "training.epochs=1")
+    said = sweep(prepared, "model.conv.kernel_size=3,29", "study.leave_out_refused=true", "training.epochs=1", NAMED)
     assert "29 is larger" in said
     (cell,) = study(prepared)["cells"]
     assert cell["state"] == "finished"
@@ -136,7 +158,7 @@ def test_the_user_may_go_on_without_what_was_refused(prepared: Project) -> None:
 
 @pytest.mark.long
 def test_the_test_images_are_opened_only_when_asked_for_and_that_is_marked(prepared: Project) -> None:
-    line = "seed=range(2)", "training.epochs=1"
+    line = "seed=range(2)", "training.epochs=1", "study.name=seeds"
     said = sweep(prepared, *line, "study.score_on=test")
     assert "study seeds_on_test: 2 runs (1 setting, 2 seeds), scored on the test images" in said
     assert parent(prepared, "seeds_on_test").data.tags["scored_on"] == "test"

@@ -14,6 +14,7 @@ JOBS = 20
 SCRIPT = """\
 import copy, json, os, sys
 from pipeline.configuration.reading import read_yaml
+from pipeline.record.study import Point
 from pipeline.study import job
 from pipeline.study.declaration import Declaration
 from pipeline.study.planning import planned
@@ -23,7 +24,7 @@ values = read_yaml(project.PARAMS)
 values["training"]["threads"] = 1
 declaration = Declaration(name="memory", baseline=None, margin=0.5, score_on="validation", leave_out_refused=False,
                           jobs=None, pictures=False)
-jobs = planned([("", values | {"seed": seed}) for seed in range(int(sys.argv[1]))], declaration).jobs
+jobs = planned([Point("", values | {"seed": seed}) for seed in range(int(sys.argv[1]))], declaration).jobs
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from faults import stored
+from faults import stored, sweeps
 from faults.campaign import Injection, Row
 from faults.mlflow_server import Server
 from faults.outages import EPOCHS, OUTAGES, Outage, Scene
@@ -13,7 +13,7 @@ from faults.waiting import Waits
 from pipeline.storage import digest
 
 STUDY = "kernel_size"
-SWEEP = "sweep", "-m", "model.conv.kernel_size=3,5", "seed=range(2)", "data.validation_images=200"
+SWEEP = "sweep", "-m", f"study.name={STUDY}", sweeps.SETTINGS, "seed=range(2)", "data.validation_images=200"
 COMMANDS = {"dvc repro": ("dvc", "repro"), "sweep": ("python", "-m", f"pipeline.{SWEEP[0]}", *SWEEP[1:])}
 PREPARED, REFERENCE = "prepared", "reference"
 

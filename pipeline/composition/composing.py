@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.composition.forbidden import check_folder, refuse_resolvers
-from pipeline.configuration.schema import Configuration
+from pipeline.configuration.schema import Block, Configuration
 from pipeline.configuration.validation import ConfigurationError, keys, validated
+from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 
 PRIMARY = "config"
@@ -96,11 +97,29 @@ def told(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
     key = _key_at_fault(error)
+    if found := re.match(r"Multiple values for ([\w/]+)\.", kept[0] if kept else ""):
+        return f"{found[1]}: has a variant already. Leave out the +: {found[1]}=…"
     if found := re.match(r"Could not override '([^']+)'", kept[0] if kept else ""):
-        if found[1] in keys(Configuration):
-            return f"{key or found[1]}: is not there yet. Write +{found[1]} to add to {found[1]}."
-        return f"{found[1]}: is no key of the configuration. {_nearest(found[1])}"
+        return _no_such_key(found[1], key)
     return (f"{key}: " if key else "") + ("; ".join(kept[:4]) or type(error).__name__)
+
+
+def _no_such_key(typed: str, at_fault: str) -> str:
+    """What to type in place of a key that nothing has."""
+    if _can_be_added(typed):
+        return f"{typed}: is not there yet. Write +{typed}=… to add it."
+    if typed in keys(Configuration):
+        return f"{at_fault or typed}: is not there yet. Write +{typed} to add to {typed}."
+    if (whole := typed.rpartition(".")[0]).endswith(("_regularizer", "_constraint", "_initializer")):
+        return f"{typed}: {whole} is one value here. Write it whole: {whole}={{name: …, …}}"
+    return f"{typed}: is no key of the configuration. {_nearest(typed)}"
+
+
+def _can_be_added(key: str) -> bool:
+    """Whether a key that no variant has may be added: a group of conf/, what differs in one block."""
+    inside = re.fullmatch(r"model\.blocks\.block\d+(\.(?P<key>.+))?", key)
+    block = {None, "conv", *keys(Block)}
+    return (project.CONF / key).is_dir() if inside is None else inside["key"] in block
 
 
 def _key_at_fault(error: BaseException | None) -> str:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from pipeline.record.study import Cell, Study
+from pipeline.record.study import Cell, Setting, Study
+
+NOT_SET = "not set"
+"""In place of the value of a key that a setting does not have, which is neither null nor `none`."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,40 @@ class Row:
     multiply_adds: int
 
 
+def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
+    """What tells each setting from the others, by dotted key; a key that it does not have is left out.
+
+    A variant stands for all that it sets: `{"model": "deep"}`, with the keys beside it that were changed by themselves.
+    """
+    settings = list(study.settings.values())
+    groups = _differing_groups(settings)
+    keys = [
+        key for key in differing([setting.values for setting in settings]) if not _is_explained(key, groups, settings)
+    ]
+    return {
+        name: {**{group: setting.variants[group] for group in groups}, **_at(setting.values, keys)}
+        for name, setting in study.settings.items()
+    }
+
+
 def swept(study: Study) -> list[str]:
-    """The keys in which the study's settings differ."""
-    return differing([setting.values for setting in study.settings.values()])
+    """The keys and groups in which the study's settings differ."""
+    return list(dict.fromkeys(key for values in distinctions(study).values() for key in values))
 
 
 def labels(study: Study) -> dict[str, dict[str, JsonValue]]:
-    """What distinguishes each setting from the others, by short key."""
+    """What distinguishes each setting from the others, by short key; a key that it does not have is left out."""
     names = short_names(swept(study))
+    nothing: dict[str, JsonValue] = dict.fromkeys(list(names.values())[:1], NOT_SET)
     return {
-        setting: {short: found.values.get(key) for key, short in names.items()}
-        for setting, found in study.settings.items()
+        setting: {short: values[key] for key, short in names.items() if key in values} or nothing
+        for setting, values in distinctions(study).items()
     }
+
+
+def columns(study: Study) -> list[str]:
+    """The short keys of all labels, in their order."""
+    return list(short_names(swept(study)).values())
 
 
 def rows(study: Study) -> list[Row]:
@@ -71,6 +96,11 @@ def score_in_words(row: Row) -> str:
     return f"{100 * row.mean:.2f}{spread} % ({row.finished})"
 
 
+def shown_at(values: Mapping[str, JsonValue], key: str, missing: str = NOT_SET) -> str:
+    """The value of a key as a person would type it; `missing` where there is none."""
+    return shown(values[key]) if key in values else missing
+
+
 def shown(value: JsonValue) -> str:
     """A value as a person would type it."""
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
@@ -82,9 +112,9 @@ def counted(count: int, word: str) -> str:
 
 
 def differing(settings: Sequence[Mapping[str, JsonValue]]) -> list[str]:
-    """The keys whose values are not the same in all `settings`, in their order."""
+    """The keys whose values are not the same in all `settings`, or that some lack, in their order."""
     every = list(dict.fromkeys(key for values in settings for key in values))
-    return [key for key in every if len({json.dumps(values.get(key)) for values in settings}) > 1]
+    return [key for key in every if len({_as_json(values, key) for values in settings}) > 1]
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -97,6 +127,42 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
             if sum(f".{other}".endswith(f".{found[key]}") for other in keys) == 1:
                 break
     return found
+
+
+def _at(values: Mapping[str, JsonValue], keys: Sequence[str]) -> dict[str, JsonValue]:
+    return {key: values[key] for key in keys if key in values}
+
+
+def _as_json(values: Mapping[str, JsonValue], key: str) -> str:
+    return json.dumps(values[key]) if key in values else ""
+
+
+def _differing_groups(settings: Sequence[Setting]) -> list[str]:
+    """The groups in whose variants the settings differ, where each setting says which it has."""
+    every = dict.fromkeys(group for setting in settings for group in setting.variants)
+    return [
+        group
+        for group in every
+        if all(group in setting.variants for setting in settings)
+        and len({setting.variants[group] for setting in settings}) > 1
+    ]
+
+
+def _is_explained(key: str, groups: Sequence[str], settings: Sequence[Setting]) -> bool:
+    """Whether a key has its values by the variants alone: nobody changed it, and it is the same with the same variants.
+
+    A group that is no section of the configuration may set any key.
+    """
+    section = key.partition(".")[0]
+    sections = {name.partition(".")[0] for setting in settings for name in setting.values}
+    own = [group for group in groups if group == section or group not in sections]
+    changed = {name for setting in settings for name in setting.changed}
+    if not own or any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in changed):
+        return False
+    by_variants: dict[tuple[str, ...], set[str]] = {}
+    for one in settings:
+        by_variants.setdefault(tuple(one.variants[group] for group in own), set()).add(_as_json(one.values, key))
+    return all(len(values) == 1 for values in by_variants.values())
 
 
 def _row(study: Study, name: str, label: dict[str, JsonValue], cells: Sequence[Cell]) -> Row:

@@ -1,10 +1,10 @@
 """What a study is and what came of it: studies/<name>/study.json, whole or not there."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, JsonValue, with_config
 
@@ -45,11 +45,33 @@ class Cell:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Setting:
-    """A configuration without its seed, as dotted keys and values, and what it costs."""
+    """A configuration without its seed, as dotted keys and values, and what it costs.
+
+    How it was asked for: the variant of each group of conf/ (`{"model": "deep"}`), the keys that were typed beside.
+    """
 
     values: dict[str, JsonValue]
     parameters: int
     multiply_adds: int
+    variants: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+
+    def is_at(self, wanted: Mapping[str, JsonValue]) -> bool:
+        """Whether it has the values and the variants that are `wanted`; a key that it lacks has no value, not null."""
+        own = {**self.variants, **self.values}
+        return all(key in own and own[key] == value for key, value in wanted.items())
+
+
+class Point(NamedTuple):
+    """One point of a grid: what sets it apart as it was typed, the seed left out, and the values it composes to.
+
+    `variants` and `changed` as in Setting.
+    """
+
+    overrides: str
+    values: dict[str, Any]
+    variants: Mapping[str, str] = {}
+    changed: Sequence[str] = ()
 
 
 @with_config(ConfigDict(extra="forbid"))

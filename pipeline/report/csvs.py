@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.comparison.intervals import Interval
 from pipeline.comparison.scores import summaries
-from pipeline.record.overview import shown
+from pipeline.record.overview import shown_at
 from pipeline.report.decision import Decision
 from pipeline.report.evidence import ASTRAY, Evidence
 from pipeline.report.factors import one_line
@@ -29,7 +29,7 @@ def results_csv(evidence: Evidence, decision: Decision) -> str:
         own = [run for run in evidence.runs if run.setting == row]
         difference = decision.against_baseline(row)
         rows.append([
-            *(shown(setting.values.get(key)) for key in keys),
+            *(shown_at(setting.values, key, missing="") for key in keys),
             setting.label, found.seeds,
             sum(run.accuracy is None and run.state == "failed" for run in own),
             *(sum(run.outcome == word for run in own) for word in ASTRAY),
@@ -50,7 +50,7 @@ def runs_csv(evidence: Evidence) -> str:
     keys = [key for factor in evidence.factors for key in factor.keys]
     rows = [
         [
-            *(shown(evidence.settings[run.setting].values.get(key)) for key in keys),
+            *(shown_at(evidence.settings[run.setting].values, key, missing="") for key in keys),
             evidence.label(run.setting), run.seed, run.outcome, run.accuracy, run.seconds, run.latency, run.identity,
             run.commit, run.reason,
         ]

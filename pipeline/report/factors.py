@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipeline.comparison.factors import Level
-from pipeline.record.overview import differing, short_names, shown
+from pipeline.record.overview import NOT_SET, differing, short_names, shown
 
 Values = Mapping[str, JsonValue]
 """A setting: dotted keys and their values."""
@@ -42,22 +42,23 @@ class Grid:
 def grid(settings: Sequence[Values]) -> Grid:
     """The grid of `settings`, which are in the order in which they were declared."""
     keys = differing(settings)
-    columns = {key: _column([values.get(key) for values in settings]) for key in keys}
+    columns = {key: _column([values.get(key, NOT_SET) for values in settings]) for key in keys}
     groups = sorted(_together(columns), key=lambda group: _changes(columns[group[0]]))
     names = short_names(keys)
     factors, levels = [], []
     for group in groups:
         column = columns[group[0]]
         if len(group) > 1:
-            column = [" & ".join(map(shown_level, cell)) for cell in zip(*(columns[key] for key in group), strict=True)]
+            cells = zip(*(columns[key] for key in group), strict=True)
+            column = [" & ".join(shown_level(level) for level in cell if level != NOT_SET) for cell in cells]
         factors.append(Factor(" & ".join(one_line(names[key]) for key in group), tuple(group), _in_order(column)))
         levels.append(column)
-    cells = tuple(zip(*levels, strict=True)) if levels else ((),) * len(settings)
-    places = [tuple(factor.levels.index(level) for factor, level in zip(factors, cell, strict=True)) for cell in cells]
+    laid = tuple(zip(*levels, strict=True)) if levels else ((),) * len(settings)
+    places = [tuple(factor.levels.index(level) for factor, level in zip(factors, cell, strict=True)) for cell in laid]
     ordered = [key for group in groups for key in group]
     return Grid(
         factors=tuple(factors),
-        levels=cells,
+        levels=laid,
         labels=tuple(_label(values, ordered, names) for values in settings),
         order=tuple(sorted(range(len(settings)), key=lambda number: places[number])),
     )
@@ -84,7 +85,8 @@ def one_line(text: str) -> str:
 
 
 def _label(values: Values, keys: Sequence[str], names: Mapping[str, str]) -> str:
-    return ", ".join(words(key, names[key], values.get(key)) for key in keys) or "the one setting"
+    said = [words(key, names[key], values[key]) for key in keys if key in values]
+    return ", ".join(said or [f"{one_line(names[key])} {NOT_SET}" for key in keys[:1]]) or "the one setting"
 
 
 def _column(values: Sequence[JsonValue]) -> list[Level]:

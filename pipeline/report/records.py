@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from pipeline.comparison.factors import Level
+from pipeline.record.overview import distinctions
 from pipeline.record.record import EVALUATION, TEST_EVALUATION
 from pipeline.record.study import SCORED_ON_TEST, Cell, Study
 from pipeline.record.whole import Record, read_record
@@ -35,7 +36,8 @@ def from_study(study: Study) -> Evidence:
     if not study.cells:
         raise UserError(f"{study.name}: has no run yet. Run the sweep first.")
     names = list(study.settings)
-    found = grid([study.settings[name].values for name in names])
+    told = distinctions(study)
+    found = grid([told[name] for name in names])
     place = {names[number]: row for row, number in enumerate(found.order)}
     with bar("records") as progress:
         task = progress.add_task("reading records", total=len(study.cells))
@@ -141,7 +143,7 @@ def _setting(study: Study, name: str, levels: tuple[Level, ...], label: str, run
     own = [run for run in runs if run.setting == row]
     return Setting(
         label=label,
-        values=study.settings[name].values,
+        values=study.settings[name].values | distinctions(study)[name],
         levels=levels,
         parameters=study.settings[name].parameters,
         multiply_adds=study.settings[name].multiply_adds,
@@ -160,7 +162,7 @@ def _baseline(study: Study) -> str:
     """The name of the declared baseline, or of the setting that was declared first."""
     wanted = study.baseline or {}
     for name, setting in study.settings.items():
-        if all(setting.values.get(key) == value for key, value in wanted.items()):
+        if setting.is_at(wanted):
             return name
     raise UserError(f"{study.name}: its baseline is none of its settings. Run the sweep again with study.baseline set.")
 

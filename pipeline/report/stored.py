@@ -14,6 +14,7 @@ from pipeline.report.evidence import Evidence, Run, Setting
 from pipeline.report.factors import Grid, grid
 from pipeline.report.records import ALONE, median
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.study_facts import BASELINE_VALUES
 
 if TYPE_CHECKING:
     from pipeline.tracking.reading import StoredRun
@@ -148,13 +149,22 @@ def _margin(study: "StoredRun | None") -> float:
 
 def _baseline(study: "StoredRun | None", settings: Sequence[Values]) -> int | None:
     """The number of the setting that the study's own run names as its baseline; None where it does not."""
-    words = study.tags.get("baseline", "").split(", ") if study is not None else [""]
+    wanted = set() if study is None else _baseline_words(study.tags)
     same = [
         number
         for number, values in enumerate(settings)
-        if set(words) <= {f"{key} {shown(value)}" for key, value in values.items()}
+        if wanted and wanted <= {f"{key} {shown(value)}" for key, value in values.items()}
     ]
     return same[0] if len(same) == 1 else None
+
+
+def _baseline_words(tags: Mapping[str, str]) -> set[str]:
+    """Each value of the baseline with its key; of a time when these had no tag of their own, what people read."""
+    try:
+        values = json.loads(tags[BASELINE_VALUES])
+        return {f"{key} {shown(value)}" for key, value in values.items()}
+    except (KeyError, ValueError, AttributeError):
+        return set(tags.get("baseline", "").split(", "))
 
 
 def _value(text: str) -> JsonValue:

@@ -1,17 +1,16 @@
 """Conduct a study: do what is missing of a grid, keep the study and MLflow up to it, tell the person who waits."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from pipeline.configuration.schema import Tracking
 from pipeline.experiment.description import close_unfinished
 from pipeline.images.prepared import load_training
 from pipeline.record.overview import counted
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING, Outcome
-from pipeline.record.study import ENDED, Cell, Study, StudyState, came_of, update_study, with_cells
+from pipeline.record.study import ENDED, Cell, Point, Study, StudyState, came_of, update_study, with_cells
 from pipeline.storage import atomic, lock, project
 from pipeline.study import telling
 from pipeline.study.declaration import Declaration
@@ -25,11 +24,9 @@ from pipeline.terminal.progress import console
 from pipeline.terminal.signals import undisturbed
 from pipeline.tracking.companion import Companion
 
-Grid = Sequence[tuple[str, Mapping[str, Any]]]
 
-
-def conduct(grid: Grid, declaration: Declaration, tracking: Tracking) -> None:
-    """Do all runs of `grid` that have not been done: overrides as typed, and the values they compose to.
+def conduct(grid: Sequence[Point], declaration: Declaration, tracking: Tracking) -> None:
+    """Do all runs of `grid` that have not been done.
 
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipeline.record.study import Study, with_cells
+from pipeline.record.study import Point, Study, with_cells
 from pipeline.study.declaration import Declaration
 from pipeline.study.planning import Job, Plan, basis_of, cell_of, record_of, setting_of
 from pipeline.terminal.progress import console
@@ -16,10 +16,12 @@ def with_plan(present: Study | None, plan: Plan, declaration: Declaration) -> St
     return with_cells(study, [cell_of(job, record_of(job)) for job in plan.jobs])
 
 
-def with_job(present: Study | None, job: Job, declaration: Declaration, reason: str | None = None) -> Study:
+def with_job(
+    present: Study | None, job: Job, declaration: Declaration, point: Point | None = None, reason: str | None = None
+) -> Study:
     """The study with one job more, for launchers that bring jobs one by one; `reason` where it failed."""
     study = _continued(present, basis_of(job.identity), declaration)
-    study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration)})
+    study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration, point)})
     cell = cell_of(job, record_of(job))
     if reason is not None:
         cell = replace(cell, state="failed", reason=reason)

@@ -1,18 +1,19 @@
 """The two ways a study's jobs reach us from Hydra: the whole grid at once, or one by one from another launcher."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.composition.overrides import PREPARED_ONCE, SPLIT
 from pipeline.configuration.reading import configured
 from pipeline.configuration.schema import Tracking
 from pipeline.configuration.validation import validated
 from pipeline.experiment.description import close_unfinished
 from pipeline.images.prepared import training_digest
 from pipeline.record.overview import in_words, labels
-from pipeline.record.study import ENDED, present_study, update_study
+from pipeline.record.study import ENDED, Point, present_study, update_study
 from pipeline.storage import project
 from pipeline.study.conducting import conduct
 from pipeline.study.declaration import Declaration
@@ -26,31 +27,41 @@ from pipeline.tracking.companion import Companion
 STUDY = "study"
 
 
-def launch_grid(grid: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Conduct the study that `grid` is: overrides as typed, and the values they compose to, `study` among them."""
-    jobs = [(overrides, dict(values)) for overrides, values in grid]
-    declarations = [values.pop(STUDY) for _, values in jobs]
+def launch_grid(grid: Iterable[Point]) -> None:
+    """Conduct the study that `grid` is; `study` is among the values of its points."""
+    points = [point._replace(values=dict(point.values)) for point in grid]
+    declarations = [point.values.pop(STUDY) for point in points]
     declaration = validated(Declaration, declarations[0], prefix=STUDY)
     if any(other != declarations[0] for other in declarations):
         raise UserError("study: is the same for all runs of a sweep; only what is trained can be swept.")
-    if any(values["tracking"] != jobs[0][1]["tracking"] for _, values in jobs):
+    first = points[0].values
+    if any(point.values["tracking"] != first["tracking"] for point in points):
         raise UserError("tracking: is the same for all runs of a sweep; only what is trained can be swept.")
-    tracking = validated(Tracking, jobs[0][1]["tracking"], prefix="tracking")
-    conduct(jobs, declaration, tracking)
+    for point in points:
+        _check_data(first["data"], point)
+    conduct(points, declaration, validated(Tracking, first["tracking"], prefix="tracking"))
 
 
-def launch_one(values: Mapping[str, Any]) -> None:
+def _check_data(first: Any, point: Point) -> None:
+    """The runs of a sweep train on the images that are prepared; how these are split may differ."""
+    data = point.values["data"]
+    for key in {**first, **data}:
+        if f"data.{key}" not in SPLIT and data.get(key) != first.get(key):
+            raise UserError(f"data.{key}: differs in {point.overrides}, but {PREPARED_ONCE}")
+
+
+def launch_one(point: Point) -> None:
     """Do one job of a study, in this process: what a launcher of Hydra's asks for.
 
     Raises UserError for a setting that can't exist, and whatever the training raises; what has been done is skipped.
     """
-    rest = dict(values)
+    rest = dict(point.values)
     declaration = validated(Declaration, rest.pop(STUDY), prefix=STUDY)
     configuration = configured(rest)
     job = job_of(configuration, training_digest(project.PREPARED, configuration.data), declaration)
     folder = project.study(declaration.full_name)
     known = _has_ended(folder, job)
-    study = update_study(folder, partial(with_job, job=job, declaration=declaration))
+    study = update_study(folder, partial(with_job, job=job, declaration=declaration, point=point))
     said = f"{in_words(labels(study)[job.setting])}, seed {job.seed}"
     if record_of(job) is not None:
         console.print(f"{said}: done already")
@@ -71,10 +82,10 @@ def launch_one(values: Mapping[str, Any]) -> None:
                 if isinstance(error, Exception):
                     reason = failure(error).reason
                     companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
-                update_study(folder, partial(with_job, job=job, declaration=declaration, reason=reason))
+                update_study(folder, partial(with_job, job=job, declaration=declaration, point=point, reason=reason))
                 companion.sync_study(folder)
             raise
-        update_study(folder, partial(with_job, job=job, declaration=declaration))
+        update_study(folder, partial(with_job, job=job, declaration=declaration, point=point))
         companion.sync_study(folder)
 
 

@@ -1,8 +1,8 @@
 """From the configurations of a grid to the runs that are done, those that are missing, and those that can't exist."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.configuration.arithmetic import layers
 from pipeline.configuration.keys import leaves
@@ -14,12 +14,14 @@ from pipeline.images.scoring import held_out_digest
 from pipeline.record.identity import Identity, identity, scoring_identity
 from pipeline.record.reading import refuse_links
 from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING
-from pipeline.record.study import Cell, Setting
+from pipeline.record.study import Cell, Point, Setting
 from pipeline.record.whole import Record, read_record
 from pipeline.storage import digest, lock, project
 from pipeline.study.declaration import Declaration
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
+
+NO_OVERRIDE = "(no override)"
 
 SHARED = "code", "data", "versions"
 """What all runs of a study have in common beside their configuration."""
@@ -55,40 +57,58 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """Points of a grid that are the same runs as earlier ones: how they were asked for, and how the earlier ones."""
+
+    overrides: str
+    before: str
+    runs: int
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The jobs of a grid, each once, their settings by name, and what was refused."""
+    """The jobs of a grid, each once, their settings by name, what was refused, and what was asked for again."""
 
     jobs: tuple[Job, ...]
     settings: Mapping[str, Setting]
     refused: tuple[Refused, ...]
     basis: str
+    repeated: tuple[Repeated, ...] = ()
 
 
-def planned(grid: Sequence[tuple[str, Mapping[str, Any]]], declaration: Declaration) -> Plan:
-    """The plan for `grid`: overrides as they were typed, the seed left out, and the values they compose to.
+def planned(grid: Sequence[Point], declaration: Declaration) -> Plan:
+    """The plan for `grid`. Where settings are refused, and not left out, they come before what the baseline may lack.
 
     Raises UserError without prepared images, ConfigurationError for a declaration that does not fit the grid.
     """
     data_digest = ""
     jobs: dict[str, Job] = {}
+    asked: dict[str, str] = {}
+    settings: dict[str, Setting] = {}
     refused: dict[str, Refused] = {}
-    for overrides, values in grid:
+    repeated: Counter[tuple[str, str]] = Counter()
+    for point in grid:
+        overrides = point.overrides or NO_OVERRIDE
         try:
-            configuration = configured(values)
+            configuration = configured(point.values)
+            declaration.check_held_out(configuration.data.validation_images)
         except UserError as error:
-            refused[overrides] = Refused(overrides or "(no override)", str(error))
+            refused[overrides] = Refused(overrides, str(error))
             continue
         # They are the same for all: `data` can't be swept.
         data_digest = data_digest or _data_digest(configuration.data)
         job = job_of(configuration, data_digest, declaration)
-        jobs.setdefault(job.identity.name, job)
-    settings: dict[str, Setting] = {}
-    for job in jobs.values():
+        if (name := job.identity.name) in jobs:
+            repeated[overrides, asked[name]] += 1
+            continue
+        jobs[name], asked[name] = job, overrides
         if job.setting not in settings:
-            settings[job.setting] = setting_of(job.configuration)
-    declaration.check_baseline([setting.values for setting in settings.values()])
+            settings[job.setting] = setting_of(job.configuration, point)
+    if not refused or (declaration.leave_out_refused and jobs):
+        declaration.check_baseline(list(settings.values()), left_out=len(refused))
     basis = basis_of(next(iter(jobs.values())).identity) if jobs else ""
-    return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis)
+    again = tuple(Repeated(*words, runs) for words, runs in repeated.items())
+    return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis, again)
 
 
 def _data_digest(data: Data) -> str:
@@ -127,13 +147,15 @@ def basis_of(run: Identity) -> str:
     ]
 
 
-def setting_of(configuration: Configuration) -> Setting:
-    """The configuration as a setting: all values but the seed, and what the network costs."""
+def setting_of(configuration: Configuration, point: Point | None = None) -> Setting:
+    """The configuration as a setting: all values but the seed, what the network costs, and how `point` asked for it."""
     found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
     return Setting(
         values={key: value for key, value in leaves(recorded(configuration)) if key != "seed"},
         parameters=sum(layer.parameters for layer in found),
         multiply_adds=sum(layer.multiply_adds for layer in found),
+        variants=dict(point.variants) if point is not None else {},
+        changed=tuple(point.changed) if point is not None else (),
     )
 
 

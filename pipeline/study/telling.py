@@ -1,19 +1,34 @@
 """What a sweep says: what it is about to do, how far it is, what came of it."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
+from rich.cells import cell_len
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from pipeline.record.environment import precision_note, variables_note
-from pipeline.record.overview import Row, best, counted, in_words, labels, rows, score_in_words, shown
+from pipeline.record.overview import (
+    Row,
+    best,
+    columns,
+    counted,
+    in_words,
+    labels,
+    rows,
+    score_in_words,
+    shown_at,
+    swept,
+)
 from pipeline.record.study import Cell, Study
 from pipeline.storage import project
 from pipeline.study.estimate import Estimate
-from pipeline.study.planning import Plan, Refused
+from pipeline.study.planning import Plan, Refused, Repeated
 from pipeline.terminal.progress import console
+
+MOST_REPEATED = 3
 
 
 def tell_refused(refused: Sequence[Refused]) -> None:
@@ -30,9 +45,15 @@ def tell_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
     seeds = len({job.seed for job in plan.jobs})
     console.print(
         f"study {study.name}: {counted(total, 'run')} ({counted(len(plan.settings), 'setting')}, "
-        f"{counted(seeds, 'seed')}), scored on the {study.images} images; {total - missing} done already, "
-        f"{missing} to do"
+        f"{counted(seeds, 'seed')}{_again(plan)}), scored on the {study.images} images; {total - missing} done "
+        f"already, {missing} to do"
     )
+    if plan.repeated:
+        more = len(plan.repeated) - MOST_REPEATED
+        said = [*map(_repeated, plan.repeated[:MOST_REPEATED]), *([f"and {more} more"] if more > 0 else [])]
+        console.print(f"the same runs: {'; '.join(said)}")
+    if others := _other_sweeps(study, plan):
+        console.print(f"note: {others}")
     if missing:
         basis = "by the runs of this machine" if estimate.measured else "roughly: no such run was measured here yet"
         console.print(
@@ -46,27 +67,38 @@ def tell_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
             console.print(f"note: {note}")
 
 
+def _again(plan: Plan) -> str:
+    """What became of the points of the grid that are no runs of their own."""
+    again = sum(found.runs for found in plan.repeated)
+    return f"; {len(plan.jobs) + again} asked for, {again} of them a second time" if again else ""
+
+
+def _repeated(found: Repeated) -> str:
+    if found.overrides == found.before:
+        return f"{found.overrides} is asked for more than once"
+    return f"{found.overrides} is the same as {found.before}"
+
+
+def _other_sweeps(study: Study, plan: Plan) -> str:
+    """In what earlier sweeps of the study differ from this one, beside what either sweeps."""
+    others = {name: setting for name, setting in study.settings.items() if name not in plan.settings}
+    own = dict(plan.settings)
+    varied = {key for settings in (others, own) for key in swept(replace(study, settings=settings))}
+    keys = [key for key in swept(study) if key not in varied]
+    if not others or not keys:
+        return ""
+    return (
+        f"study {study.name} holds {counted(len(others), 'setting')} more, by earlier sweeps, which differ in "
+        f"{', '.join(keys)}; compare takes all of them. study.name=… keeps sweeps apart."
+    )
+
+
 def tell_results(study: Study, others: int = 0) -> None:
     """The table of settings; how many `others` the study holds by earlier sweeps."""
     found = rows(study)
     if not found:
         return
-    table = Table()
-    for name in found[0].label or ["setting"]:
-        table.add_column(name, no_wrap=True)
-    for name in ("accuracy (runs)", "parameters", "multiply-adds", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
-    highest = best(study)
-    for row in found:
-        values = [shown(value) for value in row.label.values()] or ["the one"]
-        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-        notes = [f"{count} {word}" for count, word in ((row.diverged, "diverged"), (row.failed, "failed")) if count]
-        if highest is not None and row.setting == highest.setting and len(found) > 1:
-            notes.insert(0, "highest mean")
-        cost = f"{row.parameters:,}", f"{row.multiply_adds:,}"
-        table.add_row(*values, score_in_words(row), *cost, seconds, ", ".join(notes))
-    console.print(table)
+    console.print(_results(study, found))
     console.print(
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
@@ -76,6 +108,51 @@ def tell_results(study: Study, others: int = 0) -> None:
             f"note: study {study.name} holds {counted(others, 'setting')} more, by earlier sweeps of the same name; "
             "compare takes all of them. study.name=… keeps sweeps apart."
         )
+
+
+def _results(study: Study, found: Sequence[Row]) -> Table | str:
+    """A table as wide as the terminal: without the costs, or as lines, where it would cut off the scores."""
+    highest = best(study)
+    several = highest is not None and len(found) > 1
+    notes = [_notes(row, is_highest=several and row == highest) for row in found]
+    keys = columns(study)
+    settings = {key: [shown_at(row.label, key) for row in found] for key in keys} or {"setting": ["the one"]}
+    accuracy = {"accuracy (runs)": [score_in_words(row) for row in found]}
+    costs = {
+        "parameters": [f"{row.parameters:,}" for row in found],
+        "multiply-adds": [f"{row.multiply_adds:,}" for row in found],
+        "seconds": ["" if row.seconds is None else f"{row.seconds:.1f}" for row in found],
+    }
+    for numbers in (accuracy | costs, accuracy):
+        if (table := _table(settings, numbers, notes)) is not None:
+            return table
+    lines = zip(accuracy["accuracy (runs)"], found, notes, strict=True)
+    return "\n".join(f"{score}: {in_words(row.label)}{f' ({note})' if note else ''}" for score, row, note in lines)
+
+
+def _notes(row: Row, *, is_highest: bool) -> str:
+    notes = ["highest mean"] if is_highest else []
+    notes += [f"{count} {word}" for count, word in ((row.diverged, "diverged"), (row.failed, "failed")) if count]
+    return ", ".join(notes)
+
+
+def _table(
+    texts: Mapping[str, Sequence[str]], numbers: Mapping[str, Sequence[str]], notes: Sequence[str]
+) -> Table | None:
+    """Columns by name and one of notes, which may wrap; None where the terminal is too narrow to show them whole."""
+    columns = {**texts, **numbers}
+    widths = [max(map(cell_len, [name, *cells])) for name, cells in columns.items()]
+    widths.append(max(cell_len(word) for note in notes for word in ["", *note.split()]))
+    # Two spaces and a line beside each column.
+    if sum(width + 3 for width in widths) + 1 > console.width:
+        return None
+    table = Table()
+    for name, width in zip(columns, widths, strict=False):
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True, min_width=width)
+    table.add_column("", min_width=widths[-1])
+    for row in zip(*columns.values(), notes, strict=True):
+        table.add_row(*row)
+    return table
 
 
 def tell_failures(study: Study, failed: Sequence[Cell]) -> None:

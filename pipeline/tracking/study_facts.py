@@ -5,11 +5,23 @@ import io
 import json
 from collections.abc import Sequence
 
-from pipeline.record.overview import Row, counted, in_words, rows, score_in_words, shown, swept
+from pipeline.record.overview import (
+    Row,
+    columns,
+    counted,
+    differing,
+    distinctions,
+    in_words,
+    rows,
+    score_in_words,
+    shown_at,
+    swept,
+)
 from pipeline.record.study import Study
 from pipeline.tracking.facts import MOST_TEXT
 
 GRID = "grid."
+BASELINE_VALUES = "baseline.values"
 MOST_ROWS = 40
 MOST_TABLE = MOST_TEXT - 600
 """Rows and characters of the table in the description: a person reads no more, and servers cut it."""
@@ -17,10 +29,8 @@ MOST_TABLE = MOST_TEXT - 600
 
 def tags(study: Study) -> dict[str, str]:
     """The declared grid, how it is scored and compared, the table as the description of the run's page."""
-    grid = {
-        f"{GRID}{key}": ", ".join(dict.fromkeys(shown(setting.values.get(key)) for setting in study.settings.values()))
-        for key in swept(study)
-    }
+    told = distinctions(study).values()
+    grid = {f"{GRID}{key}": ", ".join(dict.fromkeys(shown_at(values, key) for values in told)) for key in swept(study)}
     seeds = sorted({cell.seed for cell in study.cells})
     found = {
         "study": study.name,
@@ -34,8 +44,19 @@ def tags(study: Study) -> dict[str, str]:
     }
     if study.baseline is not None:
         found["baseline"] = in_words(study.baseline)
+        found |= _baseline_values(study)
     # Servers cut longer ones; they would then differ for ever.
     return {name: text[:MOST_TEXT] for name, text in (found | grid).items()}
+
+
+def _baseline_values(study: Study) -> dict[str, str]:
+    """The values that tell the baseline from the other settings, as a report from the store alone can look for them."""
+    settings = study.settings.values()
+    keys = dict.fromkeys([*(study.baseline or {}), *differing([setting.values for setting in settings])])
+    same = [setting.values for setting in settings if setting.is_at(study.baseline or {})]
+    if len(same) != 1:
+        return {}
+    return {BASELINE_VALUES: json.dumps({key: same[0][key] for key in keys if key in same[0]})}
 
 
 def description(study: Study) -> str:
@@ -49,7 +70,7 @@ def description(study: Study) -> str:
     ]
     if study.images == "test":
         lines += ["**The test images were opened for this study.**", ""]
-    lines += _table(rows(study))
+    lines += _table(rows(study), columns(study))
     if study.refused:
         lines += ["", f"{counted(len(study.refused), 'setting')} of the grid can't exist: left out."]
     return "\n".join(lines)
@@ -57,27 +78,28 @@ def description(study: Study) -> str:
 
 def table_csv(study: Study) -> str:
     """One line a setting: its values, runs, mean and standard deviation of the accuracy, cost."""
-    found = rows(study)
+    found, keys = rows(study), columns(study)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = ("finished", "diverged", "failed", "mean", "deviation", "seconds", "parameters", "multiply_adds")
-    writer.writerow([*(found[0].label if found else ()), *columns])
+    facts = ("finished", "diverged", "failed", "mean", "deviation", "seconds", "parameters", "multiply_adds")
+    writer.writerow([*keys, *facts])
     for row in found:
-        writer.writerow([*map(shown, row.label.values()), *(_plain(getattr(row, column)) for column in columns)])
+        values = [shown_at(row.label, key, missing="") for key in keys]
+        writer.writerow([*values, *(_plain(getattr(row, fact)) for fact in facts)])
     return text.getvalue()
 
 
-def _table(found: Sequence[Row]) -> list[str]:
+def _table(found: Sequence[Row], keys: Sequence[str]) -> list[str]:
     if not found:
         return ["No run yet."]
-    keys = list(found[0].label) or ["setting"]
     diverged = any(row.diverged for row in found)
-    columns = [*keys, "accuracy", *(["diverged"] if diverged else []), "parameters", "multiply-adds", "seconds"]
-    lines = [_line(columns), f"|{'---|' * len(columns)}"]
+    head = [*(keys or ["setting"]), "accuracy", *(["diverged"] if diverged else [])]
+    head += ["parameters", "multiply-adds", "seconds"]
+    lines = [_line(head), f"|{'---|' * len(head)}"]
     by_mean = sorted(found, key=lambda row: -(row.mean or 0))[:MOST_ROWS]
     length, kept = sum(map(len, lines)), []
     for row in sorted(by_mean, key=list(found).index):
-        values = list(map(shown, row.label.values())) or ["the one"]
+        values = [shown_at(row.label, key) for key in keys] or ["the one"]
         diverging = [str(row.diverged)] if diverged else []
         seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
         cost = f"{row.parameters:,}", f"{row.multiply_adds:,}", seconds
