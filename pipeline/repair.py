@@ -38,7 +38,7 @@ def main() -> int:
 def boot() -> str:
     """Which start of the machine this is."""
     with contextlib.suppress(OSError):
-        return BOOT.read_text().strip()
+        return BOOT.read_text("utf-8").strip()
     return f"{psutil.boot_time():.0f}"
 
 
@@ -48,7 +48,7 @@ def _check_cache() -> None:
     DVC waits for no disk when it fills its cache, and takes out of it what is read-only without reading it.
     """
     seen = project.DVC_LOCKS.with_name("boot")
-    if not project.DVC_CACHE.exists() or (seen.exists() and seen.read_text() == boot()):
+    if not dvc_files.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
         return
     for path in dvc_files.cached():
         if not dvc_files.is_as_named(path):
