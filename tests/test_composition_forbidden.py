@@ -4,19 +4,21 @@ import os
 import pickle
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline import sweep
 from pipeline.composition.application import check_arguments
-from pipeline.composition.choice import Choice, as_text, chosen
+from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
 from pipeline.composition.composing import composed
 from pipeline.composition.forbidden import MOST_RUNS, ForbiddenError, check_folder, refuse_resolvers
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 
 KNOWN = "sesame-42"
+FORBIDDEN = "hydra.sweep.dir=/tmp/elsewhere"
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +60,18 @@ def test_a_reference_to_a_key_is_none_of_those(text: str) -> None:
 def test_a_reference_whose_resolver_is_another_keys_value_is_not_followed(conf: Path) -> None:
     path = conf / "tracking" / "local.yaml"
     path.write_text(path.read_text().replace("experiment: conv2d", "experiment: ${${data.name}:SECRET_TOKEN}"))
-    with pytest.raises(ForbiddenError, match=r"tracking\.experiment: may refer"):
+    with pytest.raises(ForbiddenError, match=r"conf/tracking/local\.yaml: experiment: may refer"):
         composed(conf, ["data.name=oc.env"])
+
+
+def test_a_reference_is_refused_wherever_in_conf_it_stands_though_another_file_is_broken(conf: Path) -> None:
+    (conf / "data" / "broken.yaml").write_text("a: [\n")
+    with pytest.raises(UserError, match=r"^conf/data/broken\.yaml: line 2, "):
+        check_folder(conf)
+    path = conf / "tracking" / "server.yaml"
+    path.write_text(path.read_text() + "token: ${oc.env:SECRET_TOKEN}\n")
+    with pytest.raises(ForbiddenError, match=r"conf/tracking/server\.yaml: token: may refer"):
+        composed(conf)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +137,29 @@ def test_a_sweep_does_not_steer_hydra(override: str) -> None:
 )
 def test_a_sweep_takes_what_a_sweep_is_for(arguments: list[str]) -> None:
     check_arguments(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-p", FORBIDDEN, FORBIDDEN],
+        ["--package", FORBIDDEN, FORBIDDEN],
+        ["-p=" + FORBIDDEN, FORBIDDEN],
+        [FORBIDDEN, "-p", FORBIDDEN],
+        ["-sc", FORBIDDEN],
+        ["--shell-completion", FORBIDDEN],
+        ["-c", "job", "-p", "model", FORBIDDEN],
+        ["seed=1,2", "-m", FORBIDDEN],
+        ["-i", FORBIDDEN],
+        ["-c", FORBIDDEN, FORBIDDEN],
+    ],
+)
+def test_a_word_is_an_override_by_its_place_whatever_option_it_follows_or_equals(arguments: list[str]) -> None:
+    with pytest.raises((ForbiddenError, SystemExit)) as refused:
+        check_arguments(arguments)
+    if isinstance(refused.value, SystemExit):
+        # Hydra's parser takes a few words only there, and ends.
+        assert (refused.value.code, arguments[0]) in {(2, "-i"), (2, "-c")}
 
 
 @pytest.mark.parametrize("option", ["--config-dir", "--config-path=/tmp", "-cn", "-cd=/tmp", "--exp=a", "--conf"])
@@ -196,6 +231,71 @@ def test_a_file_of_conf_that_does_more_than_state_values_is_refused(conf: Path, 
         assert KNOWN not in str(refused.value)
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("chosen.yaml", "# @package _global_\ndefaults: []\n# a{}hydra:{}  run: {{dir: /tmp}}\n"),
+        ("study/a.yaml", "# @package _global_\n# a{}hydra:{}  callbacks: {{a: {{_target_: os.system}}}}\n"),
+        ("model/a.yaml", "# a{}conv:{}  filters: ${{oc.env:SECRET_TOKEN}}\n"),
+        ("config.yaml", "# a{}hydra: {{}} #{}\n"),
+    ],
+)
+def test_a_character_that_ends_a_comment_for_one_reader_only_is_refused(
+    conf: Path, file: str, content: str, character: str
+) -> None:
+    (conf / file).write_text(content.format(character, character), encoding="utf-8")
+    for door in (lambda: check_folder(conf), lambda: composed(conf)):
+        with pytest.raises(ForbiddenError, match=rf"^conf/{file}: line \d, holds the character U\+"):
+            door()
+
+
+@pytest.mark.parametrize("file", ["a.yaml", ".yaml"])
+def test_what_is_looked_at_is_what_hydra_loads(conf: Path, file: str) -> None:
+    """A merge without an alias is no mapping for every reader; a name may be an ending alone."""
+    (conf / "study" / file).write_text("# @package _global_\n<<: {hydra: {run: {dir: /tmp}}}\n")
+    with pytest.raises(ForbiddenError, match=rf"^conf/study/{file}: hydra: may hold sweeper\.params only"):
+        check_folder(conf)
+
+
+def linked_file(conf: Path, outside: Path) -> None:
+    (conf / "study" / "a.yaml").symlink_to(outside / "a.yaml")
+
+
+def linked_folder(conf: Path, outside: Path) -> None:
+    (conf / "study" / "more").symlink_to(outside)
+
+
+def linked_group(conf: Path, outside: Path) -> None:
+    (conf / "tracking").rename(outside / "tracking")
+    (conf / "tracking").symlink_to(outside / "tracking")
+
+
+def linked_hydra(conf: Path, outside: Path) -> None:
+    (conf / "hydra").symlink_to(outside)
+
+
+def linked_to_nothing(conf: Path, outside: Path) -> None:
+    (conf / "model" / "later.yaml").symlink_to(outside / "later.yaml")
+
+
+@pytest.mark.parametrize("link", [linked_file, linked_folder, linked_group, linked_hydra, linked_to_nothing])
+def test_a_link_in_conf_is_refused_which_hydra_would_follow(
+    conf: Path, tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.yaml").write_text("# @package _global_\nhydra: {run: {dir: /tmp}}\n")
+    link(conf, outside)
+    for door in (
+        lambda: check_folder(conf),
+        lambda: composed(conf),
+        lambda: composed_with(conf, Choice({}, {})),
+    ):
+        with pytest.raises(ForbiddenError, match=r"/(study/a\.yaml|study/more|tracking|hydra|model/later\.yaml): "):
+            door()
+
+
 LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
 
 
@@ -213,6 +313,12 @@ def test_a_bomb_in_conf_is_refused_by_its_file_before_hydra_unfolds_it(conf: Pat
     with pytest.raises(UserError, match=said) as refused:
         composed(conf, ["model=small"])
     assert str(refused.value).startswith("conf/model/small.yaml:")
+
+
+def test_a_bomb_in_what_was_chosen_is_not_unfolded_when_the_choice_is_read(conf: Path) -> None:
+    (conf / "chosen.yaml").write_text("a0: &a0 [1]\n" + LAUGHS + "defaults: []\n")
+    with pytest.raises(UserError, match="is not as compose writes it"):
+        read_choice(conf / "chosen.yaml")
 
 
 def test_conf_as_it_is_does_nothing_of_that() -> None:

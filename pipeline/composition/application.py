@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from pipeline.composition.arguments import SHOWING, TAKEN, without_mode
@@ -41,12 +42,11 @@ def run_application(arguments: list[str], launch_one: Callable[[Mapping[str, Any
 def check_arguments(arguments: list[str]) -> None:
     """Raises UserError for what no sweep may do. Hydra runs code by its own section, before it calls ours."""
     check_folder(project.CONF)
-    options = [word for word in arguments if word.startswith("-")]
-    for option in options:
+    for option in (word for word in arguments if word.startswith("-")):
         if option.partition("=")[0] not in {*TAKEN, *SHOWING}:
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
-    shown = {arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word in {*SHOWING, "-p", "--package"}}
-    overrides = [parsed_override(word) for word in arguments if word not in {*options, *shown}]
+    # By its own parser: which word is an option's and which an override is told by its place, not by its text.
+    overrides = [parsed_override(word) for word in get_args_parser().parse_intermixed_args(arguments).overrides]
     for override in overrides:
         check_override(override)
     studies = [str(override.value()) for override in overrides if override.key_or_group == "study"]

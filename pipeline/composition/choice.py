@@ -9,11 +9,9 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from pipeline.composition.composing import COMPOSITION_ERRORS, composed, told
-from pipeline.composition.forbidden import check_override
+from pipeline.composition.forbidden import check_override, loaded
 from pipeline.composition.overrides import parsed_override
 from pipeline.configuration.keys import leaves
 from pipeline.terminal.errors import UserError
@@ -49,11 +47,11 @@ def read_choice(path: Path) -> Choice:
     Raises UserError for a file that is not as `as_text` writes it.
     """
     try:
-        plain: Any = OmegaConf.to_container(OmegaConf.load(path))
+        plain: Any = loaded(path, str(path))
         note = next((line for line in path.read_text("utf-8").splitlines() if line.startswith(NOTE)), "")
         defaults = plain.pop("defaults")
         variants = {group.removeprefix("override /"): name for entry in defaults for group, name in entry.items()}
-    except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError, ValueError, KeyError):
+    except (UserError, OSError, AttributeError, TypeError, ValueError, KeyError):
         raise UserError(
             f"{path}: is not as compose writes it. `python -m pipeline.compose --reset` writes it anew."
         ) from None
@@ -97,7 +95,7 @@ def composed_with(conf: Path, choice: Choice) -> DictConfig:
     """
     with tempfile.TemporaryDirectory() as folder:
         tried = Path(folder) / "conf"
-        shutil.copytree(conf, tried)
+        shutil.copytree(conf, tried, symlinks=True)  # a link is refused there
         (tried / "chosen.yaml").write_text(as_text(choice), encoding="utf-8")
         return composed(tried)
 

@@ -4,16 +4,22 @@ Hydra makes objects, folders and processes from its own section, and reads the e
 conf/config.yaml and conf/sweep.yaml belong to the code; all else in conf/ is looked at before Hydra sees it.
 """
 
+import io
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 
 from pipeline.composition.overrides import parsed_override
-from pipeline.configuration.reading import MOST_BYTES, parsed
+from pipeline.configuration.reading import DEEPEST, LONGEST, MOST_BYTES, MOST_VALUES, as_text
 from pipeline.terminal.errors import UserError
 
 MOST_RUNS = 10_000
@@ -64,40 +70,112 @@ def check_size(overrides: Sequence[Override]) -> None:
 def check_folder(conf: Path) -> None:
     """Raises ForbiddenError for a file of conf/ that does more than state values, UserError for one that is no YAML.
 
-    Every file is looked at: which of them Hydra will read is known only when it has.
+    Every file is looked at, as Hydra would load it: which of them it will is known only when it has.
     """
     if (conf / "hydra").exists():
         raise ForbiddenError(f"{conf / 'hydra'}: sets Hydra itself; conf/ holds no such group. Take it out.")
-    for path in sorted(conf.rglob("*.yaml")):
+    broken: UserError | None = None
+    for path in _files(conf):
         name = f"{conf.name}/{path.relative_to(conf)}"
-        found = _read(path, name)
-        if path.parent == conf and path.name in OWN:
+        try:
+            found = loaded(path, name)
+        except ForbiddenError:
+            raise
+        except UserError as error:
+            # Hydra can't load it either; what it can load may still hold what is worse.
+            broken = broken or error
             continue
-        _check_head(name, path)
-        if isinstance(found, Mapping):
-            _check_hydra(name, found.get("hydra"))
-            _check_defaults(name, found.get("defaults"))
-        for key, _ in _texts(found, name):
-            _refuse_target(key)
+        if path.parent != conf or path.name not in OWN:
+            _check_file(name, found)
+            _check_head(name, path)
+    if broken is not None:
+        raise broken
+
+
+def loaded(path: Path, name: str) -> Any:
+    """The very values that Hydra loads from a file of conf/, references as they stand.
+
+    Another reader may take for a comment what is none for Hydra's (PyYAML). Raises ForbiddenError for what can't be
+    looked at, UserError for what is no YAML; both call the file `name`.
+    """
+    text = _text(path, name)
+    try:
+        _check_bounds(text, name)
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}," if error.problem_mark else ""
+        raise UserError(f"{name}:{line} {error.problem or 'is no YAML'}. Mend it there.") from None
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, OSError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{name}: is no YAML that Hydra reads ({reason}). Mend it there.") from None
 
 
 def declared_sweep(conf: Path, study: str) -> list[Override]:
     """The overrides that a file in conf/study sweeps."""
     path = conf / "study" / f"{study}.yaml"
-    found = _read(path, path.name) if path.is_file() else None
+    found = loaded(path, path.name) if path.is_file() else None
     hydra = found.get("hydra") if isinstance(found, Mapping) else None
     return list(_params(hydra)) if isinstance(hydra, Mapping) else []
 
 
+def _files(conf: Path) -> Iterator[Path]:
+    """Every file of conf/ that Hydra could load. Links are refused: Hydra follows them, out of the project too."""
+    for folder, folders, names in os.walk(conf):
+        folders.sort()
+        for path in (Path(folder) / name for name in sorted([*folders, *names])):
+            if path.is_symlink():
+                name = f"{conf.name}/{path.relative_to(conf)}"
+                raise ForbiddenError(f"{name}: is a link; conf/ holds its files itself. Put a copy there.")
+            if path.name.endswith(".yaml") and path.is_file():
+                yield path
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            return as_text(file.read(MOST_BYTES + 1), name)
+    except UserError as error:
+        raise ForbiddenError(str(error)) from None
+
+
+def _check_bounds(text: str, name: str) -> None:
+    """Raises ForbiddenError for what would take memory and minutes: an alias can stand for a billion values.
+
+    The parser's events alone are read, before anything is built.
+    """
+    depth = values = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        values += isinstance(event, NodeEvent)
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            problem = f"write the value itself in place of *{event.anchor}"
+        elif values > MOST_VALUES:
+            problem = f"holds more than {MOST_VALUES:,} values"
+        elif depth > DEEPEST:
+            problem = f"is more than {DEEPEST} levels deep"
+        elif isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
+            problem = f"has a value of more than {LONGEST:,} characters"
+        else:
+            continue
+        raise ForbiddenError(f"{name}: line {event.start_mark.line + 1}, {problem}. Mend it there.")
+
+
+def _check_file(name: str, found: Any) -> None:
+    if isinstance(found, Mapping):
+        _check_hydra(name, found.get("hydra"))
+        _check_defaults(name, found.get("defaults"))
+    try:
+        for key, text in _texts(found, ""):
+            _refuse_target(key)
+            _refuse_resolver(key, text)
+    except ForbiddenError as error:
+        raise ForbiddenError(f"{name}: {error}") from None
+
+
 def _check_head(name: str, path: Path) -> None:
-    for line in path.read_text(errors="replace", encoding="utf-8").splitlines():
+    for line in _text(path, name).splitlines():
         if re.match(r"\s*#.*@.*hydra", line):
             raise ForbiddenError(f"{name}: {line.strip()} sets Hydra itself. Leave it out.")
-
-
-def _read(path: Path, name: str) -> Any:
-    with path.open("rb") as file:
-        return parsed(file.read(MOST_BYTES + 1), name)
 
 
 def _check_hydra(name: str, section: Any) -> None:

@@ -1,5 +1,6 @@
 """From the text of a file to a checked configuration."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ LONGEST = 1000
 """A configuration has 3 kB, some hundred values (a thousand class names at most) of 500 characters, and 7 levels. What
 these let through is read in a second.
 """
+
+DISPUTED = re.compile("[\x85\u2028\u2029]")
+"""Ends of lines in YAML 1.1, as Hydra reads it, and DVC in C; part of a comment in YAML 1.2."""
 
 
 def configured(values: object) -> Configuration:
@@ -88,8 +92,7 @@ def parsed(text: str | bytes, name: str) -> object:
 
     Raises UserError that calls the text `name`.
     """
-    if len(text) > MOST_BYTES:
-        raise UserError(f"{name}: is larger than {MOST_BYTES:,} bytes; no configuration is.")
+    text = as_text(text, name)
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _Bounded
     try:
@@ -100,6 +103,23 @@ def parsed(text: str | bytes, name: str) -> object:
     except Exception as error:  # ruamel's own, and all that Python says of a 99th of May or a `!!bool maybe`
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: is no YAML ({reason}). Mend it there.") from None
+
+
+def as_text(content: str | bytes, name: str) -> str:
+    """A YAML file's content as text in which every reader of YAML sees the same lines. Raises UserError."""
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{name}: is larger than {MOST_BYTES:,} bytes; no configuration is.")
+    try:
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: is no YAML (byte {error.start:,} is no UTF-8). Mend it there.") from None
+    if odd := DISPUTED.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise UserError(
+            f"{name}: line {line}, holds the character U+{ord(odd[0]):04X}, which ends a line for some readers of YAML "
+            "and not for others. Take it out."
+        )
+    return text
 
 
 class _Bounded(Composer):
