@@ -1,4 +1,4 @@
-# Everything from nothing but Python 3.11 to 3.13, make and git.
+# Everything from nothing but Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 PORT ?= 5000
 UV := .tools/bin/uv
@@ -71,6 +71,7 @@ $(READY): requirements/locked.txt $(UV)
 	@$(UV) venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@echo "installing the locked packages into .venv (about 3 GB)"
 	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .venv requirements/locked.txt
+	@.venv/bin/python -m pipeline.repair
 	@touch $@
 
 .fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)
