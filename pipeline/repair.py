@@ -1,7 +1,7 @@
 """Remove what a kill left of DVC's files: a torn dvc.lock, and a list of locks that is torn or names a dead dvc.
 
-`make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. Where there
-is no git, as in a downloaded archive, DVC is told so: it would refuse to do anything.
+`make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. Without
+git, as in a downloaded archive, DVC is told that there is none: it would refuse to do anything.
 """
 
 import json
