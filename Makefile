@@ -1,4 +1,4 @@
-# Everything from nothing but Python 3.11 to 3.13, make and git.
+# Everything from nothing but Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 PORT ?= 5000
 UV := .tools/bin/uv
@@ -83,6 +83,7 @@ $(READY): requirements/locked.txt $(UV) $(STALE)
 	@mv .venv/activate .venv/bin/activate
 	@ln -sf ../../conv2d .venv/bin/conv2d
 	@for packages in .venv/lib/python*/site-packages; do echo ../../../.. > "$$packages/project.pth"; done
+	@.venv/bin/python -m pipeline.repair
 	@touch $@
 
 .fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)

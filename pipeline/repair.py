@@ -1,7 +1,12 @@
 """Remove what a kill left of DVC's files: a torn dvc.lock, and a list of locks that is torn or names a dead dvc.
 
+<<<<<<< HEAD
 `make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. That is
 read once after the machine was started: a power cut may have left files in it that are empty or cut off.
+=======
+`make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. Without
+git, as in a downloaded archive, DVC is told that there is none: it would refuse to do anything.
+>>>>>>> environments
 """
 
 import contextlib
@@ -31,6 +36,7 @@ def main() -> int:
             print(f"{path.name}: was torn by a kill while DVC wrote it; removed, DVC makes it anew")
     if _nobody_lives_in(project.DVC_LOCKS) and _removed_locks(project.DVC_LOCKS):
         print(f"{project.DVC_LOCKS.name}: named a dvc that was killed; removed, DVC makes it anew")
+<<<<<<< HEAD
     _check_cache()
     return 0
 
@@ -55,6 +61,28 @@ def _check_cache() -> None:
             path.unlink()
             print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
     atomic.write_file(seen, boot())
+=======
+    if (project.ROOT / ".dvc").is_dir():
+        tell_of_git(project.ROOT)
+    return 0
+
+
+def tell_of_git(root: Path) -> None:
+    """Set DVC's `core.no_scm` where `root` lies in no git repository, for this folder alone, and take it back later."""
+    has_git = any((folder / ".git").exists() for folder in (root, *root.parents))
+    local = root / ".dvc" / "config.local"
+    if has_git != (local.exists() and "no_scm" in local.read_text("utf-8")):
+        return
+    from dvc.config import Config  # noqa: PLC0415 - a quarter of a second
+
+    with Config(str(root / ".dvc"), validate=False).edit("local") as values:
+        if has_git:
+            del values["core"]["no_scm"]
+        else:
+            values.setdefault("core", {})["no_scm"] = True
+    said = "DVC uses it" if has_git else "DVC works without; `dvc exp` and `dvc metrics diff` need one (git init)"
+    print(f"{root}: {'is' if has_git else 'is not'} in a git repository: {said}")
+>>>>>>> environments
 
 
 def is_lockfile(text: str) -> bool:

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from pipeline import repair
 from pipeline.repair import is_list_of_locks, is_lockfile
 from pipeline.storage import project
-from tests.project import ROOT
+from tests.project import ROOT, new_project, stages_run
 
 LOCKFILE = (ROOT / "dvc.lock").read_text()
 
@@ -49,6 +51,52 @@ def test_a_torn_dvc_lock_is_removed_with_a_word(left: str, torn: Path, capsys: p
     assert repair.main() == 0
     assert not (torn / "dvc.lock").exists()
     assert "dvc.lock: was torn by a kill" in capsys.readouterr().out
+
+
+def test_dvc_is_told_that_there_is_no_git_and_that_there_is_again(
+    torn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (torn / ".dvc").mkdir()
+    for _ in range(2):
+        assert repair.main() == 0
+        assert (torn / ".dvc" / "config.local").read_text().split() == ["[core]", "no_scm", "=", "True"]
+    assert capsys.readouterr().out.count("is not in a git repository: DVC works without") == 1
+    (torn / ".git").mkdir()
+    for _ in range(2):
+        assert repair.main() == 0
+        assert "no_scm" not in (torn / ".dvc" / "config.local").read_text()
+    assert capsys.readouterr().out.count("is in a git repository: DVC uses it") == 1
+
+
+def test_what_a_person_set_for_dvc_stays(torn: Path) -> None:
+    (torn / ".dvc").mkdir()
+    (torn / ".dvc" / "config.local").write_text("[cache]\n    type = symlink\n")
+    assert repair.main() == 0
+    assert (torn / ".dvc" / "config.local").read_text().split() == [
+        "[cache]",
+        "type",
+        "=",
+        "symlink",
+        "[core]",
+        "no_scm",
+        "=",
+        "True",
+    ]
+
+
+def test_an_archive_without_git_is_reproduced(tmp_path: Path) -> None:
+    at = new_project(tmp_path / "project", "training=smoke", "tracking=off")
+    shutil.rmtree(at.path / ".git")
+    assert "not a git repository" in at.run("dvc", "repro", "check", status=255)
+    at.verb("repair")
+    at.run("dvc", "repro")
+    assert environment_of(at.path)["git_commit"] is None
+    assert stages_run(at.run("dvc", "repro")) == []
+    assert "Git" in at.run("dvc", "exp", "run", "check", status=255)
+
+
+def environment_of(path: Path) -> Any:
+    return json.loads((path / "record" / "training" / "environment.json").read_text())
 
 
 @pytest.mark.parametrize("left", ["", '{"read": {"a', "[]"])

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+<<<<<<< HEAD
 from urllib.parse import unquote, urlsplit, urlunsplit
+=======
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+>>>>>>> environments
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic, lock, project
@@ -36,6 +40,9 @@ import mlflow  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 SQLITE = "sqlite:///"
+LONGEST_PATH = 504
+"""Bytes of a database's path that SQLite opens: of 512 it keeps 8 for the `-journal` beside it (os_unix.c, pager.c)."""
+
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows training runs, not conversations with a language model."""
@@ -54,8 +61,8 @@ class Store:
 
 def address(tracking: Tracking) -> str:
     """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project."""
-    local = f"{SQLITE}{project.store_root() / 'mlflow.db'}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.address or local
+    local = project.store_root() / "mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.address or _address_of(local)
 
 
 def is_database(store_address: str) -> bool:
@@ -141,6 +148,11 @@ def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
 def _prepare_database(where: str) -> None:
     """Make the tables while nobody else does: a fresh database opened by several at once breaks for good."""
     path = _database(where)
+    if (length := len(os.fsencode(path))) > LONGEST_PATH:
+        most = f"SQLite opens none of more than {LONGEST_PATH}"
+        raise StoreUnreachableError(
+            f"{path}: is a path of {length} characters, {most}. Move the project to a shorter one"
+        )
     if not path.exists():
         atomic.write_file(path, _fresh_database())
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -156,7 +168,7 @@ def _fresh_database() -> bytes:
     """A database with its tables, made elsewhere: one that a kill leaves half made breaks for good."""
     with tempfile.TemporaryDirectory(prefix="store-") as folder:
         path = Path(folder) / "mlflow.db"
-        _open_database(f"{SQLITE}{path}")
+        _open_database(_address_of(path))
         with contextlib.closing(sqlite3.connect(path)) as database:
             return database.serialize()
 
@@ -175,5 +187,12 @@ def _open_database(where: str) -> None:
         root.handlers[:] = handlers
 
 
+def _address_of(path: Path) -> str:
+    """SQLAlchemy decodes an address, and takes what follows a question mark for options: so does `_database`."""
+    plain = str(path)
+    # Slashes too: MLflow makes the folder that the address names before it is decoded, here none.
+    return SQLITE + (quote(plain, safe="") if set("%?#") & set(plain) else plain)
+
+
 def _database(where: str) -> Path:
-    return Path(where.removeprefix(SQLITE).partition("?")[0]).absolute()
+    return Path(unquote(where.removeprefix(SQLITE).partition("?")[0])).absolute()
