@@ -104,5 +104,8 @@ $(UV): requirements/uv.txt
 		{ echo "error: $(PYTHON) must be Python 3.11 to 3.13; name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv .tools || \
 		{ echo "error: $(PYTHON) has no venv (on Debian: apt-get install python3-venv)"; exit 1; }
-	@.tools/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt
+	@# By content: in a copy of the project every file is new, and there may be no network.
+	@cmp -s $< .tools/uv.txt && test -x $@ || \
+		.tools/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r $<
+	@cp $< .tools/uv.txt
 	@touch $@

@@ -84,6 +84,17 @@ def test_an_environment_whose_python_is_gone_is_made_anew(place: Path) -> None:
     assert _calls_of_setup(place) == []
 
 
+def test_a_copy_in_which_every_file_is_new_asks_for_no_network(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    shutil.copy(place / "requirements" / "uv.txt", place / ".tools" / "uv.txt")
+    _calls_of_setup(place)
+    os.utime(place / ".tools" / "bin" / "uv", (0, 0))
+    assert len(_calls_of_setup(place)) == 2
+    (place / "requirements" / "uv.txt").write_text("another\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        _calls_of_setup(place)
+
+
 def test_an_environment_that_is_a_link_is_no_other_place(place: Path) -> None:
     _calls_of_setup(place)
     (place / ".venv" / "pyvenv.cfg").write_text("")
