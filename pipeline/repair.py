@@ -1,12 +1,8 @@
 """Remove what a kill left of DVC's files: a torn dvc.lock, and a list of locks that is torn or names a dead dvc.
 
-<<<<<<< HEAD
 `make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. That is
-read once after the machine was started: a power cut may have left files in it that are empty or cut off.
-=======
-`make repro` calls this first. Without dvc.lock the next `dvc repro` takes what is finished out of its cache. Without
-git, as in a downloaded archive, DVC is told that there is none: it would refuse to do anything.
->>>>>>> environments
+read once after the machine was started: a power cut may have left files in it that are empty or cut off. Without git,
+as in a downloaded archive, DVC is told that there is none: it would refuse to do anything.
 """
 
 import contextlib
@@ -36,7 +32,8 @@ def main() -> int:
             print(f"{path.name}: was torn by a kill while DVC wrote it; removed, DVC makes it anew")
     if _nobody_lives_in(project.DVC_LOCKS) and _removed_locks(project.DVC_LOCKS):
         print(f"{project.DVC_LOCKS.name}: named a dvc that was killed; removed, DVC makes it anew")
-<<<<<<< HEAD
+    if (project.ROOT / ".dvc").is_dir():
+        tell_of_git(project.ROOT)
     _check_cache()
     return 0
 
@@ -61,10 +58,6 @@ def _check_cache() -> None:
             path.unlink()
             print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
     atomic.write_file(seen, boot())
-=======
-    if (project.ROOT / ".dvc").is_dir():
-        tell_of_git(project.ROOT)
-    return 0
 
 
 def tell_of_git(root: Path) -> None:
@@ -82,7 +75,6 @@ def tell_of_git(root: Path) -> None:
             values.setdefault("core", {})["no_scm"] = True
     said = "DVC uses it" if has_git else "DVC works without; `dvc exp` and `dvc metrics diff` need one (git init)"
     print(f"{root}: {'is' if has_git else 'is not'} in a git repository: {said}")
->>>>>>> environments
 
 
 def is_lockfile(text: str) -> bool:

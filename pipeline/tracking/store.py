@@ -9,11 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-<<<<<<< HEAD
-from urllib.parse import unquote, urlsplit, urlunsplit
-=======
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
->>>>>>> environments
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic, lock, project
