@@ -157,7 +157,9 @@ def _check_bounds(text: str, name: str) -> None:
             problem = f"has a value of more than {LONGEST:,} characters"
         else:
             continue
-        raise ForbiddenError(f"{name}: line {event.start_mark.line + 1}, {problem}. Mend it there.")
+        raise ForbiddenError(
+            f"{name}: line {(event.start_mark.line if event.start_mark else 0) + 1}, {problem}. Mend it there."
+        )
 
 
 def _check_file(name: str, found: Any) -> None:
