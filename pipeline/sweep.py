@@ -49,8 +49,8 @@ def main() -> int:
         from pipeline.composition.choice import read_choice  # noqa: PLC0415
         from pipeline.study.naming import check_typed, named  # noqa: PLC0415
 
-        check_typed(arguments)
         check_arguments(arguments)
+        check_typed(arguments)
         choice = read_choice(project.CHOSEN)
         run_application(named(arguments, {**choice.variants, **choice.values}), _launch_one)
     return 0

@@ -109,6 +109,8 @@ def test_what_is_set_comes_in_one_piece_as_hydra_takes_it(typed: list[str], pass
         (["seed=range(0)"], r"^seed=range\(0\): is an empty range"),
         (["data=a,b"], r"^data: can't be swept"),
         (["seed=0,1", "--cfg", "job"], r"^seed=0,1: names several runs, but --cfg shows one"),
+        (["seed=range(0,3,0)"], r"^seed=range\(0,3,0\): is a range whose step is 0"),
+        (["model.dropout=range(0.0,0.1,0.0)"], r"is a range whose step is 0"),
         (["seed=1", "--resolve"], r"^--resolve: says how --cfg shows"),
         (["-m", "seed=range(2)", "--info"], r"^seed=range\(2\): names several runs, but --info shows one"),
     ],

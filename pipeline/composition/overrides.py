@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, ValueType
-from hydra.errors import HydraException
 
 from pipeline.configuration.reading import DEEPEST
 from pipeline.terminal.errors import UserError
@@ -14,7 +13,7 @@ SPLIT = "data.validation_images", "data.split_seed"
 
 PREPARED_ONCE = (
     "all runs of a sweep train on the images that are prepared. Choose one with compose, run `dvc repro preprocess`, "
-    f"then sweep; of data {' and '.join(SPLIT)} can be swept."
+    f"then sweep. {' and '.join(SPLIT)} can be swept."
 )
 
 
@@ -26,9 +25,13 @@ def parsed_override(text: str) -> Override:
     if _depth(text) > DEEPEST:
         raise UserError(f"{text[:40]}…: holds brackets in brackets more than {DEEPEST} deep; no value is.")
     try:
-        return OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(text)
     except Exception as error:  # Hydra's parser raises several kinds
         raise UserError(f"{text}: is no override ({str(error).splitlines()[0]}). Write key=value.") from None
+    value = override.value()
+    if isinstance(value, RangeSweep) and value.step == 0:
+        raise UserError(f"{text}: is a range whose step is 0. Leave the step out, or use another.")
+    return override
 
 
 def check_swept(overrides: Sequence[Override]) -> None:
@@ -57,13 +60,8 @@ def _check_values(override: Override) -> None:
     value, text = override.value(), override.input_line
     if isinstance(value, IntervalSweep):
         raise UserError(f"{text}: names no values. A sweep takes a list (0.001,0.01) or a range(start,stop,step).")
-    if isinstance(value, RangeSweep):
-        try:
-            first = next(iter(value.range()), None)
-        except (ValueError, HydraException):
-            raise UserError(f"{text}: is a range whose step is 0. Leave the step out, or use another.") from None
-        if first is None:
-            raise UserError(f"{text}: is an empty range: there is nothing to run. range(3) is 0, 1, 2.")
+    if isinstance(value, RangeSweep) and next(iter(value.range()), None) is None:
+        raise UserError(f"{text}: is an empty range: there is nothing to run. range(3) is 0, 1, 2.")
     # Which variants there are is known once Hydra has read conf/.
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP and override.config_loader is not None:
         names = override.config_loader.get_group_options(override.key_or_group)
