@@ -11,8 +11,22 @@ DECIDING = "TF_", "XLA_", "ONEDNN_", "DNNL_", "KERAS_", "NVIDIA_TF32_OVERRIDE", 
 """How variables begin by which TensorFlow, XLA, oneDNN, Keras and CUDA choose kernels, precision, threads or a backend.
 About 150 are known: some change bits that no page names (TF_ONEDNN_ASSUME_FROZEN_WEIGHTS)."""
 
-HARMLESS = "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"
-"""Of these, what only logs or divides memory."""
+HARMLESS = (
+    *("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
+    *(
+        "TF_VAR_",
+        "TF_CLI_",
+        "TF_LOG",
+        "TF_DATA_DIR",
+        "TF_WORKSPACE",
+        "TF_INPUT",
+        "TF_IN_AUTOMATION",
+        "TF_PLUGIN_",
+        "TF_TOKEN_",
+        "TF_CLOUD_",
+    ),
+)
+"""Of these, what only logs or divides memory, and what is Terraform's."""
 
 OURS = {
     # The same kernels on every CPU: without AVX-512 TensorFlow leaves oneDNN off, and then refuses channels_first.

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,8 @@ def test_a_database_that_another_program_keeps_locked_is_said_so(tmp_path: Path)
             "can't be used (/x/.store.lock: Permission denied)",
         ),
         (sqlite3.OperationalError("attempt to write a readonly database"), "can't be written: look at the rights"),
+        (ValueError("ZIP does not support timestamps before 1980"), "takes no models of this date: set the clock"),
+        (struct.error("ushort format requires 0 <= number <= 65535"), "takes no models of this date: set the clock"),
         (sqlite3.OperationalError("unable to open database file"), "can't be opened: look at the rights"),
         (ConnectionError("HTTPConnectionPool: Max retries exceeded with url: /"), "does not answer"),
         (

@@ -84,3 +84,4 @@ if len(sys.argv) == 1:
     note = "KERAS_BACKEND, XLA_FLAGS: left out, such variables change results"
     assert said(program, **variables).splitlines() == [note, ours, "()"]
     assert said(program, TF_CPP_MIN_LOG_LEVEL="1").splitlines() == ["None", ours, "()"]
+    assert said(program, TF_VAR_x="1", TF_CLI_CONFIG_FILE="x").startswith("None\n"), "Terraform's"

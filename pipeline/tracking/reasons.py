@@ -4,7 +4,11 @@ import re
 
 AWAY = "move it away; the next command makes another"
 
+CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
+
 SAID = (
+    ("timestamps before 1980", CLOCK),
+    ("ushort format requires", CLOCK),
     ("Max retries exceeded", "does not answer"),
     ("timed out", "does not answer"),
     ("not in a valid JSON format", "answers, but not as an MLflow server does"),
