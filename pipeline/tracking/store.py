@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic, lock, project
+from pipeline.terminal.errors import UserError
 from pipeline.tracking.places import problem_with
 from pipeline.tracking.reasons import reason
 
@@ -36,6 +37,9 @@ import mlflow  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 SQLITE = "sqlite:///"
+MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
+"""Tables of every store of MLflow, whatever its version."""
+
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows training runs, not conversations with a language model."""
@@ -53,9 +57,24 @@ class Store:
 
 
 def address(tracking: Tracking) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project."""
-    local = f"{SQLITE}{project.store_root() / 'mlflow.db'}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.address or local
+    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project.
+
+    A database that the configuration names lies in the project, whatever the current folder is. Raises UserError where
+    a link leads out of it.
+    """
+    if asked := os.environ.get("MLFLOW_TRACKING_URI"):
+        return asked
+    named = tracking.address or f"{SQLITE}mlflow.db"
+    if not is_database(named):
+        return named
+    root = project.store_root()
+    path = root / named.removeprefix(SQLITE)
+    if tracking.address is not None and not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"tracking.address: {named} leads out of the project, to {path.resolve()}. Where that is wanted, set "
+            f"MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
+        )
+    return f"{SQLITE}{path}"
 
 
 def is_database(store_address: str) -> bool:
@@ -133,10 +152,21 @@ def _prepare_database(where: str) -> None:
     path = _database(where)
     if not path.exists():
         atomic.write_file(path, _fresh_database())
+    _check_own(path)
     with contextlib.closing(sqlite3.connect(path)) as database:
         # Readers do not wait for the writer (https://sqlite.org/wal.html).
         database.execute("PRAGMA journal_mode=WAL")
     _open_database(where)
+
+
+def _check_own(path: Path) -> None:
+    """Raises StoreUnreachableError for another program's database: MLflow would put 66 tables of its own into it."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and not tables >= MLFLOWS:
+        raise StoreUnreachableError(
+            f"{path}: is a database of another program; nothing was written to it. Name another"
+        )
 
 
 def _fresh_database() -> bytes:
