@@ -14,7 +14,7 @@ from pipeline.configuration.schema import Tracking
 from pipeline.configuration.validation import validated
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import patience
+from pipeline.tracking import fetching, patience
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.patience import within
 from pipeline.tracking.reasons import reason
@@ -248,3 +248,27 @@ def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
     with pytest.raises(StoreUnreachableError, match=r"can't be used \(.*file"):
         open_store(TRACKING)
+
+
+def test_of_an_endless_file_from_a_server_only_the_beginning_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MOST_BYTES", 1_000_000)
+    store = open_store(TRACKING)
+    run = store.client.create_run(store.experiment_id)
+    place = tmp_path / "fetched"
+    place.mkdir()
+
+    def endless(_self: object, _run: str, path: str, folder: str) -> str:
+        # As mlflow writes what a server sends: piece by piece, to a file.
+        target = Path(folder) / Path(path).name
+        with target.open("wb") as file:
+            for _ in range(1_000):
+                file.write(b"x" * 100_000)
+        return str(target)
+
+    monkeypatch.setattr(type(store.client), "download_artifacts", endless)
+    with pytest.raises(UserError, match=r"has no training/run\.json of it \(.*File too large"):
+        fetched_training(TRACKING, run.info.run_id, place)
+    assert sum(path.stat().st_size for path in place.iterdir()) <= 1_000_000
+    (tmp_path / "large").write_bytes(b"x" * 2_000_000)  # the limit is gone

@@ -71,3 +71,19 @@ def test_it_answers_its_own_page(address: str) -> None:
     assert "conv2d" in {found["name"] for found in searched(address)}
     own = {"Origin": address}
     assert requests.post(f"{address}/{SEARCH}", json={"max_results": 1}, headers=own, timeout=20).status_code == 200
+
+
+def test_what_it_can_not_refuse_is_what_the_page_on_security_says(address: str) -> None:
+    """MLflow's server allows every localhost origin to write, and answers /graphql: no option of it is against that."""
+    query = {"query": 'query { mlflowSearchRuns(input: {experimentIds: ["1"]}) { runs { info { runId } } } }'}
+    found = requests.post(f"{address}/graphql", json=query, headers={"Origin": "http://evil.example"}, timeout=20)
+    assert found.status_code == 200
+    # Without it a browser keeps the answer from the page.
+    assert "access-control-allow-origin" not in found.headers
+    made = requests.post(
+        f"{address}/api/2.0/mlflow/experiments/create",
+        json={"name": "by a neighbour"},
+        headers={"Origin": "http://localhost:1"},
+        timeout=20,
+    )
+    assert made.status_code == 200
