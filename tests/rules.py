@@ -154,8 +154,13 @@ RULES = {
     "training.threads": whole(1, 256),
     "tracking.enabled": FLAG,
     "tracking.address": Rule(
-        (None, "http://127.0.0.1:5000", "sqlite:///mlflow.db"),
-        ("", "ftp://a", "127.0.0.1", "http://a b", "http://a\n", 3, True, [], {}),
+        (None, "http://127.0.0.1:5000", "http://[::1]:5000/a", "sqlite:///mlflow.db", "sqlite:///a/b.db"),
+        (
+            *("", "ftp://a", "127.0.0.1", "http://a b", "http://a\n", 3, True, [], {}),
+            *("http://[::1", "http://a:b", "http://a:70000", "http://:5000", "https://me:word@a", "https://me@a"),
+            *("sqlite:////tmp/a.db", "sqlite:///../a.db", "sqlite:///a/../../b.db", "sqlite:///a.db?mode=ro"),
+            *("sqlite:///file:/tmp/a.db", "sqlite:///C:\\a.db", "sqlite:///%2e%2e/a.db"),
+        ),
     ),
     "tracking.experiment": LABEL,
 }

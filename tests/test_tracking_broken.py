@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.configuration.schema import Tracking
+from pipeline.configuration.validation import validated
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import patience
+from pipeline.tracking import fetching, patience
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.patience import within
 from pipeline.tracking.reasons import reason
 from pipeline.tracking.reports import attached
-from pipeline.tracking.store import StoreUnreachableError, open_store, reaching
+from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
 
@@ -131,6 +132,8 @@ def half(path: Path) -> None:
     """The first half of a database that was in use."""
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE experiments (name TEXT)")
+        for table in ("runs", "metrics", "params", "tags"):
+            database.execute(f"CREATE TABLE {table} (name TEXT)")
         database.executemany("INSERT INTO experiments VALUES (?)", [("x" * 500,)] * 200)
         database.commit()
     content = path.read_bytes()
@@ -155,6 +158,49 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
         open_store(TRACKING)
     assert str(told.value).startswith(f"{path}: {said}")
     assert (path.read_bytes() if path.is_file() else None) == before
+
+
+@pytest.mark.parametrize("by", ["address", "variable"])
+@pytest.mark.parametrize("tables", [("users",), ("alembic_version", "users"), ("experiments", "users")])
+def test_a_database_of_another_program_gets_no_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...], by: str
+) -> None:
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for table in tables:
+            database.execute(f"CREATE TABLE {table} (name TEXT)")
+    before = path.read_bytes()
+    tracking = TRACKING.model_copy(update={"address": "sqlite:///other.db"})
+    if by == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        tracking = TRACKING
+    with pytest.raises(StoreUnreachableError, match=r"other\.db: is a database of another program"):
+        open_store(tracking)
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir() if not found.name.startswith(".")] == ["other.db"]
+
+
+def test_a_named_database_lies_in_the_project_whatever_the_current_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    tracking = TRACKING.model_copy(update={"address": "sqlite:///stores/mlflow.db"})
+    assert address(tracking) == f"sqlite:///{tmp_path}/project/stores/mlflow.db"
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "stores").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"^tracking\.address: sqlite:///stores/mlflow\.db leads out of the project"):
+        address(tracking)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere/mlflow.db")
+    assert address(tracking) == f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
+
+
+def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+    with pytest.raises(UserError) as refused:
+        validated(Tracking, {**TRACKING.model_dump(), "address": "https://me:sesame@team:5000/a"})
+    assert "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD" in str(refused.value)
+    assert "sesame" not in str(refused.value)
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
@@ -205,3 +251,27 @@ def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
     with pytest.raises(StoreUnreachableError, match=r"can't be used \(.*file"):
         open_store(TRACKING)
+
+
+def test_of_an_endless_file_from_a_server_only_the_beginning_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MOST_BYTES", 1_000_000)
+    store = open_store(TRACKING)
+    run = store.client.create_run(store.experiment_id)
+    place = tmp_path / "fetched"
+    place.mkdir()
+
+    def endless(_self: object, _run: str, path: str, folder: str) -> str:
+        # As mlflow writes what a server sends: piece by piece, to a file.
+        target = Path(folder) / Path(path).name
+        with target.open("wb") as file:
+            for _ in range(1_000):
+                file.write(b"x" * 100_000)
+        return str(target)
+
+    monkeypatch.setattr(type(store.client), "download_artifacts", endless)
+    with pytest.raises(UserError, match=r"has no training/run\.json of it \(.*File too large"):
+        fetched_training(TRACKING, run.info.run_id, place)
+    assert sum(path.stat().st_size for path in place.iterdir()) <= 1_000_000
+    (tmp_path / "large").write_bytes(b"x" * 2_000_000)  # the limit is gone

@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield open_store(Tracking(enabled=True, address=f"sqlite:///{root}/mlflow.db", experiment="studies"))
+        yield open_store(Tracking(enabled=True, address="sqlite:///mlflow.db", experiment="studies"))
 
 
 @pytest.fixture(autouse=True)

@@ -82,3 +82,19 @@ def test_the_link_to_a_study_sorts_by_the_metric_that_its_runs_have(images: str)
     assert query["orderByKey"] == [f"metrics.`{images}/accuracy`"]
     assert query["orderByAsc"] == ["false"]
     assert query["searchFilter"] == ["tags.study = 'kernels' and tags.role = 'run'"]
+
+
+def test_what_it_can_not_refuse_is_what_the_page_on_security_says(address: str) -> None:
+    """MLflow's server allows every localhost origin to write, and answers /graphql: no option of it is against that."""
+    query = {"query": 'query { mlflowSearchRuns(input: {experimentIds: ["1"]}) { runs { info { runId } } } }'}
+    found = requests.post(f"{address}/graphql", json=query, headers={"Origin": "http://evil.example"}, timeout=20)
+    assert found.status_code == 200
+    # Without it a browser keeps the answer from the page.
+    assert "access-control-allow-origin" not in found.headers
+    made = requests.post(
+        f"{address}/api/2.0/mlflow/experiments/create",
+        json={"name": "by a neighbour"},
+        headers={"Origin": "http://localhost:1"},
+        timeout=20,
+    )
+    assert made.status_code == 200

@@ -103,8 +103,7 @@ def loaded(path: Path, name: str) -> Any:
         _check_bounds(text, name)
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}," if error.problem_mark else ""
-        raise UserError(f"{name}:{line} {error.problem or 'is no YAML'}. Mend it there.") from None
+        raise UserError(f"{name}:{_line(error.problem_mark)} {error.problem or 'is no YAML'}. Mend it there.") from None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: is no YAML that Hydra reads ({reason}). Mend it there.") from None
@@ -157,9 +156,11 @@ def _check_bounds(text: str, name: str) -> None:
             problem = f"has a value of more than {LONGEST:,} characters"
         else:
             continue
-        raise ForbiddenError(
-            f"{name}: line {(event.start_mark.line if event.start_mark else 0) + 1}, {problem}. Mend it there."
-        )
+        raise ForbiddenError(f"{name}:{_line(event.start_mark)} {problem}. Mend it there.")
+
+
+def _line(mark: Any) -> str:
+    return f" line {mark.line + 1}," if mark else ""
 
 
 def _check_file(name: str, found: Any) -> None:

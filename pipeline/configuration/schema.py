@@ -1,8 +1,10 @@
 """The configuration's sections. The values a person chooses lie in conf/; here is what they may be."""
 
+import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.conv2d import Conv
@@ -11,8 +13,47 @@ from pipeline.configuration.fields import Activation, Count, Fraction, Penalty, 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]{1,99}$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
-WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]{1,500}$")]
-StoreAddress = Annotated[str, StringConstraints(pattern=r"^(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}$")]
+
+
+def _with_a_host(address: str) -> str:
+    """An address that names a host, and a port that can be one: `http://[::1` is none, which urlsplit says late."""
+    try:
+        parts = urlsplit(address)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise PydanticCustomError("web_address", "must name a host, as in http://127.0.0.1:5000")
+    return address
+
+
+def _of_a_store(address: str) -> str:
+    """A server without a password, or a database of this project: params.yaml comes from others, and is committed."""
+    if not address.startswith("sqlite:"):
+        if "@" in urlsplit(_with_a_host(address)).netloc:
+            raise PydanticCustomError(
+                "store_password",
+                "must hold no name and no password, which belong into the environment "
+                "(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)",
+                {"value": urlsplit(address)._replace(netloc="…").geturl()},
+            )
+        return address
+    path = address.removeprefix("sqlite:///")
+    if path.startswith("/") or ".." in path.split("/") or re.search(r"[?#%:\\]", path):
+        raise PydanticCustomError(
+            "store_outside",
+            "must name a database inside the project, as in sqlite:///mlflow.db (another is asked for with "
+            "MLFLOW_TRACKING_URI in the environment, which wins over all)",
+        )
+    return address
+
+
+WebAddress = Annotated[
+    str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]{1,500}$"), AfterValidator(_with_a_host)
+]
+StoreAddress = Annotated[
+    str, StringConstraints(pattern=r"^(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}$"), AfterValidator(_of_a_store)
+]
 Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,500}$")]
 
 

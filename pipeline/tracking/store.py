@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pipeline.configuration.schema import Tracking
 from pipeline.storage import atomic, lock, project
+from pipeline.terminal.errors import UserError
 from pipeline.tracking.places import ARTIFACTS, follow_move, problem_with
 from pipeline.tracking.reasons import reason
 
@@ -39,6 +40,9 @@ SQLITE = "sqlite:///"
 LONGEST_PATH = 504
 """Bytes of a database's path that SQLite opens: of 512 it keeps 8 for the `-journal` beside it (os_unix.c, pager.c)."""
 
+MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
+"""Tables of every store of MLflow, whatever its version."""
+
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows training runs, not conversations with a language model."""
@@ -56,9 +60,25 @@ class Store:
 
 
 def address(tracking: Tracking) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project."""
-    local = project.store_root() / "mlflow.db"
-    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.address or _address_of(local)
+    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project.
+
+    A database that the configuration names lies in the project, whatever the current folder is. Raises UserError where
+    a link leads out of it.
+    """
+    if asked := os.environ.get("MLFLOW_TRACKING_URI"):
+        return asked
+    root = project.store_root()
+    if tracking.address is None:
+        return _address_of(root / "mlflow.db")
+    if not is_database(tracking.address):
+        return tracking.address
+    path = root / unquote(tracking.address.removeprefix(SQLITE))
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"tracking.address: {tracking.address} leads out of the project, to {path.resolve()}. Where that is wanted, "
+            f"set MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
+        )
+    return _address_of(path)
 
 
 def is_database(store_address: str) -> bool:
@@ -151,6 +171,7 @@ def _prepare_database(where: str) -> None:
         )
     if not path.exists():
         atomic.write_file(path, _fresh_database())
+    _check_own(path)
     with contextlib.closing(sqlite3.connect(path)) as database:
         # Readers do not wait for the writer (https://sqlite.org/wal.html).
         database.execute("PRAGMA journal_mode=WAL")
@@ -158,6 +179,16 @@ def _prepare_database(where: str) -> None:
     if path.parent.resolve().is_relative_to(project.store_root().resolve()):
         # Another's database may be reached under several paths.
         follow_move(path)
+
+
+def _check_own(path: Path) -> None:
+    """Raises StoreUnreachableError for another program's database: MLflow would put 66 tables of its own into it."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and not tables >= MLFLOWS:
+        raise StoreUnreachableError(
+            f"{path}: is a database of another program; nothing was written to it. Name another"
+        )
 
 
 def _fresh_database() -> bytes:
