@@ -14,12 +14,27 @@ import yaml
 from pipeline.storage import project
 
 FILES = Path("files", "md5")
+RUNS = Path("runs")
 DIRECTORY = ".dir"
 
 
 def cached() -> list[Path]:
     """Every file in DVC's cache of contents."""
     return sorted(path for path in (project.DVC_CACHE / FILES).glob("??/*") if path.is_file())
+
+
+def runs() -> list[Path]:
+    """Every note of DVC's cache on what a stage once made of what."""
+    return sorted(path for path in (project.DVC_CACHE / RUNS).glob("??/*/*") if path.is_file())
+
+
+def is_run(path: Path) -> bool:
+    """Whether a note says what was made: DVC fails at one that does not."""
+    try:
+        said = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError:
+        return False
+    return isinstance(said, dict) and {"cmd", "outs"} <= said.keys()
 
 
 def is_as_named(path: Path) -> bool:
