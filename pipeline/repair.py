@@ -53,10 +53,11 @@ def _check_cache() -> None:
     seen = project.DVC_LOCKS.with_name("boot")
     if not dvc_files.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
         return
-    for path in dvc_files.cached():
-        if not dvc_files.is_as_named(path):
-            path.unlink()
-            print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
+    torn = [path for path in dvc_files.cached() if not dvc_files.is_as_named(path)]
+    torn += [path for path in dvc_files.runs() if not dvc_files.is_run(path)]
+    for path in torn:
+        path.unlink()
+        print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
     atomic.write_file(seen, boot())
 
 

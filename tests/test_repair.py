@@ -206,3 +206,14 @@ def test_the_cache_of_dvc_is_read_once_after_a_start_of_the_machine(
     monkeypatch.setattr(repair, "boot", lambda: "the next")
     assert repair.main() == 0
     assert not bad.exists()
+
+
+@pytest.mark.parametrize("left", ["", "cmd: python -m pipeline.fetch\n", "outs: [", "\0\0\0"])
+def test_a_torn_note_of_a_run_in_the_cache_of_dvc_is_removed(left: str, torn: Path) -> None:
+    good, bad = (torn / "cache" / "runs" / "ab" / "abc" / name for name in ("good", "bad"))
+    good.parent.mkdir(parents=True)
+    good.write_text("cmd: python -m pipeline.fetch\nouts:\n- path: data/raw\n")
+    bad.write_text(left)
+    assert repair.main() == 0
+    assert good.exists()
+    assert not bad.exists()

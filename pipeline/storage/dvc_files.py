@@ -16,6 +16,7 @@ import yaml
 from pipeline.storage import project
 
 FILES = Path("files", "md5")
+RUNS = Path("runs")
 DIRECTORY = ".dir"
 
 
@@ -69,6 +70,20 @@ def place_of(md5: str) -> Path | None:
     if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) is None:
         return None
     return cache_folder() / FILES / md5[:2] / md5[2:]
+
+
+def runs() -> list[Path]:
+    """Every note of DVC's cache on what a stage once made of what."""
+    return sorted(path for path in (project.DVC_CACHE / RUNS).glob("??/*/*") if path.is_file())
+
+
+def is_run(path: Path) -> bool:
+    """Whether a note says what was made: DVC fails at one that does not."""
+    try:
+        said = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError:
+        return False
+    return isinstance(said, dict) and {"cmd", "outs"} <= said.keys()
 
 
 def is_as_named(path: Path) -> bool:
