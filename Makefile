@@ -19,6 +19,7 @@ help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 setup: $(READY)  ## build .venv from the locked list
+	@python -m pipeline.repair
 
 repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is not done again
 	@python -m pipeline.repair
@@ -83,7 +84,6 @@ $(READY): requirements/locked.txt $(UV) $(STALE)
 	@mv .venv/activate .venv/bin/activate
 	@ln -sf ../../conv2d .venv/bin/conv2d
 	@for packages in .venv/lib/python*/site-packages; do echo ../../../.. > "$$packages/project.pth"; done
-	@.venv/bin/python -m pipeline.repair
 	@touch $@
 
 .fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)

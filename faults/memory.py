@@ -49,7 +49,7 @@ class Memory:
 
     def refused(self) -> int | None:
         """The bytes of the first that was refused; None where none was."""
-        return int(self._log.read_text().split()[2]) if self._log.exists() else None
+        return int(self._log.read_text("utf-8").split()[2]) if self._log.exists() else None
 
 
 def library(shared: Path) -> Path:

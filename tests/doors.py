@@ -78,4 +78,4 @@ def contents(path: Path) -> dict[str, str]:
     """Every file of a project but Python's own, with its digest. Hydra notes the line of a sweep in runs/.hydra."""
     found = digest.of_folder(path)
     kept = (name for name in found if "__pycache__" not in name and not name.startswith((".git/", "runs/.hydra/")))
-    return {name: found[name] for name in kept if Path(name).name not in (".store.lock", ".stage.lock")}
+    return {name: found[name] for name in kept if Path(name).name not in (".store.lock", ".stage.lock", ".sweep.lock")}

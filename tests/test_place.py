@@ -23,7 +23,7 @@ case "$1" in
 venv)
     mkdir -p .venv/bin .venv/lib/python3/site-packages
     : > .venv/bin/activate
-    ln -sf /bin/sh .venv/bin/python
+    ln -sf /bin/true .venv/bin/python
     case "$*" in *--relocatable*) echo "relocatable = true" > .venv/pyvenv.cfg ;; *) : > .venv/pyvenv.cfg ;; esac ;;
 pip)
     grep -q relocatable .venv/pyvenv.cfg && echo "#!/bin/sh" > .venv/bin/dvc || \
@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Path:
 def _calls_of_setup(project: Path) -> list[str]:
     calls = project / "calls"
     calls.unlink(missing_ok=True)
-    subprocess.run(["make", "setup", f"PYTHON={sys.executable}"], cwd=project, check=True, capture_output=True)
+    subprocess.run(["make", ".venv/.ready", f"PYTHON={sys.executable}"], cwd=project, check=True, capture_output=True)
     return calls.read_text().splitlines() if calls.exists() else []
 
 

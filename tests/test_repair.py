@@ -25,7 +25,7 @@ LOCKFILE = (ROOT / "dvc.lock").read_text()
 def torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(project, "ROOT", tmp_path)
     monkeypatch.setattr(project, "DVC_LOCKS", tmp_path / "rwlock")
-    monkeypatch.setattr(project, "DVC_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(project, "DVC", tmp_path)
     monkeypatch.setattr(repair, "PATIENCE", 0.01)
     monkeypatch.setattr("sys.argv", ["repair"])
     return tmp_path
@@ -91,7 +91,7 @@ def test_an_archive_without_git_is_reproduced(tmp_path: Path) -> None:
     at.verb("repair")
     at.run("dvc", "repro")
     assert environment_of(at.path)["git_commit"] is None
-    assert stages_run(at.run("dvc", "repro")) == []
+    assert stages_run(at.run("dvc", "repro")) == ["check"]
     assert "Git" in at.run("dvc", "exp", "run", "check", status=255)
 
 

@@ -34,7 +34,7 @@ def _without_git(path: Path) -> None:
 
 def _keras_json(path: Path) -> None:
     (path / "temporary-home").mkdir()
-    (path / "temporary-home" / "keras.json").write_text(KERAS_JSON)
+    (path / "temporary-home" / "keras.json").write_text(KERAS_JSON, "utf-8")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def prepare(shared: Path) -> None:
     start = made(shared / "start", *QUICK)
     whole = copied(start.path, shared / "whole")
     whole.run(*REPRO)
-    (shared / "held.json").write_text(json.dumps(stored.held(whole.path)))
+    (shared / "held.json").write_text(json.dumps(stored.held(whole.path)), "utf-8")
 
 
 def trial(injection: Injection) -> str:
@@ -104,12 +104,12 @@ def trial(injection: Injection) -> str:
     assert found == wanted, sorted(file for file in found | wanted if found.get(file) != wanted.get(file))
     assert litter(project.path) == []
     held = json.loads(json.dumps(stored.held(project.path)))
-    assert held == json.loads((injection.shared / "held.json").read_text())
+    assert held == json.loads((injection.shared / "held.json").read_text("utf-8"))
     return "the same bytes"
 
 
 def _identity(project: Project) -> str:
-    identity = json.loads((project.path / "record" / "training" / "run.json").read_text())["identity"]
+    identity = json.loads((project.path / "record" / "training" / "run.json").read_text("utf-8"))["identity"]
     assert isinstance(identity, str)
     return identity
 

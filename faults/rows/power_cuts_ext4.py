@@ -69,8 +69,8 @@ def _reference(shared: Path, name: str) -> dict[str, object]:
             count = len(disk.calls())
             project.run(*CASES[name].track)
             found = {"count": count, "found": CASES[name].found(project.path), "held": stored.held(project.path)}
-            file.write_text(json.dumps(found))
-    return dict(json.loads(file.read_text()))
+            file.write_text(json.dumps(found), "utf-8")
+    return dict(json.loads(file.read_text("utf-8")))
 
 
 def trial(injection: Injection) -> str:

@@ -65,14 +65,14 @@ def prepare(shared: Path) -> None:
             at.done("evaluate")
             _remove_store(at.path)
             at.keep(shared / "scored")
-        (shared / f"{name}.json").write_text(json.dumps(case.found(at.path)))
-    (shared / "counts.json").write_text(json.dumps(counts))
+        (shared / f"{name}.json").write_text(json.dumps(case.found(at.path)), "utf-8")
+    (shared / "counts.json").write_text(json.dumps(counts), "utf-8")
 
 
 def trial(injection: Injection) -> str:
     name = TURNS[injection.number % len(TURNS)]
     case, at = CASES[name], BENCHES[injection.shared]
-    count = json.loads((injection.shared / "counts.json").read_text())[name]
+    count = json.loads((injection.shared / "counts.json").read_text("utf-8"))[name]
     place, lasting = injection.random.randint(1, count), injection.random.random() < 0.5
     at.becomes(injection.shared / case.state)
     memory = Memory(library(injection.shared), at.path)
@@ -86,7 +86,7 @@ def trial(injection: Injection) -> str:
         sweeps.assert_leave(at.project, part)
     for verb in case.again:
         at.done(*verb)
-    wanted, found = json.loads((injection.shared / f"{name}.json").read_text()), case.found(at.path)
+    wanted, found = json.loads((injection.shared / f"{name}.json").read_text("utf-8")), case.found(at.path)
     assert found == wanted, sorted(file for file in found | wanted if found.get(file) != wanted.get(file))
     assert litter(at.path) == [], litter(at.path)
     check = partial(stored.check_sweep, study=STUDY) if case.swept else stored.check_repro

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 
 from pipeline.composition.overrides import parsed_override
-from pipeline.configuration.reading import DEEPEST, LONGEST, MOST_BYTES, MOST_VALUES, as_text
+from pipeline.configuration.reading import DEEPEST, DISPUTED, LONGEST, MOST_BYTES, MOST_VALUES, as_text
 from pipeline.terminal.errors import UserError
 
 MOST_RUNS = 10_000
@@ -45,6 +45,10 @@ def refuse_resolvers(value: Any, key: str = "") -> None:
 def check_override(override: Override) -> None:
     """Raises ForbiddenError for what an override may not set."""
     key, text = override.key_or_group, str(override.input_line)
+    if odd := DISPUTED.search(text):
+        raise ForbiddenError(
+            f"{key}: holds the character U+{ord(odd[0]):04X}, which ends a line for some readers of YAML. Take it out."
+        )
     if override.package is not None or (HYDRA.match(key) and not TAKEN.fullmatch(key)):
         raise ForbiddenError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
     value = override.value()

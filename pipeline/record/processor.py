@@ -54,5 +54,5 @@ def cpu_field(name: str) -> str | None:
 def _cards(_visible: str | None) -> str:
     """What TensorFlow finds: without CUDA's libraries a card that is there computes nothing."""
     # In a process of its own: whoever asks may need no TensorFlow, and does not set it up.
-    answer = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True, check=False)
+    answer = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, encoding="utf-8", check=False)
     return answer.stdout.strip() or "cpu"

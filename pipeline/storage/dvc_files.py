@@ -74,7 +74,7 @@ def place_of(md5: str) -> Path | None:
 
 def runs() -> list[Path]:
     """Every note of DVC's cache on what a stage once made of what."""
-    return sorted(path for path in (project.DVC_CACHE / RUNS).glob("??/*/*") if path.is_file())
+    return sorted(path for path in (cache_folder() / RUNS).glob("??/*/*") if path.is_file())
 
 
 def is_run(path: Path) -> bool:

@@ -75,8 +75,8 @@ def address(tracking: Tracking) -> str:
     path = root / unquote(tracking.address.removeprefix(SQLITE))
     if not path.resolve().is_relative_to(root.resolve()):
         raise UserError(
-            f"tracking.address: {tracking.address} leads out of the project, to {path.resolve()}. Where that is wanted, "
-            f"set MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
+            f"tracking.address: {tracking.address} leads out of the project, to {path.resolve()}. Where that is "
+            f"wanted, set MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
         )
     return _address_of(path)
 
