@@ -94,3 +94,12 @@ def test_a_project_that_was_moved_goes_on_where_it_was(copied: Project, tmp_path
     assert len(contents(copied)) == len(before) + 1
     for run in runs(as_it_is(copied)):
         assert run.info.artifact_uri.startswith((tmp_path / "a copy" / "mlartifacts").as_uri())
+
+
+def test_verbs_work_from_a_folder_below_and_leave_nothing_there(copied: Project) -> None:
+    below = Project(copied.path / "conf" / "model", {"PYTHONPATH": str(copied.path)})
+    before = sorted(below.path.iterdir())
+    for words in (SMALL_SWEEP, ("track", "filters"), ("summary",), ("verify",), ("compose", "--reset", "data=sample")):
+        assert "Traceback" not in below.run("python", "-m", "pipeline", *words)
+    assert sorted(below.path.iterdir()) == before
+    assert (copied.path / "runs" / ".hydra" / "multirun.yaml").exists()

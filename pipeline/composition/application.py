@@ -1,5 +1,6 @@
 """The Hydra application that a sweep is."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -32,8 +33,8 @@ def run_application(arguments: list[str], launch_one: Callable[[Mapping[str, Any
 
     sys.argv[1:] = without_mode(arguments)
     try:
-        # Hydra writes there what was typed; its errors name no file.
-        with atomic.naming(project.RUNS / ".hydra"):
+        # Hydra writes there what was typed, from the folder in which it is called; its errors name no file.
+        with contextlib.chdir(project.ROOT), atomic.naming(project.RUNS / ".hydra"):
             sweep()
     except COMPOSITION_ERRORS as error:
         raise UserError(told(error)) from None
