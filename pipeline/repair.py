@@ -51,11 +51,25 @@ def _check_cache() -> None:
     if not project.DVC_CACHE.exists() or (seen.exists() and seen.read_text() == boot()):
         return
     torn = [path for path in dvc_files.cached() if not dvc_files.is_as_named(path)]
-    torn += [path for path in dvc_files.runs() if not dvc_files.is_run(path)]
+    torn += [path for path in dvc_files.runs() if not is_run(path)]
     for path in torn:
         path.unlink()
         print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
     atomic.write_file(seen, boot())
+
+
+def is_run(path: Path) -> bool:
+    """Whether a note in DVC's cache of what a stage made has the content that its name says.
+
+    One that is cut off may still be YAML: DVC then fails at what is missing, or restores a part.
+    """
+    from dvc.stage.cache import _get_cache_hash  # noqa: PLC0415 - a second
+
+    try:
+        said = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError:
+        return False
+    return isinstance(said, dict) and _get_cache_hash(said) == path.name
 
 
 def is_lockfile(text: str) -> bool:

@@ -28,15 +28,6 @@ def runs() -> list[Path]:
     return sorted(path for path in (project.DVC_CACHE / RUNS).glob("??/*/*") if path.is_file())
 
 
-def is_run(path: Path) -> bool:
-    """Whether a note says what was made: DVC fails at one that does not."""
-    try:
-        said = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError:
-        return False
-    return isinstance(said, dict) and {"cmd", "outs"} <= said.keys()
-
-
 def is_as_named(path: Path) -> bool:
     """Whether a cached file has the MD5 that its name says."""
     return _md5(path) == (path.parent.name + path.name).removesuffix(DIRECTORY)
