@@ -55,6 +55,10 @@ def _check_cache() -> None:
     for path in torn:
         path.unlink()
         print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
+    for folder in dvc_files.folders_of_runs():
+        # DVC takes the first of the notes in a folder, and fails where there is none.
+        if not any(folder.iterdir()):
+            folder.rmdir()
     atomic.write_file(seen, boot())
 
 

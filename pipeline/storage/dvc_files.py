@@ -25,7 +25,12 @@ def cached() -> list[Path]:
 
 def runs() -> list[Path]:
     """Every note of DVC's cache on what a stage once made of what."""
-    return sorted(path for path in (project.DVC_CACHE / RUNS).glob("??/*/*") if path.is_file())
+    return [path for folder in folders_of_runs() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def folders_of_runs() -> list[Path]:
+    """The folders of those notes, one for each stage with certain inputs."""
+    return sorted(path for path in (project.DVC_CACHE / RUNS).glob("??/*") if path.is_dir())
 
 
 def is_as_named(path: Path) -> bool:
