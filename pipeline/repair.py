@@ -54,10 +54,14 @@ def _check_cache() -> None:
     if not dvc_files.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
         return
     torn = [path for path in dvc_files.cached() if not dvc_files.is_as_named(path)]
-    torn += [path for path in dvc_files.runs() if not dvc_files.is_run(path)]
+    torn += [path for path in dvc_files.runs() if not is_run(path)]
     for path in torn:
         path.unlink()
         print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
+    for folder in dvc_files.folders_of_runs():
+        # DVC takes the first of the notes in a folder, and fails where there is none.
+        if not any(folder.iterdir()):
+            folder.rmdir()
     atomic.write_file(seen, boot())
 
 
@@ -76,6 +80,20 @@ def tell_of_git(root: Path) -> None:
             values.setdefault("core", {})["no_scm"] = True
     said = "DVC uses it" if has_git else "DVC works without; `dvc exp` and `dvc metrics diff` need one (git init)"
     print(f"{root}: {'is' if has_git else 'is not'} in a git repository: {said}")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a note in DVC's cache of what a stage made has the content that its name says.
+
+    One that is cut off may still be YAML: DVC then fails at what is missing, or restores a part.
+    """
+    from dvc.stage.cache import _get_cache_hash  # noqa: PLC0415 - a second
+
+    try:
+        said = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError:
+        return False
+    return isinstance(said, dict) and _get_cache_hash(said) == path.name
 
 
 def is_lockfile(text: str) -> bool:

@@ -208,12 +208,26 @@ def test_the_cache_of_dvc_is_read_once_after_a_start_of_the_machine(
     assert not bad.exists()
 
 
-@pytest.mark.parametrize("left", ["", "cmd: python -m pipeline.fetch\n", "outs: [", "\0\0\0"])
+RUN = """\
+cmd: python -m pipeline.fetch
+outs:
+- path: data/raw
+  hash: md5
+  md5: b042856a96c4e555b9a0424e0acfd312.dir
+  size: 628048
+  nfiles: 4
+"""
+NAMED = "fee8a07a2185dac98264fe2b1db6405820b7394d2d18c1da5547fcec846eeb54"
+"""What DVC calls a note with that content."""
+
+
+@pytest.mark.parametrize("left", ["", RUN[:30], RUN[:60], RUN.partition("  md5")[0], "outs: [", "\0\0\0"])
 def test_a_torn_note_of_a_run_in_the_cache_of_dvc_is_removed(left: str, torn: Path) -> None:
-    good, bad = (torn / "cache" / "runs" / "ab" / "abc" / name for name in ("good", "bad"))
-    good.parent.mkdir(parents=True)
-    good.write_text("cmd: python -m pipeline.fetch\nouts:\n- path: data/raw\n")
-    bad.write_text(left)
+    good, bad = (torn / "cache" / "runs" / key / f"{key}c" / NAMED for key in ("ab", "cd"))
+    for path, content in ((good, RUN), (bad, left)):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
     assert repair.main() == 0
     assert good.exists()
-    assert not bad.exists()
+    # DVC fails at an empty one.
+    assert not bad.parent.exists()

@@ -74,16 +74,12 @@ def place_of(md5: str) -> Path | None:
 
 def runs() -> list[Path]:
     """Every note of DVC's cache on what a stage once made of what."""
-    return sorted(path for path in (cache_folder() / RUNS).glob("??/*/*") if path.is_file())
+    return [path for folder in folders_of_runs() for path in sorted(folder.iterdir()) if path.is_file()]
 
 
-def is_run(path: Path) -> bool:
-    """Whether a note says what was made: DVC fails at one that does not."""
-    try:
-        said = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError:
-        return False
-    return isinstance(said, dict) and {"cmd", "outs"} <= said.keys()
+def folders_of_runs() -> list[Path]:
+    """The folders of those notes, one for each stage with certain inputs."""
+    return sorted(path for path in (cache_folder() / RUNS).glob("??/*") if path.is_dir())
 
 
 def is_as_named(path: Path) -> bool:
