@@ -73,6 +73,13 @@ lock: $(UV)  ## renew the locked lists
 	printf 'atheris\nfilelock\nhydra-core\nnumpy\npydantic\nrequests\nrich\nruamel-yaml\n' | $(UV) pip compile -q \
 		--universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
 		-c requirements/locked.txt - -o requirements/fuzzing.txt
+	printf 'keras-tuner\ntensorboard\n' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/bench.txt
+	.venv/bin/python -c 'from importlib.metadata import requires; print(*(one.partition(";")[0] for one in \
+		requires("tensorflow") if "and-cuda" in one), sep="\n")' | $(UV) pip compile -q --universal --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --no-deps --python-version 3.11 - -o requirements/cuda.txt
+	echo 'Flask-WTF<2' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/accounts.txt
 
 $(READY): requirements/locked.txt $(UV) $(STALE)
 	@$(UV) venv -q $(if $(RELOCATABLE),--allow-existing,--clear) --relocatable \
@@ -91,12 +98,13 @@ $(READY): requirements/locked.txt $(UV) $(STALE)
 	@$(UV) pip sync -q --require-hashes --python .$*/venv requirements/$*.txt
 	@touch $@
 
-# What the project is compared with, over the project's own packages. With pip: where a build of PyTorch for CPUs is at
-# hand, pip finds it.
-.bench/.ready: requirements/bench.txt $(READY)
+# What the project is compared with, over the project's own packages. PyTorch by its version alone, and with pip: where a
+# build for CPUs is at hand, which has a hash of its own, pip finds it.
+.bench/.ready: requirements/bench.txt requirements/torch.txt $(READY)
 	@.venv/bin/python -m venv .bench/venv
 	@ls -d $(CURDIR)/.venv/lib/python*/site-packages > $$(ls -d .bench/venv/lib/python*/site-packages)/project.pth
-	@if .bench/venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/bench.txt; then touch $@; \
+	@if .bench/venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt && \
+		.bench/venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/torch.txt; then touch $@; \
 		else echo "pip could not install PyTorch or KerasTuner: measured without; the next make bench tries again"; fi
 
 $(UV): requirements/uv.txt

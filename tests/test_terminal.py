@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage import project
+from pipeline.terminal.lacking import NO_MEMORY
 
 
 def test_control_characters_of_a_stranger_do_not_reach_the_terminal() -> None:
@@ -111,3 +112,9 @@ def test_a_stream_that_is_not_utf_8_takes_every_text_from_us_and_from_processes_
     assert done.returncode == 1
     assert done.stdout.count(b"\\u2192 3") == 3
     assert done.stderr.startswith(b"error: 28 ")
+
+
+def test_a_verb_that_can_not_be_imported_for_lack_of_memory_says_so_in_a_sentence() -> None:
+    program = "import pipeline\nraise MemoryError"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()) == (1, [f"error: {NO_MEMORY}"])

@@ -11,16 +11,12 @@ from collections.abc import Callable
 from typing import NoReturn, TextIO
 
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.lacking import NO_MEMORY
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 
 ESCAPED = "backslashreplace"
-
-
-NO_MEMORY = (
-    "the memory of this machine, or what this process may use of it, is full. With more, the same command goes on."
-)
 
 
 def arguments(description: str | None, verb: str) -> argparse.ArgumentParser:
