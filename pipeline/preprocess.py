@@ -20,6 +20,7 @@ from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.fonts import note
 from pipeline.terminal.progress import console
 
 EXAMPLES = "examples.png"
@@ -79,7 +80,7 @@ def _tell(summary: Summary) -> None:
         f"{height} × {width} × {channels} in {len(summary.class_names)} classes; "
         f"pixel mean {summary.pixel_mean:.4f}, standard deviation {summary.pixel_deviation:.4f}"
     )
-    for warning in warnings(summary):
+    for warning in (*warnings(summary), *filter(None, [note(summary.class_names)])):
         console.print(f"warning: {warning}")
 
 

@@ -329,3 +329,10 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str
 )
 def test_values_are_shown_on_one_line_as_in_yaml(value: object, said: str) -> None:
     assert shown(value) == said
+
+
+@pytest.mark.parametrize("names", [list(range(10)), [True, False], ["a", 0.5, 1.5]])
+def test_class_names_that_are_numbers_are_one_error_that_says_to_quote_them(names: list[object]) -> None:
+    found = problems({"data.class_names": names})
+    assert list(found) == ["data.class_names"]
+    assert found["data.class_names"].startswith("must be texts: quote them, ['0', '1', …], not ")

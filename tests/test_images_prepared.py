@@ -275,6 +275,24 @@ def test_class_without_images_is_refused(raw: Path, tmp_path: Path) -> None:
         preprocess(data_section(class_names=[*LETTERS, "Hat"]), raw, tmp_path / "prepared")
 
 
+def test_labels_that_do_not_begin_at_0_are_told_what_to_become() -> None:
+    labels = np.arange(1, 27, dtype=np.uint8)
+    names = [f"letter {number}" for number in range(26)]
+    with pytest.raises(UserError, match=r"labels must be 0 to 25, found 1 to 26\. Write each less 1 \("):
+        check_labels(labels, images=26, class_names=names, name="labels")
+    check_labels(labels - 1, images=26, class_names=names, name="labels")
+    with pytest.raises(UserError, match=r'found none of "none"\. Where the other .*; else leave them out of .* number'):
+        check_labels(labels, images=26, class_names=["none", *names], name="labels")
+
+
+def test_labels_with_a_gap_are_told_to_be_numbered_without_one() -> None:
+    labels = np.array([0, 1, 3], dtype=np.uint8)
+    with pytest.raises(UserError, match=r"labels must be 0 to 2, one for each of data\.class_names, found 3\."):
+        check_labels(labels, images=3, class_names=["a", "b", "c"], name="labels")
+    with pytest.raises(UserError, match=r'found none of "c"\. .* number the labels 0, 1, 2 … without a gap\.'):
+        check_labels(labels, images=3, class_names=["a", "b", "c", "d"], name="labels")
+
+
 @pytest.mark.parametrize("shape", [(3,), (5,), (4, 1)])
 def test_labels_that_do_not_match_the_images_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="one label for each of 4 images"):

@@ -96,10 +96,18 @@ class DebianSource(Section):
 Source = Annotated[FolderSource | WebSource | DebianSource, Field(discriminator="kind")]
 
 
+def _quoted(value: object) -> Any:
+    """`[0, 1, 2]` are numbers and `[yes, no]` may be truth values: one sentence, not one for each."""
+    unquoted = [name for name in value if isinstance(name, int | float)] if isinstance(value, list) else []
+    if len(unquoted) > 1:
+        raise PydanticCustomError("unquoted", "must be texts: quote them, ['0', '1', …]")
+    return value
+
+
 class Data(Section):
     name: FileName
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
-    class_names: Annotated[list[Label], Field(min_length=2, max_length=1000)]
+    class_names: Annotated[list[Label], Field(min_length=2, max_length=1000), BeforeValidator(_quoted)]
     files: RawFiles
     sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
     validation_images: Annotated[int, Field(ge=0)]

@@ -49,7 +49,13 @@ def check_labels(labels: NDArray[np.uint8], images: int, class_names: Sequence[s
             "Name the files that belong together in data.files."
         )
     classes = len(class_names)
-    if (largest := int(labels.max())) >= classes:
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest > 0 and largest - smallest < classes <= largest:
+        raise UserError(
+            f"{name}: labels must be 0 to {classes - 1}, found {smallest} to {largest}. Write each less {smallest} "
+            "(every byte after the first 8) into a file of another name, and its name and SHA-256 into data.files."
+        )
+    if largest >= classes:
         raise UserError(
             f"{name}: labels must be 0 to {classes - 1}, one for each of data.class_names, found {largest}. "
             "Name every class there, or name another file in data.files."
@@ -58,7 +64,8 @@ def check_labels(labels: NDArray[np.uint8], images: int, class_names: Sequence[s
     if missing:
         raise UserError(
             f"{name}: every class must have an image, found none of {', '.join(map(shown, missing[:10]))}. "
-            "Leave the class out of data.class_names, or name another file in data.files."
+            "Where the other file of labels has some, name one in data.files that has them too; else leave them out of "
+            "data.class_names, and number the labels 0, 1, 2 … without a gap."
         )
 
 

@@ -1,10 +1,13 @@
 """A picture of some images of each class."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.terminal.fonts import families, legible
 
 EACH = 10
 MOST_CLASSES = 50
@@ -21,12 +24,12 @@ def draw_examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], class_na
     # Slow to import, and needed here only.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    class_names = class_names[:MOST_CLASSES]
+    class_names = [legible(name, number) for number, name in enumerate(class_names[:MOST_CLASSES])]
     picture = _mosaic(images, labels, len(class_names))
     cell = images.shape[1] + GAP
     # Whole dots for each pixel, so that all pixels look alike; a picture about 900 dots wide.
     scale = max(1, round(900 / picture.shape[1]))
-    left, border = 20 + 9 * max(map(len, class_names)), 14
+    left, border = 20 + 9 * max(map(_width, class_names)), 14
     height, width = picture.shape[0] * scale, picture.shape[1] * scale
     whole_height, whole_width = height + 2 * border, width + left + border
 
@@ -37,12 +40,17 @@ def draw_examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], class_na
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     axes.set_xticks([])
     middles = [row * cell + (cell - GAP - 1) / 2 for row in range(len(class_names))]
-    axes.set_yticks(middles, class_names, fontsize=11, parse_math=False)
+    axes.set_yticks(middles, class_names, fontsize=11, fontfamily=list(families()), parse_math=False)
     axes.tick_params(length=0, pad=8)
     file = io.BytesIO()
     # Without the name of the software the file depends on the images alone.
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
+
+
+def _width(name: str) -> int:
+    """In letters: a Chinese or Japanese character is twice as wide."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in name)
 
 
 def _mosaic(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from pipeline.report.decision import Decision
 from pipeline.report.evidence import Evidence
 from pipeline.report.page import Block, Column, Section, Table, Text
 from pipeline.report.pictures.disputed import Disputed, disputed_picture
+from pipeline.terminal.fonts import legible
 
 MOST_IMAGES = 12
 
@@ -112,7 +113,7 @@ def _disputed(evidence: Evidence, answers: Answers, pictures: Pictures) -> list[
         Disputed(
             number=int(number),
             image=pictures.images[number],
-            label=evidence.class_names[int(pictures.labels[number])],
+            label=legible(evidence.class_names[label := int(pictures.labels[number])], label),
             best=evidence.label(int(present[shares[:, place].argmax()])),
             best_share=float(shares[:, place].max()),
             worst=evidence.label(int(present[shares[:, place].argmin()])),

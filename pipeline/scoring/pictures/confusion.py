@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.scoring.pictures.paper import counted, percent, remark, sheet, shortened, styled
+from pipeline.terminal.fonts import legible
 
 MOST_COUNTS = 20
 MOST_NAMES = 40
@@ -50,7 +51,8 @@ def _label(axes: Axes, class_names: Sequence[str]) -> None:
     if len(class_names) > MOST_NAMES:
         axes.set_xlabel(f"predicted (number of the class; {len(class_names)} names do not fit)")
         return
-    numbers, names = range(len(class_names)), [shortened(name) for name in class_names]
+    numbers = range(len(class_names))
+    names = [shortened(legible(name, number)) for number, name in enumerate(class_names)]
     size = 11 if len(class_names) <= MOST_COUNTS else 8
     axes.set_xticks(numbers, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(numbers, names, fontsize=size)

@@ -20,6 +20,7 @@ from pipeline.scoring.pictures.paper import (
     tiled_height,
     tiles,
 )
+from pipeline.terminal.fonts import legible
 
 COLUMNS = 5
 MOST_MISTAKES = 25
@@ -46,7 +47,9 @@ def mistakes(images: NDArray[Any], labels: Labels, probabilities: Probabilities,
     axes = figure.subplots()
     corners = tiles(axes, [visible(images[one]) for one in chosen], COLUMNS, caption_space=CAPTION_SPACE)
     for one, (left, top) in zip(chosen, corners, strict=True):
-        said, actual = (shortened(class_names[number], LONGEST_CLASS) for number in (predicted[one], labels[one]))
+        said, actual = (
+            shortened(legible(class_names[number], number), LONGEST_CLASS) for number in (predicted[one], labels[one])
+        )
         caption = f"said {said} {percent(float(probabilities[one].max()), 1)}\nis {actual}"
         axes.text(left + 0.5, top + 1.02, caption, ha="center", va="top", fontsize=10)
     frame(axes, columns=COLUMNS, rows=rows, caption_space=CAPTION_SPACE)

@@ -16,6 +16,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
+from pipeline.terminal.fonts import families
+
 DOTS_PER_INCH = 100
 LONGEST_NAME = 20
 TILE_GAP = 0.08
@@ -33,7 +35,6 @@ _STYLE: dict[RcKeyType, Any] = {
     "axes.unicode_minus": True,
     "figure.facecolor": "white",
     "figure.titlesize": 14,
-    "font.family": ["DejaVu Sans"],
     "font.size": 11,
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
@@ -79,6 +80,7 @@ def _style() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
+        mpl.rcParams["font.family"] = list(families())
         yield
 
 

@@ -1,0 +1,72 @@
+"""Names of classes in any script: drawn where the system has a font, else replaced by something that can be read."""
+
+import warnings
+from collections.abc import Iterator
+
+import matplotlib.font_manager as manager
+import numpy as np
+import pytest
+
+from pipeline.images.examples import draw_examples
+from pipeline.scoring.pictures.confusion import confusion
+from pipeline.scoring.pictures.mistakes import mistakes
+from pipeline.scoring.pictures.paper import png
+from pipeline.terminal import fonts
+
+KUZUSHIJI = ["お", "き", "す", "つ", "な", "は", "ま", "や", "れ", "を"]
+LATIN = ["T-shirt/top", "Ängström", "Ωμέγα", "Юбка"]
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system that has no font but matplotlib's."""
+    own = [font for font in manager.fontManager.ttflist if font.name == fonts.FIRST]
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.fontManager, "ttflist", own)
+        patch.setattr(manager, "findSystemFonts", list)
+        _forget()
+        yield
+    _forget()
+
+
+def _forget() -> None:
+    fonts.families.cache_clear()
+    fonts._characters.cache_clear()
+
+
+def drawn(names: list[str]) -> list[bytes]:
+    """Pictures that name all classes. A character that no font has is a warning of matplotlib's, here an error."""
+    count = len(names)
+    images = np.zeros((count, 8, 8, 1), dtype=np.uint8)
+    labels = np.arange(count)
+    wrong = np.roll(np.eye(count, dtype=np.float32), 1, axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return [
+            draw_examples(images, labels.astype(np.uint8), names),
+            png(confusion(np.eye(count, dtype=np.int64), names)),
+            png(mistakes(images, labels, wrong, names)),
+        ]
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_a_font_the_number_of_the_class_takes_the_place_of_its_name() -> None:
+    assert [fonts.legible(name, number) for number, name in enumerate(["Hemd", "シャツ"])] == ["Hemd", "class 1"]
+    assert drawn(KUZUSHIJI) == drawn([f"class {number}" for number in range(10)])
+    said = fonts.note(KUZUSHIJI)
+    assert said is not None
+    assert "pictures show the number of a class" in said
+    assert "\n" not in said
+    assert fonts.note(LATIN) is None
+
+
+@pytest.mark.skipif(len(fonts.families()) == 1, reason="this system has no font of these characters")
+def test_with_a_font_the_names_are_drawn() -> None:
+    assert fonts.note(KUZUSHIJI) is None
+    assert drawn(KUZUSHIJI) != drawn([f"class {number}" for number in range(10)])
+
+
+def test_names_that_matplotlibs_font_has_are_drawn_alike_on_every_system(request: pytest.FixtureRequest) -> None:
+    here = drawn(LATIN)
+    request.getfixturevalue("bare")
+    assert drawn(LATIN) == here
