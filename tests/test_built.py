@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from pipeline.configuration import arithmetic
-from pipeline.configuration.arithmetic import blocks
+from pipeline.configuration.arithmetic import blocks, layers
 from pipeline.configuration.built import block_as_built, dense_as_built
-from pipeline.configuration.schema import Configuration
+from pipeline.configuration.schema import Configuration, Model
 from pipeline.network.building import build_network
 from pipeline.network.training import Trainer
 from pipeline.record.identity import identity
 from tests.settings import article
+from tests.test_arithmetic import networks
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 
@@ -163,10 +166,10 @@ def configuration(changes: Changes) -> Configuration:
     return article({**SMALL, **changes})
 
 
-def trained(settings: Configuration) -> list[Any]:
+def trained(described: Configuration) -> list[Any]:
     """The weights after two epochs."""
-    network = build_network(settings.model, SHAPE, 10, seed=0, precision="float32")
-    trainer = Trainer(network, settings.training, IMAGES, LABELS, seed=0)
+    network = build_network(described.model, SHAPE, 10, seed=0, precision="float32")
+    trainer = Trainer(network, described.training, IMAGES, LABELS, seed=0)
     for epoch in (1, 2):
         trainer.run_epoch(epoch, lambda _steps: None)
     return [variable for variable in network.get_weights() if variable.dtype == np.float32]
@@ -203,6 +206,61 @@ def test_a_setting_with_an_effect_is_another_run(one: Changes, another: Changes)
     first, second = configuration(one), configuration(another)
     assert identity(first, "d").name != identity(second, "d").name
     assert not alike(trained(first), trained(second))
+
+
+SIDE_BY_SIDE = {"model.depth": 1, "model.conv.kernel_size": [3, 4], "model.conv.strides": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [
+        (SIDE_BY_SIDE, {**SIDE_BY_SIDE, "model.conv.padding": "same"}),
+        (
+            {**SIDE_BY_SIDE, "model.conv.kernel_size": [2, 3]},
+            {**SIDE_BY_SIDE, "model.conv.kernel_size": [2, 3], "model.conv.padding": "same"},
+        ),
+    ],
+)
+def test_padding_that_adds_nothing_at_this_size_is_built_as_none(
+    one: Changes, another: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = configuration(one), configuration(another)
+    assert layers(first.model, SHAPE, 10) == layers(second.model, SHAPE, 10)
+    expected = trained(first)
+    monkeypatch.setattr(arithmetic, "_without_empty_padding", lambda block, *_shapes: block)
+    assert alike(trained(second), expected)
+    # Where there is something to pad it stays.
+    assert layers(first.model, (13, 12, 1), 10) != layers(second.model, (13, 12, 1), 10)
+
+
+def test_the_head_of_a_single_place_is_built_as_the_same_whichever_it_is() -> None:
+    heads = [configuration({"model.head": head}).model for head in ("flatten", "global_average", "global_max")]
+    assert len({layers(model, (10, 10, 1), 10) for model in heads}) == 1
+    assert len({layers(model, (14, 10, 1), 10) for model in heads}) == 3
+    place = GENERATOR.normal(size=(2, 1, 1, 5)).astype(np.float32)
+    for head in (keras.layers.GlobalAveragePooling2D(), keras.layers.GlobalMaxPooling2D()):
+        assert np.array_equal(head(place), keras.layers.Flatten()(place))
+
+
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
+@given(networks())
+def test_any_network_computes_as_built_what_it_computes_as_written(
+    case: tuple[Model, tuple[int, int, int], int, object],
+) -> None:
+    model, shape, classes, _ = case
+    pixels = np.random.default_rng(1).random((4, *shape)).astype(np.float32)
+    built = build_network(model, shape, classes, seed=0, precision="float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arithmetic, "block_as_built", lambda block: block)
+        patch.setattr(arithmetic, "_without_empty_padding", lambda block, *_shapes: block)
+        written = build_network(model, shape, classes, seed=0, precision="float32")
+    assert alike([np.asarray(built(pixels))], [np.asarray(written(pixels))])
+    assert alike([np.asarray(sum(built.losses, 0.0))], [np.asarray(sum(written.losses, 0.0))])
 
 
 def test_what_is_built_is_built_the_same_again() -> None:

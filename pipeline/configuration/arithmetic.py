@@ -116,8 +116,9 @@ def _grown(model: Model, number: int) -> int:
 
 def _block_layers(model: Model, number: int, block: Block, shape: Shape) -> Iterator[Layer]:
     name = _block_name(number)
+    shape = _conv_output(model, number, block.conv, shape_in := shape)
+    block = _without_empty_padding(block, shape_in, shape)
     conv = block.conv
-    shape = _conv_output(model, number, conv, shape_in := shape)
     height, width, channels = shape
     kernel_height, kernel_width = height_width(conv.kernel_size)
     weights = kernel_height * kernel_width * (shape_in[2] // conv.groups) * channels
@@ -141,7 +142,8 @@ def _block_layers(model: Model, number: int, block: Block, shape: Shape) -> Iter
 def _head_layers(model: Model, shape: Shape, classes: int) -> Iterator[Layer]:
     height, width, channels = shape
     features = height * width * channels if model.head == "flatten" else channels
-    yield Layer("head", model.head, (features,))
+    # Of a single place the mean and the largest are what is there.
+    yield Layer("head", "flatten" if height == width == 1 else model.head, (features,))
     if model.head_dropout > 0:
         yield Layer("head_dropout", "dropout", (features,))
     for number, units in enumerate(model.dense.units, start=1):
@@ -178,6 +180,16 @@ def _conv_output(model: Model, number: int, conv: Conv, shape: Shape) -> Shape:
         )
     sizes = zip((height, width), kernel, strides, dilation, strict=True)
     return *(convolved(*size, conv.padding) for size in sizes), conv.filters
+
+
+def _without_empty_padding(block: Block, shape_in: Shape, shape: Shape) -> Block:
+    """As built for this input: `same` that adds nothing, as where kernels lie side by side and fill it, is `valid`."""
+    conv = block.conv
+    arguments = map(height_width, (conv.kernel_size, conv.strides, conv.dilation_rate))
+    sizes = zip(shape_in[:2], shape[:2], *arguments, strict=True)
+    if any((places - 1) * stride + (kernel - 1) * rate + 1 > size for size, places, kernel, stride, rate in sizes):
+        return block
+    return block.model_copy(update={"conv": conv.model_copy(update={"padding": "valid"})})
 
 
 def _smaller(size: int, dilation: int) -> str:
