@@ -103,8 +103,11 @@ def trial(injection: Injection) -> str:
     found, wanted = results(project.path), results(whole)
     assert found == wanted, sorted(file for file in found | wanted if found.get(file) != wanted.get(file))
     assert litter(project.path) == []
-    held = json.loads(json.dumps(stored.held(project.path)))
-    assert held == json.loads((injection.shared / "held.json").read_text())
+    held, alike = (
+        json.loads(json.dumps(stored.held(project.path))),
+        json.loads((injection.shared / "held.json").read_text()),
+    )
+    assert held == alike, stored.told_apart(held, alike)
     return "the same bytes"
 
 
