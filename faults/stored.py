@@ -72,6 +72,18 @@ def held(path: Path) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda run: json.dumps(run["tags"], sort_keys=True))
 
 
+def told_apart(held: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> str:
+    """What MLflow holds otherwise, run by run."""
+    if len(held) != len(wanted):
+        return f"{len(held)} runs in MLflow in place of {len(wanted)}"
+    return "\n".join(
+        f"{one['tags']}: {key}: {one.get(key)} in place of {other.get(key)}"
+        for one, other in zip(held, wanted, strict=True)
+        for key in one | other
+        if one.get(key) != other.get(key)
+    )[:2000]
+
+
 def _files(path: Path, run: str) -> dict[str, str]:
     """Path → SHA-256 of each file of a run, but for those that hold a clock's values."""
     found: dict[str, str] = {}

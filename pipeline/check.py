@@ -26,7 +26,7 @@ PREPARING_CODE = (
 )
 """The code that decides what the prepared images are."""
 
-DRAWING_CODE = "pipeline/scoring/pictures/*.py", "pipeline/experiment/exporting.py"
+DRAWING_CODE = "pipeline/scoring/pictures/*.py", "pipeline/experiment/exporting.py", "pipeline/terminal/fonts.py"
 """The code that decides, beside the scores', what an evaluation writes."""
 
 MOST_SHOWN = 3

@@ -82,7 +82,7 @@ def prepare(shared: Path) -> None:
     start = made(shared / "start", *QUICK)
     whole = copied(start.path, shared / "whole")
     whole.run(*REPRO)
-    (shared / "held.json").write_text(json.dumps(stored.held(whole.path)), "utf-8")
+    (shared / "held.json").write_text(json.dumps(stored.held(whole.path), "utf-8"))
 
 
 def trial(injection: Injection) -> str:
@@ -103,8 +103,11 @@ def trial(injection: Injection) -> str:
     found, wanted = results(project.path), results(whole)
     assert found == wanted, sorted(file for file in found | wanted if found.get(file) != wanted.get(file))
     assert litter(project.path) == []
-    held = json.loads(json.dumps(stored.held(project.path)))
-    assert held == json.loads((injection.shared / "held.json").read_text("utf-8"))
+    held, alike = (
+        json.loads(json.dumps(stored.held(project.path))),
+        json.loads((injection.shared / "held.json").read_text("utf-8")),
+    )
+    assert held == alike, stored.told_apart(held, alike)
     return "the same bytes"
 
 

@@ -156,7 +156,7 @@ def trial(injection: Injection) -> str:
     assert litter(at.path) == [], litter(at.path)
     at.done(*case.track)
     held = stored.held(at.path)
-    assert held == recorded.held, _told_apart(held, recorded.held)
+    assert held == recorded.held, stored.told_apart(held, recorded.held)
     return f"{name}: {outcome}"
 
 
@@ -218,18 +218,6 @@ def _remove_store(path: Path) -> None:
 
 def _difference(found: dict[str, str], wanted: dict[str, str]) -> str:
     return f"other than without a cut: {sorted(n for n in found | wanted if found.get(n) != wanted.get(n))}"
-
-
-def _told_apart(held: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> str:
-    """What MLflow holds otherwise, run by run."""
-    if len(held) != len(wanted):
-        return f"{len(held)} runs in MLflow in place of {len(wanted)}"
-    return "\n".join(
-        f"{one['tags']}: {key}: {one.get(key)} in place of {other.get(key)}"
-        for one, other in zip(held, wanted, strict=True)
-        for key in one | other
-        if one.get(key) != other.get(key)
-    )[:2000]
 
 
 ROW = Row(
