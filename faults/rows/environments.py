@@ -82,7 +82,7 @@ def prepare(shared: Path) -> None:
     start = made(shared / "start", *QUICK)
     whole = copied(start.path, shared / "whole")
     whole.run(*REPRO)
-    (shared / "held.json").write_text(json.dumps(stored.held(whole.path), "utf-8"))
+    (shared / "held.json").write_text(json.dumps(stored.held(whole.path)), "utf-8")
 
 
 def trial(injection: Injection) -> str:

@@ -4,11 +4,11 @@ A run's identity is a hash of these values and its network is built out of them:
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field, JsonValue
 
-from pipeline.configuration.arithmetic import Layer, blocks, layers
+from pipeline.configuration.arithmetic import Layer, layers
 from pipeline.configuration.built import dense_as_built
 from pipeline.configuration.fields import Count, Fraction, Section, Seed
 from pipeline.configuration.schema import Block, Configuration, Dense, Head, Model, Training
@@ -48,15 +48,23 @@ class Specification(Section):
 
 
 def specified(configuration: Configuration) -> Specification:
-    """What `configuration` builds. Two ways to write the same run give the same."""
+    """What `configuration` builds. Two ways to write the same run give the same.
+
+    Raises ConfigurationError for a network that can't exist.
+    """
     data, model = configuration.data, configuration.model
+    # As they are built on images of this size: not all that a person writes has an effect there.
+    found = layers(model, data.image_shape, len(data.class_names))
     return Specification(
         image_shape=data.image_shape,
         classes=len(data.class_names),
         validation_images=data.validation_images,
         split_seed=data.split_seed if data.validation_images > 0 else None,
         model=Network(
-            blocks=list(blocks(model)), head=model.head, head_dropout=model.head_dropout, dense=dense_as_built(model)
+            blocks=[layer.block for layer in found if layer.kind == "conv2d" and layer.block is not None],
+            head=cast(Head, next(layer.kind for layer in found if layer.name == "head")),
+            head_dropout=model.head_dropout,
+            dense=dense_as_built(model),
         ),
         training=configuration.training,
         seed=configuration.seed,
