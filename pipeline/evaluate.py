@@ -1,6 +1,6 @@
 """Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
 
-from pipeline.configuration.reading import read_params
+from pipeline.configuration.reading import read_section
 from pipeline.configuration.schema import Data, Tracking
 from pipeline.images.prepared import load_test
 from pipeline.images.scoring import test_set
@@ -14,9 +14,9 @@ from pipeline.terminal import command
 
 def main() -> int:
     command.arguments(__doc__, "evaluate").parse_args()
-    params = read_params(project.PARAMS)
+    data, tracking = read_section(project.PARAMS, Data), read_section(project.PARAMS, Tracking)
     with lock.stage():
-        return _evaluate(params.data, params.tracking)
+        return _evaluate(data, tracking)
 
 
 def _evaluate(data: Data, tracking: Tracking) -> int:

@@ -25,7 +25,7 @@ from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.facts import final_metrics, tags
 from tests.reports import random_scores, write_study
-from tests.studies import DATA, START, a_project, prepare
+from tests.studies import DATA, NAMED, START, a_project, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     study = write_study(random_scores(3))
     root = project.run_root(study.cells[4].identity)
     np.save(root / EVALUATION / "probabilities.npy", np.eye(10, dtype=np.float32)[[7] * 10])
-    kept = {"identity": study.cells[4].identity, "images": "validation", "images_digest": "i", "scoring": "s"}
+    kept = {"identity": study.cells[4].identity, "images": "validation", "images_digest": "i", **NAMED, "scoring": "s"}
     write_manifest(root / EVALUATION, "evaluation.json", kept)
     found = from_study(study)
     assert [(run.setting, run.seed, run.outcome) for run in found.runs if run.collapsed] == [(1, 1, "collapsed")]
