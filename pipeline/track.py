@@ -62,7 +62,9 @@ def main() -> int:
             return _track_all(tracking)
         print(_tracked_study(tracking, arguments.study) if arguments.study else _tracked_record(tracking))
     except StoreUnreachableError as error:
-        raise UserError(f"{error}. The records are complete; try again when the store can be reached.") from None
+        raise UserError(
+            f"{error}. The records are complete; once that is mended, the same command brings MLflow up to them."
+        ) from None
     return 0
 
 

@@ -29,8 +29,13 @@ def main() -> int:
     study = None if arguments.study is None else find_study(arguments.study)
     tracking = read_section(project.PARAMS, Tracking)
     where = address(tracking)
-    if not is_database(where):
+    if where.startswith(("http://", "https://")):
         raise UserError(f"{shown(where)}: is a server that has a UI of its own. Open that address in a browser.")
+    if not is_database(where):
+        raise UserError(
+            f"{shown(where)}: is neither an SQLite database nor a server, and this command shows the former: "
+            "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:/// there."
+        )
     _check_free(port)
     try:
         store = open_store(tracking)

@@ -275,3 +275,34 @@ def test_of_an_endless_file_from_a_server_only_the_beginning_is_fetched(
         fetched_training(TRACKING, run.info.run_id, place)
     assert sum(path.stat().st_size for path in place.iterdir()) <= 1_000_000
     (tmp_path / "large").write_bytes(b"x" * 2_000_000)  # the limit is gone
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("./mlruns", "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore`"),
+        ("file:///nowhere/mlruns", "is a folder of files, which MLflow no longer opens"),
+        ("postgresql://host/runs", "is a database whose driver is not installed here: name the MLflow server"),
+        ("postgresql+psycopg2://host/runs", "is a database whose driver is not installed here"),
+    ],
+)
+def test_a_store_of_another_kind_is_called_what_it_is(named: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+    with pytest.raises(StoreUnreachableError) as refused:
+        open_store(TRACKING)
+    assert said in str(refused.value)
+    assert not str(refused.value).endswith("See htt")
+
+
+def test_an_experiment_that_was_deleted_is_said_to_be_with_the_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    store = open_store(TRACKING)
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(
+        StoreUnreachableError, match=rf"was deleted in MLflow\. .*--experiment-id {store.experiment_id}`"
+    ):
+        open_store(TRACKING)
+    store.client.restore_experiment(store.experiment_id)
+    assert open_store(TRACKING).experiment_id == store.experiment_id

@@ -2,11 +2,24 @@
 
 import re
 
-AWAY = "move it away; the next command makes another"
+AWAY = "move it away; `python -m pipeline.track --all` fills another"
 
 CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
 
+LONGEST = 300
+
+FOLDER = (
+    "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` makes a database of it; name that "
+    "(sqlite:///…) or a server"
+)
+
+DRIVER = "is a database whose driver is not installed here: name the MLflow server in front of it (http://…)"
+
 SAID = (
+    ("filesystem tracking backend", FOLDER),
+    ("No module named 'psycopg", DRIVER),
+    ("No module named 'MySQLdb'", DRIVER),
+    ("No module named 'pymysql'", DRIVER),
     ("timestamps before 1980", CLOCK),
     ("ushort format requires", CLOCK),
     ("Max retries exceeded", "does not answer"),
@@ -38,4 +51,6 @@ def reason(error: Exception) -> str:
             return meaning
     if isinstance(error, OSError) and error.filename is not None:
         return f"can't be used ({error.filename}: {error.strerror})"
-    return (said.splitlines() or [type(error).__name__])[0][:300]
+    line = (said.splitlines() or [type(error).__name__])[0]
+    # Not within a word, where there are several.
+    return line if len(line) <= LONGEST else f"{line[:LONGEST].rpartition(' ')[0] or line[:LONGEST]} …"

@@ -107,6 +107,12 @@ def open_store(tracking: Tracking) -> Store:
         client = mlflow.MlflowClient(where)
         found = client.get_experiment_by_name(tracking.experiment)
         experiment = found or _new_experiment(client, where, tracking.experiment)
+        if experiment.lifecycle_stage != "active":
+            raise StoreUnreachableError(
+                f"{shown(where)}: its experiment {tracking.experiment} was deleted in MLflow. "
+                f"`MLFLOW_TRACKING_URI={where} mlflow experiments restore --experiment-id {experiment.experiment_id}` "
+                "brings it back, or name another in tracking.experiment"
+            )
         check_place(where, experiment.artifact_location)
         return Store(client, str(experiment.experiment_id), where)
 
