@@ -110,7 +110,8 @@ def open_store(tracking: Tracking) -> Store:
         if experiment.lifecycle_stage != "active":
             raise StoreUnreachableError(
                 f"{shown(where)}: its experiment {tracking.experiment} was deleted in MLflow. "
-                f"`MLFLOW_TRACKING_URI={where} mlflow experiments restore --experiment-id {experiment.experiment_id}` "
+                f"`MLFLOW_TRACKING_URI={where if is_database(where) else shown(where)} "
+                f"mlflow experiments restore --experiment-id {experiment.experiment_id}` "
                 "brings it back, or name another in tracking.experiment"
             )
         check_place(where, experiment.artifact_location)
