@@ -149,7 +149,8 @@ class _Job:
 
     def _tell_epoch(self, progress: Bar, task: TaskID) -> float:
         """Begin the bar of the next epoch; returns when that was."""
-        number = len(self.progress.history) + 1
+        # After the last there is none.
+        number = min(len(self.progress.history) + 1, self.fit.epochs)
         progress.reset(task, description=f"epoch {number}/{self.fit.epochs}")
         return time.perf_counter()
 
