@@ -15,7 +15,7 @@ from pipeline.configuration.schema import Tracking
 from pipeline.configuration.validation import validated
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import fetching, patience
+from pipeline.tracking import fetching, patience, store
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.patience import within
 from pipeline.tracking.reasons import reason
@@ -306,3 +306,19 @@ def test_an_experiment_that_was_deleted_is_said_to_be_with_the_way_back(
         open_store(TRACKING)
     store.client.restore_experiment(store.experiment_id)
     assert open_store(TRACKING).experiment_id == store.experiment_id
+
+
+def test_a_database_that_another_mlflow_makes_in_this_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([{"experiments"}, {"experiments", "runs", "tags"}, store.MLFLOWS | {"alembic_version"}])
+    monkeypatch.setattr(store, "_tables", lambda _path: next(states))
+    store._check_own(tmp_path / "mlflow.db")
+    assert next(states, None) is None
+    monkeypatch.setattr(store, "LONGEST_MAKING", 0.3)
+    for tables, looks in (({"users"}, 1), ({"runs", "users"}, 2)):
+        seen: list[Path] = []
+        monkeypatch.setattr(store, "_tables", lambda path, seen=seen, tables=tables: seen.append(path) or tables)
+        with pytest.raises(StoreUnreachableError, match="is a database of another program"):
+            store._check_own(tmp_path / "mlflow.db")
+        assert (len(seen) == 1) == (looks == 1)

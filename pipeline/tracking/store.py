@@ -5,6 +5,7 @@ import logging
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ LONGEST_PATH = 504
 
 MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
 """Tables of every store of MLflow, whatever its version."""
+
+LONGEST_MAKING = 15.0
+"""Seconds in which an MLflow has made its tables, on a slow machine too."""
 
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -189,13 +193,22 @@ def _prepare_database(where: str) -> None:
 
 
 def _check_own(path: Path) -> None:
-    """Raises StoreUnreachableError for another program's database: MLflow would put 66 tables of its own into it."""
+    """Raises StoreUnreachableError for another program's database: MLflow would put 66 tables of its own into it.
+
+    One that another MLflow makes in this moment, or brings to its version, has some of its tables: it gets time.
+    """
+    deadline = time.monotonic() + LONGEST_MAKING
+    while (tables := _tables(path)) and not tables >= MLFLOWS:
+        if not tables & MLFLOWS or time.monotonic() > deadline:
+            raise StoreUnreachableError(
+                f"{path}: is a database of another program; nothing was written to it. Name another"
+            )
+        time.sleep(0.2)
+
+
+def _tables(path: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(path)) as database:
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables and not tables >= MLFLOWS:
-        raise StoreUnreachableError(
-            f"{path}: is a database of another program; nothing was written to it. Name another"
-        )
+        return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def _fresh_database() -> bytes:
