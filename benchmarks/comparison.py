@@ -1,4 +1,4 @@
-"""Simulated studies, whose truth is known: how often the statistics of `pipeline.comparison` err.
+"""Simulated studies, whose truth is known: how often the statistics of `pipeline.findings.statistics` err.
 
 python -m benchmarks.comparison [--studies 4000]
 
@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison.differences import MARGIN, Difference, Verdict, differences
-from pipeline.comparison.factors import GridEffects, Term, grid_effects
-from pipeline.comparison.images import Answers, CrossedMean, accuracy, accuracy_difference
-from pipeline.comparison.intervals import ERROR_RATE, Interval
-from pipeline.comparison.noise import same_setting_check, seed_deviation
-from pipeline.comparison.power import decision_power, detection_power
-from pipeline.comparison.selection import cheapest_not_worse, corrected_winner
+from pipeline.findings.statistics.differences import MARGIN, Difference, Verdict, differences
+from pipeline.findings.statistics.factors import GridEffects, Term, grid_effects
+from pipeline.findings.statistics.images import Answers, CrossedMean, accuracy, accuracy_difference
+from pipeline.findings.statistics.intervals import ERROR_RATE, Interval
+from pipeline.findings.statistics.noise import same_setting_check, seed_deviation
+from pipeline.findings.statistics.power import decision_power, detection_power
+from pipeline.findings.statistics.selection import cheapest_not_worse, corrected_winner
 
 SETTINGS, SEEDS, DEVIATION = 9, 10, 0.2
 ACCURACY = 90.0
@@ -201,7 +201,7 @@ def cheapest(name: str, studies: int) -> Iterator[Figure]:
 
 
 def power(studies: int) -> Iterator[Figure]:
-    """What `pipeline.comparison.power` promises, for 8 comparisons of which one is asked."""
+    """What `pipeline.findings.statistics.power` promises, for 8 comparisons of which one is asked."""
     random = np.random.default_rng(7)
     for size, seeds in ((0.3, 10), (0.3, 16), (0.5, 10)):
         truth = EQUAL + size * (np.arange(SETTINGS) == 1)

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.operations import seconds_of_operations
-from pipeline.composition.choice import Choice, chosen, composed_with
-from pipeline.composition.composing import values
-from pipeline.configuration.arithmetic import layers
-from pipeline.configuration.reading import configured
-from pipeline.configuration.schema import Configuration
+from pipeline.config.arithmetic import layers
+from pipeline.config.choice import Choice, chosen, composed_with
+from pipeline.config.composing import values
+from pipeline.config.reading import configured
+from pipeline.config.schema import Configuration
 from pipeline.storage import project
 
 GROUPS = "data", "model", "tracking", "training"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.costs import cost
-from pipeline.record.environment import environment, lacks_bfloat16
+from pipeline.run.environment import environment, lacks_bfloat16
 from tests.project import ROOT, Project, new_project
 from tests.spent import Cost
 

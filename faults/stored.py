@@ -10,8 +10,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from pipeline.record.record import EVALUATION, TRAINING
-from pipeline.record.whole import Record, read_record
+from pipeline.run.record import EVALUATION, TRAINING
+from pipeline.run.whole import Record, read_record
 from pipeline.storage import digest
 from pipeline.tracking import facts
 

@@ -15,7 +15,7 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 from faults.reference import litter
-from pipeline.record.identity import REPRO_STUDY
+from pipeline.run.identity import REPRO_STUDY
 from pipeline.storage import digest
 from tests.project import Project, new_project
 

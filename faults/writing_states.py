@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 
 from faults.bench import Bench
 from faults.reference import results
-from pipeline.configuration.schema import Tracking
-from pipeline.record.identity import REPRO_STUDY
-from pipeline.record.record import EVALUATION, TRAINING, read_training
+from pipeline.config.schema import Tracking
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import digest
 from pipeline.tracking.companion import settings
 from tests.mlflow_store import client

@@ -1,4 +1,4 @@
-"""Hydra's way in: a sweeper that checks settings, not seeds, and the launcher that hands the grid to pipeline.study."""
+"""Hydra's way in: a sweeper that checks settings, not seeds, and the launcher that hands it to pipeline.studies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class GridSweeper(BasicSweeper):
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """The jobs of what was typed and of what a study declares. Raises UserError where a key can't be swept so."""
-        from pipeline.composition.overrides import check_swept  # noqa: PLC0415
+        from pipeline.config.overrides import check_swept  # noqa: PLC0415
 
         check_swept(overrides)
         found: list[list[list[str]]] = BasicSweeper.split_arguments(overrides, max_batch_size)
@@ -34,7 +34,7 @@ class GridSweeper(BasicSweeper):
 
 
 class PoolLauncher(Launcher):
-    """Runs a grid on this machine's cores: resumed, isolated, told. See pipeline.study."""
+    """Runs a grid on this machine's cores: resumed, isolated, told. See pipeline.studies."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         self.hydra_context = hydra_context
@@ -42,8 +42,8 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         # Every verb that composes imports this plugin: what it needs comes when it is used.
-        from pipeline.composition.grid import composed_grid  # noqa: PLC0415
-        from pipeline.study.launching import launch_grid  # noqa: PLC0415
+        from pipeline.studies.grid import composed_grid  # noqa: PLC0415
+        from pipeline.studies.launching import launch_grid  # noqa: PLC0415
 
         launch_grid(composed_grid(self.hydra_context.config_loader, self.config, job_overrides))
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=None) for job in job_overrides]

@@ -6,14 +6,14 @@ moves only when code moves that decides a result: an edit of a docstring, or of 
 
 import os
 
-from pipeline.composition.composing import composed, values
-from pipeline.composition.difference import differences
-from pipeline.composition.forbidden import ForbiddenError
-from pipeline.configuration.reading import configured, read_params, read_yaml
-from pipeline.record.fingerprint import fingerprint
-from pipeline.record.identity import deciding_code, scoring_code, versions
-from pipeline.record.processor import device
-from pipeline.record.record import LAYOUT
+from pipeline.config.composing import composed, values
+from pipeline.config.difference import differences
+from pipeline.config.forbidden import ForbiddenError
+from pipeline.config.reading import configured, read_params, read_yaml
+from pipeline.run.fingerprint import fingerprint
+from pipeline.run.identity import deciding_code, scoring_code, versions
+from pipeline.run.processor import device
+from pipeline.run.record import LAYOUT
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.sealed import as_json
 from pipeline.terminal import command
@@ -21,12 +21,13 @@ from pipeline.terminal.errors import UserError
 
 PREPARING_CODE = (
     "pipeline/preprocess.py",
-    *(f"pipeline/images/{name}.py" for name in ("checks", "examples", "idx", "prepared", "summary")),
+    *(f"pipeline/data/{name}.py" for name in ("checks", "idx", "prepared", "summary")),
+    "pipeline/figures/examples.py",
     "pipeline/storage/arrays.py",
 )
 """The code that decides what the prepared images are."""
 
-DRAWING_CODE = "pipeline/scoring/pictures/*.py", "pipeline/experiment/exporting.py", "pipeline/terminal/fonts.py"
+DRAWING_CODE = "pipeline/figures/*.py", "pipeline/run/exporting.py"
 """The code that decides, beside the scores', what an evaluation writes."""
 
 MOST_SHOWN = 3

@@ -9,17 +9,17 @@ import re
 import shlex
 from pathlib import Path
 
-from pipeline.configuration.reading import read_section
-from pipeline.configuration.schema import Tracking
-from pipeline.record.study import find_study
-from pipeline.report.decision import Decision, decide
-from pipeline.report.evidence import Evidence
-from pipeline.report.page import Bullets, Text
-from pipeline.report.records import from_study
-from pipeline.report.sentences import answer, headline
-from pipeline.report.stored import from_store
-from pipeline.report.writing import write_report
+from pipeline.config.reading import read_section
+from pipeline.config.schema import Tracking
+from pipeline.findings.decision import Decision, decide
+from pipeline.findings.evidence import Evidence
+from pipeline.findings.page import Bullets, Text
+from pipeline.findings.records import from_study
+from pipeline.findings.sentences import answer, headline
+from pipeline.findings.stored import from_store
+from pipeline.findings.writing import write_report
 from pipeline.storage import project
+from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.attaching import Attaching

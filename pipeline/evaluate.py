@@ -1,13 +1,13 @@
 """Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
 
-from pipeline.configuration.reading import read_section
-from pipeline.configuration.schema import Data, Tracking
-from pipeline.images.prepared import load_test
-from pipeline.images.scoring import test_set
-from pipeline.record.checkpoint import remove_checkpoint
-from pipeline.record.environment import variables_note
-from pipeline.record.identity import REPRO_STUDY
-from pipeline.record.record import EVALUATION, TRAINING, read_training
+from pipeline.config.reading import read_section
+from pipeline.config.schema import Data, Tracking
+from pipeline.data.prepared import load_test
+from pipeline.data.scoring import test_set
+from pipeline.run.checkpoint import remove_checkpoint
+from pipeline.run.environment import variables_note
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import lock, project
 from pipeline.terminal import command
 
@@ -24,13 +24,13 @@ def _evaluate(data: Data, tracking: Tracking) -> int:
     images = load_test(project.PREPARED, data)
     if note := variables_note():
         print(f"note: {note}")
-    from pipeline.experiment.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+    from pipeline.run.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
     evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
     # DVC has the training part: `dvc repro --force train` shall train.
     remove_checkpoint(project.checkpoint(training.run.identity))
     if tracking.enabled:
-        from pipeline.experiment.mirroring import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
+        from pipeline.tracking.mirroring import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
 
         mirrored(tracking, project.RECORD, REPRO_STUDY)
     print(f"accuracy {evaluation.scores['accuracy']:.2%} of {len(images.labels):,} test images")

@@ -3,9 +3,9 @@
 What is kept is decompressed and has the size and SHA-256 that data.files says.
 """
 
-from pipeline.configuration.reading import read_section
-from pipeline.configuration.schema import Data
-from pipeline.images.sources import fetch
+from pipeline.config.reading import read_section
+from pipeline.config.schema import Data
+from pipeline.data.sources import fetch
 from pipeline.storage import lock, project
 from pipeline.terminal import command
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.configuration.reading import read_section
-from pipeline.configuration.schema import Data, RawFile
-from pipeline.images.checks import check_labels, checked_images
-from pipeline.images.examples import draw_examples
-from pipeline.images.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
-from pipeline.images.prepared import write_prepared
-from pipeline.images.summary import Summary, warnings
+from pipeline.config.reading import read_section
+from pipeline.config.schema import Data, RawFile
+from pipeline.data.checks import check_labels, checked_images
+from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
+from pipeline.data.prepared import write_prepared
+from pipeline.data.summary import Summary, warnings
+from pipeline.figures.examples import draw_examples
+from pipeline.figures.fonts import note
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.terminal.fonts import note
 from pipeline.terminal.progress import console
 
 EXAMPLES = "examples.png"

@@ -5,16 +5,16 @@ python -m pipeline.promote kernels_by_filters --cheapest      the fewest multipl
 python -m pipeline.promote kernels_by_filters --show          what would change; writes nothing
 """
 
-from pipeline.composition.choice import read_choice
-from pipeline.composition.promotion import promoted
-from pipeline.composition.writing import outcome, write
-from pipeline.record.study import find_study
-from pipeline.report.cautions import still_open
-from pipeline.report.decision import Decision, decide
-from pipeline.report.evidence import Evidence
-from pipeline.report.records import from_study
-from pipeline.report.sentences import winner_in_words
+from pipeline.config.choice import read_choice
+from pipeline.config.promotion import promoted
+from pipeline.config.writing import outcome, write
+from pipeline.findings.cautions import still_open
+from pipeline.findings.decision import Decision, decide
+from pipeline.findings.evidence import Evidence
+from pipeline.findings.records import from_study
+from pipeline.findings.sentences import winner_in_words
 from pipeline.storage import project
+from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.configuration.reading import read_section
-from pipeline.configuration.schema import Data, Tracking
-from pipeline.experiment.repetition import configuration_of, repeated
-from pipeline.images.prepared import load_training
-from pipeline.record.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
-from pipeline.record.environment import environment, variables_note
-from pipeline.record.identity import identity
-from pipeline.record.record import TRAINING
+from pipeline.config.reading import read_section
+from pipeline.config.schema import Data, Tracking
+from pipeline.data.prepared import load_training
+from pipeline.run.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
+from pipeline.run.environment import environment, variables_note
+from pipeline.run.identity import identity
+from pipeline.run.record import TRAINING
+from pipeline.run.repetition import configuration_of, repeated
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError

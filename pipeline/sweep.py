@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.composition.arguments import shows
 from pipeline.storage import lock, project
+from pipeline.studies.arguments import shows
 from pipeline.terminal import command
 from pipeline.tracking.companion import started_early
 
@@ -45,9 +45,9 @@ def main() -> int:
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
-        from pipeline.composition.application import check_arguments, run_application  # noqa: PLC0415 - after the help
-        from pipeline.composition.choice import read_choice  # noqa: PLC0415
-        from pipeline.study.naming import check_typed, named  # noqa: PLC0415
+        from pipeline.config.choice import read_choice  # noqa: PLC0415
+        from pipeline.studies.application import check_arguments, run_application  # noqa: PLC0415 - after the help
+        from pipeline.studies.naming import check_typed, named  # noqa: PLC0415
 
         check_arguments(arguments)
         check_typed(arguments)
@@ -58,8 +58,8 @@ def main() -> int:
 
 def _launch_one(values: Mapping[str, Any]) -> None:
     """One job, for launchers other than the project's own."""
-    from pipeline.composition.grid import present_point  # noqa: PLC0415 - `--cfg` needs none of it
-    from pipeline.study.launching import launch_one  # noqa: PLC0415
+    from pipeline.studies.grid import present_point  # noqa: PLC0415 - `--cfg` needs none of it
+    from pipeline.studies.launching import launch_one  # noqa: PLC0415
 
     launch_one(present_point(dict(values)))
 

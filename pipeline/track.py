@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.configuration.reading import read_params, read_section
-from pipeline.configuration.schema import Tracking
-from pipeline.experiment.exporting import exported
-from pipeline.images.prepared import training_digest
-from pipeline.record.identity import REPRO_STUDY, identity
-from pipeline.record.record import TRAINING
-from pipeline.record.study import find_study
-from pipeline.record.whole import Record, read_record
+from pipeline.config.reading import read_params, read_section
+from pipeline.config.schema import Tracking
+from pipeline.data.prepared import training_digest
+from pipeline.run.exporting import exported
+from pipeline.run.identity import REPRO_STUDY, identity
+from pipeline.run.record import TRAINING
+from pipeline.run.whole import Record, read_record
 from pipeline.storage import project
+from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.everything import Everything

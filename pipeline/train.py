@@ -5,13 +5,13 @@ A training that was interrupted goes on after its last whole epoch.
 
 from rich.table import Table
 
-from pipeline.configuration.arithmetic import layers
-from pipeline.configuration.reading import read_params
-from pipeline.configuration.schema import Configuration
-from pipeline.images.prepared import load_training
-from pipeline.record.environment import precision_note, variables_note
-from pipeline.record.identity import REPRO_STUDY, identity
-from pipeline.record.record import EVALUATION
+from pipeline.config.arithmetic import layers
+from pipeline.config.reading import read_params
+from pipeline.config.schema import Configuration
+from pipeline.data.prepared import load_training
+from pipeline.run.environment import precision_note, variables_note
+from pipeline.run.identity import REPRO_STUDY, identity
+from pipeline.run.record import EVALUATION
 from pipeline.storage import lock, project
 from pipeline.terminal import command
 from pipeline.terminal.progress import console
@@ -32,7 +32,7 @@ def _train(configuration: Configuration) -> int:
         console.print(f"note: {note}")
     companion = Companion(configuration.tracking, REPRO_STUDY, EVALUATION)
     with companion:
-        from pipeline.experiment.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+        from pipeline.run.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
         run = train_run(configuration, identity(configuration, images.digest), images, project.RECORD, companion.sync)
     if companion.said:

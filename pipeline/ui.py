@@ -9,10 +9,10 @@ import socket
 import sys
 from urllib.parse import quote, urlencode
 
-from pipeline.configuration.reading import read_section
-from pipeline.configuration.schema import Tracking
-from pipeline.record.study import Study, find_study
+from pipeline.config.reading import read_section
+from pipeline.config.schema import Tracking
 from pipeline.storage import project
+from pipeline.studies.study import Study, find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.store import StoreUnreachableError, address, is_database, open_store, shown

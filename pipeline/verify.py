@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.images.prepared import load_test, load_training
-from pipeline.record.checkpoint import CHECKPOINT, read_checkpoint
-from pipeline.record.record import EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
-from pipeline.record.study import read_study
+from pipeline.data.prepared import load_test, load_training
+from pipeline.run.checkpoint import CHECKPOINT, read_checkpoint
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
 from pipeline.storage import dvc_files, project
+from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console

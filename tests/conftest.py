@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.record.identity import deciding_code, scoring_code
+from pipeline.run.identity import deciding_code, scoring_code
 
 SLOW = (
     "test_sweep",

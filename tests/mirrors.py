@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pipeline.configuration.schema import WebSource
+from pipeline.config.schema import WebSource
 from tests.sample import FOLDER, NAMES
 
 Answer = Callable[[BaseHTTPRequestHandler, str], None]

@@ -61,49 +61,49 @@ IN_THE_ROOM = (
     ),
     Mutation(
         "the split takes other images",
-        "pipeline/images/split.py",
+        "pipeline/data/split.py",
         "held_out[order[:share]] = True",
         "held_out[order[-share:]] = True",
         TRAINED,
     ),
     Mutation(
         "the decoding",
-        "pipeline/images/idx.py",
+        "pipeline/data/idx.py",
         "import struct\n",
         "import struct\n\nOTHER = 1\n",
         TRAINED | {"preprocess"},
     ),
     Mutation(
         "the filters grow otherwise",
-        "pipeline/configuration/arithmetic.py",
+        "pipeline/config/arithmetic.py",
         "model.filter_growth ** (number - 1)",
         "model.filter_growth ** number",
         frozenset({"identity"}),
     ),
     Mutation(
         "dropout before pooling",
-        "pipeline/configuration/arithmetic.py",
+        "pipeline/config/arithmetic.py",
         '    if block.pooling != "none":\n',
         '    yield Layer(f"{name}_early", "activation", shape, block=block)\n    if block.pooling != "none":\n',
         frozenset({"identity"}),
     ),
     Mutation(
         "halve the accuracy that is computed",
-        "pipeline/scoring/metrics.py",
+        "pipeline/run/metrics.py",
         "accuracy=float(",
         "accuracy=0.5 * float(",
         SCORED,
     ),
     Mutation(
         "halve the accuracy that is written",
-        "pipeline/experiment/evaluation.py",
+        "pipeline/run/evaluation.py",
         '"accuracy": found.accuracy,',
         '"accuracy": 0.5 * found.accuracy,',
         SCORED,
     ),
     Mutation(
         "another colour in a picture",
-        "pipeline/scoring/pictures/paper.py",
+        "pipeline/figures/paper.py",
         "import io\n",
         "import io\n\nOTHER = 1\n",
         frozenset({"evaluate"}),
@@ -121,7 +121,7 @@ IN_THE_ROOM = (
 OUTSIDE = (
     Mutation(
         "an error's words, in the configuration",
-        "pipeline/configuration/validation.py",
+        "pipeline/config/validation.py",
         "LONGEST_VALUE = 80",
         "LONGEST_VALUE = 81",
         NOTHING,
@@ -134,17 +134,17 @@ OUTSIDE = (
         NOTHING,
     ),
     Mutation("a docstring in the room", "pipeline/network/fit.py", '"""A run\'s network', '"""The network', NOTHING),
-    Mutation("what resumes", "pipeline/experiment/training.py", "going on after epoch", "resumed after epoch", NOTHING),
+    Mutation("what resumes", "pipeline/run/training.py", "going on after epoch", "resumed after epoch", NOTHING),
     Mutation(
         "what tells",
-        "pipeline/study/telling.py",
+        "pipeline/studies/telling.py",
         "from pipeline.terminal.progress import console\n",
         "from pipeline.terminal.progress import console\n\nOTHER = 1\n",
         NOTHING,
     ),
     Mutation("what mirrors", "pipeline/tracking/mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING),
     Mutation(
-        "what reports", "pipeline/report/writing.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
+        "what reports", "pipeline/findings/writing.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
     ),
     Mutation("a verb", "pipeline/train.py", "    console.print(layer_table(configuration))\n", "", NOTHING),
 )

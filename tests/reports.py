@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from pipeline.comparison.scores import Scores
-from pipeline.images.prepared import training_digest
-from pipeline.images.scoring import held_out_digest
-from pipeline.record.record import EVALUATION, TEST_EVALUATION, write_manifest
-from pipeline.record.study import Cell, Setting, Study, update_study
-from pipeline.report.evidence import Evidence, Run
-from pipeline.report.evidence import Setting as ComparedSetting
-from pipeline.report.factors import grid
+from pipeline.data.prepared import training_digest
+from pipeline.data.scoring import held_out_digest
+from pipeline.findings.evidence import Evidence, Run
+from pipeline.findings.evidence import Setting as ComparedSetting
+from pipeline.findings.factors import grid
+from pipeline.findings.statistics.scores import Scores
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.storage import project
+from pipeline.studies.study import Cell, Setting, Study, update_study
 from tests.settings import article
 from tests.studies import NAMED, START, write_record
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pipeline.composition.choice import Choice, composed_with
-from pipeline.composition.composing import values
-from pipeline.configuration.reading import configured
-from pipeline.configuration.schema import Configuration
+from pipeline.config.choice import Choice, composed_with
+from pipeline.config.composing import values
+from pipeline.config.reading import configured
+from pipeline.config.schema import Configuration
 from pipeline.storage import project
 
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.configuration.schema import Configuration
-from pipeline.experiment.description import described
-from pipeline.images.prepared import write_prepared
-from pipeline.record.history import Epoch, EpochTime
-from pipeline.record.identity import Identity, identity
-from pipeline.record.record import EVALUATION, TRAINING, Outcome, write_manifest, write_training
-from pipeline.record.study import Cell, Setting, State, Study
+from pipeline.config.schema import Configuration
+from pipeline.data.prepared import write_prepared
+from pipeline.run.description import described
+from pipeline.run.history import Epoch, EpochTime
+from pipeline.run.identity import Identity, identity
+from pipeline.run.record import EVALUATION, TRAINING, Outcome, write_manifest, write_training
 from pipeline.storage import project
 from pipeline.storage.sealed import as_json, sealed
-from pipeline.study.declaration import Declaration
+from pipeline.studies.declaration import Declaration
+from pipeline.studies.study import Cell, Setting, State, Study
 from tests.settings import article
 
 DATA = "d" * 64

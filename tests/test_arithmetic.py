@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.configuration.arithmetic import Layer, convolved, layers, pooled
-from pipeline.configuration.conv2d import Conv
-from pipeline.configuration.fields import Activation, BiasInitializer, KernelInitializer
-from pipeline.configuration.schema import Model
-from pipeline.configuration.validation import ConfigurationError, validated
+from pipeline.config.arithmetic import Layer, convolved, layers, pooled
+from pipeline.config.conv2d import Conv
+from pipeline.config.fields import Activation, BiasInitializer, KernelInitializer
+from pipeline.config.schema import Model
+from pipeline.config.validation import ConfigurationError, validated
 from pipeline.network.building import build_network
 from tests.settings import article, article_values, put
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.composition.choice import Choice, chosen, composed_with
-from pipeline.composition.composing import as_params
-from pipeline.configuration.keys import leaves
-from pipeline.configuration.reading import configured, parsed, read_params
-from pipeline.configuration.schema import Configuration
+from pipeline.config.choice import Choice, chosen, composed_with
+from pipeline.config.composing import as_params
+from pipeline.config.keys import leaves
+from pipeline.config.reading import configured, parsed, read_params
+from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.bad_configurations import Bad, every, overrides, params_yaml

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.record.study import Study
+from pipeline.studies.study import Study
 from pipeline.ui import page as linked_page
 from tests import browser
 from tests.browser import Ui

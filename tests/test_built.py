@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pipeline.configuration import arithmetic
-from pipeline.configuration.arithmetic import blocks, layers
-from pipeline.configuration.built import block_as_built, dense_as_built
-from pipeline.configuration.schema import Configuration, Model
+from pipeline.config import arithmetic
+from pipeline.config.arithmetic import blocks, layers
+from pipeline.config.built import block_as_built, dense_as_built
+from pipeline.config.schema import Configuration, Model
 from pipeline.network.building import build_network
 from pipeline.network.training import Trainer
-from pipeline.record.identity import identity
+from pipeline.run.identity import identity
 from tests.settings import article
 from tests.test_arithmetic import networks
 

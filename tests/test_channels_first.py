@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.configuration.arithmetic import layers
-from pipeline.configuration.schema import Model
-from pipeline.configuration.validation import ConfigurationError, validated
+from pipeline.config.arithmetic import layers
+from pipeline.config.schema import Model
+from pipeline.config.validation import ConfigurationError, validated
 from pipeline.network.building import build_network
 from pipeline.network.prediction import Predictor, exportable, feature_maps
 from pipeline.network.training import Trainer

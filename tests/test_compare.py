@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline import compare
-from pipeline.report.factors import one_line
-from pipeline.report.stored import from_store
+from pipeline.findings.factors import one_line
+from pipeline.findings.stored import from_store
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import attaching

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.comparison.differences import Difference, Verdict, differences, superiority, verdict
-from pipeline.comparison.intervals import Interval
-from pipeline.comparison.permutation import seeds_for_verdict
-from pipeline.comparison.power import seeds_to_decide
+from pipeline.findings.statistics.differences import Difference, Verdict, differences, superiority, verdict
+from pipeline.findings.statistics.intervals import Interval
+from pipeline.findings.statistics.permutation import seeds_for_verdict
+from pipeline.findings.statistics.power import seeds_to_decide
 
 NAN = float("nan")
 BASELINE = np.array([90.0, 90.2, 89.9, 90.1, 90.3, 89.8, 90.0, 90.1, 89.9, 90.2])

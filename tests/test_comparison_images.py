@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.comparison import images
-from pipeline.comparison.images import Answers, accuracy, accuracy_difference, most_disputed
+from pipeline.findings.statistics.images import Answers, accuracy, accuracy_difference, most_disputed
 
 
 def _answers(correct: list[list[int]], runs: list[tuple[int, int]]) -> Answers:

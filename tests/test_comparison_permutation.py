@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from pipeline.comparison.permutation import RANDOM_FLIPS, holm, seeds_for_verdict, sign_flip_p
+from pipeline.findings.statistics.permutation import RANDOM_FLIPS, holm, seeds_for_verdict, sign_flip_p
 
 NAN = float("nan")
 

@@ -10,9 +10,9 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.comparison import power
-from pipeline.comparison.differences import Verdict, differences
-from pipeline.comparison.permutation import seeds_for_verdict
-from pipeline.comparison.power import decision_power, detection_power, seeds_needed, seeds_to_decide
+from pipeline.findings.statistics.differences import Verdict, differences
+from pipeline.findings.statistics.permutation import seeds_for_verdict
+from pipeline.findings.statistics.power import decision_power, detection_power, seeds_needed, seeds_to_decide
 
 
 def _normal_approximation(difference: float, comparisons: int) -> int:

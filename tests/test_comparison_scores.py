@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.comparison import families, noise_floor
-from pipeline.comparison.intervals import Interval, t_interval, t_quantile
-from pipeline.comparison.noise import same_setting_check, seed_deviation
-from pipeline.comparison.scores import check_scores, means, summaries
+from pipeline.findings.statistics.intervals import Interval, t_interval, t_quantile
+from pipeline.findings.statistics.noise import same_setting_check, seed_deviation
+from pipeline.findings.statistics.scores import check_scores, means, summaries
 
 NAN = float("nan")
 

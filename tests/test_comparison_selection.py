@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.comparison import cheapest, spread_winners, winners
-from pipeline.comparison.intervals import t_interval
-from pipeline.comparison.selection import cheapest_not_worse, corrected_winner, pareto_front, winner
+from pipeline.findings.statistics.intervals import t_interval
+from pipeline.findings.statistics.selection import cheapest_not_worse, corrected_winner, pareto_front, winner
 
 NAN = float("nan")
 NOISE = np.array([0.1, -0.1, 0.05, -0.05, 0.1, -0.1, 0.0, 0.02, -0.02, 0.0])

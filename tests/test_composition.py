@@ -16,14 +16,14 @@ from dvc.utils.hydra import compose_and_dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
-from pipeline.composition.composing import as_params, composed, values
-from pipeline.composition.difference import differences
-from pipeline.composition.forbidden import check_override
-from pipeline.composition.overrides import parsed_override
-from pipeline.configuration.arithmetic import blocks
-from pipeline.configuration.conv2d import L1
-from pipeline.configuration.reading import configured, read_params, read_yaml
+from pipeline.config.arithmetic import blocks
+from pipeline.config.choice import Choice, as_text, chosen, composed_with, read_choice
+from pipeline.config.composing import as_params, composed, values
+from pipeline.config.conv2d import L1
+from pipeline.config.difference import differences
+from pipeline.config.forbidden import check_override
+from pipeline.config.overrides import parsed_override
+from pipeline.config.reading import configured, read_params, read_yaml
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values, put, taken

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.composition.choice import Choice, chosen
+from pipeline.config.choice import Choice, chosen
 from pipeline.terminal.errors import UserError
 
 

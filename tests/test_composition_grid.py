@@ -17,17 +17,17 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.composition import grid as grids
-from pipeline.composition.composing import composed
-from pipeline.composition.difference import differences
-from pipeline.composition.grid import composed_grid
-from pipeline.configuration.keys import leaves
-from pipeline.configuration.reading import configured
-from pipeline.configuration.validation import validated
-from pipeline.record.study import Point
+from pipeline.config.composing import composed
+from pipeline.config.difference import differences
+from pipeline.config.keys import leaves
+from pipeline.config.reading import configured
+from pipeline.config.validation import validated
 from pipeline.storage import project
-from pipeline.study.declaration import Declaration
-from pipeline.study.planning import setting_of
+from pipeline.studies import grid as grids
+from pipeline.studies.declaration import Declaration
+from pipeline.studies.grid import composed_grid
+from pipeline.studies.planning import setting_of
+from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 
 STUDIES = sorted(path.stem for path in (project.CONF / "study").glob("*.yaml"))

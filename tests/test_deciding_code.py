@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.record.identity import DECIDING_CODE, SCORING_CODE, deciding_code
+from pipeline.run.identity import DECIDING_CODE, SCORING_CODE, deciding_code
 from pipeline.storage import project
 from tests.mutations import IN_THE_ROOM, OUTSIDE, Mutation, planted
 
 HASHES = """
 import json
 from pipeline.check import fingerprints
-from pipeline.configuration.reading import read_params
-from pipeline.record.identity import identity, scoring_identity
+from pipeline.config.reading import read_params
+from pipeline.run.identity import identity, scoring_identity
 from pipeline.storage import project
 
 found = dict(fingerprints())
@@ -29,8 +29,8 @@ print(json.dumps(found))
 
 OUTWARD = {
     # Types, and values that are hashed as ingredients: what is built, not how it is written.
-    "pipeline.configuration.arithmetic": {"Layer", "layers"},
-    "pipeline.configuration.conv2d": {
+    "pipeline.config.arithmetic": {"Layer", "layers"},
+    "pipeline.config.conv2d": {
         "Conv",
         "Constraint",
         "L1",
@@ -41,12 +41,12 @@ OUTWARD = {
         "Regularizer",
     }
     | {"UnitNorm"},
-    "pipeline.configuration.schema": {"Augmentation", "Model", "Training"},
-    "pipeline.configuration.specification": {"specification_of"},
+    "pipeline.config.schema": {"Augmentation", "Model", "Training"},
+    "pipeline.config.specification": {"specification_of"},
     # The images, which are taken only with the digest that is hashed.
-    "pipeline.images.prepared": {"Images"},
+    "pipeline.data.prepared": {"Images"},
     # Words.
-    "pipeline.configuration.validation": {"shown"},
+    "pipeline.config.validation": {"shown"},
     "pipeline.terminal.errors": {"UserError"},
 }
 WORDS = "pipeline.terminal.lacking"
@@ -112,7 +112,7 @@ def test_every_file_of_the_room_counts() -> None:
     assert set(deciding_code()) == {
         *(path.relative_to(project.ROOT).as_posix() for path in (project.ROOT / "pipeline/network").glob("**/*.py")),
         "pipeline/__init__.py",
-        "pipeline/images/idx.py",
-        "pipeline/images/split.py",
+        "pipeline/data/idx.py",
+        "pipeline/data/split.py",
     }
     assert all(list(project.ROOT.glob(place)) for place in SCORING_CODE)

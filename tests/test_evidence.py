@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pipeline.check import fingerprints
-from pipeline.configuration.keys import leaves
-from pipeline.configuration.reading import read_params
+from pipeline.config.keys import leaves
+from pipeline.config.reading import read_params
 from pipeline.storage import project
 from pipeline.storage.sealed import as_json
 

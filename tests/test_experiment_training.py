@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.experiment import training
-from pipeline.experiment.training import train_run
-from pipeline.images.prepared import Images
-from pipeline.record.identity import Identity, identity
-from pipeline.record.record import TRAINING, read_training
+from pipeline.data.prepared import Images
+from pipeline.run import training
+from pipeline.run.identity import Identity, identity
+from pipeline.run.record import TRAINING, read_training
+from pipeline.run.training import train_run
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 from tests.settings import article

@@ -12,16 +12,16 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.experiment.repetition import configuration_of
-from pipeline.images.prepared import training_digest
-from pipeline.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.record.claim import read_claim
-from pipeline.record.reading import MOST_BYTES
-from pipeline.record.record import WEIGHTS, TrainingPart, read_evaluation, read_training
-from pipeline.record.study import read_study, update_study
-from pipeline.record.weights import weights_of
+from pipeline.data.prepared import training_digest
+from pipeline.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.run.claim import read_claim
+from pipeline.run.reading import MOST_BYTES
+from pipeline.run.record import WEIGHTS, TrainingPart, read_evaluation, read_training
+from pipeline.run.repetition import configuration_of
+from pipeline.run.weights import weights_of
 from pipeline.storage import project
-from pipeline.study.planning import job_of, record_of
+from pipeline.studies.planning import job_of, record_of
+from pipeline.studies.study import read_study, update_study
 from pipeline.terminal.errors import UserError
 from tests.forged import forge, forge_file
 from tests.settings import article

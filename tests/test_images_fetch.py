@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.configuration.schema import DebianSource, FolderSource, RawFiles, WebSource
-from pipeline.images.content import decompressed, keep
-from pipeline.images.offers import Folder, Patience, UnavailableError
-from pipeline.images.sources import fetch
-from pipeline.images.web import Web
+from pipeline.config.schema import DebianSource, FolderSource, RawFiles, WebSource
+from pipeline.data.content import decompressed, keep
+from pipeline.data.offers import Folder, Patience, UnavailableError
+from pipeline.data.sources import fetch
+from pipeline.data.web import Web
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.mirrors import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.images.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, appearance, decode_idx
+from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, appearance, decode_idx
 from pipeline.terminal.errors import UserError
 from tests.sample import FOLDER, NAMES, content
 

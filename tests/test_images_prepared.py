@@ -16,12 +16,12 @@ import pytest
 from matplotlib import image as pictures
 from numpy.typing import NDArray
 
-from pipeline.configuration.schema import Data
-from pipeline.images.checks import check_labels, checked_images, duplicates
-from pipeline.images.examples import draw_examples
-from pipeline.images.prepared import load_summary, load_test, load_training
-from pipeline.images.sources import fetch
-from pipeline.images.summary import pixel_statistics, warnings
+from pipeline.config.schema import Data
+from pipeline.data.checks import check_labels, checked_images, duplicates
+from pipeline.data.prepared import load_summary, load_test, load_training
+from pipeline.data.sources import fetch
+from pipeline.data.summary import pixel_statistics, warnings
+from pipeline.figures.examples import draw_examples
 from pipeline.preprocess import preprocess
 from pipeline.storage import project
 from pipeline.storage.sealed import sealed, unsealed

@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.configuration.arithmetic import blocks
-from pipeline.configuration.conv2d import OVER_THE_LAST_AXIS
-from pipeline.configuration.fields import Activation
-from pipeline.configuration.schema import Augmentation, Model
+from pipeline.config.arithmetic import blocks
+from pipeline.config.conv2d import OVER_THE_LAST_AXIS
+from pipeline.config.fields import Activation
+from pipeline.config.schema import Augmentation, Model
 from pipeline.network.augmentation import augmented
 from pipeline.network.building import build_network
 from pipeline.network.constraints import constraint

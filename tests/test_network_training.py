@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.configuration.schema import Configuration
+from pipeline.config.schema import Configuration
 from pipeline.network.building import build_network
 from pipeline.network.optimization import build_optimizer, learning_rate_course
 from pipeline.network.training import EpochScores, State, Trainer

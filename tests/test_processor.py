@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.record import processor
-from pipeline.record.environment import environment
-from pipeline.record.processor import NAMES, device, processor_class
+from pipeline.run import processor
+from pipeline.run.environment import environment
+from pipeline.run.processor import NAMES, device, processor_class
 
 
 def test_the_environment_says_the_processors_class_and_the_device() -> None:

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from pipeline import promote
-from pipeline.composition.choice import Choice, as_text, chosen, composed_with, read_choice
-from pipeline.composition.composing import values
-from pipeline.composition.promotion import promoted
-from pipeline.configuration.keys import leaves
-from pipeline.configuration.reading import read_params
-from pipeline.experiment.description import recorded
-from pipeline.record.record import EVALUATION, TEST_EVALUATION
-from pipeline.record.study import Cell, Study, read_study, update_study
+from pipeline.config.choice import Choice, as_text, chosen, composed_with, read_choice
+from pipeline.config.composing import values
+from pipeline.config.keys import leaves
+from pipeline.config.promotion import promoted
+from pipeline.config.reading import read_params
+from pipeline.run.description import recorded
+from pipeline.run.record import EVALUATION, TEST_EVALUATION
 from pipeline.storage import project
-from pipeline.study.planning import setting_of
+from pipeline.studies.planning import setting_of
+from pipeline.studies.study import Cell, Study, read_study, update_study
 from pipeline.terminal.errors import UserError
 from tests.settings import article
 from tests.studies import a_project, write_record

@@ -17,29 +17,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from pipeline.configuration.arithmetic import blocks
-from pipeline.configuration.schema import Configuration
-from pipeline.configuration.specification import specification_of, specified
-from pipeline.record import identity as identities
-from pipeline.record.checkpoint import (
-    Checkpoint,
-    read_checkpoint,
-    remove_checkpoint,
-    usable_checkpoint,
-    write_checkpoint,
-)
-from pipeline.record.environment import environment, lacks_bfloat16, precision_note
-from pipeline.record.fingerprint import fingerprint
-from pipeline.record.history import Epoch, EpochTime, history_csv, read_history
-from pipeline.record.identity import identity, name_of
-from pipeline.record.record import (
-    LAYOUT,
-    Run,
-    read_evaluation,
-    read_training,
-    write_manifest,
-    write_training,
-)
+from pipeline.config.arithmetic import blocks
+from pipeline.config.schema import Configuration
+from pipeline.config.specification import specification_of, specified
+from pipeline.run import identity as identities
+from pipeline.run.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, usable_checkpoint, write_checkpoint
+from pipeline.run.environment import environment, lacks_bfloat16, precision_note
+from pipeline.run.fingerprint import fingerprint
+from pipeline.run.history import Epoch, EpochTime, history_csv, read_history
+from pipeline.run.identity import identity, name_of
+from pipeline.run.record import LAYOUT, Run, read_evaluation, read_training, write_manifest, write_training
 from pipeline.storage import lock
 from pipeline.storage.sealed import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
@@ -578,7 +565,7 @@ def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.Monke
 def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
     told: str | None, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.record.processor.CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr("pipeline.run.processor.CPU", tmp_path / "cpuinfo")
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)
     assert lacks_bfloat16() is lacks

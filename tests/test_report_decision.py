@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.comparison.differences import Verdict
-from pipeline.comparison.permutation import seeds_for_verdict
-from pipeline.report.decision import decide
-from pipeline.report.evidence import Evidence
-from pipeline.report.sentences import answer, headline
+from pipeline.findings.decision import decide
+from pipeline.findings.evidence import Evidence
+from pipeline.findings.sentences import answer, headline
+from pipeline.findings.statistics.differences import Verdict
+from pipeline.findings.statistics.permutation import seeds_for_verdict
 from tests.reports import evidence, grid_values, random_scores
 
 NOISE = [0.0, 0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.0]

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from pipeline.comparison.intervals import Interval
-from pipeline.report import numbers
+from pipeline.findings import numbers
+from pipeline.findings.statistics.intervals import Interval
 
 
 @pytest.mark.parametrize(

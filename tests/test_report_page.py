@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.comparison.scores import Scores
-from pipeline.report.csvs import results_csv, runs_csv
-from pipeline.report.decision import decide
-from pipeline.report.evidence import Evidence
-from pipeline.report.page import Page
-from pipeline.report.pages import page
-from pipeline.report.records import from_study
-from pipeline.report.rendering import escaped, fenced, html, markdown
-from pipeline.report.sections.images import Pictures
-from pipeline.report.writing import write_report
+from pipeline.findings.csvs import results_csv, runs_csv
+from pipeline.findings.decision import decide
+from pipeline.findings.evidence import Evidence
+from pipeline.findings.page import Page
+from pipeline.findings.pages import page
+from pipeline.findings.records import from_study
+from pipeline.findings.rendering import escaped, fenced, html, markdown
+from pipeline.findings.sections.images import Pictures
+from pipeline.findings.statistics.scores import Scores
+from pipeline.findings.writing import write_report
 from tests.reports import evidence, grid_values, random_scores, write_study
 from tests.studies import a_project, prepare
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.record.record import EVALUATION, TEST_EVALUATION, write_manifest
-from pipeline.record.study import read_study, update_study
-from pipeline.record.whole import read_record
-from pipeline.report.csvs import results_csv
-from pipeline.report.decision import decide
-from pipeline.report.records import from_study, names_one_class
-from pipeline.report.writing import scored_images
+from pipeline.findings.csvs import results_csv
+from pipeline.findings.decision import decide
+from pipeline.findings.records import from_study, names_one_class
+from pipeline.findings.writing import scored_images
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
+from pipeline.run.whole import read_record
 from pipeline.storage import project
 from pipeline.storage.sealed import sealed
+from pipeline.studies.study import read_study, update_study
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.facts import final_metrics, tags

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from pipeline.record.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
-from pipeline.record.history import Epoch
-from pipeline.record.identity import Identity
-from pipeline.record.record import Run
+from pipeline.run.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
+from pipeline.run.history import Epoch
+from pipeline.run.identity import Identity
+from pipeline.run.record import Run
 from pipeline.terminal.errors import UserError
 
 HERE: dict[str, JsonValue] = {

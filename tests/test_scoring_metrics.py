@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
-from pipeline.scoring.metrics import (
+from pipeline.run.metrics import (
     NO_CLASS,
     Labels,
     Probabilities,
@@ -23,7 +23,7 @@ from pipeline.scoring.metrics import (
     scores,
     surest_mistakes,
 )
-from pipeline.scoring.tables import per_class_csv, predictions_csv
+from pipeline.run.tables import per_class_csv, predictions_csv
 
 NAN = float("nan")
 

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from pipeline.scoring.metrics import confusion_matrix, predictions, reliability
-from pipeline.scoring.pictures.calibration import calibration
-from pipeline.scoring.pictures.confusion import confusion
-from pipeline.scoring.pictures.curves import Rate, training_curves
-from pipeline.scoring.pictures.kernels import feature_maps, kernels
-from pipeline.scoring.pictures.mistakes import mistakes, visible
-from pipeline.scoring.pictures.paper import percent, png, shortened
+from pipeline.figures.calibration import calibration
+from pipeline.figures.confusion import confusion
+from pipeline.figures.curves import Rate, training_curves
+from pipeline.figures.kernels import feature_maps, kernels
+from pipeline.figures.mistakes import mistakes, visible
+from pipeline.figures.paper import percent, png, shortened
+from pipeline.run.metrics import confusion_matrix, predictions, reliability
 from pipeline.storage.project import ROOT
 
 # Divisions by zero, glyphs that are missing, layouts that collapse: a warning is a picture gone wrong.
@@ -96,7 +96,7 @@ def test_a_png_names_neither_date_nor_software() -> None:
 
 def test_drawing_needs_neither_pyplot_nor_tensorflow() -> None:
     modules = ("calibration", "confusion", "curves", "kernels", "mistakes")
-    imports = "; ".join(f"import pipeline.scoring.pictures.{module}" for module in modules)
+    imports = "; ".join(f"import pipeline.figures.{module}" for module in modules)
     program = f"{imports}; import sys; print({{'matplotlib.pyplot', 'tensorflow'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.images import prepared
-from pipeline.record.record import read_training
-from pipeline.record.study import Point, Study, read_study
+from pipeline.data import prepared
+from pipeline.run.record import read_training
 from pipeline.storage import lock, project
-from pipeline.study import conducting, launching
-from pipeline.study.conducting import conduct
-from pipeline.study.job import Failure
-from pipeline.study.launching import launch_one
-from pipeline.study.planning import Job, job_of
-from pipeline.study.workers import Ended
+from pipeline.studies import conducting, launching
+from pipeline.studies.conducting import conduct
+from pipeline.studies.job import Failure
+from pipeline.studies.launching import launch_one
+from pipeline.studies.planning import Job, job_of
+from pipeline.studies.study import Point, Study, read_study
+from pipeline.studies.workers import Ended
 from pipeline.terminal.errors import UserError
 from tests.settings import article, article_values
 from tests.studies import a_project, declared, prepare, swept, write_record

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.configuration.validation import ConfigurationError
-from pipeline.record.study import Setting
-from pipeline.study.declaration import name_of
+from pipeline.config.validation import ConfigurationError
+from pipeline.studies.declaration import name_of
+from pipeline.studies.study import Setting
 from tests.studies import declared
 
 

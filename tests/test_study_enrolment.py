@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.images import prepared
-from pipeline.record.study import Point, Study
+from pipeline.data import prepared
 from pipeline.storage import project
-from pipeline.study.declaration import Declaration
-from pipeline.study.enrolment import with_job, with_plan
-from pipeline.study.planning import Job, Plan, Refused, job_of, planned
+from pipeline.studies.declaration import Declaration
+from pipeline.studies.enrolment import with_job, with_plan
+from pipeline.studies.planning import Job, Plan, Refused, job_of, planned
+from pipeline.studies.study import Point, Study
 from tests.settings import article_values
 from tests.studies import a_project, declared, prepare, swept, write_record
 

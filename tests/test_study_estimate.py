@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.configuration.schema import Configuration
-from pipeline.record.identity import identity
+from pipeline.config.schema import Configuration
+from pipeline.run.identity import identity
 from pipeline.storage import project
-from pipeline.study import estimate
-from pipeline.study.estimate import FIXED_COST, RATES, RECORD_BYTES, START, Estimate, estimated
-from pipeline.study.planning import Job, setting_of
+from pipeline.studies import estimate
+from pipeline.studies.estimate import FIXED_COST, RATES, RECORD_BYTES, START, Estimate, estimated
+from pipeline.studies.planning import Job, setting_of
 from tests.studies import DATA, a_project, swept, write_record
 
 TRAINED = 60_000 - 10
@@ -57,14 +57,14 @@ def test_workers_share_the_work_after_a_common_start() -> None:
 def test_a_machine_that_has_shown_nothing_is_assumed(
     precision: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.study.estimate.lacks_bfloat16", lambda: False)
+    monkeypatch.setattr("pipeline.studies.estimate.lacks_bfloat16", lambda: False)
     changes = {"training.precision": precision, "training.threads": threads, "training.epochs": 3}
     found = job(swept(changes))
     work = 3 * TRAINED * (setting_of(found.configuration).multiply_adds + FIXED_COST)
     result = estimate_of(found)
     assert result.seconds == {found.identity.name: pytest.approx(work / RATES[precision] / threads)}
     assert not result.measured
-    monkeypatch.setattr("pipeline.study.estimate.lacks_bfloat16", lambda: True)
+    monkeypatch.setattr("pipeline.studies.estimate.lacks_bfloat16", lambda: True)
     assert (estimate_of(found).seconds != result.seconds) == (precision == "mixed_bfloat16")
 
 

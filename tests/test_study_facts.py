@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.record.study import Study
+from pipeline.studies.study import Study
 from pipeline.tracking.facts import MOST_TEXT
 from pipeline.tracking.study_facts import MOST_ROWS, description, table_csv, tags
 from tests.studies import cell, study

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.composition.arguments import without_mode
-from pipeline.record.study import Point
-from pipeline.study.launching import launch_grid
-from pipeline.study.naming import check_typed, named
+from pipeline.studies.arguments import without_mode
+from pipeline.studies.launching import launch_grid
+from pipeline.studies.naming import check_typed, named
+from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values
 from tests.studies import declared

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from pipeline.record.overview import (
+from pipeline.studies.overview import (
     Row,
     best,
     columns,
@@ -23,7 +23,7 @@ from pipeline.record.overview import (
     shown_at,
     swept,
 )
-from pipeline.record.study import Study
+from pipeline.studies.study import Study
 from tests.studies import cell, study
 
 TWO: dict[str, dict[str, JsonValue]] = {

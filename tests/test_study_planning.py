@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.configuration.validation import ConfigurationError
-from pipeline.images import prepared
-from pipeline.images.scoring import held_out_digest
-from pipeline.record.identity import scoring_identity
-from pipeline.record.record import EVALUATION, TEST_EVALUATION
-from pipeline.record.study import Point
-from pipeline.record.whole import read_record
+from pipeline.config.validation import ConfigurationError
+from pipeline.data import prepared
+from pipeline.data.scoring import held_out_digest
+from pipeline.run.identity import scoring_identity
+from pipeline.run.record import EVALUATION, TEST_EVALUATION
+from pipeline.run.whole import read_record
 from pipeline.storage import lock, project
-from pipeline.study.planning import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
+from pipeline.studies.planning import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
+from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values
 from tests.studies import a_project, declared, prepare, swept, write_record

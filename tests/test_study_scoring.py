@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.experiment import description
-from pipeline.images import prepared
-from pipeline.images.prepared import Images
-from pipeline.images.scoring import held_out_digest, validation_set
-from pipeline.images.split import split
-from pipeline.record import identity as identities
-from pipeline.record.identity import identity, scoring_identity
-from pipeline.record.record import read_training
+from pipeline.data import prepared
+from pipeline.data.prepared import Images
+from pipeline.data.scoring import held_out_digest, validation_set
+from pipeline.data.split import split
+from pipeline.run import description
+from pipeline.run import identity as identities
+from pipeline.run.identity import identity, scoring_identity
+from pipeline.run.record import read_training
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.settings import article

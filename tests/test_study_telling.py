@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.record.identity import identity
-from pipeline.record.study import Cell, Study
+from pipeline.run.identity import identity
 from pipeline.storage import atomic, project
-from pipeline.study import telling
-from pipeline.study.estimate import Estimate
-from pipeline.study.planning import Job, Plan, Refused, Repeated
-from pipeline.study.telling import duration, size
+from pipeline.studies import telling
+from pipeline.studies.estimate import Estimate
+from pipeline.studies.planning import Job, Plan, Refused, Repeated
+from pipeline.studies.study import Cell, Study
+from pipeline.studies.telling import duration, size
 from tests.studies import DATA, a_project, cell, study, swept
 
 SETTINGS: dict[str, dict[str, Any]] = {"a": {"conv.filters": 8}, "b": {"conv.filters": 16}}

@@ -13,10 +13,10 @@ from typing import cast
 import pytest
 
 from pipeline.storage import lock, project
-from pipeline.study import workers
-from pipeline.study.job import failure
-from pipeline.study.planning import Job
-from pipeline.study.workers import MOST_STARTS, Ended, cores, done
+from pipeline.studies import workers
+from pipeline.studies.job import failure
+from pipeline.studies.planning import Job
+from pipeline.studies.workers import MOST_STARTS, Ended, cores, done
 from pipeline.terminal.errors import UserError
 from tests.worker_acts import Act, act, start, start_and_die, start_without_data
 
@@ -136,7 +136,7 @@ FIRST_WORKER = """\
 import time
 from multiprocessing import get_context
 from pathlib import Path
-from pipeline.study import workers
+from pipeline.studies import workers
 worker = get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
 with workers._ctrl_c_later():
     worker.start()

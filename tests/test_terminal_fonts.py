@@ -7,11 +7,11 @@ import matplotlib.font_manager as manager
 import numpy as np
 import pytest
 
-from pipeline.images.examples import draw_examples
-from pipeline.scoring.pictures.confusion import confusion
-from pipeline.scoring.pictures.mistakes import mistakes
-from pipeline.scoring.pictures.paper import png
-from pipeline.terminal import fonts
+from pipeline.figures import fonts
+from pipeline.figures.confusion import confusion
+from pipeline.figures.examples import draw_examples
+from pipeline.figures.mistakes import mistakes
+from pipeline.figures.paper import png
 
 KUZUSHIJI = ["お", "き", "す", "つ", "な", "は", "ま", "や", "れ", "を"]
 LATIN = ["T-shirt/top", "Ängström", "Ωμέγα", "Юбка"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.configuration.schema import Tracking
-from pipeline.configuration.validation import validated
+from pipeline.config.schema import Tracking
+from pipeline.config.validation import validated
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fetching, patience, store

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import track
-from pipeline.configuration.schema import Tracking
-from pipeline.record.record import EVALUATION
+from pipeline.config.schema import Tracking
+from pipeline.run.record import EVALUATION
 from pipeline.tracking import companion
 from pipeline.tracking.companion import Companion, started_early
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.identity import REPRO_STUDY
-from pipeline.record.study import Cell, Study, update_study
+from pipeline.config.schema import Tracking
+from pipeline.run.identity import REPRO_STUDY
 from pipeline.storage import project
+from pipeline.studies.study import Cell, Study, update_study
 from pipeline.tracking import following
 from pipeline.tracking.companion import settings
 from pipeline.tracking.following import follow

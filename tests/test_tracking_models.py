@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from mlflow.entities import LoggedModelStatus
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.whole import read_record
+from pipeline.config.schema import Tracking
+from pipeline.run.whole import read_record
 from pipeline.storage import project
 from pipeline.tracking import models
 from pipeline.tracking.mirror import Mirror

@@ -11,10 +11,10 @@ import pytest
 from filelock import FileLock
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.study import Cell, State
-from pipeline.record.whole import read_record
+from pipeline.config.schema import Tracking
+from pipeline.run.whole import read_record
 from pipeline.storage import project
+from pipeline.studies.study import Cell, State
 from pipeline.tracking import creation
 from pipeline.tracking.creation import found_or_made
 from pipeline.tracking.mirror import Mirror

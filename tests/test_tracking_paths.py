@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.configuration.schema import Tracking
+from pipeline.config.schema import Tracking
 from pipeline.tracking.store import LONGEST_PATH, StoreUnreachableError, address, open_store, shown
 
 TRACKING = Tracking(enabled=True, address=None, experiment="paths")

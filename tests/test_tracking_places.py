@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.record.study import update_study
-from pipeline.record.whole import read_record
+from pipeline.run.whole import read_record
 from pipeline.storage import project
+from pipeline.studies.study import update_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.fetching import fetched_training
 from pipeline.tracking.mirror import Mirror

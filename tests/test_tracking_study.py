@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.study import Cell, State, Study
-from pipeline.record.whole import read_record
+from pipeline.config.schema import Tracking
+from pipeline.run.whole import read_record
 from pipeline.storage import project
+from pipeline.studies.study import Cell, State, Study
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from tests import studies

@@ -73,7 +73,7 @@ def test_keras_own_file_changes_no_bit_and_none_is_written(digest: str, text: st
 def test_what_is_left_out_is_told_once_and_what_only_logs_stays() -> None:
     program = """
 import os, subprocess, sys
-from pipeline.record.environment import variables_note
+from pipeline.run.environment import variables_note
 print(variables_note())
 print(sorted(name for name in os.environ if name.startswith(("TF_", "XLA_", "KERAS_"))), os.environ["KERAS_BACKEND"])
 if len(sys.argv) == 1:

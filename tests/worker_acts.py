@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.study.job import Failure, failure
+from pipeline.studies.job import Failure, failure
 from pipeline.terminal.errors import UserError
 
 
@@ -81,7 +81,7 @@ def _act(job: Act) -> None:
         case "clumsy":
             raise ClumsyError("one", "two")
         case "configuration":
-            from pipeline.configuration.validation import refused  # noqa: PLC0415 - it imports pydantic
+            from pipeline.config.validation import refused  # noqa: PLC0415 - it imports pydantic
 
             raise refused("a.b", "must be 3.")
         case "sleep":

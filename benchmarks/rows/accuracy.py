@@ -5,8 +5,8 @@ import statistics
 
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, verb
-from pipeline.record.environment import lacks_bfloat16
-from pipeline.record.record import EVALUATION, TRAINING, read_evaluation, read_training
+from pipeline.run.environment import lacks_bfloat16
+from pipeline.run.record import EVALUATION, TRAINING, read_evaluation, read_training
 from tests.project import Project
 
 SEEDS = 5

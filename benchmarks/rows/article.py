@@ -5,7 +5,7 @@ from collections.abc import Callable
 from benchmarks.costs import alternately, as_figures, median, ratio_in_words
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, has, verb
-from pipeline.record.environment import lacks_bfloat16
+from pipeline.run.environment import lacks_bfloat16
 from tests.spent import Cost
 
 EPOCHS, QUICK_EPOCHS = 2, 1

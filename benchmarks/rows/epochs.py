@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop
-from pipeline.record.environment import lacks_bfloat16
+from pipeline.run.environment import lacks_bfloat16
 
 OF_THE_PEAK = 0.8
 TOLD = 7

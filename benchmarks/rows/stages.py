@@ -6,7 +6,7 @@ import time
 from benchmarks.costs import alternately, as_figures, median
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, verb
-from pipeline.record.record import TRAINING, read_training
+from pipeline.run.record import TRAINING, read_training
 from tests.project import Project
 
 EPOCHS = 500

@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 
 from faults.fuzzing.edits import constants, edited, names, places, valid
 from faults.fuzzing.target import LARGEST, Choices, Mutate, Target, told
-from pipeline.composition.choice import Choice, as_text, chosen, read_choice
-from pipeline.composition.composing import as_params
-from pipeline.configuration.arithmetic import MOST_PARAMETERS, layers
-from pipeline.configuration.reading import configured, parsed
-from pipeline.configuration.schema import Configuration
+from pipeline.config.arithmetic import MOST_PARAMETERS, layers
+from pipeline.config.choice import Choice, as_text, chosen, read_choice
+from pipeline.config.composing import as_params
+from pipeline.config.reading import configured, parsed
+from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.command import printable
 from pipeline.terminal.errors import UserError
@@ -150,5 +150,5 @@ def mutated(data: bytes, mutate: Mutate, random: Random) -> bytes:
     return data[:1] + b"\n".join(lines)
 
 
-CODE = "pipeline/composition/*.py", "pipeline/configuration/*.py"
+CODE = "pipeline/config/*.py"
 TARGET = Target(CODE, examine, seeds, words, mutated)

@@ -9,7 +9,7 @@ from faults.bench import Bench, Benches, bench
 from faults.campaign import Injection, Row
 from faults.disk import Call, Disk, library, reason_not_to
 from faults.reference import litter
-from pipeline.record.checkpoint import read_checkpoint
+from pipeline.run.checkpoint import read_checkpoint
 from pipeline.storage import digest
 from pipeline.storage.sealed import unsealed
 
@@ -24,9 +24,9 @@ SETTING = (
 )
 IMPORTS = (
     "hydra",
-    "pipeline.composition.composing",
-    "pipeline.experiment.training",
-    "pipeline.experiment.evaluation",
+    "pipeline.config.composing",
+    "pipeline.run.training",
+    "pipeline.run.evaluation",
 )
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100"
 CLOCKED = "timing.json", "environment.json", "study.json"

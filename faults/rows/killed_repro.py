@@ -13,7 +13,7 @@ import psutil
 
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, copied, litter, made, results
-from pipeline.record.checkpoint import read_checkpoint
+from pipeline.run.checkpoint import read_checkpoint
 from tests.mlflow_store import client, points, runs
 from tests.project import Project
 

@@ -12,8 +12,8 @@ from faults.campaign import Injection, Row
 from faults.disk import Disk, library, reason_not_to
 from faults.reference import litter, results
 from faults.writing_states import FOLLOW, SWEEP, make_states, messages, runs, store
-from pipeline.record.checkpoint import read_checkpoint
-from pipeline.record.record import EVALUATION, TRAINING, read_evaluation, read_training
+from pipeline.run.checkpoint import read_checkpoint
+from pipeline.run.record import EVALUATION, TRAINING, read_evaluation, read_training
 
 SETTING = (
     "model=small",
@@ -26,9 +26,9 @@ SETTING = (
 )
 IMPORTS = (
     "hydra",
-    "pipeline.composition.composing",
-    "pipeline.experiment.training",
-    "pipeline.experiment.evaluation",
+    "pipeline.config.composing",
+    "pipeline.run.training",
+    "pipeline.run.evaluation",
     "pipeline.tracking.store",
     "pipeline.tracking.mirror",
     "mlflow.keras",

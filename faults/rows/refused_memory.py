@@ -17,7 +17,7 @@ from faults.memory import Memory, library, reason_not_to
 from faults.reference import litter, results
 from faults.rows.killed_writing import IMPORTS, SETTING
 from faults.writing_states import runs, store
-from pipeline.record.record import EVALUATION, TRAINING, read_evaluation, read_training
+from pipeline.run.record import EVALUATION, TRAINING, read_evaluation, read_training
 
 STUDY = "memory"
 SWEEP = "sweep", "-m", f"study.name={STUDY}", "data.validation_images=100", "seed=range(2)"

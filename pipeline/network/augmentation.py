@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from pipeline.configuration.schema import Augmentation
+from pipeline.config.schema import Augmentation
 
 
 def augmented(images: tf.Tensor, settings: Augmentation, seed: tf.Tensor) -> tf.Tensor:

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline.configuration.arithmetic import Layer, layers
-from pipeline.configuration.conv2d import L1, L2, Conv, Regularizer
-from pipeline.configuration.schema import Model
+from pipeline.config.arithmetic import Layer, layers
+from pipeline.config.conv2d import L1, L2, Conv, Regularizer
+from pipeline.config.schema import Model
 from pipeline.network.constraints import constraint
 from pipeline.network.randomness import derived
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pipeline.configuration.conv2d import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from pipeline.config.conv2d import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
 
 class RadialConstraint(keras.constraints.Constraint):

@@ -1,7 +1,7 @@
 """All that decides the weights of a run: which images, which network, how many epochs, in which order.
 
 It is built from the ingredients of the run's identity and from nothing else, and takes only the images that these name.
-What resumes, writes and reports (pipeline.experiment) can't change a weight.
+What resumes, writes and reports (pipeline.run) can't change a weight.
 """
 
 import math
@@ -10,9 +10,9 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from pipeline.configuration.specification import specification_of
-from pipeline.images.prepared import Images
-from pipeline.images.split import split
+from pipeline.config.specification import specification_of
+from pipeline.data.prepared import Images
+from pipeline.data.split import split
 from pipeline.network.building import build_network
 from pipeline.network.prediction import Predictor
 from pipeline.network.threads import use_threads

@@ -2,7 +2,7 @@
 
 import keras
 
-from pipeline.configuration.schema import Training
+from pipeline.config.schema import Training
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.configuration.schema import Training
+from pipeline.config.schema import Training
 from pipeline.network.augmentation import augmented
 from pipeline.network.optimization import build_optimizer
 from pipeline.network.randomness import derived, order

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline.tracking.process import dismiss, started
 
 if TYPE_CHECKING:
-    from pipeline.configuration.schema import Tracking
+    from pipeline.config.schema import Tracking
 
 COMMAND = [sys.executable, "-m", "pipeline.track", "--attach"]
 

@@ -18,7 +18,7 @@ from pipeline.tracking.process import dismiss, started
 
 if TYPE_CHECKING:
     # `sweep --help` shall not wait for it.
-    from pipeline.configuration.schema import Tracking
+    from pipeline.config.schema import Tracking
 
 COMMAND = [sys.executable, "-m", "pipeline.track", "--follow"]
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.record.cached import Restorer, cached_records
-from pipeline.record.identity import REPRO_STUDY
-from pipeline.record.record import TRAINING
-from pipeline.record.study import STUDY, Study, read_study
-from pipeline.record.whole import read_record
+from pipeline.run.cached import Restorer, cached_records
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import TRAINING
+from pipeline.run.whole import read_record
 from pipeline.storage import project
+from pipeline.studies.study import STUDY, Study, read_study
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 from pipeline.tracking.mirror import Mirror

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.configuration.keys import leaves
-from pipeline.record.history import Epoch
-from pipeline.record.whole import Record
-from pipeline.scoring.latency import SHARED
+from pipeline.config.keys import leaves
+from pipeline.run.history import Epoch
+from pipeline.run.latency import SHARED
+from pipeline.run.whole import Record
 
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones."""

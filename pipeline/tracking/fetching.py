@@ -5,8 +5,8 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.record import TRAINING
+from pipeline.config.schema import Tracking
+from pipeline.run.record import TRAINING
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.patience import open_soon
 from pipeline.tracking.store import StoreUnreachableError, check_place, reaching, shown

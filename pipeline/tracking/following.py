@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.configuration.schema import Tracking
-from pipeline.record.identity import REPRO_STUDY
-from pipeline.record.study import read_study
-from pipeline.record.whole import read_record
+from pipeline.config.schema import Tracking
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.whole import read_record
 from pipeline.storage import project
+from pipeline.studies.study import read_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store

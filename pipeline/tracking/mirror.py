@@ -6,8 +6,8 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from pipeline.record.record import EvaluationPart
-from pipeline.record.whole import Record
+from pipeline.run.record import EvaluationPart
+from pipeline.run.whole import Record
 from pipeline.storage import digest
 from pipeline.storage.sealed import as_json
 from pipeline.tracking import facts

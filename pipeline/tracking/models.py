@@ -14,8 +14,8 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from pipeline.record.record import TrainingPart
-from pipeline.record.whole import Record
+from pipeline.run.record import TrainingPart
+from pipeline.run.whole import Record
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import facts
 from pipeline.tracking.creation import ensured

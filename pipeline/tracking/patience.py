@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from pipeline.configuration.schema import Tracking
+from pipeline.config.schema import Tracking
 from pipeline.tracking.store import Store, StoreUnreachableError, address, open_store, shown
 
 ANSWERS_WITHIN = 15.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.configuration.schema import Tracking
+from pipeline.config.schema import Tracking
 from pipeline.tracking.patience import open_soon
 from pipeline.tracking.store import Store, reaching, shown
 

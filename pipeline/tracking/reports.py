@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.configuration.schema import Tracking
+from pipeline.config.schema import Tracking
 from pipeline.tracking.patience import open_soon, within
 from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching, settle
 

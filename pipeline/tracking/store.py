@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pipeline.configuration.schema import Tracking
+from pipeline.config.schema import Tracking
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.places import ARTIFACTS, follow_move, problem_with

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from pipeline.record.overview import (
+from pipeline.studies.overview import (
     Row,
     columns,
     counted,
@@ -17,7 +17,7 @@ from pipeline.record.overview import (
     shown_at,
     swept,
 )
-from pipeline.record.study import Study
+from pipeline.studies.study import Study
 from pipeline.tracking.facts import MOST_TEXT
 
 GRID = "grid."

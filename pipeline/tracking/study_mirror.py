@@ -2,10 +2,10 @@
 
 from mlflow.entities import RunTag
 
-from pipeline.record.record import EVALUATION, TEST_EVALUATION
-from pipeline.record.study import ENDED, Study
-from pipeline.record.whole import Record, read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION
+from pipeline.run.whole import Record, read_record
 from pipeline.storage import digest, project
+from pipeline.studies.study import ENDED, Study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import study_facts
 from pipeline.tracking.creation import found_or_made

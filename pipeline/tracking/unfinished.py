@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from pipeline.record.record import EVALUATION, TRAINING
-from pipeline.record.whole import Record, read_record
+from pipeline.run.record import EVALUATION, TRAINING
+from pipeline.run.whole import Record, read_record
 from pipeline.storage import lock, project
 
 

@@ -1,1 +1,0 @@
-"""How good a network is, from its predictions; pictures of it."""

@@ -1,0 +1,114 @@
+"""About how long the missing runs of a study will take, and how much disk."""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.schema import Configuration
+from pipeline.run.environment import lacks_bfloat16
+from pipeline.run.record import TRAINING
+from pipeline.storage import project
+from pipeline.studies.planning import Job
+from pipeline.studies.study import Setting
+
+RATES = {"float32": 1.0e10, "mixed_bfloat16": 2.2e10}
+"""Multiply-adds of the forward pass that a thread trains in a second, until this machine has shown its own."""
+
+WITHOUT_BFLOAT16 = 1.0e9
+"""The same for mixed_bfloat16 on a processor that has no bfloat16 arithmetic."""
+
+FIXED_COST = 100_000
+"""What an image costs beside its multiply-adds, in multiply-adds: small networks are not free."""
+
+START = 8.0
+"""Seconds until the workers have loaded TensorFlow."""
+
+MOST_RECORDS = 30
+RECORD_BYTES = 60_000
+"""What a record takes beside weights and predictions, MLflow's copy and its rows included."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of one worker for each job, bytes of all together; `measured` on this machine or only assumed."""
+
+    seconds: dict[str, float]
+    bytes: int
+    measured: bool
+
+    def total(self, workers: int) -> float:
+        """Seconds until `workers` have done all."""
+        return START + sum(self.seconds.values()) / workers if self.seconds else 0.0
+
+
+def estimated(jobs: Sequence[Job], settings: Mapping[str, Setting]) -> Estimate:
+    """The estimate for `jobs`, from the runs that this machine has done where there are any."""
+    rates = _measured_rates(jobs[0]) if jobs else {}
+    seconds = {
+        job.identity.name: _cost(job.configuration, settings[job.setting].multiply_adds)
+        / rates.get(_kind(job.configuration), _assumed(job.configuration))
+        for job in jobs
+    }
+    measured = bool(jobs) and all(_kind(job.configuration) in rates for job in jobs)
+    return Estimate(seconds, sum(_bytes(job, settings[job.setting].parameters) for job in jobs), measured)
+
+
+def _cost(configuration: Configuration, multiply_adds: int) -> float:
+    data = configuration.data
+    images = data.training_images - data.validation_images
+    return configuration.training.epochs * images * (multiply_adds + FIXED_COST)
+
+
+def _kind(configuration: Configuration) -> tuple[Any, ...]:
+    """Runs of the same kind train at about the same rate."""
+    training = configuration.training
+    return training.precision, training.batch_size, training.threads
+
+
+def _assumed(configuration: Configuration) -> float:
+    training = configuration.training
+    slow = training.precision == "mixed_bfloat16" and lacks_bfloat16()
+    return (WITHOUT_BFLOAT16 if slow else RATES[training.precision]) * training.threads
+
+
+def _measured_rates(job: Job) -> dict[tuple[Any, ...], float]:
+    """Kind → median rate of the newest records of trainings on the same images as `job`."""
+    newest = sorted(project.RUNS.glob(f"*/{TRAINING}/run.json"), key=_written)[-MOST_RECORDS:]
+    rates: dict[tuple[Any, ...], list[float]] = {}
+    for kind, rate in _rates(newest, job):
+        rates.setdefault(kind, []).append(rate)
+    return {kind: statistics.median(found) for kind, found in rates.items()}
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        # Another sweep makes it anew in this moment.
+        return 0.0
+
+
+def _rates(paths: Sequence[Path], job: Job) -> Iterator[tuple[tuple[Any, ...], float]]:
+    """A record that can't be read is passed over: this is an estimate."""
+    for path in paths:
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            epochs = json.loads((path.parent / "timing.json").read_text(encoding="utf-8"))["epochs"]
+            if run["ingredients"]["data"] == job.identity.ingredients["data"]:
+                images = job.configuration.data.training_images - run["ingredients"]["validation_images"]
+                training = run["configuration"]["training"]
+                cost = len(epochs) * images * (run["multiply_adds"] + FIXED_COST)
+                kind = training["precision"], training["batch_size"], training["threads"]
+                yield kind, cost / sum(epoch["seconds"] for epoch in epochs)
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            continue
+
+
+def _bytes(job: Job, parameters: int) -> int:
+    data = job.configuration.data
+    # An IDX file of labels is 8 bytes and one for each image.
+    scored = data.files.test_labels.bytes - 8 if job.images == "test" else data.validation_images
+    return 4 * parameters + scored * (4 * len(data.class_names) + 1) + RECORD_BYTES
