@@ -16,10 +16,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.operations import seconds_of_operations
-from pipeline.config.arithmetic import layers
-from pipeline.config.choice import Choice, chosen, composed_with
-from pipeline.config.composing import values
-from pipeline.config.reading import configured
+from pipeline.config.compose import Choice, chosen, composed_with, values
+from pipeline.config.layers import layers
+from pipeline.config.load import configured
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 
@@ -44,9 +43,8 @@ def main() -> None:
 
 def measured(configuration: Configuration, images: int, epochs: int, *, with_peak: bool) -> dict[str, object]:
     """What this module prints."""
-    from pipeline.network.building import build_network  # noqa: PLC0415 - TensorFlow
-    from pipeline.network.threads import use_threads  # noqa: PLC0415
-    from pipeline.network.training import Trainer  # noqa: PLC0415
+    from pipeline.network.build import build_network  # noqa: PLC0415 - TensorFlow
+    from pipeline.network.fit import Trainer, use_threads  # noqa: PLC0415
 
     training = configuration.training
     use_threads(training.threads)

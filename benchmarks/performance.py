@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import machine
-from pipeline.figures.paper import BLUE, GREY, png, sheet, styled
+from pipeline.figures.style import BLUE, GREY, png, sheet, styled
 from pipeline.storage import atomic
 from tests.project import ROOT
 

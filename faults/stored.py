@@ -10,10 +10,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from pipeline.run.record import EVALUATION, TRAINING
-from pipeline.run.whole import Record, read_record
+from pipeline.run.record import EVALUATION, TRAINING, Record, read_record
 from pipeline.storage import digest
-from pipeline.tracking import facts
+from pipeline.tracking import fields
 
 SMALL = {"run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"}
 """The files of a run of a sweep that go to the store."""
@@ -99,8 +98,8 @@ def _runs(store: MlflowClient) -> tuple[str, Sequence[Any]]:
 
 def _check_run(store: MlflowClient, run: Any, record: Record, study: str, *, whole: bool) -> None:
     assert run.info.status == "FINISHED", run.info.status
-    assert run.data.params == facts.params(record)
-    tags = facts.tags(record, study)
+    assert run.data.params == fields.params(record)
+    tags = fields.tags(record, study)
     assert {name: run.data.tags.get(name) for name in tags} == tags
     _check_metrics(store, run, record)
     assert {found.tags[0].value for found in run.inputs.dataset_inputs} >= {"training"}
@@ -119,9 +118,9 @@ def _check_metrics(store: MlflowClient, run: Any, record: Record) -> None:
     points = [
         (name, epoch.epoch, value)
         for epoch in record.training.history
-        for name, value in facts.epoch_metrics(epoch, seconds[epoch.epoch]).items()
+        for name, value in fields.epoch_metrics(epoch, seconds[epoch.epoch]).items()
     ]
-    points += [(name, 0, value) for name, value in facts.final_metrics(record).items()]
+    points += [(name, 0, value) for name, value in fields.final_metrics(record).items()]
     stored = [
         (name, point.step, point.value)
         for name in run.data.metrics

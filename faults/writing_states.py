@@ -12,7 +12,7 @@ from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import digest
-from pipeline.tracking.companion import settings
+from pipeline.tracking.mirror_process import settings
 from tests.mlflow_store import client
 from tests.project import Project
 

@@ -42,8 +42,7 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         # Every verb that composes imports this plugin: what it needs comes when it is used.
-        from pipeline.studies.grid import composed_grid  # noqa: PLC0415
-        from pipeline.studies.launching import launch_grid  # noqa: PLC0415
+        from pipeline.studies.hydra_entry import composed_grid, launch_grid  # noqa: PLC0415
 
         launch_grid(composed_grid(self.hydra_context.config_loader, self.config, job_overrides))
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=None) for job in job_overrides]

@@ -6,28 +6,26 @@ moves only when code moves that decides a result: an edit of a docstring, or of 
 
 import os
 
-from pipeline.config.composing import composed, values
-from pipeline.config.difference import differences
-from pipeline.config.forbidden import ForbiddenError
-from pipeline.config.reading import configured, read_params, read_yaml
-from pipeline.run.fingerprint import fingerprint
-from pipeline.run.identity import deciding_code, scoring_code, versions
+from pipeline.config.compose import composed, differences, values
+from pipeline.config.guard import ForbiddenError
+from pipeline.config.load import configured, read_params, read_yaml
+from pipeline.run.identity import deciding_code, fingerprint, scoring_code, versions
 from pipeline.run.processor import device
 from pipeline.run.record import LAYOUT
 from pipeline.storage import atomic, lock, project
-from pipeline.storage.sealed import as_json
+from pipeline.storage.digest import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 
 PREPARING_CODE = (
     "pipeline/preprocess.py",
-    *(f"pipeline/data/{name}.py" for name in ("checks", "idx", "prepared", "summary")),
+    *(f"pipeline/data/{name}.py" for name in ("idx", "prepare", "prepared")),
     "pipeline/figures/examples.py",
     "pipeline/storage/arrays.py",
 )
 """The code that decides what the prepared images are."""
 
-DRAWING_CODE = "pipeline/figures/*.py", "pipeline/run/exporting.py"
+DRAWING_CODE = "pipeline/figures/*.py", "pipeline/run/export.py"
 """The code that decides, beside the scores', what an evaluation writes."""
 
 MOST_SHOWN = 3

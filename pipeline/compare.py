@@ -9,7 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
-from pipeline.config.reading import read_section
+from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.findings.decision import Decision, decide
 from pipeline.findings.evidence import Evidence
@@ -22,7 +22,7 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.attaching import Attaching
+from pipeline.tracking.study_mirror import Attaching
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -57,7 +57,7 @@ def _recorded(named: list[str]) -> Evidence:
 
 def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
     """Runs of the MLflow store: those of a filter, or by their ids."""
-    from pipeline.tracking.reading import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
+    from pipeline.tracking.download import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
     from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 
     try:

@@ -7,9 +7,8 @@ python -m pipeline.compose                                 again, after an edit 
 python -m pipeline.compose --reset                         forget the choice, back to the defaults
 """
 
-from pipeline.config.choice import Choice, chosen, read_choice
+from pipeline.config.compose import Choice, chosen, outcome, read_choice, write
 from pipeline.config.schema import Configuration
-from pipeline.config.writing import outcome, write
 from pipeline.storage import project
 from pipeline.terminal import command
 

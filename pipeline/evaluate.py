@@ -1,9 +1,8 @@
 """Score the trained network on the test images: the evaluation part of the record, and the run in MLflow."""
 
-from pipeline.config.reading import read_section
+from pipeline.config.load import read_section
 from pipeline.config.schema import Data, Tracking
-from pipeline.data.prepared import load_test
-from pipeline.data.scoring import test_set
+from pipeline.data.prepared import load_test, test_set
 from pipeline.run.checkpoint import remove_checkpoint
 from pipeline.run.environment import variables_note
 from pipeline.run.identity import REPRO_STUDY
@@ -24,13 +23,13 @@ def _evaluate(data: Data, tracking: Tracking) -> int:
     images = load_test(project.PREPARED, data)
     if note := variables_note():
         print(f"note: {note}")
-    from pipeline.run.evaluation import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+    from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
     evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
     # DVC has the training part: `dvc repro --force train` shall train.
     remove_checkpoint(project.checkpoint(training.run.identity))
     if tracking.enabled:
-        from pipeline.tracking.mirroring import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
+        from pipeline.tracking.mirror_process import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
 
         mirrored(tracking, project.RECORD, REPRO_STUDY)
     print(f"accuracy {evaluation.scores['accuracy']:.2%} of {len(images.labels):,} test images")

@@ -3,7 +3,7 @@
 What is kept is decompressed and has the size and SHA-256 that data.files says.
 """
 
-from pipeline.config.reading import read_section
+from pipeline.config.load import read_section
 from pipeline.config.schema import Data
 from pipeline.data.sources import fetch
 from pipeline.storage import lock, project

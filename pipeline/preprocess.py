@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.reading import read_section
+from pipeline.config.load import read_section
 from pipeline.config.schema import Data, RawFile
-from pipeline.data.checks import check_labels, checked_images
 from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
+from pipeline.data.prepare import Summary, check_labels, checked_images, warnings
 from pipeline.data.prepared import write_prepared
-from pipeline.data.summary import Summary, warnings
 from pipeline.figures.examples import draw_examples
-from pipeline.figures.fonts import note
+from pipeline.figures.style import note
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command

@@ -5,9 +5,7 @@ python -m pipeline.promote kernels_by_filters --cheapest      the fewest multipl
 python -m pipeline.promote kernels_by_filters --show          what would change; writes nothing
 """
 
-from pipeline.config.choice import read_choice
-from pipeline.config.promotion import promoted
-from pipeline.config.writing import outcome, write
+from pipeline.config.compose import outcome, promoted, read_choice, write
 from pipeline.findings.cautions import still_open
 from pipeline.findings.decision import Decision, decide
 from pipeline.findings.evidence import Evidence

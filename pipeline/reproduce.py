@@ -12,14 +12,21 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.config.reading import read_section
+from pipeline.config.load import read_section
 from pipeline.config.schema import Data, Tracking
 from pipeline.data.prepared import load_training
-from pipeline.run.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
 from pipeline.run.environment import environment, variables_note
 from pipeline.run.identity import identity
 from pipeline.run.record import TRAINING
-from pipeline.run.repetition import configuration_of, repeated
+from pipeline.run.reproduction import (
+    Claim,
+    circumstances,
+    configuration_of,
+    is_bit_identical,
+    parting_epoch,
+    read_claim,
+    repeated,
+)
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -84,7 +91,7 @@ def _claim(named: str, tracking: Tracking) -> Claim:
     for folder in (Path(named), Path(named) / TRAINING, project.run_root(named) / TRAINING):
         if (folder / "run.json").is_file():
             return read_claim(folder)
-    from pipeline.tracking.fetching import fetched_training  # noqa: PLC0415 - mlflow, only when it is asked
+    from pipeline.tracking.download import fetched_training  # noqa: PLC0415 - mlflow, only when it is asked
 
     with tempfile.TemporaryDirectory() as place:
         return read_claim(fetched_training(tracking, named, Path(place)))

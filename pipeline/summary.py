@@ -1,6 +1,6 @@
 """The last run in a few lines: test accuracy, where the pictures are, how to open the MLflow UI."""
 
-from pipeline.run.latency import SHARED
+from pipeline.run.metrics import SHARED
 from pipeline.run.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
 from pipeline.storage import project
 from pipeline.terminal import command

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.storage import lock, project
 from pipeline.studies.arguments import shows
 from pipeline.terminal import command
-from pipeline.tracking.companion import started_early
+from pipeline.tracking.mirror_process import started_early
 
 HELP = """\
 Train and compare many settings × seeds on held-out images. What is done already is not done again.
@@ -45,9 +45,8 @@ def main() -> int:
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
-        from pipeline.config.choice import read_choice  # noqa: PLC0415
-        from pipeline.studies.application import check_arguments, run_application  # noqa: PLC0415 - after the help
-        from pipeline.studies.naming import check_typed, named  # noqa: PLC0415
+        from pipeline.config.compose import read_choice  # noqa: PLC0415
+        from pipeline.studies.hydra_entry import check_arguments, check_typed, named, run_application  # noqa: PLC0415 - after the help  # noqa: PLC0415
 
         check_arguments(arguments)
         check_typed(arguments)
@@ -58,8 +57,7 @@ def main() -> int:
 
 def _launch_one(values: Mapping[str, Any]) -> None:
     """One job, for launchers other than the project's own."""
-    from pipeline.studies.grid import present_point  # noqa: PLC0415 - `--cfg` needs none of it
-    from pipeline.studies.launching import launch_one  # noqa: PLC0415
+    from pipeline.studies.hydra_entry import launch_one, present_point  # noqa: PLC0415
 
     launch_one(present_point(dict(values)))
 

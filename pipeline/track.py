@@ -13,29 +13,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.config.reading import read_params, read_section
+from pipeline.config.load import read_params, read_section
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
-from pipeline.run.exporting import exported
+from pipeline.run.export import exported
 from pipeline.run.identity import REPRO_STUDY, identity
-from pipeline.run.record import TRAINING
-from pipeline.run.whole import Record, read_record
+from pipeline.run.record import TRAINING, Record, read_record
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.everything import Everything
-from pipeline.tracking.following import follow
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.reports import attached
+from pipeline.tracking.mirror_worker import follow
+from pipeline.tracking.restore import Everything
+from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown
-from pipeline.tracking.study_mirror import StudyMirror
-from pipeline.tracking.unfinished import unfinished
+from pipeline.tracking.study_mirror import StudyMirror, attached
 
 
 def main() -> int:
     parser = command.arguments(__doc__, "track")
-    # What pipeline.tracking.companion and pipeline.tracking.attaching start; of no use to a person.
+    # What pipeline.tracking.mirror_process and pipeline.tracking.study_mirror start; of no use to a person.
     parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attach", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
@@ -74,7 +71,7 @@ def _leave() -> NoReturn:
 
 
 def _attached(report: Mapping[str, Any]) -> str:
-    """What a pipeline.tracking.attaching.Attaching asks for."""
+    """What a pipeline.tracking.study_mirror.Attaching asks for."""
     with contextlib.redirect_stdout(sys.stderr):
         return attached(Tracking.model_validate(report["tracking"]), report["study"], Path(report["folder"]))
 

@@ -5,8 +5,8 @@ A training that was interrupted goes on after its last whole epoch.
 
 from rich.table import Table
 
-from pipeline.config.arithmetic import layers
-from pipeline.config.reading import read_params
+from pipeline.config.layers import layers
+from pipeline.config.load import read_params
 from pipeline.config.schema import Configuration
 from pipeline.data.prepared import load_training
 from pipeline.run.environment import precision_note, variables_note
@@ -15,7 +15,7 @@ from pipeline.run.record import EVALUATION
 from pipeline.storage import lock, project
 from pipeline.terminal import command
 from pipeline.terminal.progress import console
-from pipeline.tracking.companion import Companion
+from pipeline.tracking.mirror_process import Companion
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def _train(configuration: Configuration) -> int:
         console.print(f"note: {note}")
     companion = Companion(configuration.tracking, REPRO_STUDY, EVALUATION)
     with companion:
-        from pipeline.run.training import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+        from pipeline.run.train_run import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
         run = train_run(configuration, identity(configuration, images.digest), images, project.RECORD, companion.sync)
     if companion.said:

@@ -9,7 +9,7 @@ import socket
 import sys
 from urllib.parse import quote, urlencode
 
-from pipeline.config.reading import read_section
+from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.storage import project
 from pipeline.studies.study import Study, find_study

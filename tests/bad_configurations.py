@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.config.keys import leaves
+from pipeline.config.load import leaves
 from tests.rules import BLOCK_RULES, RULES
 from tests.settings import article_values, put
 

@@ -32,6 +32,6 @@ def _code_from_its_own_place() -> None:
 @pytest.fixture(scope="session")
 def two_threads() -> None:
     """TensorFlow takes its number of threads once in a process: the same for all tests, before any of them computes."""
-    from pipeline.network.threads import use_threads  # noqa: PLC0415 - most tests need no TensorFlow
+    from pipeline.network.fit import use_threads  # noqa: PLC0415 - most tests need no TensorFlow
 
     use_threads(2)

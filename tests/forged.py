@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage.sealed import SEAL, sealed
+from pipeline.storage.digest import SEAL, sealed
 
 
 def forge(path: Path, changes: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from pipeline.storage.sealed import sealed
+from pipeline.storage.digest import sealed
 from tests.forged import forge, forge_file
 from tests.project import Project
 from tests.studies import cell, study

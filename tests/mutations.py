@@ -46,15 +46,15 @@ IN_THE_ROOM = (
     ),
     Mutation(
         "another seed for the order",
-        "pipeline/network/randomness.py",
+        "pipeline/network/fit.py",
         'default_rng(derived(seed, "order", epoch))',
         'default_rng(derived(seed + 1, "order", epoch))',
         TRAINED,
     ),
-    Mutation("flips less often", "pipeline/network/augmentation.py", "seed) < 0.5", "seed) < 0.4", TRAINED),
+    Mutation("flips less often", "pipeline/network/fit.py", "seed) < 0.5", "seed) < 0.4", TRAINED),
     Mutation(
         "weight decay on biases too",
-        "pipeline/network/optimization.py",
+        "pipeline/network/fit.py",
         '["bias", "gamma", "beta"]',
         '["gamma", "beta"]',
         TRAINED,
@@ -75,14 +75,14 @@ IN_THE_ROOM = (
     ),
     Mutation(
         "the filters grow otherwise",
-        "pipeline/config/arithmetic.py",
+        "pipeline/config/layers.py",
         "model.filter_growth ** (number - 1)",
         "model.filter_growth ** number",
         frozenset({"identity"}),
     ),
     Mutation(
         "dropout before pooling",
-        "pipeline/config/arithmetic.py",
+        "pipeline/config/layers.py",
         '    if block.pooling != "none":\n',
         '    yield Layer(f"{name}_early", "activation", shape, block=block)\n    if block.pooling != "none":\n',
         frozenset({"identity"}),
@@ -96,14 +96,14 @@ IN_THE_ROOM = (
     ),
     Mutation(
         "halve the accuracy that is written",
-        "pipeline/run/evaluation.py",
+        "pipeline/run/evaluate_run.py",
         '"accuracy": found.accuracy,',
         '"accuracy": 0.5 * found.accuracy,',
         SCORED,
     ),
     Mutation(
         "another colour in a picture",
-        "pipeline/figures/paper.py",
+        "pipeline/figures/style.py",
         "import io\n",
         "import io\n\nOTHER = 1\n",
         frozenset({"evaluate"}),
@@ -121,28 +121,30 @@ IN_THE_ROOM = (
 OUTSIDE = (
     Mutation(
         "an error's words, in the configuration",
-        "pipeline/config/validation.py",
+        "pipeline/config/messages.py",
         "LONGEST_VALUE = 80",
         "LONGEST_VALUE = 81",
         NOTHING,
     ),
     Mutation(
         "an error's words, in the room",
-        "pipeline/network/threads.py",
+        "pipeline/network/fit.py",
         "Start another process for it.",
         "Start one more process for it.",
         NOTHING,
     ),
     Mutation("a docstring in the room", "pipeline/network/fit.py", '"""A run\'s network', '"""The network', NOTHING),
-    Mutation("what resumes", "pipeline/run/training.py", "going on after epoch", "resumed after epoch", NOTHING),
+    Mutation("what resumes", "pipeline/run/train_run.py", "going on after epoch", "resumed after epoch", NOTHING),
     Mutation(
         "what tells",
-        "pipeline/studies/telling.py",
+        "pipeline/studies/console.py",
         "from pipeline.terminal.progress import console\n",
         "from pipeline.terminal.progress import console\n\nOTHER = 1\n",
         NOTHING,
     ),
-    Mutation("what mirrors", "pipeline/tracking/mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING),
+    Mutation(
+        "what mirrors", "pipeline/tracking/run_mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING
+    ),
     Mutation(
         "what reports", "pipeline/findings/writing.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
     ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.config.reading import read_yaml
+from pipeline.config.load import read_yaml
 from tests.sample import sample_data_config
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pipeline.config.choice import Choice, composed_with
-from pipeline.config.composing import values
-from pipeline.config.reading import configured
+from pipeline.config.compose import Choice, composed_with, values
+from pipeline.config.load import configured
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 

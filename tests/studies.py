@@ -9,14 +9,13 @@ from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
 from pipeline.data.prepared import write_prepared
-from pipeline.run.description import described
-from pipeline.run.history import Epoch, EpochTime
 from pipeline.run.identity import Identity, identity
-from pipeline.run.record import EVALUATION, TRAINING, Outcome, write_manifest, write_training
+from pipeline.run.record import EVALUATION, TRAINING, Epoch, EpochTime, Outcome, write_manifest, write_training
+from pipeline.run.train_run import described
 from pipeline.storage import project
-from pipeline.storage.sealed import as_json, sealed
-from pipeline.studies.declaration import Declaration
+from pipeline.storage.digest import as_json, sealed
 from pipeline.studies.study import Cell, Setting, State, Study
+from pipeline.studies.study_config import Declaration
 from tests.settings import article
 
 DATA = "d" * 64

@@ -10,12 +10,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.arithmetic import Layer, convolved, layers, pooled
-from pipeline.config.conv2d import Conv
-from pipeline.config.fields import Activation, BiasInitializer, KernelInitializer
-from pipeline.config.schema import Model
-from pipeline.config.validation import ConfigurationError, validated
-from pipeline.network.building import build_network
+from pipeline.config.layers import Layer, convolved, layers, pooled
+from pipeline.config.messages import ConfigurationError, validated
+from pipeline.config.schema import Activation, BiasInitializer, Conv, KernelInitializer, Model
+from pipeline.network.build import build_network
 from tests.settings import article, article_values, put
 
 pytestmark = pytest.mark.usefixtures("two_threads")

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.choice import Choice, chosen, composed_with
-from pipeline.config.composing import as_params
-from pipeline.config.keys import leaves
-from pipeline.config.reading import configured, parsed, read_params
+from pipeline.config.compose import Choice, as_params, chosen, composed_with
+from pipeline.config.load import configured, leaves, parsed, read_params
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError

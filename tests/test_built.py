@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pipeline.config import arithmetic
-from pipeline.config.arithmetic import blocks, layers
-from pipeline.config.built import block_as_built, dense_as_built
+from pipeline.config.layers import blocks, layers
 from pipeline.config.schema import Configuration, Model
-from pipeline.network.building import build_network
-from pipeline.network.training import Trainer
+from pipeline.config.specification import block_as_built, dense_as_built
+from pipeline.network.build import build_network
+from pipeline.network.fit import Trainer
 from pipeline.run.identity import identity
 from tests.settings import article
 from tests.test_arithmetic import networks
@@ -197,7 +196,7 @@ def test_a_setting_without_effect_is_the_same_run(
     assert identity(first, "d") == identity(second, "d")
     expected = trained(first)
     # As written, whatever the rules say: it is Keras that makes the one equal to the other.
-    monkeypatch.setattr(arithmetic, "block_as_built", lambda block: block)
+    monkeypatch.setattr("pipeline.config.layers.block_as_built", lambda block: block)
     assert alike(trained(second), expected)
 
 
@@ -227,7 +226,7 @@ def test_padding_that_adds_nothing_at_this_size_is_built_as_none(
     first, second = configuration(one), configuration(another)
     assert layers(first.model, SHAPE, 10) == layers(second.model, SHAPE, 10)
     expected = trained(first)
-    monkeypatch.setattr(arithmetic, "_without_empty_padding", lambda block, *_shapes: block)
+    monkeypatch.setattr("pipeline.config.layers._without_empty_padding", lambda block, *_shapes: block)
     assert alike(trained(second), expected)
     # Where there is something to pad it stays.
     assert layers(first.model, (13, 12, 1), 10) != layers(second.model, (13, 12, 1), 10)
@@ -256,8 +255,8 @@ def test_any_network_computes_as_built_what_it_computes_as_written(
     pixels = np.random.default_rng(1).random((4, *shape)).astype(np.float32)
     built = build_network(model, shape, classes, seed=0, precision="float32")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arithmetic, "block_as_built", lambda block: block)
-        patch.setattr(arithmetic, "_without_empty_padding", lambda block, *_shapes: block)
+        patch.setattr("pipeline.config.layers.block_as_built", lambda block: block)
+        patch.setattr("pipeline.config.layers._without_empty_padding", lambda block, *_shapes: block)
         written = build_network(model, shape, classes, seed=0, precision="float32")
     assert alike([np.asarray(built(pixels))], [np.asarray(written(pixels))])
     assert alike([np.asarray(sum(built.losses, 0.0))], [np.asarray(sum(written.losses, 0.0))])

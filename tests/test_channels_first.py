@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.config.arithmetic import layers
+from pipeline.config.layers import layers
+from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Model
-from pipeline.config.validation import ConfigurationError, validated
-from pipeline.network.building import build_network
-from pipeline.network.prediction import Predictor, exportable, feature_maps
-from pipeline.network.training import Trainer
+from pipeline.network.build import build_network
+from pipeline.network.fit import Trainer
+from pipeline.network.predict import Predictor, exportable, feature_maps
 from tests.settings import article, article_values, put
 from tests.test_arithmetic import BLOCK, sizes
 
@@ -161,7 +161,7 @@ def test_feature_maps_have_their_channels_last_whatever_the_data_format() -> Non
 
 
 def test_keras_itself_still_adds_the_bias_along_the_width() -> None:
-    # The day this fails Keras is mended, and `Conv2D` of pipeline/network/building.py can go.
+    # The day this fails Keras is mended, and `Conv2D` of pipeline/network/build.py can go.
     first = keras.layers.Conv2D(24, 5, data_format="channels_first", bias_initializer="he_normal")
     last = keras.layers.Conv2D(24, 5, data_format="channels_last")
     pixels = GENERATOR.normal(size=(2, 28, 28, 1)).astype(np.float32)

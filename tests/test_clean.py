@@ -159,7 +159,7 @@ def test_a_sweep_holds_its_lock_from_its_first_plan(
     monkeypatch.setattr(project, "SWEEP_LOCK", tmp_path / ".sweep.lock")
     monkeypatch.setattr(sweep, "started_early", contextlib.nullcontext)
     monkeypatch.setattr(
-        "pipeline.studies.application.run_application",
+        "pipeline.studies.hydra_entry.run_application",
         lambda *_: seen.append(lock.is_held(project.SWEEP_LOCK)),
     )
     monkeypatch.setattr("sys.argv", ["sweep", *words])

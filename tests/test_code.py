@@ -152,6 +152,6 @@ def test_a_model_is_loaded_in_one_place_and_from_weights_alone() -> None:
         and path.is_relative_to(project.ROOT / "pipeline")
     }
     assert loading == {
-        ("pipeline/run/exporting.py", "load_weights"),
-        ("pipeline/run/exporting.py", "weights_of"),
+        ("pipeline/run/export.py", "load_weights"),
+        ("pipeline/run/export.py", "weights_of"),
     }

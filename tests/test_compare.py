@@ -16,10 +16,9 @@ from pipeline.findings.factors import one_line
 from pipeline.findings.stored import from_store
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import attaching
-from pipeline.tracking.attaching import Attaching
-from pipeline.tracking.reading import StoredRun, runs_by_id, runs_found
+from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
 from pipeline.tracking.store import StoreUnreachableError, open_store
+from pipeline.tracking.study_mirror import Attaching
 from tests.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
 from tests.settings import article
 from tests.studies import a_project
@@ -268,10 +267,10 @@ def test_the_report_is_attached_to_the_studys_run(
 def test_an_attaching_process_that_dies_is_a_line_and_one_that_is_not_needed_ends(
     reports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attaching, "COMMAND", [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr("pipeline.tracking.study_mirror.COMMAND", [sys.executable, "-c", "raise SystemExit(3)"])
     with Attaching(article().tracking) as found:
         assert "ended with status 3" in found.attach("kernels", reports)
-    monkeypatch.setattr(attaching, "COMMAND", [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr("pipeline.tracking.study_mirror.COMMAND", [sys.executable, "-c", "import time; time.sleep(60)"])
     with Attaching(article().tracking) as found:
         pass
     assert found._process.poll() == -signal.SIGKILL

@@ -16,14 +16,22 @@ from dvc.utils.hydra import compose_and_dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.arithmetic import blocks
-from pipeline.config.choice import Choice, as_text, chosen, composed_with, read_choice
-from pipeline.config.composing import as_params, composed, values
-from pipeline.config.conv2d import L1
-from pipeline.config.difference import differences
-from pipeline.config.forbidden import check_override
+from pipeline.config.compose import (
+    Choice,
+    as_params,
+    as_text,
+    chosen,
+    composed,
+    composed_with,
+    differences,
+    read_choice,
+    values,
+)
+from pipeline.config.guard import check_override
+from pipeline.config.layers import blocks
+from pipeline.config.load import configured, read_params, read_yaml
 from pipeline.config.overrides import parsed_override
-from pipeline.config.reading import configured, read_params, read_yaml
+from pipeline.config.schema import L1
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values, put, taken

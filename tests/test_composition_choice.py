@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.config.choice import Choice, chosen
+from pipeline.config.compose import Choice, chosen
 from pipeline.terminal.errors import UserError
 
 

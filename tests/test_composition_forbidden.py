@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import sweep
-from pipeline.config.choice import Choice, as_text, chosen, composed_with, read_choice
-from pipeline.config.composing import composed
-from pipeline.config.forbidden import MOST_RUNS, ForbiddenError, check_folder, refuse_resolvers
+from pipeline.config.compose import Choice, as_text, chosen, composed, composed_with, read_choice
+from pipeline.config.guard import MOST_RUNS, ForbiddenError, check_folder, refuse_resolvers
 from pipeline.storage import project
-from pipeline.studies.application import check_arguments
+from pipeline.studies.hydra_entry import check_arguments
 from pipeline.terminal.errors import UserError
 
 KNOWN = "sesame-42"

@@ -17,17 +17,15 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.composing import composed
-from pipeline.config.difference import differences
-from pipeline.config.keys import leaves
-from pipeline.config.reading import configured
-from pipeline.config.validation import validated
+from pipeline.config.compose import composed, differences
+from pipeline.config.load import configured, leaves
+from pipeline.config.messages import validated
 from pipeline.storage import project
-from pipeline.studies import grid as grids
-from pipeline.studies.declaration import Declaration
-from pipeline.studies.grid import composed_grid
-from pipeline.studies.planning import setting_of
+from pipeline.studies import hydra_entry as grids
+from pipeline.studies.hydra_entry import composed_grid
+from pipeline.studies.plan import setting_of
 from pipeline.studies.study import Point
+from pipeline.studies.study_config import Declaration
 from pipeline.terminal.errors import UserError
 
 STUDIES = sorted(path.stem for path in (project.CONF / "study").glob("*.yaml"))

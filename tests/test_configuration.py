@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.arithmetic import blocks
-from pipeline.config.conv2d import Conv
-from pipeline.config.reading import configured, read_params, read_yaml
-from pipeline.config.schema import Configuration
-from pipeline.config.validation import ConfigurationError, shown, validated
+from pipeline.config.layers import blocks
+from pipeline.config.load import configured, read_params, read_yaml
+from pipeline.config.messages import ConfigurationError, shown, validated
+from pipeline.config.schema import Configuration, Conv
 from pipeline.terminal.errors import UserError
 from tests.rules import CONV, EVERY_RULE, RULES, WRITTEN_OUT
 from tests.settings import article, article_values, taken

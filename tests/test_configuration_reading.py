@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.reading import parsed, read_yaml
+from pipeline.config.load import parsed, read_yaml
 from pipeline.terminal.errors import UserError
 
 BILLION = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -17,7 +17,7 @@ from tests.mutations import IN_THE_ROOM, OUTSIDE, Mutation, planted
 HASHES = """
 import json
 from pipeline.check import fingerprints
-from pipeline.config.reading import read_params
+from pipeline.config.load import read_params
 from pipeline.run.identity import identity, scoring_identity
 from pipeline.storage import project
 
@@ -29,24 +29,26 @@ print(json.dumps(found))
 
 OUTWARD = {
     # Types, and values that are hashed as ingredients: what is built, not how it is written.
-    "pipeline.config.arithmetic": {"Layer", "layers"},
-    "pipeline.config.conv2d": {
+    "pipeline.config.layers": {"Layer", "layers"},
+    "pipeline.config.schema": {
+        "Augmentation",
         "Conv",
         "Constraint",
         "L1",
         "L2",
         "MaxNorm",
         "MinMaxNorm",
+        "Model",
         "NonNeg",
         "Regularizer",
-    }
-    | {"UnitNorm"},
-    "pipeline.config.schema": {"Augmentation", "Model", "Training"},
+        "Training",
+        "UnitNorm",
+    },
     "pipeline.config.specification": {"specification_of"},
     # The images, which are taken only with the digest that is hashed.
     "pipeline.data.prepared": {"Images"},
     # Words.
-    "pipeline.config.validation": {"shown"},
+    "pipeline.config.messages": {"shown"},
     "pipeline.terminal.errors": {"UserError"},
 }
 WORDS = "pipeline.terminal.lacking"

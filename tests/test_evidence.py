@@ -10,10 +10,9 @@ import pytest
 import yaml
 
 from pipeline.check import fingerprints
-from pipeline.config.keys import leaves
-from pipeline.config.reading import read_params
+from pipeline.config.load import leaves, read_params
 from pipeline.storage import project
-from pipeline.storage.sealed import as_json
+from pipeline.storage.digest import as_json
 
 README = (project.ROOT / "README.md").read_text("utf-8")
 METRICS = "record/evaluation/metrics.json"

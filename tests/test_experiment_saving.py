@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.run.saving import weights_file
+from pipeline.run.weights import weights_file
 from pipeline.storage import project
 from tests.mounts import in_mounts_of_its_own
 
@@ -51,7 +51,7 @@ for place in ("/dev/shm", sys.argv[1]):
         sys.exit(print("no mount:", done.stderr.strip()))
 os.environ["TMPDIR"] = sys.argv[1]
 import h5py, numpy as np
-from pipeline.run.saving import weights_file
+from pipeline.run.weights import weights_file
 class Network:
     def save_weights(self, path):
         with h5py.File(path, "w") as file:
@@ -67,7 +67,7 @@ def test_weights_for_which_there_is_no_room_name_their_place(tmp_path: Path, roo
     program = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline.run.saving import weights_file
+from pipeline.run.weights import weights_file
 from pipeline.storage import atomic
 from tests.test_experiment_saving import Network
 content = weights_file(Network())

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline.data.prepared import Images
-from pipeline.run import training
 from pipeline.run.identity import Identity, identity
 from pipeline.run.record import TRAINING, read_training
-from pipeline.run.training import train_run
+from pipeline.run.train_run import train_run
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 from tests.settings import article
@@ -57,7 +56,7 @@ def test_a_run_goes_on_where_it_was_left_on_the_same_class_of_processor_and_else
     assert train(tmp_path / "same") == whole
     assert told[0] == "going on after epoch 2, where this run was left"
     told.clear()
-    monkeypatch.setattr(training, "processor_class", lambda: "riscv64 rvv")
+    monkeypatch.setattr("pipeline.run.train_run.processor_class", lambda: "riscv64 rvv")
     assert train(tmp_path / "other") == whole
     assert "begun on another class of processor" in told[0]
     assert "riscv64 rvv): training starts anew" in told[0]

@@ -16,8 +16,8 @@ from faults.fuzzing import configuration, edits, idx, sessions
 from faults.fuzzing.configuration import EDITED, NAME, OVERRIDE, REPEATED, TEXT
 from faults.fuzzing.sessions import Session, Total
 from faults.fuzzing.target import Target
-from pipeline.config.reading import parsed
-from pipeline.data.offers import UnavailableError
+from pipeline.config.load import parsed
+from pipeline.data.sources import UnavailableError
 from pipeline.storage import project
 
 TARGETS = [idx.TARGET, configuration.TARGET]

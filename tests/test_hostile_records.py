@@ -14,13 +14,11 @@ import pytest
 
 from pipeline.data.prepared import training_digest
 from pipeline.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.run.claim import read_claim
-from pipeline.run.reading import MOST_BYTES
-from pipeline.run.record import WEIGHTS, TrainingPart, read_evaluation, read_training
-from pipeline.run.repetition import configuration_of
+from pipeline.run.record import MOST_BYTES, WEIGHTS, TrainingPart, read_evaluation, read_training
+from pipeline.run.reproduction import configuration_of, read_claim
 from pipeline.run.weights import weights_of
 from pipeline.storage import project
-from pipeline.studies.planning import job_of, record_of
+from pipeline.studies.plan import job_of, record_of
 from pipeline.studies.study import read_study, update_study
 from pipeline.terminal.errors import UserError
 from tests.forged import forge, forge_file

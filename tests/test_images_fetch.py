@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.schema import DebianSource, FolderSource, RawFiles, WebSource
-from pipeline.data.content import decompressed, keep
-from pipeline.data.offers import Folder, Patience, UnavailableError
-from pipeline.data.sources import fetch
-from pipeline.data.web import Web
+from pipeline.data.download import Web, decompressed, keep
+from pipeline.data.sources import Folder, Patience, UnavailableError, fetch
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.mirrors import (

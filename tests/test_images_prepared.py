@@ -17,14 +17,13 @@ from matplotlib import image as pictures
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Data
-from pipeline.data.checks import check_labels, checked_images, duplicates
+from pipeline.data.prepare import check_labels, checked_images, duplicates, pixel_statistics, warnings
 from pipeline.data.prepared import load_summary, load_test, load_training
 from pipeline.data.sources import fetch
-from pipeline.data.summary import pixel_statistics, warnings
 from pipeline.figures.examples import draw_examples
 from pipeline.preprocess import preprocess
 from pipeline.storage import project
-from pipeline.storage.sealed import sealed, unsealed
+from pipeline.storage.digest import sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.sample import NAMES, content, sample_data_config
 

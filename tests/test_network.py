@@ -11,15 +11,11 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.config.arithmetic import blocks
-from pipeline.config.conv2d import OVER_THE_LAST_AXIS
-from pipeline.config.fields import Activation
-from pipeline.config.schema import Augmentation, Model
-from pipeline.network.augmentation import augmented
-from pipeline.network.building import build_network
-from pipeline.network.constraints import constraint
-from pipeline.network.prediction import Predictor, exportable, feature_maps
-from pipeline.network.randomness import derived, order
+from pipeline.config.layers import blocks
+from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Model
+from pipeline.network.build import build_network, constraint
+from pipeline.network.fit import augmented, derived, order
+from pipeline.network.predict import Predictor, exportable, feature_maps
 from pipeline.storage import project
 from tests.settings import article_values, put
 
@@ -378,7 +374,7 @@ def test_feature_maps_are_what_leaves_the_layers() -> None:
 
 def test_another_number_of_threads_after_computing_is_refused() -> None:
     program = """
-from pipeline.network.threads import use_threads
+from pipeline.network.fit import use_threads
 from pipeline.terminal.errors import UserError
 import tensorflow as tf
 use_threads(1)

@@ -15,9 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Configuration
-from pipeline.network.building import build_network
-from pipeline.network.optimization import build_optimizer, learning_rate_course
-from pipeline.network.training import EpochScores, State, Trainer
+from pipeline.network.build import build_network
+from pipeline.network.fit import EpochScores, State, Trainer, build_optimizer, learning_rate_course
 from pipeline.storage import project
 from tests.settings import article
 
@@ -114,7 +113,7 @@ def test_training_that_was_interrupted_gives_the_same_bytes_as_one_that_was_not(
 
 def test_another_process_with_the_same_arguments_gives_the_same_bytes() -> None:
     program = (
-        "from pipeline.network.threads import use_threads; use_threads(2)\n"
+        "from pipeline.network.fit import use_threads; use_threads(2)\n"
         "from tests.test_network_training import digest_of_a_training_with_everything\n"
         "print(digest_of_a_training_with_everything())"
     )

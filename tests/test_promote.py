@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline import promote
-from pipeline.config.choice import Choice, as_text, chosen, composed_with, read_choice
-from pipeline.config.composing import values
-from pipeline.config.keys import leaves
-from pipeline.config.promotion import promoted
-from pipeline.config.reading import read_params
-from pipeline.run.description import recorded
+from pipeline.config.compose import Choice, as_text, chosen, composed_with, promoted, read_choice, values
+from pipeline.config.load import leaves, read_params
 from pipeline.run.record import EVALUATION, TEST_EVALUATION
+from pipeline.run.train_run import recorded
 from pipeline.storage import project
-from pipeline.studies.planning import setting_of
+from pipeline.studies.plan import setting_of
 from pipeline.studies.study import Cell, Study, read_study, update_study
 from pipeline.terminal.errors import UserError
 from tests.settings import article

@@ -17,18 +17,27 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from pipeline.config.arithmetic import blocks
+from pipeline.config.layers import blocks
 from pipeline.config.schema import Configuration
 from pipeline.config.specification import specification_of, specified
 from pipeline.run import identity as identities
 from pipeline.run.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, usable_checkpoint, write_checkpoint
 from pipeline.run.environment import environment, lacks_bfloat16, precision_note
-from pipeline.run.fingerprint import fingerprint
-from pipeline.run.history import Epoch, EpochTime, history_csv, read_history
-from pipeline.run.identity import identity, name_of
-from pipeline.run.record import LAYOUT, Run, read_evaluation, read_training, write_manifest, write_training
+from pipeline.run.identity import fingerprint, identity, name_of
+from pipeline.run.record import (
+    LAYOUT,
+    Epoch,
+    EpochTime,
+    Run,
+    history_csv,
+    read_evaluation,
+    read_history,
+    read_training,
+    write_manifest,
+    write_training,
+)
 from pipeline.storage import lock
-from pipeline.storage.sealed import as_json, sealed, unsealed
+from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.settings import article
 from tests.studies import NAMED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.run.cached import Restorer, cached_records
+from pipeline.run.dvc_records import Restorer, cached_records
 from pipeline.storage import project
 
 

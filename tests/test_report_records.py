@@ -16,14 +16,13 @@ from pipeline.findings.csvs import results_csv
 from pipeline.findings.decision import decide
 from pipeline.findings.records import from_study, names_one_class
 from pipeline.findings.writing import scored_images
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
-from pipeline.run.whole import read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record, write_manifest
 from pipeline.storage import project
-from pipeline.storage.sealed import sealed
+from pipeline.storage.digest import sealed
 from pipeline.studies.study import read_study, update_study
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.facts import final_metrics, tags
+from pipeline.tracking.fields import final_metrics, tags
 from tests.reports import random_scores, write_study
 from tests.studies import DATA, NAMED, START, a_project, prepare
 

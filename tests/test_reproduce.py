@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from pipeline.run.claim import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
-from pipeline.run.history import Epoch
 from pipeline.run.identity import Identity
-from pipeline.run.record import Run
+from pipeline.run.record import Epoch, Run
+from pipeline.run.reproduction import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
 from pipeline.terminal.errors import UserError
 
 HERE: dict[str, JsonValue] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.run.latency import FEWEST_REPEATS, WARM_UPS, latency
+from pipeline.run.metrics import FEWEST_REPEATS, WARM_UPS, latency
 
 IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
 

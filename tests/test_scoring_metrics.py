@@ -18,12 +18,13 @@ from pipeline.run.metrics import (
     Probabilities,
     confusion_matrix,
     per_class,
+    per_class_csv,
     predictions,
+    predictions_csv,
     reliability,
     scores,
     surest_mistakes,
 )
-from pipeline.run.tables import per_class_csv, predictions_csv
 
 NAN = float("nan")
 

@@ -13,12 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from pipeline.figures.calibration import calibration
-from pipeline.figures.confusion import confusion
-from pipeline.figures.curves import Rate, training_curves
-from pipeline.figures.kernels import feature_maps, kernels
-from pipeline.figures.mistakes import mistakes, visible
-from pipeline.figures.paper import percent, png, shortened
+from pipeline.figures.network_figures import Rate, feature_maps, kernels, training_curves
+from pipeline.figures.prediction_figures import calibration, confusion, mistakes, visible
+from pipeline.figures.style import percent, png, shortened
 from pipeline.run.metrics import confusion_matrix, predictions, reliability
 from pipeline.storage.project import ROOT
 

@@ -13,11 +13,10 @@ import pytest
 from pipeline.data import prepared
 from pipeline.run.record import read_training
 from pipeline.storage import lock, project
-from pipeline.studies import conducting, launching
-from pipeline.studies.conducting import conduct
+from pipeline.studies.hydra_entry import launch_one
 from pipeline.studies.job import Failure
-from pipeline.studies.launching import launch_one
-from pipeline.studies.planning import Job, job_of
+from pipeline.studies.plan import Job, job_of
+from pipeline.studies.run_study import conduct
 from pipeline.studies.study import Point, Study, read_study
 from pipeline.studies.workers import Ended
 from pipeline.terminal.errors import UserError
@@ -60,7 +59,7 @@ class Told:
 @pytest.fixture
 def companion(monkeypatch: pytest.MonkeyPatch) -> Told:
     told = Told()
-    monkeypatch.setattr(conducting, "Companion", told)
+    monkeypatch.setattr("pipeline.studies.run_study.Companion", told)
     return told
 
 
@@ -84,7 +83,7 @@ def workers_that(monkeypatch: pytest.MonkeyPatch, act: Any) -> list[Job]:
         given.extend(jobs)
         yield from act(list(jobs))
 
-    monkeypatch.setattr(conducting, "done", done)
+    monkeypatch.setattr("pipeline.studies.run_study.done", done)
     return given
 
 
@@ -308,7 +307,7 @@ def one(**changes: object) -> Point:
 def test_jobs_of_other_launchers_join_the_study_once_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launching, "run_job", lambda job, _sync: finish(job))
+    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", lambda job, _sync: finish(job))
     launch_one(one())
     assert states() == {0: "finished"}
     assert "done already" not in capsys.readouterr().out
@@ -319,7 +318,7 @@ def test_jobs_of_other_launchers_join_the_study_once_each(
 def test_other_launchers_too_forget_a_checkpoint_that_a_kill_left_beside_a_finished_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(launching, "run_job", lambda job, _sync: finish(job))
+    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", lambda job, _sync: finish(job))
     launch_one(one())
     work = project.checkpoint(job(0).identity.name)
     write_record(work, job(0).configuration, found=job(0).identity, outcome="running", epochs=10, accuracy=None)
@@ -333,7 +332,7 @@ def test_a_job_of_another_launcher_that_fails_is_no_waiting_run_of_a_finished_st
     def fails(_job: Job, _sync: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(launching, "run_job", fails)
+    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", fails)
     with pytest.raises(MemoryError):
         launch_one(one())
     run = read_training(project.checkpoint(job(0).identity.name) / "training").run
@@ -348,7 +347,7 @@ def test_a_disk_that_is_full_is_told_by_the_first_file_that_it_did_not_take(monk
     def fails_too(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "second")
 
-    monkeypatch.setattr(launching, "run_job", fails)
-    monkeypatch.setattr(launching, "close_unfinished", fails_too)
+    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", fails)
+    monkeypatch.setattr("pipeline.studies.hydra_entry.close_unfinished", fails_too)
     with pytest.raises(OSError, match="first"):
         launch_one(one())

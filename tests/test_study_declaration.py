@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.validation import ConfigurationError
-from pipeline.studies.declaration import name_of
+from pipeline.config.messages import ConfigurationError
 from pipeline.studies.study import Setting
+from pipeline.studies.study_config import name_of
 from tests.studies import declared
 
 

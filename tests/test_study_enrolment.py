@@ -7,10 +7,9 @@ import pytest
 
 from pipeline.data import prepared
 from pipeline.storage import project
-from pipeline.studies.declaration import Declaration
-from pipeline.studies.enrolment import with_job, with_plan
-from pipeline.studies.planning import Job, Plan, Refused, job_of, planned
+from pipeline.studies.plan import Job, Plan, Refused, job_of, planned, with_job, with_plan
 from pipeline.studies.study import Point, Study
+from pipeline.studies.study_config import Declaration
 from tests.settings import article_values
 from tests.studies import a_project, declared, prepare, swept, write_record
 

@@ -12,7 +12,7 @@ from pipeline.run.identity import identity
 from pipeline.storage import project
 from pipeline.studies import estimate
 from pipeline.studies.estimate import FIXED_COST, RATES, RECORD_BYTES, START, Estimate, estimated
-from pipeline.studies.planning import Job, setting_of
+from pipeline.studies.plan import Job, setting_of
 from tests.studies import DATA, a_project, swept, write_record
 
 TRAINED = 60_000 - 10

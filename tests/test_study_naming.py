@@ -3,8 +3,7 @@
 import pytest
 
 from pipeline.studies.arguments import without_mode
-from pipeline.studies.launching import launch_grid
-from pipeline.studies.naming import check_typed, named
+from pipeline.studies.hydra_entry import check_typed, launch_grid, named
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values

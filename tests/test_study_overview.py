@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from pipeline.studies.overview import (
+from pipeline.studies.study import Study
+from pipeline.studies.study_summary import (
     Row,
     best,
     columns,
@@ -23,7 +24,6 @@ from pipeline.studies.overview import (
     shown_at,
     swept,
 )
-from pipeline.studies.study import Study
 from tests.studies import cell, study
 
 TWO: dict[str, dict[str, JsonValue]] = {

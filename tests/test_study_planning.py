@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.validation import ConfigurationError
+from pipeline.config.messages import ConfigurationError
 from pipeline.data import prepared
-from pipeline.data.scoring import held_out_digest
+from pipeline.data.prepared import held_out_digest
 from pipeline.run.identity import scoring_identity
-from pipeline.run.record import EVALUATION, TEST_EVALUATION
-from pipeline.run.whole import read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record
 from pipeline.storage import lock, project
-from pipeline.studies.planning import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
+from pipeline.studies.plan import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 from tests.settings import article_values

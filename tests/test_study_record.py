@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage.sealed import sealed, unsealed
+from pipeline.storage.digest import sealed, unsealed
 from pipeline.studies.study import Cell, Setting, Study, find_study, read_study, update_study, with_cells
 from pipeline.terminal.errors import UserError
 from tests.studies import a_project, cell, study

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.data import prepared
-from pipeline.data.prepared import Images
-from pipeline.data.scoring import held_out_digest, validation_set
+from pipeline.data.prepared import Images, held_out_digest, validation_set
 from pipeline.data.split import split
-from pipeline.run import description
 from pipeline.run import identity as identities
+from pipeline.run import train_run
 from pipeline.run.identity import identity, scoring_identity
 from pipeline.run.record import read_training
 from pipeline.storage import project
@@ -137,13 +136,13 @@ def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
     work = project.checkpoint(found.name)
     write_record(work, configuration, found=found, outcome="running", epochs=3, accuracy=None)
     before = read_training(work / "training")
-    assert description.close_unfinished(configuration, found, "failed", "out of memory") == work
+    assert train_run.close_unfinished(configuration, found, "failed", "out of memory") == work
     after = read_training(work / "training")
     assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "out of memory", 3)
     assert (after.history, after.times, after.environment) == (before.history, before.times, ENVIRONMENT)
     assert after.run.identity == found.name
     assert after.run.configuration["seed"] == 5
-    description.close_unfinished(configuration, found, "interrupted", "again")
+    train_run.close_unfinished(configuration, found, "interrupted", "again")
     assert read_training(work / "training").run.outcome == "interrupted"
 
 
@@ -151,7 +150,7 @@ def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
 def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
     damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(description, "environment", lambda: dict(ENVIRONMENT))
+    monkeypatch.setattr("pipeline.run.train_run.environment", lambda: dict(ENVIRONMENT))
     configuration = swept()
     found = identity(configuration, DATA)
     training = project.checkpoint(found.name) / "training"
@@ -160,7 +159,7 @@ def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
     elif damage != "no folder":
         write_record(training.parent, configuration, found=found, outcome="running", accuracy=None)
         (training / damage).write_text("{")
-    description.close_unfinished(configuration, found, "failed", "killed")
+    train_run.close_unfinished(configuration, found, "failed", "killed")
     after = read_training(training)
     assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "killed", 0)
     assert (after.history, after.times, after.environment) == ((), (), ENVIRONMENT)

@@ -15,7 +15,7 @@ import pytest
 from pipeline.storage import lock, project
 from pipeline.studies import workers
 from pipeline.studies.job import failure
-from pipeline.studies.planning import Job
+from pipeline.studies.plan import Job
 from pipeline.studies.workers import MOST_STARTS, Ended, cores, done
 from pipeline.terminal.errors import UserError
 from tests.worker_acts import Act, act, start, start_and_die, start_without_data

@@ -13,11 +13,11 @@ from tests.sweeps import TINY
 JOBS = 20
 SCRIPT = """\
 import copy, json, os, sys
-from pipeline.config.reading import read_yaml
+from pipeline.config.load import read_yaml
 from pipeline.studies.study import Point
 from pipeline.studies import job
-from pipeline.studies.declaration import Declaration
-from pipeline.studies.planning import planned
+from pipeline.studies.study_config import Declaration
+from pipeline.studies.plan import planned
 from pipeline.storage import project
 
 values = read_yaml(project.PARAMS)

@@ -7,11 +7,10 @@ import matplotlib.font_manager as manager
 import numpy as np
 import pytest
 
-from pipeline.figures import fonts
-from pipeline.figures.confusion import confusion
+from pipeline.figures import style
 from pipeline.figures.examples import draw_examples
-from pipeline.figures.mistakes import mistakes
-from pipeline.figures.paper import png
+from pipeline.figures.prediction_figures import confusion, mistakes
+from pipeline.figures.style import png
 
 KUZUSHIJI = ["お", "き", "す", "つ", "な", "は", "ま", "や", "れ", "を"]
 LATIN = ["T-shirt/top", "Ängström", "Ωμέγα", "Юбка"]
@@ -20,7 +19,7 @@ LATIN = ["T-shirt/top", "Ängström", "Ωμέγα", "Юбка"]
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A system that has no font but matplotlib's."""
-    own = [font for font in manager.fontManager.ttflist if font.name == fonts.FIRST]
+    own = [font for font in manager.fontManager.ttflist if font.name == style.FIRST]
     with monkeypatch.context() as patch:
         patch.setattr(manager.fontManager, "ttflist", own)
         patch.setattr(manager, "findSystemFonts", list)
@@ -30,8 +29,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    fonts.families.cache_clear()
-    fonts._characters.cache_clear()
+    style.families.cache_clear()
+    style._characters.cache_clear()
 
 
 def drawn(names: list[str]) -> list[bytes]:
@@ -51,18 +50,18 @@ def drawn(names: list[str]) -> list[bytes]:
 
 @pytest.mark.usefixtures("bare")
 def test_without_a_font_the_number_of_the_class_takes_the_place_of_its_name() -> None:
-    assert [fonts.legible(name, number) for number, name in enumerate(["Hemd", "シャツ"])] == ["Hemd", "class 1"]
+    assert [style.legible(name, number) for number, name in enumerate(["Hemd", "シャツ"])] == ["Hemd", "class 1"]
     assert drawn(KUZUSHIJI) == drawn([f"class {number}" for number in range(10)])
-    said = fonts.note(KUZUSHIJI)
+    said = style.note(KUZUSHIJI)
     assert said is not None
     assert "pictures show the number of a class" in said
     assert "\n" not in said
-    assert fonts.note(LATIN) is None
+    assert style.note(LATIN) is None
 
 
-@pytest.mark.skipif(len(fonts.families()) == 1, reason="this system has no font of these characters")
+@pytest.mark.skipif(len(style.families()) == 1, reason="this system has no font of these characters")
 def test_with_a_font_the_names_are_drawn() -> None:
-    assert fonts.note(KUZUSHIJI) is None
+    assert style.note(KUZUSHIJI) is None
     assert drawn(KUZUSHIJI) != drawn([f"class {number}" for number in range(10)])
 
 

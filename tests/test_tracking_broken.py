@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.messages import validated
 from pipeline.config.schema import Tracking
-from pipeline.config.validation import validated
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import fetching, patience, store
-from pipeline.tracking.fetching import fetched_training
-from pipeline.tracking.patience import within
-from pipeline.tracking.reasons import reason
-from pipeline.tracking.reports import attached
-from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching
+from pipeline.tracking import store
+from pipeline.tracking.download import fetched_training
+from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching, reason
+from pipeline.tracking.study_mirror import attached
+from pipeline.tracking.timeouts import within
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
 
@@ -76,7 +75,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        monkeypatch.setattr(patience, "ANSWERS_WITHIN", 0.5)
+        monkeypatch.setattr("pipeline.tracking.timeouts.ANSWERS_WITHIN", 0.5)
         yield address
 
 
@@ -256,7 +255,7 @@ def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: 
 def test_of_an_endless_file_from_a_server_only_the_beginning_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("pipeline.tracking.download.MOST_BYTES", 1_000_000)
     store = open_store(TRACKING)
     run = store.client.create_run(store.experiment_id)
     place = tmp_path / "fetched"

@@ -11,8 +11,8 @@ import pytest
 from pipeline import track
 from pipeline.config.schema import Tracking
 from pipeline.run.record import EVALUATION
-from pipeline.tracking import companion
-from pipeline.tracking.companion import Companion, started_early
+from pipeline.tracking import mirror_process
+from pipeline.tracking.mirror_process import Companion, started_early
 
 TRACKING = Tracking(enabled=True, address=None, experiment="companions")
 READS_ALL = "import sys; print(len(sys.stdin.readlines()))"
@@ -24,8 +24,8 @@ MANY = 5_000
 
 def beside(program: str, monkeypatch: pytest.MonkeyPatch, longest_wait: float = 20) -> Companion:
     """A companion that runs `program` in place of ours."""
-    monkeypatch.setattr(companion, "LONGEST_WAIT", longest_wait)
-    monkeypatch.setattr(companion, "COMMAND", [sys.executable, "-c", program])
+    monkeypatch.setattr("pipeline.tracking.mirror_process.LONGEST_WAIT", longest_wait)
+    monkeypatch.setattr("pipeline.tracking.mirror_process.COMMAND", [sys.executable, "-c", program])
     return Companion(TRACKING, "kernels", EVALUATION)
 
 
@@ -72,7 +72,7 @@ def test_without_tracking_nothing_is_started(tmp_path: Path) -> None:
 def test_one_that_was_started_early_is_told_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = beside(READS_ALL, monkeypatch)
     with started_early():
-        (early,) = companion._early
+        (early,) = mirror_process._early
         with found:
             assert found._process is early
             found.sync(tmp_path)
@@ -85,9 +85,9 @@ def test_one_that_was_started_early_is_told_the_same(monkeypatch: pytest.MonkeyP
 def test_one_that_was_started_early_and_is_not_needed_is_gone(
     enabled: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(companion, "COMMAND", [sys.executable, "-c", READS_NOTHING])
+    monkeypatch.setattr("pipeline.tracking.mirror_process.COMMAND", [sys.executable, "-c", READS_NOTHING])
     with started_early():
-        (early,) = companion._early
+        (early,) = mirror_process._early
         if enabled is not None:
             with Companion(TRACKING.model_copy(update={"enabled": enabled}), "kernels", EVALUATION):
                 assert early.poll() == -signal.SIGKILL

@@ -16,9 +16,9 @@ from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.storage import project
 from pipeline.studies.study import Cell, Study, update_study
-from pipeline.tracking import following
-from pipeline.tracking.companion import settings
-from pipeline.tracking.following import follow
+from pipeline.tracking import mirror_worker
+from pipeline.tracking.mirror_process import settings
+from pipeline.tracking.mirror_worker import follow
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from tests.studies import a_project, study, swept, write_record
 
@@ -32,7 +32,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(following, "BETWEEN_ATTEMPTS", 0.0)
+        patch.setattr("pipeline.tracking.mirror_worker.BETWEEN_ATTEMPTS", 0.0)
         # The process of the tests keeps its priority.
         patch.setattr(os, "nice", lambda _: 0)
         yield open_store(TRACKING)
@@ -56,7 +56,7 @@ def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
     experiment = store.client.get_experiment(store.experiment_id).name
     first = settings(TRACKING.model_copy(update={"experiment": experiment}), name)
     taken = threading.Semaphore(0)
-    newest = following._newest
+    newest = mirror_worker._newest
 
     def one_by_one(named: Any) -> Any:
         taken.release()
@@ -74,7 +74,7 @@ def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
         taken.acquire(timeout=3)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(following, "_newest", one_by_one)
+        patch.setattr("pipeline.tracking.mirror_worker._newest", one_by_one)
         return within(10, lambda: follow(lines()))
 
 
@@ -195,7 +195,7 @@ def away(times: int) -> Iterator[list[int]]:
         return open_store(tracking)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(following, "open_store", open_later)
+        patch.setattr("pipeline.tracking.mirror_worker.open_store", open_later)
         yield opened
 
 
@@ -256,7 +256,7 @@ def test_a_store_that_fails_in_between_is_opened_anew_and_gets_the_rest(store: S
 
     roots = [finished(seed) for seed in range(2)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(following, "open_store", flaky)
+        patch.setattr("pipeline.tracking.mirror_worker.open_store", flaky)
         found = written(*(root.name for root in roots), state="finished")
         assert told(store, message(found), record(roots[0]), record(roots[1]), message(found)) is None
     assert len(opened) > 1

@@ -11,10 +11,10 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from pipeline.config.schema import Tracking
-from pipeline.run.whole import read_record
+from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.tracking import models
-from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from tests.spoiled import lost, spoiled
 from tests.studies import a_project, swept, write_record

@@ -12,15 +12,14 @@ from filelock import FileLock
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
 from pipeline.config.schema import Tracking
-from pipeline.run.whole import read_record
+from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import Cell, State
-from pipeline.tracking import creation
-from pipeline.tracking.creation import found_or_made
-from pipeline.tracking.mirror import Mirror
+from pipeline.tracking import timeouts
+from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
-from pipeline.tracking.unfinished import unfinished
+from pipeline.tracking.timeouts import found_or_made
 from tests.spoiled import lost, spoiled
 from tests.studies import a_project, study, swept, write_record
 
@@ -70,7 +69,7 @@ def test_a_creation_that_fails_is_tried_three_times(store: Store) -> None:
 def test_mlflow_sends_the_creation_of_a_run_no_second_time_by_itself(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(creation.RETRIES, "5")
+    monkeypatch.setenv(timeouts.RETRIES, "5")
     seen = []
 
     def looking(*arguments: Any, **options: Any) -> Any:
@@ -78,7 +77,7 @@ def test_mlflow_sends_the_creation_of_a_run_no_second_time_by_itself(
         return store.client.create_run(*arguments, **options)
 
     found_or_made(spoiled(store, create_run=looking), {"study": next(names)}, "name")
-    assert (seen, os.environ[creation.RETRIES]) == ([0], "5")
+    assert (seen, os.environ[timeouts.RETRIES]) == ([0], "5")
 
 
 def test_of_two_runs_that_should_be_one_the_empty_one_goes(store: Store) -> None:

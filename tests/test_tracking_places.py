@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run.whole import read_record
+from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import update_study
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.fetching import fetched_training
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.places import problem_with
-from pipeline.tracking.reports import attach
+from pipeline.tracking.artifact_locations import problem_with
+from pipeline.tracking.download import fetched_training
+from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store
-from pipeline.tracking.study_mirror import StudyMirror
+from pipeline.tracking.study_mirror import StudyMirror, attach
 from tests.settings import article
 from tests.studies import a_project, study, swept, write_record
 

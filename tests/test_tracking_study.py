@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.schema import Tracking
-from pipeline.run.whole import read_record
+from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import Cell, State, Study
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store

@@ -11,7 +11,7 @@ import pytest
 from pipeline.storage import project
 
 DIGEST = """
-from pipeline.network.threads import use_threads; use_threads(2)
+from pipeline.network.fit import use_threads; use_threads(2)
 from tests.test_network_training import digest_of_a_training_with_everything
 print(digest_of_a_training_with_everything())
 """

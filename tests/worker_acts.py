@@ -81,7 +81,7 @@ def _act(job: Act) -> None:
         case "clumsy":
             raise ClumsyError("one", "two")
         case "configuration":
-            from pipeline.config.validation import refused  # noqa: PLC0415 - it imports pydantic
+            from pipeline.config.messages import refused  # noqa: PLC0415 - it imports pydantic
 
             raise refused("a.b", "must be 3.")
         case "sleep":

@@ -11,10 +11,9 @@ from omegaconf import OmegaConf
 
 from faults.fuzzing.edits import constants, edited, names, places, valid
 from faults.fuzzing.target import LARGEST, Choices, Mutate, Target, told
-from pipeline.config.arithmetic import MOST_PARAMETERS, layers
-from pipeline.config.choice import Choice, as_text, chosen, read_choice
-from pipeline.config.composing import as_params
-from pipeline.config.reading import configured, parsed
+from pipeline.config.compose import Choice, as_params, as_text, chosen, read_choice
+from pipeline.config.layers import MOST_PARAMETERS, layers
+from pipeline.config.load import configured, parsed
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.command import printable

@@ -7,9 +7,9 @@ from functools import cache, reduce
 from typing import Any
 
 from faults.fuzzing.target import Choices
-from pipeline.config.reading import read_yaml
+from pipeline.config.load import read_yaml
+from pipeline.config.messages import keys
 from pipeline.config.schema import Configuration
-from pipeline.config.validation import keys
 from pipeline.storage import project
 
 Place = tuple[str | int, ...]

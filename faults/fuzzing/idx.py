@@ -12,10 +12,10 @@ from random import Random
 import numpy as np
 
 from faults.fuzzing.target import LARGEST, Mutate, Target, told
-from pipeline.data.checks import check_labels, checked_images
-from pipeline.data.content import decompressed
+from pipeline.data.download import decompressed
 from pipeline.data.idx import ANYTHING, COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
-from pipeline.data.offers import PIECE, UnavailableError
+from pipeline.data.prepare import check_labels, checked_images
+from pipeline.data.sources import PIECE, UnavailableError
 from pipeline.terminal.errors import UserError
 from tests.sample import FOLDER
 
@@ -166,5 +166,5 @@ def _with_its_size(content: bytes, random: Random) -> bytes:
     return header + numbers[: first * math.prod(sizes)]
 
 
-CODE = "pipeline/data/checks.py", "pipeline/data/content.py", "pipeline/data/idx.py"
+CODE = "pipeline/data/prepare.py", "pipeline/data/download.py", "pipeline/data/idx.py"
 TARGET = Target(CODE, examine, seeds, words, mutated)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from faults.campaign import RESULTS
-from pipeline.run.fingerprint import fingerprint
+from pipeline.run.identity import fingerprint
 from pipeline.storage import atomic, digest, project
 
 NAMES = "idx", "configuration"

@@ -11,7 +11,7 @@ from faults.disk import Call, Disk, library, reason_not_to
 from faults.reference import litter
 from pipeline.run.checkpoint import read_checkpoint
 from pipeline.storage import digest
-from pipeline.storage.sealed import unsealed
+from pipeline.storage.digest import unsealed
 
 SETTING = (
     "model=small",
@@ -24,9 +24,9 @@ SETTING = (
 )
 IMPORTS = (
     "hydra",
-    "pipeline.config.composing",
-    "pipeline.run.training",
-    "pipeline.run.evaluation",
+    "pipeline.config.compose",
+    "pipeline.run.train_run",
+    "pipeline.run.evaluate_run",
 )
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100"
 CLOCKED = "timing.json", "environment.json", "study.json"

@@ -12,7 +12,7 @@ from faults.disk import NOISE, Disk, library, reason_not_to
 from faults.reference import copied, litter, results
 from faults.rows import killed_writing
 from faults.writing_states import make_states, store
-from pipeline.run.whole import read_record
+from pipeline.run.record import read_record
 from tests.project import new_project
 
 DVC = "dvc", "repro", "preprocess"

@@ -26,11 +26,11 @@ SETTING = (
 )
 IMPORTS = (
     "hydra",
-    "pipeline.config.composing",
-    "pipeline.run.training",
-    "pipeline.run.evaluation",
+    "pipeline.config.compose",
+    "pipeline.run.train_run",
+    "pipeline.run.evaluate_run",
     "pipeline.tracking.store",
-    "pipeline.tracking.mirror",
+    "pipeline.tracking.run_mirror",
     "mlflow.keras",
 )
 STORE = "mlflow.db*", ".mlflow.db*", "mlartifacts*"

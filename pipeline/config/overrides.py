@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, ValueType
 
-from pipeline.config.reading import DEEPEST
+from pipeline.config.load import DEEPEST
 from pipeline.terminal.errors import UserError
 
 SPLIT = "data.validation_images", "data.split_seed"

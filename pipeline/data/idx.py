@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.validation import shown
+from pipeline.config.messages import shown
 from pipeline.terminal.errors import UserError
 
 UNSIGNED_BYTE = 0x08

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.figures.fonts import families, legible
+from pipeline.figures.style import families, legible
 
 EACH = 10
 MOST_CLASSES = 50

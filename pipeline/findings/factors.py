@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipeline.findings.statistics.factors import Level
-from pipeline.studies.overview import NOT_SET, differing, short_names, shown
+from pipeline.studies.study_summary import NOT_SET, differing, short_names, shown
 
 Values = Mapping[str, JsonValue]
 """A setting: dotted keys and their values."""

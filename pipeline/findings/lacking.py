@@ -6,7 +6,7 @@ from pipeline.findings import numbers
 from pipeline.findings.evidence import Evidence
 from pipeline.findings.statistics.differences import Difference, Verdict
 from pipeline.findings.statistics.permutation import seeds_for_verdict
-from pipeline.studies.overview import shown
+from pipeline.studies.study_summary import shown
 
 SWEEP = "python -m pipeline.sweep "
 

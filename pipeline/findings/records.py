@@ -13,11 +13,10 @@ from pipeline.findings.evidence import ENDED, Evidence, Run, Setting
 from pipeline.findings.factors import grid
 from pipeline.findings.statistics.factors import Level
 from pipeline.run.metrics import predictions
-from pipeline.run.record import EVALUATION, TEST_EVALUATION
-from pipeline.run.whole import Record, read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import project
-from pipeline.studies.overview import distinctions
 from pipeline.studies.study import SCORED_ON_TEST, Cell, Study
+from pipeline.studies.study_summary import distinctions
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 

@@ -12,12 +12,12 @@ from pipeline.findings.evidence import Evidence, Run, Setting
 from pipeline.findings.factors import Grid, grid
 from pipeline.findings.records import ALONE, median
 from pipeline.findings.statistics.differences import MARGIN
-from pipeline.studies.overview import shown
+from pipeline.studies.study_summary import shown
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.study_facts import BASELINE_VALUES
+from pipeline.tracking.fields import BASELINE_VALUES
 
 if TYPE_CHECKING:
-    from pipeline.tracking.reading import StoredRun
+    from pipeline.tracking.download import StoredRun
 
 SEED = "seed"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.run.history import Epoch, EpochTime
-from pipeline.run.reading import checked
+from pipeline.run.record import Epoch, EpochTime, checked
 from pipeline.storage import atomic, lock
 
 State = Mapping[str, NDArray[Any]]

@@ -1,27 +1,59 @@
-"""Which run it is: a hash over all that decides its result and nothing else."""
+"""Which run it is: a hash over all that decides its result and nothing else.
 
+Which code decides a result, without what only a reader sees.
+"""
+
+import ast
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
 from pipeline.config.specification import Specification, specified
-from pipeline.run.fingerprint import fingerprint
 from pipeline.run.processor import device
 from pipeline.storage import digest, project
+
+
+def fingerprint(root: Path, places: Sequence[str]) -> dict[str, str]:
+    """Path below `root` → SHA-256 of its syntax tree, for every file that a pattern in `places` names, sorted.
+
+    Docstrings, comments, layout and the words of an exception are no part of it. Raises FileNotFoundError for a
+    pattern that names no file: code that was moved away would decide unseen.
+    """
+    found: dict[str, str] = {}
+    for place in places:
+        paths = sorted(root.glob(place))
+        if not paths:
+            raise FileNotFoundError(f"{root / place}: there is no such code")
+        for path in paths:
+            tree = _Wordless().visit(ast.parse(path.read_bytes()))
+            found[path.relative_to(root).as_posix()] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return dict(sorted(found.items()))
+
+
+class _Wordless(ast.NodeTransformer):
+    """Leaves out docstrings, and of `raise Error("…")` what it says: neither can change a weight."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return ast.Raise(exc=kind, cause=None)
+
 
 DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/split.py", "pipeline/data/idx.py"
 """The room that decides a training's result, whole, with the environment, the split and the decoding of images. What it
 takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
 
-SCORING_CODE = (
-    *(f"pipeline/run/{name}.py" for name in ("evaluation", "latency", "metrics", "tables")),
-    "pipeline/network/prediction.py",
-)
+SCORING_CODE = "pipeline/run/evaluate_run.py", "pipeline/run/metrics.py", "pipeline/network/predict.py"
 """The code that decides which scores are written."""
 
 DECIDING_PACKAGES = "keras", "numpy", "tensorflow"

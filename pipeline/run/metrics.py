@@ -2,9 +2,18 @@
 
 A diverged network gives probabilities that are not finite. Such an image is answered with no class (`NO_CLASS`): it
 counts as wrong, stands in no confusion matrix, and leaves loss and calibration without a value.
+
+Predictions and scores as CSV text, the same bytes for the same values.
+
+How long a prediction takes, in batches of different sizes.
 """
 
+import csv
+import io
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,3 +170,102 @@ def _ratio(
 ) -> NDArray[np.float64]:
     """part / whole, 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+
+
+def predictions_csv(probabilities: Probabilities, labels: Labels, class_names: Sequence[str]) -> str:
+    """One line for each image: its number, actual and predicted class by name, the probability of the predicted one.
+
+    Probabilities float32 [n, classes] and labels [n] → columns image, actual, predicted, probability (6 decimals),
+    correct (true or false). Predicted and probability are empty where a probability is not finite.
+    """
+    actual = labels.tolist()
+    predicted = predictions(probabilities).tolist()
+    probability = probabilities.max(axis=1).tolist()
+    rows = (
+        (image, class_names[label], class_names[answer], f"{sureness:.6f}", "true" if label == answer else "false")
+        if answer != NO_CLASS
+        else (image, class_names[label], "", "", "false")
+        for image, (label, answer, sureness) in enumerate(zip(actual, predicted, probability, strict=True))
+    )
+    return _csv(("image", "actual", "predicted", "probability", "correct"), rows)
+
+
+def per_class_csv(class_scores: ClassScores, class_names: Sequence[str]) -> str:
+    """One line for each class: columns class, precision, recall, f1 (6 decimals), support (images)."""
+    columns = (class_scores.precision, class_scores.recall, class_scores.f1)
+    rows = (
+        (name, *(f"{column[number]:.6f}" for column in columns), int(class_scores.support[number]))
+        for number, name in enumerate(class_names)
+    )
+    return _csv(("class", "precision", "recall", "f1", "support"), rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+WARM_UPS = 3
+FEWEST_REPEATS = 5
+
+SHARED = "shared_"
+"""Begins the name of a latency that was measured while other runs used the cores: it says little of the network."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds an image: the median of `repeats` timed calls, and the lower and upper quartile."""
+
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    repeats: int
+
+
+def latency(
+    predict: Callable[[NDArray[Any]], object],
+    images: NDArray[Any],
+    *,
+    batch_sizes: Sequence[int] = (1, 256),
+    repeats: int = 50,
+    seconds: float = 5.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[int, Latency]:
+    """Batch size → latency of `predict`, which takes images [batch, …] and returns when the answer is there.
+
+    Each batch size is called WARM_UPS times untimed (the first call compiles), then `repeats` times, or until
+    `seconds` have passed and FEWEST_REPEATS calls are timed. Fewer images than a batch are used more than once.
+    Raises ValueError where there is no image, or a batch or the repeats are less than 1.
+    """
+    if len(images) == 0 or repeats < 1 or min(batch_sizes) < 1:
+        raise ValueError(
+            f"latency needs images, repeats and batch sizes of at least 1, "
+            f"not {len(images)} images, {repeats} repeats, batch sizes {tuple(batch_sizes)}"
+        )
+    return {size: _batch_latency(predict, _batch(images, size), repeats, seconds, clock) for size in batch_sizes}
+
+
+def _batch(images: NDArray[Any], size: int) -> NDArray[Any]:
+    """The first `size` images, from the start again where there are fewer."""
+    return images[np.arange(size) % len(images)]
+
+
+def _batch_latency(
+    predict: Callable[[NDArray[Any]], object],
+    batch: NDArray[Any],
+    repeats: int,
+    seconds: float,
+    clock: Callable[[], float],
+) -> Latency:
+    for _ in range(WARM_UPS):
+        predict(batch)
+    durations: list[float] = []
+    while len(durations) < repeats and (sum(durations) < seconds or len(durations) < FEWEST_REPEATS):
+        start = clock()
+        predict(batch)
+        durations.append(clock() - start)
+    lower, median, upper = (1000 * float(value) / len(batch) for value in np.percentile(durations, (25, 50, 75)))
+    return Latency(median=median, lower_quartile=lower, upper_quartile=upper, repeats=len(durations))

@@ -2,22 +2,145 @@
 
 training/     run.json, history.csv, model.weights.h5 (repeat byte for byte); timing.json, environment.json (do not)
 evaluation/   evaluation.json, metrics.json, tables, probabilities, pictures (repeat); timing.json (does not)
+
+Records and studies may come from others: files are read in little memory, names stay inside, types are checked.
+
+What happened in each epoch, and how long it took.
+
+A record as a whole: what was trained, and once it has been scored how.
 """
 
+import csv
+import io
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import ConfigDict, JsonValue, with_config
+from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError, with_config
 
-from pipeline.run.history import Epoch, EpochTime, history_csv, read_history
 from pipeline.run.identity import name_of
-from pipeline.run.reading import Name, ScoredOn, checked, leads_out, refuse_links, text_of
-from pipeline.storage import atomic, digest, project
-from pipeline.storage.sealed import sealed, unsealed
+from pipeline.storage import atomic, digest, dvc_files, project
+from pipeline.storage.digest import sealed, unsealed
 from pipeline.terminal.errors import UserError
+
+MOST_BYTES = 40_000_000
+"""A study of ten thousand settings has 30 MB, a history of a hundred thousand epochs 10."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,109}$")]
+"""What a folder is called by: no way leads out of it."""
+
+ScoredOn = Annotated[str, StringConstraints(pattern=r"^(test|validation)$")]
+"""Which images a run was scored on."""
+
+Kind = TypeVar("Kind")
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises FileNotFoundError, and ValueError for what no file of a record is."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no file")
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path.name} is larger than {MOST_BYTES:,} bytes")
+    return content.decode()
+
+
+def checked(kind: type[Kind], values: object) -> Kind:
+    """`values` as a dataclass, each field of its own type. Raises ValueError that names the first that is not."""
+    try:
+        found: Kind = _adapter(cast(Any, kind)).validate_python(values)
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}") from None
+    return found
+
+
+def leads_out(name: str) -> bool:
+    """Whether the name of a file within a folder is the way to another."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\0" in name
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises UserError where `folder`, or a file in it, is a link to what lies outside of the project.
+
+    With `cache.type symlink` DVC's outs are links into its cache, wherever that lies: a file there is taken for what
+    its name, which is its digest, says.
+    """
+    inside = project.store_root().resolve()
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
+            continue
+        if not _is_cached(target):
+            raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
+        if not dvc_files.is_as_named(target):
+            raise UserError(f"{target}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
+
+
+def _is_cached(target: Path) -> bool:
+    try:
+        return dvc_files.is_cached(target)
+    except ValueError as error:
+        raise UserError(f"{error}. Mend it there.") from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The scores of one epoch (numbered from 1); NaN or infinite where the loss was. Validation only where held out."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.loss)
+
+
+@dataclass(frozen=True)
+class EpochTime:
+    """What the clock said: seconds the epoch took, and when it ended (milliseconds since 1970)."""
+
+    epoch: int
+    seconds: float
+    ended: int
+
+
+def history_csv(history: Sequence[Epoch]) -> str:
+    """One line an epoch; validation columns only where there are values."""
+    names = [field.name for field in fields(Epoch)]
+    if not any(epoch.validation_loss is not None for epoch in history):
+        names = names[:4]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in history)
+    return text.getvalue()
+
+
+def read_history(text: str) -> tuple[Epoch, ...]:
+    """The epochs of a history.csv. Raises ValueError, KeyError or TypeError for what is none."""
+    try:
+        return tuple(
+            Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
+            for row in csv.DictReader(io.StringIO(text))
+        )
+    except csv.Error as error:
+        raise ValueError(f"history.csv: {error}") from None
+
 
 LAYOUT = 3
 """The version of these folders' layout, written into every record."""
@@ -203,3 +326,25 @@ def _repair(folder: Path, stage: str) -> str:
     if folder.is_relative_to(project.CHECKPOINTS):
         return "The sweep or `dvc repro` that was interrupted, typed again, goes on and writes it anew."
     return f"`dvc repro --force {stage}` makes it anew."
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as a whole; `evaluation` is None until the run has been scored."""
+
+    root: Path
+    training: TrainingPart
+    evaluation: EvaluationPart | None
+
+
+def read_record(root: Path, part: str = EVALUATION) -> Record:
+    """The record in `root`, scored as its evaluation `part` says.
+
+    Raises UserError where there is none or it is damaged.
+    """
+    training = read_training(root / TRAINING)
+    scored = (root / part / "evaluation.json").exists()
+    evaluation = read_evaluation(root / part) if scored else None
+    # Between the stages the folder still holds the evaluation of the run before.
+    own = evaluation is not None and evaluation.identity == training.run.identity
+    return Record(root, training, evaluation if own else None)

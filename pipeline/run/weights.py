@@ -1,13 +1,21 @@
-"""The weights of a run: out of the same bytes whose digest its record holds, and no more than its network takes."""
+"""The weights of a run: out of the same bytes whose digest its record holds, and no more than its network takes.
+
+A network's weights as a file.
+"""
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from pipeline.run.reading import refuse_links
-from pipeline.run.record import WEIGHTS, TrainingPart
+from pipeline.run.record import WEIGHTS, TrainingPart, refuse_links
 from pipeline.terminal.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 ROOM = 1_000_000
 """Bytes that a file of weights has beside them."""
@@ -47,3 +55,37 @@ def _declared(content: bytes) -> int:
     except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
         raise UserError(f"{WEIGHTS}: is no file of weights ({error}).") from None
     return sum(found)
+
+
+def weights_file(network: "keras.Model") -> bytes:
+    """The bytes of the file in which Keras keeps weights.
+
+    Keras lets HDF5 write it, which ends the process (SIGSEGV) some time after there was no room, be it on a disk or in
+    /dev/shm, of which a container has 64 MB: HDF5 keeps this one in the process, and Python writes it to the disk.
+    """
+    with _in_memory() as files:
+        network.save_weights(WEIGHTS)
+    (file,) = files
+    h5py.h5f.flush(file)
+    content: bytes = file.get_file_image()
+    file.close()
+    return content
+
+
+@contextmanager
+def _in_memory() -> Iterator[list[Any]]:
+    """Let HDF5 files that are made in this block lie in memory alone; yields them, open however they are closed."""
+    files: list[Any] = []
+    plain = h5py.File
+
+    def made(name: str, mode: str) -> h5py.File:
+        file = plain(name, mode, driver="core", backing_store=False)
+        files.append(file.id.reopen())
+        return file
+
+    # Keras names no driver, and HDF5 lays out another for what Python keeps (io.BytesIO) differently.
+    h5py.File = made
+    try:
+        yield files
+    finally:
+        h5py.File = plain

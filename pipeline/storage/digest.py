@@ -1,8 +1,13 @@
-"""SHA-256 of files, folders and values."""
+"""SHA-256 of files, folders and values.
+
+JSON that notices when a byte of it has changed: its last key holds the SHA-256 of all others.
+"""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -22,3 +27,24 @@ def of_value(value: JsonValue) -> str:
     """SHA-256 of a value's canonical JSON (sorted keys, no white space, no NaN)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+SEAL = "sha256"
+
+
+def as_json(value: object) -> str:
+    """JSON for people too: indented, ended by a line feed."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def sealed(values: Mapping[str, Any]) -> str:
+    """`values` as JSON with their seal."""
+    return as_json({**values, SEAL: of_value(dict(values))})
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """The values that `sealed` wrote. Raises ValueError where `text` is no such JSON or not as it was written."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or values.pop(SEAL, None) != of_value(values):
+        raise ValueError("it is not as it was written")
+    return values

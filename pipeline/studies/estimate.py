@@ -11,7 +11,7 @@ from pipeline.config.schema import Configuration
 from pipeline.run.environment import lacks_bfloat16
 from pipeline.run.record import TRAINING
 from pipeline.storage import project
-from pipeline.studies.planning import Job
+from pipeline.studies.plan import Job
 from pipeline.studies.study import Setting
 
 RATES = {"float32": 1.0e10, "mixed_bfloat16": 2.2e10}

@@ -10,12 +10,11 @@ from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
 
-from pipeline.data.prepared import Images, load_test, load_training
-from pipeline.data.scoring import test_set, validation_set
+from pipeline.data.prepared import Images, load_test, load_training, test_set, validation_set
 from pipeline.run.checkpoint import CHECKPOINT, remove_checkpoint, usable_checkpoint
 from pipeline.run.record import TRAINING, TrainingPart, read_training
 from pipeline.storage import lock, project
-from pipeline.studies.planning import Job, record_of
+from pipeline.studies.plan import Job, record_of
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -34,9 +33,9 @@ def start_worker(threads: int) -> None:
     # The sweep tells; a worker's own lines would be a second voice.
     console.quiet = True
     warnings.simplefilter("ignore")
+    from pipeline.network.fit import use_threads  # noqa: PLC0415
     from pipeline.network.memory import settle  # noqa: PLC0415
-    from pipeline.network.threads import use_threads  # noqa: PLC0415
-    from pipeline.run import evaluation, training  # noqa: F401, PLC0415 - imports TensorFlow
+    from pipeline.run import evaluate_run, train_run  # noqa: F401, PLC0415 - imports TensorFlow
 
     use_threads(threads)
     training_images()
@@ -73,7 +72,7 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
     with lock.only_one(_lock(job)):
         if record_of(job) is None:
             training = _finished_training(job, root) or _trained(job, root, sync)
-            from pipeline.run.evaluation import evaluate_run  # noqa: PLC0415 - imports TensorFlow
+            from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - imports TensorFlow
 
             data = job.configuration.data
             on_test = job.images == "test"
@@ -144,7 +143,7 @@ def _finished_training(job: Job, root: Path) -> TrainingPart | None:
 
 
 def _trained(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart:
-    from pipeline.run.training import train_run  # noqa: PLC0415 - imports TensorFlow
+    from pipeline.run.train_run import train_run  # noqa: PLC0415 - imports TensorFlow
 
     train_run(job.configuration, job.identity, training_images(), root, sync)
     return read_training(root / TRAINING)

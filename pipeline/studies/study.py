@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, JsonValue, with_config
 
-from pipeline.run.reading import Name, ScoredOn, checked, refuse_links, text_of
+from pipeline.run.record import Name, ScoredOn, checked, refuse_links, text_of
 from pipeline.storage import atomic, lock, project
-from pipeline.storage.sealed import sealed, unsealed
+from pipeline.storage.digest import sealed, unsealed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 

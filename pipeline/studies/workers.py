@@ -10,7 +10,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from pipeline.studies.job import Failure, failure, is_taken, run_in_worker, start_worker
-from pipeline.studies.planning import Job
+from pipeline.studies.plan import Job
 
 BETWEEN_LOOKS = 0.3
 """Seconds between two looks at what the workers do."""

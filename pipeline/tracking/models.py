@@ -14,12 +14,11 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from pipeline.run.record import TrainingPart
-from pipeline.run.whole import Record
+from pipeline.run.record import Record, TrainingPart
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import facts
-from pipeline.tracking.creation import ensured
+from pipeline.tracking import fields
 from pipeline.tracking.store import Store, check_place, settle
+from pipeline.tracking.timeouts import ensured
 
 Export = Callable[[TrainingPart], Any]
 """Makes the Keras model of a record; called only when the store has none."""
@@ -49,7 +48,7 @@ def _models(store: Store, run_id: str) -> list[Any]:
 def _made(store: Store, run_id: str, record: Record) -> Any:
     def make() -> list[Any]:
         made = store.client.create_logged_model(
-            store.experiment_id, name="model", source_run_id=run_id, params=facts.params(record)
+            store.experiment_id, name="model", source_run_id=run_id, params=fields.params(record)
         )
         return [made]
 
@@ -71,7 +70,7 @@ def _link(store: Store, run_id: str, model_id: str, record: Record) -> None:
     if not store.client.get_logged_model(model_id).metrics:
         # As they stand in the run, or it would hold them twice.
         points = [
-            point for name in facts.final_metrics(record) for point in store.client.get_metric_history(run_id, name)
+            point for name in fields.final_metrics(record) for point in store.client.get_metric_history(run_id, name)
         ]
         own = [Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id) for point in points]
         store.client.log_batch(run_id, metrics=own)

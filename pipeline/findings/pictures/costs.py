@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from pipeline.figures.paper import png, sheet, shortened, styled
+from pipeline.figures.style import png, sheet, shortened, styled
 from pipeline.findings.evidence import Evidence
 from pipeline.findings.factors import shown_level
 from pipeline.findings.page import Picture

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.figures.mistakes import visible
-from pipeline.figures.paper import frame, percent, png, sheet, shortened, styled, tiled_height, tiles
+from pipeline.figures.prediction_figures import visible
+from pipeline.figures.style import frame, percent, png, sheet, shortened, styled, tiled_height, tiles
 from pipeline.findings.page import Picture
 
 COLUMNS = 4

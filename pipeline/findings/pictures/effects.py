@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.figures.paper import BLUE, png, sheet, shortened, styled
+from pipeline.figures.style import BLUE, png, sheet, shortened, styled
 from pipeline.findings import numbers
 from pipeline.findings.evidence import Evidence
 from pipeline.findings.factors import shown_level

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.figures.paper import BLUE, ORANGE, png, remark, sheet, shortened, styled
+from pipeline.figures.style import BLUE, ORANGE, png, remark, sheet, shortened, styled
 from pipeline.findings import numbers
 from pipeline.findings.decision import Decision
 from pipeline.findings.evidence import Evidence

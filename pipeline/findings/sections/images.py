@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.figures.fonts import legible
+from pipeline.figures.style import legible
 from pipeline.findings import numbers
 from pipeline.findings.decision import Decision
 from pipeline.findings.evidence import Evidence

@@ -1,0 +1,192 @@
+"""What the prepared images are, in numbers: the content of summary.json.
+
+Whether images and labels are what the configuration says, and what is odd about them.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.config.messages import shown
+from pipeline.config.schema import Data
+from pipeline.terminal.errors import UserError
+
+MOST_IMBALANCE = 1.5
+"""From here on the largest class is called much larger than the smallest: accuracy then says less."""
+
+
+class Duplicates(BaseModel):
+    """How many images are exact copies: of an earlier one of the same set; test images of a training image."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    training: int
+    test: int
+    across: int
+
+
+def checked_images(images: NDArray[np.uint8], image_shape: Sequence[int], name: str) -> NDArray[np.uint8]:
+    """uint8 [n, h, w] of grey images or [n, h, w, c] → uint8 [n, h, w, c].
+
+    Raises UserError that begins with `name` when the images do not have `image_shape` (h, w, c).
+    """
+    shape = (*images.shape[1:], 1) if images.ndim == 3 else images.shape[1:]
+    if images.ndim not in (3, 4) or shape != tuple(image_shape):
+        raise UserError(
+            f"{name}: images must be {_times(image_shape)} as data.image_shape says, found {_times(images.shape[1:])}. "
+            "Set data.image_shape to theirs, or name other files in data.files."
+        )
+    return images.reshape(len(images), *image_shape)
+
+
+def check_labels(labels: NDArray[np.uint8], images: int, class_names: Sequence[str], name: str) -> None:
+    """Refuse labels that are not one number a class for each of so many images, every class among them.
+
+    Raises UserError that begins with `name`.
+    """
+    if labels.shape != (images,):
+        raise UserError(
+            f"{name}: there must be one label for each of {images:,} images, found {_times(labels.shape)}. "
+            "Name the files that belong together in data.files."
+        )
+    classes = len(class_names)
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest > 0 and largest - smallest < classes <= largest:
+        raise UserError(
+            f"{name}: labels must be 0 to {classes - 1}, found {smallest} to {largest}. Write each less {smallest} "
+            "(every byte after the first 8) into a file of another name, and its name and SHA-256 into data.files."
+        )
+    if largest >= classes:
+        raise UserError(
+            f"{name}: labels must be 0 to {classes - 1}, one for each of data.class_names, found {largest}. "
+            "Name every class there, or name another file in data.files."
+        )
+    missing = [class_names[number] for number, count in enumerate(class_counts(labels, classes)) if count == 0]
+    if missing:
+        raise UserError(
+            f"{name}: every class must have an image, found none of {', '.join(map(shown, missing[:10]))}. "
+            "Where the other file of labels has some, name one in data.files that has them too; else leave them out of "
+            "data.class_names, and number the labels 0, 1, 2 … without a gap."
+        )
+
+
+def class_counts(labels: NDArray[np.uint8], classes: int) -> list[int]:
+    """How often each of 0 … classes - 1 occurs."""
+    return [int(count) for count in np.bincount(labels, minlength=classes)]
+
+
+def imbalance(counts: Sequence[int]) -> float:
+    """Size of the largest class over that of the smallest: 1.0 when balanced."""
+    return max(counts) / min(counts)
+
+
+def duplicates(training: NDArray[np.uint8], test: NDArray[np.uint8]) -> Duplicates:
+    """Exact copies among images uint8 [n, …] and [m, …], found by a hash of 16 bytes for each."""
+    training_hashes, test_hashes = _hashes(training), _hashes(test)
+    known = set(training_hashes)
+    return Duplicates(
+        training=len(training_hashes) - len(known),
+        test=len(test_hashes) - len(set(test_hashes)),
+        across=sum(found in known for found in test_hashes),
+    )
+
+
+def _hashes(images: NDArray[np.uint8]) -> list[bytes]:
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or "single numbers"
+
+
+class SetSummary(BaseModel):
+    """Of the training or the test images: how many, how many of each class, largest class over smallest."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    images: int
+    classes: dict[str, int]
+    imbalance: float
+
+
+class Summary(BaseModel):
+    """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
+
+    `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    training: SetSummary
+    test: SetSummary
+    pixel_mean: float
+    pixel_deviation: float
+    duplicates: Duplicates
+    files: dict[str, str]
+    digests: dict[str, str]
+
+
+def summarized(
+    data: Data,
+    training: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    test: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    files: Mapping[str, str],
+    digests: Mapping[str, str],
+) -> Summary:
+    """The summary of training and test (images uint8 [n, h, w, c], labels uint8 [n])."""
+    height, width, channels = training[0].shape[1:]
+    mean, deviation = pixel_statistics(training[0])
+    return Summary(
+        name=data.name,
+        image_shape=(height, width, channels),
+        class_names=tuple(data.class_names),
+        training=_set_summary(training[1], data.class_names),
+        test=_set_summary(test[1], data.class_names),
+        pixel_mean=mean,
+        pixel_deviation=deviation,
+        duplicates=duplicates(training[0], test[0]),
+        files=dict(files),
+        digests=dict(digests),
+    )
+
+
+def pixel_statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean and standard deviation (of the population) of all pixels / 255, from how often each of 256 values occurs."""
+    # In parts: bincount works on a copy eight times as large.
+    parts = np.array_split(images.reshape(-1), math.ceil(images.size / 2**22))
+    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0).tolist()
+    first = sum(value * count for value, count in enumerate(counts))
+    second = sum(value**2 * count for value, count in enumerate(counts))
+    # Whole numbers to the last step, so that the result is the same on every machine.
+    mean = first / (255 * images.size)
+    deviation = math.sqrt(images.size * second - first**2) / (255 * images.size)
+    return mean, deviation
+
+
+def warnings(summary: Summary) -> list[str]:
+    """One line for each thing that is odd, though allowed."""
+    found = []
+    for name, part in (("training", summary.training), ("test", summary.test)):
+        if part.imbalance >= MOST_IMBALANCE:
+            found.append(f"the largest class of the {name} images is {part.imbalance:.1f} times the smallest")
+    copies = summary.duplicates
+    if copies.training or copies.test or copies.across:
+        found.append(
+            f"exact duplicates: {copies.training:,} within training, {copies.test:,} within test, "
+            f"{copies.across:,} test images also in training"
+        )
+    return found
+
+
+def _set_summary(labels: NDArray[np.uint8], class_names: Sequence[str]) -> SetSummary:
+    counts = class_counts(labels, len(class_names))
+    classes = dict(zip(class_names, counts, strict=True))
+    return SetSummary(images=len(labels), classes=classes, imbalance=imbalance(counts))

@@ -1,0 +1,215 @@
+"""What all pictures share: size, fonts, colours, and the way to PNG bytes.
+
+Fonts for names of classes in any script: matplotlib's own has no Chinese, Japanese or Korean characters.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.typing import RcKeyType
+from numpy.typing import NDArray
+
+FIRST = "DejaVu Sans"
+"""Comes with matplotlib: what it can draw looks alike everywhere."""
+
+WIDE = (
+    "Noto Sans CJK JP",
+    "Noto Sans JP",
+    "Source Han Sans",
+    "IPAexGothic",
+    "IPAGothic",
+    "TakaoGothic",
+    "VL Gothic",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "NanumGothic",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+    "Unifont",
+)
+"""What systems have for the others, under these names."""
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """The fonts for a picture's text: each character is drawn in the first that has it."""
+    from matplotlib import font_manager  # noqa: PLC0415 - slow, and verbs without pictures do not need it
+
+    # matplotlib keeps the list of its first start: what was installed since is not in it.
+    for path in set(font_manager.findSystemFonts()) - {font.fname for font in font_manager.fontManager.ttflist}:
+        # It has its own exceptions for what is no font that it can read.
+        with contextlib.suppress(Exception):
+            font_manager.fontManager.addfont(path)
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return (FIRST, *(name for name in WIDE if name in installed))
+
+
+def legible(name: str, number: int) -> str:
+    """The name of class `number` (from 0), or `class 3` where no font here has all of its characters."""
+    return name if _characters().issuperset(map(ord, name)) else f"class {number}"
+
+
+def note(names: Sequence[str]) -> str | None:
+    """One line where `legible` puts numbers in place of names."""
+    if all(legible(name, number) == name for number, name in enumerate(names)):
+        return None
+    return (
+        "no font here has all characters of data.class_names: pictures show the number of a class in place of its "
+        "name. A font that does is fonts-noto-cjk or unifont of a Linux distribution"
+    )
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """All that the fonts can draw."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font  # noqa: PLC0415
+
+    return frozenset(
+        number for name in families() for number in get_font(findfont(FontProperties(family=[name]))).get_charmap()
+    )
+
+
+DOTS_PER_INCH = 100
+LONGEST_NAME = 20
+TILE_GAP = 0.08
+
+# Okabe and Ito's colours, told apart by colour-blind people (https://jfly.uni-koeln.de/color/).
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
+
+_STYLE: dict[RcKeyType, Any] = {
+    "axes.edgecolor": "#666666",
+    "axes.grid": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "white",
+    "figure.titlesize": 14,
+    "font.size": 11,
+    "grid.color": "#DDDDDD",
+    "legend.frameon": False,
+    # A dollar in a class name is a dollar, not the start of a formula.
+    "text.parse_math": False,
+}
+
+Parameters = ParamSpec("Parameters")
+
+
+def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """`draw` with this project's fonts and colours, whatever a person's matplotlibrc says."""
+
+    @wraps(draw)
+    def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def sheet(width: float, height: float, title: str) -> Figure:
+    """An empty figure of width × height inches on an Agg canvas; its title stands at the left."""
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.015, horizontalalignment="left", fontweight="bold")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file's bytes, the same for the same figure: no date, no version of the software."""
+    file = io.BytesIO()
+    with _style():
+        figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    # Drawing has settled the layout; settled once more it would move by a hair.
+    figure.set_layout_engine("none")
+    return file.getvalue()
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        mpl.rcParams["font.family"] = list(families())
+        yield
+
+
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name that fits a label."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 filter`, `2 filters`, `4,096 filters`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """`0.9962` as `99.6 %`; what is not the whole never reads `100 %`."""
+    largest = 100.0 if share >= 1 else 100 - 10.0**-decimals
+    return f"{min(100 * share, largest):.{decimals}f} %"
+
+
+def remark(axes: Axes, text: str) -> None:
+    """Empty axes with a sentence in place of what can't be shown."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=13, color="#444444")
+
+
+def tiles(
+    axes: Axes,
+    pictures: Sequence[NDArray[Any]],
+    columns: int,
+    *,
+    row: int = 0,
+    caption_space: float = 0.0,
+    colours: str | Colormap = "gray",
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> list[tuple[float, float]]:
+    """Draw pictures [h, w] or [h, w, 3] side by side, `columns` in a row, each as large as a square of side 1 allows.
+
+    `row` is the row of the first one; below each row `caption_space` is left free; `limits` are the values at the ends
+    of `colours`. Returns where each square's upper left corner is. Call `frame` after the last one.
+    """
+    corners = []
+    for number, picture in enumerate(pictures):
+        height, width = np.array(picture.shape[:2]) / max(picture.shape[:2])
+        left = (number % columns) * (1 + TILE_GAP)
+        top = (row + number // columns) * (1 + TILE_GAP + caption_space)
+        x, y = left + (1 - width) / 2, top + (1 - height) / 2
+        axes.imshow(
+            picture,
+            extent=(x, x + width, y + height, y),
+            interpolation="nearest",
+            cmap=colours,
+            vmin=limits[0],
+            vmax=limits[1],
+        )
+        corners.append((left, top))
+    return corners
+
+
+def tiled_height(width: float, columns: float, rows: int, caption_space: float = 0.0) -> float:
+    """Inches that `rows` rows of tiles need where `columns` columns are `width` inches wide."""
+    return width * (rows * (1 + TILE_GAP + caption_space) + TILE_GAP) / (columns * (1 + TILE_GAP) + TILE_GAP)
+
+
+def frame(axes: Axes, columns: int, rows: int, caption_space: float = 0.0) -> None:
+    """Show exactly the squares that `tiles` drew, without axes."""
+    axes.set_xlim(-TILE_GAP, columns * (1 + TILE_GAP))
+    axes.set_ylim(rows * (1 + TILE_GAP + caption_space), -TILE_GAP)
+    axes.set_aspect("equal")
+    axes.set_axis_off()

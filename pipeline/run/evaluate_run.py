@@ -1,0 +1,134 @@
+"""Score a trained run on images and write the evaluation part of its record."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.data.prepared import ScoringSet
+from pipeline.figures.network_figures import Rate, kernels, training_curves
+from pipeline.figures.network_figures import feature_maps as feature_map_picture
+from pipeline.figures.prediction_figures import calibration, confusion, mistakes
+from pipeline.figures.style import png
+from pipeline.network.fit import use_threads
+from pipeline.network.predict import Predictor, feature_maps
+from pipeline.run.export import trained_network
+from pipeline.run.identity import scoring_identity
+from pipeline.run.metrics import (
+    SHARED,
+    Probabilities,
+    confusion_matrix,
+    latency,
+    per_class,
+    per_class_csv,
+    predictions,
+    predictions_csv,
+    reliability,
+    scores,
+)
+from pipeline.run.record import EvaluationPart, TrainingPart, read_evaluation, write_manifest
+from pipeline.storage import atomic, lock
+from pipeline.storage.arrays import as_npy
+from pipeline.storage.digest import as_json, sealed
+
+if TYPE_CHECKING:
+    import keras
+
+LATENCY = 50, 5.0
+QUICK_LATENCY = 10, 0.1
+"""Calls and seconds for each size of batch; quick for a sweep, where it is time that no other run trains in."""
+
+
+def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pictured: bool) -> EvaluationPart:
+    """Score the run on the images of `scored` and write the part `target`.
+
+    `pictured`: with the table of all predictions, pictures, and a longer measurement of the latency. Raises UserError
+    where the record is damaged.
+    """
+    use_threads(training.run.configuration["training"]["threads"])
+    network = trained_network(training)
+    predictor = Predictor(network)
+    images = scored.images
+    probabilities = predictor(images.images)
+    with atomic.write_folder(target) as folder:
+        _write_scores(folder, probabilities, scored)
+        if pictured:
+            _write_pictures(folder, training, network, probabilities, scored)
+        repeats, seconds = LATENCY if pictured else QUICK_LATENCY
+        shared = lock.others_at_work(target.parent)
+        measured = latency(predictor, images.images, repeats=repeats, seconds=seconds)
+        # One may have begun meanwhile.
+        name = f"{SHARED if shared or lock.others_at_work(target.parent) else ''}latency_ms_batch_"
+        clock = {
+            "latency": {f"{name}{size}": round(found.median, 4) for size, found in measured.items()},
+            "scored": time.time_ns() // 1_000_000,
+        }
+        (folder / "timing.json").write_text(sealed(clock), encoding="utf-8")
+        values = {
+            "identity": training.run.identity,
+            "images": scored.kind,
+            "images_digest": scored.digest,
+            "dataset": scored.dataset,
+            "class_names": list(scored.class_names),
+            "scoring": scoring_identity(scored.digest, scored.class_names),
+        }
+        write_manifest(folder, "evaluation.json", values)
+    return read_evaluation(target)
+
+
+def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> None:
+    """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
+    class_names, images = scored.class_names, scored.images
+    found = scores(probabilities, images.labels)
+    metrics: Mapping[str, float | None] = {
+        "accuracy": found.accuracy,
+        "loss": found.loss,
+        "expected_calibration_error": found.expected_calibration_error,
+    }
+    (folder / "metrics.json").write_text(as_json(metrics), encoding="utf-8")
+    confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names), encoding="utf-8")
+    (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
+    (folder / "correct.npy").write_bytes(as_npy(predictions(probabilities) == images.labels))
+
+
+def _write_pictures(
+    folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, scored: ScoringSet
+) -> None:
+    class_names, images = scored.class_names, scored.images
+    (folder / "predictions.csv").write_text(
+        predictions_csv(probabilities, images.labels, class_names), encoding="utf-8"
+    )
+    first = network.get_layer("block1_conv")
+    outputs = _block_outputs(training)
+    maps = feature_maps(network, images.images[0], list(outputs.values()))
+    matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    pictures = {
+        "training_curves": training_curves(training.history, _rate(training)),
+        "confusion_matrix": confusion(matrix, class_names),
+        "calibration": calibration(reliability(probabilities, images.labels)),
+        "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
+        "kernels": kernels(np.asarray(first.kernel), "block1_conv"),
+        "feature_maps": feature_map_picture(images.images[0], list(zip(outputs, maps, strict=True))),
+    }
+    (folder / "pictures").mkdir()
+    for name, figure in pictures.items():
+        (folder / "pictures" / f"{name}.png").write_bytes(png(figure))
+
+
+def _rate(training: TrainingPart) -> Rate:
+    """The learning rate as it was set, and its course."""
+    found = training.run.configuration["training"]
+    return Rate(found["learning_rate"], found["schedule"], found["warmup"])
+
+
+def _block_outputs(training: TrainingPart) -> dict[str, str]:
+    """For each block the layer that it ends with."""
+    last: dict[str, str] = {}
+    for layer in training.run.layers:
+        block, _, part = str(layer["name"]).partition("_")
+        if block.startswith("block") and part != "dropout":
+            last[block] = str(layer["name"])
+    return last

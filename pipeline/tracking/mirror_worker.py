@@ -1,0 +1,168 @@
+"""The companion's side: mirror records, and the study they belong to, while they are written."""
+
+import contextlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.config.schema import Tracking
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import read_record
+from pipeline.storage import project
+from pipeline.studies.study import read_study
+from pipeline.terminal.errors import UserError
+from pipeline.tracking.run_mirror import Mirror, killed
+from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.study_mirror import StudyMirror
+
+LEAST_PRIORITY = 19
+
+LAST_ATTEMPTS, BETWEEN_ATTEMPTS = 3, 1.0
+"""How often, and after how many seconds, a store that fails is tried again when nothing more comes."""
+
+Message = dict[str, str]
+"""`{"record": folder, "part": which evaluation}` or `{"study": folder}`: there is more in that folder."""
+
+
+def follow(lines: Iterable[str]) -> str | None:
+    """Read the settings (pipeline.tracking.mirror_process.settings), then messages; bring MLflow up to what they name.
+
+    It ends with the input.
+    Returns what went wrong with the last attempt, or None. What could not be written is tried again with the next
+    message.
+    """
+    os.nice(LEAST_PRIORITY)
+    reader = iter(lines)
+    first = next(reader, None)
+    if first is None:
+        return None
+    settings = json.loads(first)
+    follower = _Follower(Tracking.model_validate(settings["tracking"]), settings["study"])
+    named: queue.Queue[Message | None] = queue.Queue()
+    threading.Thread(target=_read, args=(reader, named), daemon=True).start()
+    ended = False
+    while not ended:
+        newest = _newest(named)
+        ended = newest[-1] is None
+        follower.take([message for message in newest if message is not None])
+        if ended:
+            follower.close()
+        follower.write()
+    for _ in range(LAST_ATTEMPTS - 1):
+        if follower.is_up_to_date:
+            break
+        time.sleep(BETWEEN_ATTEMPTS)
+        follower.write()
+    return follower.problem
+
+
+class _Follower:
+    """Remembers what has not been written yet, and which runs have not ended."""
+
+    def __init__(self, tracking: Tracking, study: str) -> None:
+        self._unreachable: str | None = None
+        self._unreadable: dict[str, str] = {}
+        self._tracking = tracking
+        self._study = study
+        self._store: Store | None = None
+        self._waiting: dict[str, Message] = {}
+        self._growing: dict[str, Message] = {}
+        self._closing = False
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether the store answered to the last."""
+        return self._unreachable is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store is not up to all that was named."""
+        return self._unreachable or next(iter(self._unreadable.values()), None)
+
+    def take(self, messages: Iterable[Message]) -> None:
+        """A folder that is named twice is read once."""
+        self._waiting |= {json.dumps(message): message for message in messages}
+
+    def close(self) -> None:
+        """Nobody writes any more: what has not ended was killed, what was read while it was moved is read again."""
+        self._closing = True
+        self.take(json.loads(key) for key in self._unreadable)
+        self._unreadable.clear()
+        for name, message in self._growing.items():
+            if "record" in message and not Path(message["record"]).exists():
+                # It ended in this moment, and lies where it stays.
+                message = message | {"record": str(project.run_root(name))}  # noqa: PLW2901
+            self.take([message])
+
+    def write(self) -> None:
+        """Bring the store up to all that waits."""
+        try:
+            if self._store is None and self._waiting:
+                self._store = open_store(self._tracking)
+                # Another store may answer at this address next time: ask it what it has.
+                self._mirror = Mirror(self._store)
+                self._studies = StudyMirror(self._store, self._study)
+            self._unreachable = None
+            for key, message in list(self._waiting.items()):
+                self._write_one(key, message)
+                del self._waiting[key]
+        except StoreUnreachableError as error:
+            self._store, self._unreachable = None, str(error)
+
+    def _write_one(self, key: str, message: Message) -> None:
+        try:
+            if "study" in message:
+                self._write_study(message)
+            elif Path(message["record"]).exists():
+                # Else it has been moved to where it stays, which is another message.
+                self._write_record(message)
+        except UserError as error:
+            self._unreadable[key] = str(error)
+
+    def _write_study(self, message: Message) -> None:
+        study = read_study(Path(message["study"]))
+        running = study.state == "running"
+        if running and self._closing:
+            study = replace(study, state="interrupted")
+        self._studies.bring_up_study(study)
+        self._keep(message["study"], message, growing=running)
+
+    def _write_record(self, message: Message) -> None:
+        record = read_record(Path(message["record"]), message["part"])
+        run = record.training.run
+        running = run.outcome == "running"
+        if running and self._closing:
+            record = killed(record)
+        if self._study == REPRO_STUDY:
+            self._mirror.bring_up(record, self._study)
+        else:
+            self._studies.bring_up_run(record)
+        self._keep(run.identity, message, growing=running)
+
+    def _keep(self, name: str, message: Message, *, growing: bool) -> None:
+        self._growing.pop(name, None)
+        if growing:
+            self._growing[name] = message
+
+
+def _read(lines: Iterable[str], named: queue.Queue[Message | None]) -> None:
+    try:
+        for line in lines:
+            # Whoever writes may be killed in the middle of a line.
+            with contextlib.suppress(ValueError):
+                named.put(json.loads(line))
+    finally:
+        named.put(None)
+
+
+def _newest(named: queue.Queue[Message | None]) -> list[Message | None]:
+    """All messages that wait, at least one; None as the last where the input has ended."""
+    found = [named.get()]
+    while not named.empty() and found[-1] is not None:
+        found.append(named.get())
+    return found
