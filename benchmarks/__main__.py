@@ -13,7 +13,7 @@ from benchmarks import performance
 from benchmarks.rows import Row, accuracy, article, epochs, stages, sweeps
 from benchmarks.workshop import Workshop, has
 from pipeline.terminal.progress import console
-from tests.project import ROOT
+from tests.harness.project import ROOT
 
 ROWS: tuple[Row, ...] = (
     article.ROW,

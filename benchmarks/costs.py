@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.spent import Cost, spent
+from tests.harness.spent import Cost, spent
 
 
 def cost(command: Sequence[str], folder: Path, **variables: str) -> Cost:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from faults.mlflow_server import Server
 from faults.proxy import Fault, Proxy, passing
-from tests.project import Project, new_project
+from tests.harness.project import Project, new_project
 
 FAULTS: dict[str, Fault] = {
     "no answer, connection cut": lambda _request: "cut",

@@ -10,7 +10,7 @@ from benchmarks.rows import Finding, Row
 from benchmarks.workshop import machine
 from pipeline.figures.style import BLUE, GREY, png, sheet, styled
 from pipeline.storage import atomic
-from tests.project import ROOT
+from tests.harness.project import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests import browser
-from tests.browser import Ui
-from tests.project import ROOT, Project
+from tests.harness import browser
+from tests.harness.browser import Ui
+from tests.harness.project import ROOT, Project
 
 SIZE = ViewportSize(width=1400, height=900)
 LARGEST = 250_000

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.costs import cost
 from pipeline.run.environment import environment, lacks_bfloat16
-from tests.project import ROOT, Project, new_project
-from tests.spent import Cost
+from tests.harness.project import ROOT, Project, new_project
+from tests.harness.spent import Cost
 
 CONTENDERS = ROOT / "benchmarks" / "contenders"
 THEIRS = ROOT / ".bench" / "venv" / "bin" / "python"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from faults import forking
-from tests.project import Project, new_project
+from tests.harness.project import Project, new_project
 
 STATE = (
     "data", "record", "checkpoints", "runs", "studies", "fingerprints", "conf", "params.yaml",

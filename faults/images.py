@@ -6,9 +6,9 @@ from pathlib import Path
 
 from faults.reference import copied, litter, made
 from pipeline.storage import digest
-from tests.mirrors import Answer, Site
-from tests.project import Project
-from tests.spent import spent
+from tests.harness.mirrors import Answer, Site
+from tests.harness.project import Project
+from tests.harness.spent import spent
 
 LONGEST = 120
 """Seconds after which a command is taken to hang."""

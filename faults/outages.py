@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from faults.campaign import Injection
 from faults.mlflow_server import Server
 from faults.proxy import Proxy, Request
-from tests.project import Project
+from tests.harness.project import Project
 
 EPOCHS = 30
 """Of each training, so that there is a middle."""

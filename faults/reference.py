@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.storage import digest
-from tests.project import ROOT, Project, new_project
+from tests.harness.project import ROOT, Project, new_project
 
 QUICK = (
     "model=small",

@@ -17,7 +17,7 @@ from typing import Any
 from faults.reference import litter
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.storage import digest
-from tests.project import Project, new_project
+from tests.harness.project import Project, new_project
 
 EPOCHS = 3
 GRID = (

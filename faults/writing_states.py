@@ -13,8 +13,8 @@ from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import digest
 from pipeline.tracking.mirror_process import settings
-from tests.mlflow_store import client
-from tests.project import Project
+from tests.harness.mlflow_store import client
+from tests.harness.project import Project
 
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100", "tracking=off"
 FOLLOW = "track", "--follow"

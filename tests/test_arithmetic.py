@@ -14,7 +14,7 @@ from pipeline.config.layers import Layer, convolved, layers, pooled
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Activation, BiasInitializer, Conv, KernelInitializer, Model
 from pipeline.network.build import build_network
-from tests.settings import article, article_values, put
+from tests.harness.settings import article, article_values, put
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 

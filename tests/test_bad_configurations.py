@@ -12,11 +12,11 @@ from pipeline.config.load import configured, leaves, parsed, read_params
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from tests.bad_configurations import Bad, every, overrides, params_yaml
-from tests.doors import DOORS, prepared, refused, through
-from tests.project import Project
-from tests.rules import BLOCK_RULES, RULES
-from tests.settings import article_values
+from tests.harness.bad_configurations import Bad, every, overrides, params_yaml
+from tests.harness.doors import DOORS, prepared, refused, through
+from tests.harness.project import Project
+from tests.harness.rules import BLOCK_RULES, RULES
+from tests.harness.settings import article_values
 
 EVERY = every()
 GROUPS = "data", "model", "tracking", "training"

@@ -10,8 +10,8 @@ from benchmarks.__main__ import ROWS
 from benchmarks.costs import alternately, as_figures, cost, median, ratio_in_words
 from benchmarks.epoch import parts, training_multiply_adds
 from benchmarks.rows import Finding
-from tests.settings import article
-from tests.spent import Cost
+from tests.harness.settings import article
+from tests.harness.spent import Cost
 
 COSTS = {
     "ours": [Cost(1.0, 2.0, 100), Cost(3.0, 2.0, 100), Cost(2.0, 2.0, 100)],

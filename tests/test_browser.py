@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect
 
 from pipeline.studies.study import Study
 from pipeline.ui import page as linked_page
-from tests import browser
-from tests.browser import Ui
-from tests.project import Project, new_project
+from tests.harness import browser
+from tests.harness.browser import Ui
+from tests.harness.project import Project, new_project
 
 pytestmark = pytest.mark.long
 

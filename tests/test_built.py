@@ -14,7 +14,7 @@ from pipeline.config.specification import block_as_built, dense_as_built
 from pipeline.network.build import build_network
 from pipeline.network.fit import Trainer
 from pipeline.run.identity import identity
-from tests.settings import article
+from tests.harness.settings import article
 from tests.test_arithmetic import networks
 
 pytestmark = pytest.mark.usefixtures("two_threads")

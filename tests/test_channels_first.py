@@ -17,7 +17,7 @@ from pipeline.config.schema import Model
 from pipeline.network.build import build_network
 from pipeline.network.fit import Trainer
 from pipeline.network.predict import Predictor, exportable, feature_maps
-from tests.settings import article, article_values, put
+from tests.harness.settings import article, article_values, put
 from tests.test_arithmetic import BLOCK, sizes
 
 pytestmark = pytest.mark.usefixtures("two_threads")

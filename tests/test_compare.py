@@ -19,9 +19,9 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
 from pipeline.tracking.store import StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import Attaching
-from tests.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
-from tests.settings import article
-from tests.studies import a_project
+from tests.harness.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
+from tests.harness.settings import article
+from tests.harness.studies import a_project
 
 SCRIPT = "<script>alert(1)</script> | x\n# y"
 

@@ -34,7 +34,7 @@ from pipeline.config.overrides import parsed_override
 from pipeline.config.schema import L1
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from tests.settings import article_values, put, taken
+from tests.harness.settings import article_values, put, taken
 
 NOTHING = Choice({}, {})
 GROUPS = sorted(path.name for path in project.CONF.iterdir() if path.is_dir() and path.name != "study")

@@ -14,8 +14,8 @@ from pipeline.config.load import configured, read_params, read_yaml
 from pipeline.config.messages import ConfigurationError, shown, validated
 from pipeline.config.schema import Configuration, Conv
 from pipeline.terminal.errors import UserError
-from tests.rules import CONV, EVERY_RULE, RULES, WRITTEN_OUT
-from tests.settings import article, article_values, taken
+from tests.harness.rules import CONV, EVERY_RULE, RULES, WRITTEN_OUT
+from tests.harness.settings import article, article_values, taken
 
 SECTIONS = ["data", "data.files", "data.files.train_images", "data.sources.0", "model", "model.conv", "model.dense"]
 SECTIONS += ["training", "training.augmentation", "tracking", *WRITTEN_OUT]

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.run.identity import DECIDING_CODE, SCORING_CODE, deciding_code
 from pipeline.storage import project
-from tests.mutations import IN_THE_ROOM, OUTSIDE, Mutation, planted
+from tests.harness.mutations import IN_THE_ROOM, OUTSIDE, Mutation, planted
 
 HASHES = """
 import json

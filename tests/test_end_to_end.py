@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from tests.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
-from tests.mutations import IN_THE_ROOM, OUTSIDE
-from tests.project import HARD, ROOT, Project, new_project, stages_run
+from tests.harness.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
+from tests.harness.mutations import IN_THE_ROOM, OUTSIDE
+from tests.harness.project import HARD, ROOT, Project, new_project, stages_run
 from tests.sample import content
 
 REPEATING = (

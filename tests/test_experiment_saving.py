@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.run.weights import weights_file
 from pipeline.storage import project
-from tests.mounts import in_mounts_of_its_own
+from tests.harness.mounts import in_mounts_of_its_own
 
 
 class Network:

@@ -12,7 +12,7 @@ from pipeline.run.record import TRAINING, read_training
 from pipeline.run.train_run import train_run
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from tests.settings import article
+from tests.harness.settings import article
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from faults.memory import Memory, library, reason_not_to
-from tests.project import ROOT
+from tests.harness.project import ROOT
 
 pytestmark = pytest.mark.skipif(reason_not_to() is not None, reason=str(reason_not_to()))
 

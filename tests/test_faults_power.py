@@ -12,7 +12,7 @@ from faults import disk, power
 from faults.disk import Disk, reason_not_to
 from faults.power import KINDS, Act, Journal, Operation, Tree
 from faults.rows import power_cuts_ext4
-from tests.project import ROOT
+from tests.harness.project import ROOT
 
 pytestmark = pytest.mark.skipif(reason_not_to() is not None, reason=str(reason_not_to()))
 

@@ -21,9 +21,9 @@ from pipeline.storage import project
 from pipeline.studies.plan import job_of, record_of
 from pipeline.studies.study import read_study, update_study
 from pipeline.terminal.errors import UserError
-from tests.forged import forge, forge_file
-from tests.settings import article
-from tests.studies import a_project, cell, declared, prepare, study, swept, write_record
+from tests.harness.forged import forge, forge_file
+from tests.harness.settings import article
+from tests.harness.studies import a_project, cell, declared, prepare, study, swept, write_record
 
 NAMES = (
     "",

@@ -16,7 +16,7 @@ from pipeline.data.download import Web, decompressed, keep
 from pipeline.data.sources import Folder, Patience, UnavailableError, fetch
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from tests.mirrors import (
+from tests.harness.mirrors import (
     Answer,
     Site,
     bomb,

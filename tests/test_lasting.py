@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_store import as_it_is, contents, runs
-from tests.project import Project, new_project, stages_run
+from tests.harness.mlflow_store import as_it_is, contents, runs
+from tests.harness.project import Project, new_project, stages_run
 
 SMALL_SWEEP = ("sweep", "-m", "data.validation_images=100", "model.conv.filters=2,4", "seed=0", "study.name=filters")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project, new_project
+from tests.harness.project import Project, new_project
 
 
 @pytest.fixture(scope="module")

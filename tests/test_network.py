@@ -17,7 +17,7 @@ from pipeline.network.build import build_network, constraint
 from pipeline.network.fit import augmented, derived, order
 from pipeline.network.predict import Predictor, exportable, feature_maps
 from pipeline.storage import project
-from tests.settings import article_values, put
+from tests.harness.settings import article_values, put
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 

@@ -18,7 +18,7 @@ from pipeline.config.schema import Configuration
 from pipeline.network.build import build_network
 from pipeline.network.fit import EpochScores, State, Trainer, build_optimizer, learning_rate_course
 from pipeline.storage import project
-from tests.settings import article
+from tests.harness.settings import article
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_store import client, curve, runs
-from tests.project import HARD, new_project
-from tests.sweeps import LINE, faulty, faulty_project, sweep
+from tests.harness.mlflow_store import client, curve, runs
+from tests.harness.project import HARD, new_project
+from tests.harness.sweeps import LINE, faulty, faulty_project, sweep
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -19,8 +19,8 @@ from pipeline.storage import project
 from pipeline.studies.plan import setting_of
 from pipeline.studies.study import Cell, Study, read_study, update_study
 from pipeline.terminal.errors import UserError
-from tests.settings import article
-from tests.studies import a_project, write_record
+from tests.harness.settings import article
+from tests.harness.studies import a_project, write_record
 
 Promote = Callable[..., str]
 

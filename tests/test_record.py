@@ -39,8 +39,8 @@ from pipeline.run.record import (
 from pipeline.storage import lock
 from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
-from tests.settings import article
-from tests.studies import NAMED
+from tests.harness.settings import article
+from tests.harness.studies import NAMED
 
 # Fingerprints
 

@@ -16,7 +16,7 @@ import pytest
 from pipeline import repair
 from pipeline.repair import is_list_of_locks, is_lockfile
 from pipeline.storage import project
-from tests.project import ROOT, new_project, stages_run
+from tests.harness.project import ROOT, new_project, stages_run
 
 LOCKFILE = (ROOT / "dvc.lock").read_text()
 

@@ -12,7 +12,7 @@ from pipeline.findings.evidence import Evidence
 from pipeline.findings.sentences import answer, headline
 from pipeline.findings.statistics.differences import Verdict
 from pipeline.findings.statistics.permutation import seeds_for_verdict
-from tests.reports import evidence, grid_values, random_scores
+from tests.harness.reports import evidence, grid_values, random_scores
 
 NOISE = [0.0, 0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.0]
 OTHER = [0.1, -0.1, 0.0, -0.05, 0.05, -0.02, 0.02, -0.08, 0.08, 0.0]

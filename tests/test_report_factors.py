@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from pipeline.findings.factors import grid, one_line, words
-from tests.reports import grid_values
+from tests.harness.reports import grid_values
 
 KERNEL, FILTERS = "model.conv.kernel_size", "model.conv.filters"
 

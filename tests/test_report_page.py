@@ -22,8 +22,8 @@ from pipeline.findings.rendering import escaped, fenced, html, markdown
 from pipeline.findings.sections.images import Pictures
 from pipeline.findings.statistics.scores import Scores
 from pipeline.findings.writing import write_report
-from tests.reports import evidence, grid_values, random_scores, write_study
-from tests.studies import a_project, prepare
+from tests.harness.reports import evidence, grid_values, random_scores, write_study
+from tests.harness.studies import a_project, prepare
 
 NOTHING = Pictures(None, None, "none here.")
 HOSTILE = '<script>alert(1)</script> | `x`\n\n# *big* [a](javascript:alert(1)) <img src=x onerror="y">'

@@ -23,8 +23,8 @@ from pipeline.studies.study import read_study, update_study
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.fields import final_metrics, tags
-from tests.reports import random_scores, write_study
-from tests.studies import DATA, NAMED, START, a_project, prepare
+from tests.harness.reports import random_scores, write_study
+from tests.harness.studies import DATA, NAMED, START, a_project, prepare
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ import pytest
 from pydantic import JsonValue
 
 from pipeline.storage import atomic, digest, lock, project
-from tests.mounts import in_mounts_of_its_own
+from tests.harness.mounts import in_mounts_of_its_own
 
 
 def python(program: str, *arguments: object) -> "subprocess.Popen[str]":

@@ -20,8 +20,8 @@ from pipeline.studies.run_study import conduct
 from pipeline.studies.study import Point, Study, read_study
 from pipeline.studies.workers import Ended
 from pipeline.terminal.errors import UserError
-from tests.settings import article, article_values
-from tests.studies import a_project, declared, prepare, swept, write_record
+from tests.harness.settings import article, article_values
+from tests.harness.studies import a_project, declared, prepare, swept, write_record
 
 TRACKING = article().tracking
 

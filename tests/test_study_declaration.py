@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pipeline.config.messages import ConfigurationError
 from pipeline.studies.study import Setting
 from pipeline.studies.study_config import name_of
-from tests.studies import declared
+from tests.harness.studies import declared
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pipeline.storage import project
 from pipeline.studies.plan import Job, Plan, Refused, job_of, planned, with_job, with_plan
 from pipeline.studies.study import Point, Study
 from pipeline.studies.study_config import Declaration
-from tests.settings import article_values
-from tests.studies import a_project, declared, prepare, swept, write_record
+from tests.harness.settings import article_values
+from tests.harness.studies import a_project, declared, prepare, swept, write_record
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pipeline.storage import project
 from pipeline.studies import estimate
 from pipeline.studies.estimate import FIXED_COST, RATES, RECORD_BYTES, START, Estimate, estimated
 from pipeline.studies.plan import Job, setting_of
-from tests.studies import DATA, a_project, swept, write_record
+from tests.harness.studies import DATA, a_project, swept, write_record
 
 TRAINED = 60_000 - 10
 """Fashion-MNIST's training images but for those that `swept` holds out."""

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.studies.study import Study
 from pipeline.tracking.fields import MOST_ROWS, MOST_TEXT, study_description, study_tags, table_csv
-from tests.studies import cell, study
+from tests.harness.studies import cell, study
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "a": {"model.conv.kernel_size": 3, "model.conv.padding": "same", "model.conv.use_bias": True},

@@ -6,8 +6,8 @@ from pipeline.studies.arguments import without_mode
 from pipeline.studies.hydra_entry import check_typed, launch_grid, named
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
-from tests.settings import article_values
-from tests.studies import declared
+from tests.harness.settings import article_values
+from tests.harness.studies import declared
 
 
 @pytest.mark.parametrize(

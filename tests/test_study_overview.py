@@ -24,7 +24,7 @@ from pipeline.studies.study_summary import (
     shown_at,
     swept,
 )
-from tests.studies import cell, study
+from tests.harness.studies import cell, study
 
 TWO: dict[str, dict[str, JsonValue]] = {
     "a": {"model.conv.kernel_size": 3, "model.conv.filters": 8},

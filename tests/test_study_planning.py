@@ -16,8 +16,8 @@ from pipeline.storage import lock, project
 from pipeline.studies.plan import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
-from tests.settings import article_values
-from tests.studies import a_project, declared, prepare, swept, write_record
+from tests.harness.settings import article_values
+from tests.harness.studies import a_project, declared, prepare, swept, write_record
 
 
 @pytest.fixture(autouse=True)

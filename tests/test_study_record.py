@@ -11,7 +11,7 @@ import pytest
 from pipeline.storage.digest import sealed, unsealed
 from pipeline.studies.study import Cell, Setting, Study, find_study, read_study, update_study, with_cells
 from pipeline.terminal.errors import UserError
-from tests.studies import a_project, cell, study
+from tests.harness.studies import a_project, cell, study
 
 FULL = Study(
     name="kernels",

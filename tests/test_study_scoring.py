@@ -18,8 +18,8 @@ from pipeline.run.identity import identity, scoring_identity
 from pipeline.run.record import read_training
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from tests.settings import article
-from tests.studies import DATA, ENVIRONMENT, a_project, prepare, swept, write_record
+from tests.harness.settings import article
+from tests.harness.studies import DATA, ENVIRONMENT, a_project, prepare, swept, write_record
 
 ROOT = project.ROOT
 

@@ -17,7 +17,7 @@ from pipeline.studies.console import duration, size
 from pipeline.studies.estimate import Estimate
 from pipeline.studies.plan import Job, Plan, Refused, Repeated
 from pipeline.studies.study import Cell, Study
-from tests.studies import DATA, a_project, cell, study, swept
+from tests.harness.studies import DATA, a_project, cell, study, swept
 
 SETTINGS: dict[str, dict[str, Any]] = {"a": {"conv.filters": 8}, "b": {"conv.filters": 16}}
 HOSTILE = "no [/gpu:0] for [Op:Conv2D] [[node a]] [red] \\[x] 100 %"

@@ -18,7 +18,7 @@ from pipeline.studies.job import failure
 from pipeline.studies.plan import Job
 from pipeline.studies.workers import MOST_STARTS, Ended, cores, done
 from pipeline.terminal.errors import UserError
-from tests.worker_acts import Act, act, start, start_and_die, start_without_data
+from tests.harness.worker_acts import Act, act, start, start_and_die, start_without_data
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from tests.mlflow_store import client, curve
-from tests.project import Project
-from tests.sweeps import LINE, NAMED, bits, children, faulty_project, parent, study, sweep
+from tests.harness.mlflow_store import client, curve
+from tests.harness.project import Project
+from tests.harness.sweeps import LINE, NAMED, bits, children, faulty_project, parent, study, sweep
 
 
 @pytest.fixture(scope="module")

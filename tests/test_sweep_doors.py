@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_store import client, curve, runs
-from tests.project import ROOT, Project, new_project
-from tests.sweeps import NAMED, TINY, bits, children, parent, study, sweep
+from tests.harness.mlflow_store import client, curve, runs
+from tests.harness.project import ROOT, Project, new_project
+from tests.harness.sweeps import NAMED, TINY, bits, children, parent, study, sweep
 
 
 @pytest.fixture(scope="module")

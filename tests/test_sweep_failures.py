@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.mlflow_store import client, curve
-from tests.project import Project
-from tests.sweeps import children, faulty, faulty_project, parent, study, sweep
+from tests.harness.mlflow_store import client, curve
+from tests.harness.project import Project
+from tests.harness.sweeps import children, faulty, faulty_project, parent, study, sweep
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project, new_project
-from tests.sweeps import TINY
+from tests.harness.project import Project, new_project
+from tests.harness.sweeps import TINY
 
 JOBS = 20
 SCRIPT = """\

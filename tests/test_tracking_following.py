@@ -20,7 +20,7 @@ from pipeline.tracking import mirror_worker
 from pipeline.tracking.mirror_process import settings
 from pipeline.tracking.mirror_worker import follow
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
-from tests.studies import a_project, study, swept, write_record
+from tests.harness.studies import a_project, study, swept, write_record
 
 Step = str | Callable[[], object]
 TRACKING = Tracking(enabled=True, address=None, experiment="following")

@@ -16,8 +16,8 @@ from pipeline.storage import project
 from pipeline.tracking import models
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
-from tests.spoiled import lost, spoiled
-from tests.studies import a_project, swept, write_record
+from tests.harness.spoiled import lost, spoiled
+from tests.harness.studies import a_project, swept, write_record
 
 TRACKING = Tracking(enabled=True, address=None, experiment="models")
 names = (f"study_{number}" for number in itertools.count())

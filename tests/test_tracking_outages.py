@@ -20,8 +20,8 @@ from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from pipeline.tracking.timeouts import found_or_made
-from tests.spoiled import lost, spoiled
-from tests.studies import a_project, study, swept, write_record
+from tests.harness.spoiled import lost, spoiled
+from tests.harness.studies import a_project, study, swept, write_record
 
 TRACKING = Tracking(enabled=True, address=None, experiment="outages")
 names = (f"study_{number}" for number in itertools.count())

@@ -16,8 +16,8 @@ from pipeline.tracking.download import fetched_training
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror, attach
-from tests.settings import article
-from tests.studies import a_project, study, swept, write_record
+from tests.harness.settings import article
+from tests.harness.studies import a_project, study, swept, write_record
 
 
 @pytest.fixture

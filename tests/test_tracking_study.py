@@ -14,8 +14,8 @@ from pipeline.storage import project
 from pipeline.studies.study import Cell, State, Study
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
-from tests import studies
-from tests.studies import a_project, study, swept, write_record
+from tests.harness import studies
+from tests.harness.studies import a_project, study, swept, write_record
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "a": {"model.conv.kernel_size": 3, "model.pooling": "max"},

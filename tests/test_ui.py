@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from pipeline.ui import page
-from tests.browser import served
-from tests.project import Project, new_project
-from tests.studies import study
+from tests.harness.browser import served
+from tests.harness.project import Project, new_project
+from tests.harness.studies import study
 
 SEARCH = "api/2.0/mlflow/experiments/search"
 

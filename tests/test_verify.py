@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import verify
 from pipeline.verify import Check, _store
-from tests.project import Project, new_project, stages_run
+from tests.harness.project import Project, new_project, stages_run
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, verb
 from pipeline.run.environment import lacks_bfloat16
 from pipeline.run.record import EVALUATION, TRAINING, read_evaluation, read_training
-from tests.project import Project
+from tests.harness.project import Project
 
 SEEDS = 5
 WANTED, TIMES = 0.905, 8

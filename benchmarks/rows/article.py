@@ -6,7 +6,7 @@ from benchmarks.costs import alternately, as_figures, median, ratio_in_words
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, has, verb
 from pipeline.run.environment import lacks_bfloat16
-from tests.spent import Cost
+from tests.harness.spent import Cost
 
 EPOCHS, QUICK_EPOCHS = 2, 1
 OURS, SCRIPT = "this project", "the article's Keras script"

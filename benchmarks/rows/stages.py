@@ -7,7 +7,7 @@ from benchmarks.costs import alternately, as_figures, median
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, verb
 from pipeline.run.record import TRAINING, read_training
-from tests.project import Project
+from tests.harness.project import Project
 
 EPOCHS = 500
 RUNS, LARGE = 500, 10.0

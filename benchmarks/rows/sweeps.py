@@ -8,8 +8,8 @@ import statistics
 from benchmarks.costs import alternately, as_figures, cost, median, ratio_in_words
 from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, has, verb
-from tests.project import Project
-from tests.spent import Cost
+from tests.harness.project import Project
+from tests.harness.spent import Cost
 
 KERNELS, FILTERS, SEEDS = (3, 5, 7), (16, 32, 64), (0, 1)
 GRID = ("model.conv.kernel_size=3,5,7", "model.conv.filters=16,32,64", "seed=range(2)")

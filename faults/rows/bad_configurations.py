@@ -5,8 +5,8 @@ from pathlib import Path
 
 from faults.campaign import Injection, Row
 from faults.reference import copied
-from tests.bad_configurations import every
-from tests.doors import DOORS, prepared, refused, through
+from tests.harness.bad_configurations import every
+from tests.harness.doors import DOORS, prepared, refused, through
 
 TIMES = 200
 """Each key's first comes before any key's second: all keys are among them."""

@@ -10,7 +10,7 @@ from random import Random
 from faults.campaign import Injection, Row
 from faults.images import assert_as_without, measured, refused_by, repro, served, whole
 from faults.reference import copied
-from tests.mirrors import Site, send
+from tests.harness.mirrors import Site, send
 from tests.sample import FOLDER, NAMES
 
 MOST_MEMORY = 200

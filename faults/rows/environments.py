@@ -10,7 +10,7 @@ from pathlib import Path
 from faults import stored
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, copied, litter, made, results
-from tests.project import Project
+from tests.harness.project import Project
 
 REPRO = "dvc", "repro"
 SMALL_SHM = "mount -t tmpfs -o size=64k tmpfs /dev/shm && exec dvc repro"

@@ -8,7 +8,7 @@ from pathlib import Path
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, VOLATILE, copied, made, results
 from pipeline.storage import digest
-from tests.project import Project
+from tests.harness.project import Project
 
 SWEEP = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=range(2)"
 STOPPED = "python", "-m", "pipeline.sweep", "-m", "data.validation_images=200", "seed=7,8", "training.epochs=40"

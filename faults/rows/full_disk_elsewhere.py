@@ -13,7 +13,7 @@ from faults.reference import copied, litter, results
 from faults.rows import killed_writing
 from faults.writing_states import make_states, store
 from pipeline.run.record import read_record
-from tests.project import new_project
+from tests.harness.project import new_project
 
 DVC = "dvc", "repro", "preprocess"
 OWN = tuple(f"{name}*" for name in STATE if name not in ("temporary", "dvc.lock"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, copied, made
-from tests.hostile_inputs import KNOWN, VARIABLE, every, harmed, moved, run_id
-from tests.spent import spent
+from tests.harness.hostile_inputs import KNOWN, VARIABLE, every, harmed, moved, run_id
+from tests.harness.spent import spent
 
 MOST_MIB = 2_000
 """That a verb may take: TensorFlow by itself takes a third of it."""

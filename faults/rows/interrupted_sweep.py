@@ -14,7 +14,7 @@ from subprocess import Popen
 from faults import sweeps
 from faults.campaign import Injection, Row
 from faults.reference import copied
-from tests.project import Project
+from tests.harness.project import Project
 
 LINE = sweeps.line("seed=range(2)")
 RUNS = 4

@@ -14,8 +14,8 @@ import psutil
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, copied, litter, made, results
 from pipeline.run.checkpoint import read_checkpoint
-from tests.mlflow_store import client, points, runs
-from tests.project import Project
+from tests.harness.mlflow_store import client, points, runs
+from tests.harness.project import Project
 
 COMMAND = "make", "repro"
 STARTED = re.compile(r"Running stage '(\w+)'")

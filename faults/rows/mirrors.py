@@ -13,8 +13,8 @@ from faults.campaign import Injection, Row
 from faults.images import assert_as_without, measured, refused_by, repro, served, whole
 from faults.reference import copied, litter
 from pipeline.data.sources import Patience
-from tests.mirrors import Answer, circle, cut_off, hang_up, zipped
-from tests.project import Project
+from tests.harness.mirrors import Answer, circle, cut_off, hang_up, zipped
+from tests.harness.project import Project
 from tests.sample import FOLDER, NAMES
 
 LONG = 600

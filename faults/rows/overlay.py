@@ -12,7 +12,7 @@ from faults.campaign import Injection, Row
 from faults.reference import PATIENCE, QUICK, copied, litter, made, results
 from faults.writing_states import runs
 from pipeline.storage import digest
-from tests.project import Project
+from tests.harness.project import Project
 
 STUDY = "layers"
 SWEEP = (

@@ -19,7 +19,7 @@ from faults.disk import reason_not_to as no_library
 from faults.reference import PATIENCE, litter, results
 from faults.rows.killed_writing import SETTING
 from faults.writing_states import runs
-from tests.project import Project, new_project
+from tests.harness.project import Project, new_project
 
 MEGABYTES = 200
 STUDY = "power"

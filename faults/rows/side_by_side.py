@@ -9,7 +9,7 @@ from pathlib import Path
 from faults import sweeps
 from faults.campaign import Injection, Row
 from faults.reference import copied, results
-from tests.project import Project, new_project, stages_run
+from tests.harness.project import Project, new_project, stages_run
 
 REPRO = "dvc", "repro"
 SEEDS = "seed=range(3)"

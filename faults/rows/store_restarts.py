@@ -9,7 +9,7 @@ from faults.campaign import Injection, Row
 from faults.mlflow_server import Server
 from faults.reference import QUICK, copied, made
 from faults.rows.store_outages import results
-from tests.project import Project
+from tests.harness.project import Project
 
 STUDY = "twelve"
 SWEEP = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from faults.campaign import Injection, Row
 from faults.reference import QUICK, copied, made, results
-from tests.project import stages_run
+from tests.harness.project import stages_run
 
 COMMAND = "make", "repro"
 LOCKFILE = "dvc.lock"

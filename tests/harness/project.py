@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from pipeline.config.load import read_yaml
 from tests.sample import sample_data_config
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
     "conf",
     "hydra_plugins",

@@ -7,10 +7,10 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.storage import digest
-from tests.bad_configurations import Bad, overrides, params_yaml, variant
-from tests.project import Project, new_project
-from tests.settings import article_values
-from tests.sweeps import TINY
+from tests.harness.bad_configurations import Bad, overrides, params_yaml, variant
+from tests.harness.project import Project, new_project
+from tests.harness.settings import article_values
+from tests.harness.sweeps import TINY
 
 DOORS = "params", "compose", "sweep", "variant"
 

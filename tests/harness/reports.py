@@ -14,8 +14,8 @@ from pipeline.findings.statistics.scores import Scores
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.storage import project
 from pipeline.studies.study import Cell, Setting, Study, update_study
-from tests.settings import article
-from tests.studies import NAMED, START, write_record
+from tests.harness.settings import article
+from tests.harness.studies import NAMED, START, write_record
 
 KERNELS = 3, 5, 7
 FILTERS = 16, 32, 64

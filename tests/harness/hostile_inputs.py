@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 
 from pipeline.storage.digest import sealed
-from tests.forged import forge, forge_file
-from tests.project import Project
-from tests.studies import cell, study
+from tests.harness.forged import forge, forge_file
+from tests.harness.project import Project
+from tests.harness.studies import cell, study
 
 VARIABLE, KNOWN = "SECRET_TOKEN", "sesame-42-opens"
 """A variable of the environment that must be found nowhere."""

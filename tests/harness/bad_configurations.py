@@ -14,8 +14,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.config.load import leaves
-from tests.rules import BLOCK_RULES, RULES
-from tests.settings import article_values, put
+from tests.harness.rules import BLOCK_RULES, RULES
+from tests.harness.settings import article_values, put
 
 STRANGE: tuple[Any, ...] = "\u202eé\0", "☃" * 600, {"a": {"b": [None]}}, [[]], -0.0001, [1e308] * 3
 """What no key takes, beside what its own rule refuses."""

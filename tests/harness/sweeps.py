@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.mlflow_store import client, runs
-from tests.project import Project, new_project
+from tests.harness.mlflow_store import client, runs
+from tests.harness.project import Project, new_project
 
 TINY = (
     "model=small",

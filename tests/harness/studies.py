@@ -16,7 +16,7 @@ from pipeline.storage import project
 from pipeline.storage.digest import as_json, sealed
 from pipeline.studies.study import Cell, Setting, State, Study
 from pipeline.studies.study_config import Declaration
-from tests.settings import article
+from tests.harness.settings import article
 
 DATA = "d" * 64
 START = 1_700_000_000_000

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
-from tests.project import Project
+from tests.harness.project import Project
 
 HOST = "127.0.0.1"
 PATIENCE = 60

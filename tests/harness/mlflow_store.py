@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from mlflow import MlflowClient
 
 from pipeline.storage import digest
-from tests.project import Project
+from tests.harness.project import Project
 
 
 def client(project: Project) -> MlflowClient:
