@@ -7,11 +7,12 @@ READY := .venv/.ready
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-# A .venv is made anew where its Python is gone, and where its scripts name another place than this: they were made
-# before scripts were told to find their Python beside themselves, and were moved.
+# A .venv is made anew where it was made from another locked list (by content: in a clone every file is new), where its
+# Python is gone, and where its scripts name another place than this: they were made before scripts were told to find
+# their Python beside themselves, and were moved.
 RELOCATABLE := $(shell grep -s '^relocatable = true' .venv/pyvenv.cfg)
-STALE := $(shell test ! -e $(READY) || { test -x .venv/bin/python && { test -n '$(RELOCATABLE)' || \
-	test "$$(dirname "$$(sed -n '1s/^#! *//p' .venv/bin/dvc)")" -ef .venv/bin; }; } || echo stale)
+STALE := $(shell test -e $(READY) && cmp -s requirements/locked.txt $(READY) && test -x .venv/bin/python && \
+	{ test -n '$(RELOCATABLE)' || test "$$(dirname "$$(sed -n '1s/^#! *//p' .venv/bin/dvc)")" -ef .venv/bin; } || echo stale)
 
 .PHONY: help setup repro test test-long lint verify faults fuzz bench audit dependencies ui clean lock stale
 
@@ -81,7 +82,9 @@ lock: $(UV)  ## renew the locked lists
 	echo 'Flask-WTF<2' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/accounts.txt
 
-$(READY): requirements/locked.txt $(UV) $(STALE)
+$(READY): $(STALE) | $(UV)
+	@test ! -L .venv || { echo "error: .venv is a link, and what it leads to, perhaps another project's, would be emptied:" \
+		"remove the link, and make builds one here"; exit 1; }
 	@$(UV) venv -q $(if $(RELOCATABLE),--allow-existing,--clear) --relocatable \
 		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@echo "installing the locked packages into .venv (about 3 GB)"
@@ -91,7 +94,7 @@ $(READY): requirements/locked.txt $(UV) $(STALE)
 	@mv .venv/activate .venv/bin/activate
 	@ln -sf ../../conv2d .venv/bin/conv2d
 	@for packages in .venv/lib/python*/site-packages; do echo ../../../.. > "$$packages/project.pth"; done
-	@touch $@
+	@cp requirements/locked.txt $@
 
 .fuzzing/.ready .audit/.ready: .%/.ready: requirements/%.txt $(UV) $(READY)
 	@$(UV) venv -q --allow-existing --python .venv/bin/python .$*/venv

@@ -58,6 +58,30 @@ def test_scripts_are_told_to_find_their_python_beside_themselves(place: Path) ->
     assert "--relocatable" in venv
     assert sync.startswith("pip sync")
     assert _calls_of_setup(place) == []
+
+
+def test_the_content_of_the_locked_list_counts_and_not_its_time(place: Path) -> None:
+    _calls_of_setup(place)
+    locked = place / "requirements" / "locked.txt"
+    os.utime(locked, (2**31, 2**31))
+    assert _calls_of_setup(place) == []
+    with locked.open("a") as file:
+        file.write("# another\n")
+    assert [call.partition(" ")[0] for call in _calls_of_setup(place)] == ["venv", "pip"]
+
+
+def test_an_environment_that_is_a_link_is_used_but_never_made_anew(place: Path, tmp_path: Path) -> None:
+    _calls_of_setup(place)
+    others = tmp_path / "others"
+    (place / ".venv").rename(others)
+    (place / ".venv").symlink_to(others)
+    before = sorted(others.rglob("*"))
+    assert _calls_of_setup(place) == []
+    (place / "requirements" / "locked.txt").write_text("# another\n")
+    done = subprocess.run(["make", "setup"], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "error: .venv is a link" in done.stdout + done.stderr
+    assert sorted(others.rglob("*")) == before
     moved = place.rename(place.with_name("moved"))
     assert _calls_of_setup(moved) == []
 
