@@ -1,5 +1,6 @@
 """Differences from a baseline, paired by seed, what they support, and how many seeds would support more."""
 
+import bisect
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,8 @@ MARGIN = 0.5
 
 FEWEST_SEEDS = 3
 """In common with the baseline; below there is no verdict."""
+
+MOST_SEEDS = 1_000_000
 
 POWER = 0.8
 """The usual target (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed. 1988, section 2.4)."""
@@ -66,7 +69,8 @@ def differences(scores: Scores, baseline: int, margin: float = MARGIN) -> tuple[
     check_scores(scores, settings=2)
     if not 0 <= baseline < len(scores):
         raise ValueError(f"baseline must be a setting from 0 to {len(scores) - 1}, not {baseline}")
-    _check_sizes(margin=margin)
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin must be above 0 points, not {margin}")
     others = [setting for setting in range(len(scores)) if setting != baseline]
     pairs = [_pair(scores[setting], scores[baseline]) for setting in others]
     noises = pool_noise([ours - theirs if _is_noisy(ours, theirs) else ours[:0] for ours, theirs in pairs])
@@ -93,11 +97,8 @@ def superiority(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float
     """Probability (0..1) that a random one of our scores [n] beats a random one of theirs [m]; a tie is half.
 
     The measure A of Vargha & Delaney, "A Critique and Improvement of the CL Common Language Effect Size Statistics"
-    (2000), equation 1. Raises ValueError where one side has no score or one that is not finite.
+    (2000), equation 1.
     """
-    for side in (ours, theirs):
-        if side.ndim != 1 or not side.size or not np.isfinite(side).all():
-            raise ValueError(f"scores must be finite numbers [n] with n at least 1, not {side}")
     signs: NDArray[np.float64] = np.sign(ours[:, None] - theirs[None, :])
     return float(signs.mean() + 1) / 2
 
@@ -106,20 +107,13 @@ def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: int = 
     """Seeds of each setting that decide a comparison in 80 % of studies, whatever its true difference; more than now.
 
     The hardest is one near half a margin: it takes more than finding a margin or confirming none does. `noise` is that
-    of the paired differences as `seeds` of them show it; that it is itself not well known is counted.
-
-    Raises ValueError for a margin or deviation that is not above zero, or no comparison.
+    of the paired differences as `seeds` of them show it; that it is itself not well known is counted. `MOST_SEEDS`
+    where these would not do.
     """
-    _check_sizes(margin=margin, deviation=noise.deviation)
-    high = seeds + 1
-    while _decision_power(margin, noise, seeds, high, comparisons) < POWER:
-        high *= 2
-    low = max(high // 2, seeds)
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = _decision_power(margin, noise, seeds, middle, comparisons) >= POWER
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    more = range(seeds + 1, MOST_SEEDS)
+    return (
+        seeds + 1 + bisect.bisect_left(more, POWER, key=lambda n: _decision_power(margin, noise, seeds, n, comparisons))
+    )
 
 
 def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparisons: int) -> float:
@@ -178,9 +172,3 @@ def _difference(
         negligible=said in (Verdict.BETTER, Verdict.WORSE) and interval is not None and interval.inside(margin),
         seeds_needed=needed,
     )
-
-
-def _check_sizes(**sizes: float) -> None:
-    for name, size in sizes.items():
-        if not 0 < size < math.inf:
-            raise ValueError(f"{name} must be above 0 points, not {size}")

@@ -94,8 +94,7 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
     square) (Hays, "Statistics for Psychologists", 1963; Olejnik & Algina, Psychological Methods 8, 2003), and 0 where
     that is negative: unlike eta squared, it gives a factor without effect no share on average but for that cut.
 
-    Raises as `check_scores`, and ValueError for no factor, a factor without a level for each setting or with the same
-    level everywhere, and two settings with the same levels.
+    Raises as `check_scores`, and ValueError for levels that make no grid.
     """
     check_scores(scores, settings=2)
     settings = _settings_by_cell(levels, len(scores))
@@ -116,8 +115,7 @@ def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]
     factors, seeds = range(len(axes)), grid.shape[-1]
     grand = grid.mean(axis=tuple(factors), keepdims=True)
     mains = [grid.mean(axis=tuple(set(factors) - {factor}), keepdims=True) - grand for factor in factors]
-    beyond = grid - grand - sum(mains, np.zeros(1))
-    variance = _variance(grid)
+    variance = _variance(grid, grand)
     together = sum(len(axis) for axis in axes)
     main_effects = tuple(
         _term((name,), [(level,) for level in axis], main, variance, len(axis) - 1, together)
@@ -125,42 +123,41 @@ def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]
     )
     cells = list(itertools.product(*axes))
     left = len(cells) - 1 - sum(term.degrees_of_freedom for term in main_effects)
+    beyond = grid - grand - sum(mains, np.zeros(1))
     return GridEffects(
         seeds=seeds,
         grand_mean=float(grid.mean()),
         main_effects=main_effects,
         interaction=_term(names, cells, beyond, variance, left, len(cells)) if len(axes) > 1 else None,
-        seed_share=variance.share(len(cells) * float(grand.var()) * seeds, seeds - 1),
-        residual_share=variance.residual_share,
+        seed_share=variance.share(float(grand.var()), seeds - 1),
+        residual_share=variance.share(variance.residual, 0),
     )
 
 
 @dataclass(frozen=True)
 class _Variance:
-    """The total sum of squares of `runs` runs, and the residual's mean square."""
+    """The total sum of squares of so many runs, and the residual's mean square."""
 
     runs: int
     total: float
     residual: float
 
-    def share(self, squares: float, degrees_of_freedom: int) -> float:
-        """Omega squared, 0 where it is negative or all scores are equal."""
-        if self.total + self.residual == 0:
+    def share(self, part: float, degrees_of_freedom: int) -> float:
+        """Omega squared of what varies by `part` (mean square over runs); 0 where negative or all scores are equal."""
+        if not self.total:
             return 0.0
-        return max((squares - degrees_of_freedom * self.residual) / (self.total + self.residual), 0.0)
-
-    @property
-    def residual_share(self) -> float:
-        return self.runs * self.residual / (self.total + self.residual) if self.residual > 0 else 0.0
+        return max((self.runs * part - degrees_of_freedom * self.residual) / (self.total + self.residual), 0.0)
 
 
-def _variance(grid: NDArray[np.float64]) -> _Variance:
-    mean = grid.mean()
-    cells, seeds = grid.mean(axis=-1, keepdims=True), grid.mean(axis=tuple(range(grid.ndim - 1)))
-    squares = [float((part**2).sum()) for part in (grid - mean, grid - cells - seeds + mean)]
+def _variance(grid: NDArray[np.float64], grand: NDArray[np.float64]) -> _Variance:
+    """Of scores [levels …, seeds]; `grand` are the means [1 …, seeds] of the seeds."""
+    left = grid - grid.mean(axis=-1, keepdims=True) - grand + grid.mean()
     # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
-    total, residual = (value if value > 1e-20 * grid.size else 0.0 for value in squares)
-    return _Variance(grid.size, total, residual / ((cells.size - 1) * (seeds.size - 1)))
+    total, residual = (
+        squares if (squares := float((part**2).sum())) > 1e-20 * grid.size else 0.0
+        for part in (grid - grid.mean(), left)
+    )
+    return _Variance(grid.size, total, residual / ((grid.size // grand.size - 1) * (grand.size - 1)))
 
 
 def _term(
@@ -173,30 +170,21 @@ def _term(
 ) -> Term:
     """The term whose `values` [levels …, seeds] are its effects seed by seed; `together` intervals hold at once."""
     rows = values.reshape(len(levels), -1)
-    means = rows.mean(axis=1)
     # Effects sum to zero: the noise of two levels is the same, and known no better than that of one.
     intervals = pooled_intervals(list(rows), together, independent=degrees_of_freedom)
     effects = [
-        Effect(cell, mean, interval)
-        for cell, mean, interval in zip(levels, means.tolist(), intervals, strict=True)
+        Effect(cell, float(row.mean()), interval)
+        for cell, row, interval in zip(levels, rows, intervals, strict=True)
         if interval is not None
     ]
-    squares = variance.runs / len(levels) * float(means @ means)
-    return Term(factors, tuple(effects), degrees_of_freedom, variance.share(squares, degrees_of_freedom))
+    part = float((rows.mean(axis=1) ** 2).mean())
+    return Term(factors, tuple(effects), degrees_of_freedom, variance.share(part, degrees_of_freedom))
 
 
 def _settings_by_cell(levels: Mapping[str, Sequence[Level]], settings: int) -> dict[Cell, int]:
     """The setting of each cell; checks the levels."""
-    if not levels:
-        raise ValueError("levels must name at least one factor")
-    for name, values in levels.items():
-        if len(values) != settings:
-            raise ValueError(f"levels of {name}: one for each of {settings} settings, not {len(values)}")
-        if len(set(values)) < 2:
-            raise ValueError(f"levels of {name}: a factor has at least two, not only {values[0]}")
     cells = list(zip(*levels.values(), strict=True))
     by_cell = {cell: setting for setting, cell in enumerate(cells)}
-    if len(by_cell) < settings:
-        twice = next(cell for setting, cell in enumerate(cells) if by_cell[cell] != setting)
-        raise ValueError(f"levels of {', '.join(levels)}: {twice} belongs to two settings")
+    if len(cells) != settings or len(by_cell) < settings or any(len(set(values)) < 2 for values in levels.values()):
+        raise ValueError(f"levels of {settings} settings: two of each factor, no combination twice, not {cells}")
     return by_cell

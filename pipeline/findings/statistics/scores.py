@@ -65,23 +65,15 @@ def is_constant(values: NDArray[np.float64]) -> bool:
 
 def means(scores: Scores) -> NDArray[np.float64]:
     """Mean of each setting over the seeds it has, float64 [settings]; NaN where it has none."""
-    there = ~np.isnan(scores)
-    runs = there.sum(axis=1)
-    sums = np.where(there, scores, 0).sum(axis=1)
-    averages: NDArray[np.float64] = np.divide(sums, runs, out=np.full(len(scores), np.nan), where=runs > 0)
-    return averages
+    return np.array([row.mean() if row.size else np.nan for row in map(present, scores)])
 
 
 def seed_deviation(scores: Scores) -> SeedDeviation | None:
-    """Square root of the mean variance of the settings, weighted by degrees of freedom.
-
-    None where no setting has two scores, or none has two that differ: then there is no noise to speak of.
+    """Square root of the mean variance of the settings, weighted by degrees of freedom; None where no score varies.
 
     The interval is the jackknife's over seeds, of the variance's logarithm (Miller, "Jackknifing Variances", Annals of
     Mathematical Statistics 39, 1968): settings may have noise of different size and share what is good or bad for all,
-    where the interval of chi-square is far too narrow.
-
-    Raises as `check_scores`.
+    where the interval of chi-square is far too narrow. Raises as `check_scores`.
     """
     check_scores(scores)
     deviation = _pooled_deviation(scores)
