@@ -1,0 +1,52 @@
+"""The promises of docs/statistics.md, by simulation, and the page itself."""
+
+import math
+
+import pytest
+
+from benchmarks import comparison
+from benchmarks.comparison import NOISES, PAGE, PROMISED, SEEDS, Figure, page, read_figures, verdicts
+from pipeline.findings.statistics import intervals
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_false_verdicts_are_as_rare_as_promised_and_as_stated(seeds: int) -> None:
+    stated = {(figure.what, figure.noise, figure.seeds): figure.value for figure in read_figures()}
+    for figure in verdicts("normal", seeds, studies=600):
+        before = stated[figure.what, "normal", seeds]
+        # 8 differences of a study move together: the error of a share of differences is counted in studies.
+        assert figure.kept, figure
+        assert figure.value == pytest.approx(before, abs=4 * math.sqrt(before * (1 - before) / 600)), figure
+
+
+def test_without_its_share_for_each_comparison_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "t_quantile", lambda degrees, *_: intervals.stats.t.isf(0.025, degrees))
+    assert not next(verdicts("normal", 5, studies=300)).kept
+
+
+def test_without_the_pool_the_power_of_few_seeds_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "FAR", 0)
+    *_, found = verdicts("normal", 5, studies=300)
+    assert found.value < 0.45
+
+
+def test_every_promise_is_kept_by_the_figures_of_the_page() -> None:
+    figures = read_figures()
+    assert [figure for figure in figures if not figure.kept] == []
+    told = {(each.noise, each.seeds) for each in figures if each.what == "false verdicts" and each.promised == 0.05}
+    assert told == {(noise, seeds) for noise in PROMISED for seeds in SEEDS}
+    assert {each.noise for each in figures if each.studies >= 4000} >= set(NOISES)
+
+
+def test_a_figure_above_its_promise_is_not_kept() -> None:
+    assert Figure("false verdicts", "normal", 3, 0.06, 4000, 0.05).kept
+    assert not Figure("false verdicts", "normal", 3, 0.07, 4000, 0.05).kept
+
+
+def test_the_page_is_that_of_its_figures() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(read_figures())
+
+
+def test_the_images_interval_holds_for_new_images() -> None:
+    for figure in comparison.images(seeds=5, studies=100):
+        assert figure.kept, figure
