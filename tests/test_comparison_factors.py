@@ -104,7 +104,7 @@ def test_the_analysis_of_variance_is_that_of_statsmodels(number: int, sizes: tup
     mean_square = residual.sum_sq / residual.df
 
     def omega(squares: float, degrees_of_freedom: float) -> float:
-        return max((squares - degrees_of_freedom * mean_square) / (total + mean_square), 0)
+        return max(float((squares - degrees_of_freedom * mean_square) / (total + mean_square)), 0)
 
     for name, term in zip(levels, ours.main_effects, strict=True):
         row = table.loc[f"C({name})"]

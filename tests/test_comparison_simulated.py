@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy import stats
 
 from benchmarks import comparison
 from benchmarks.comparison import NOISES, PAGE, PROMISED, SEEDS, Figure, page, read_figures, verdicts
@@ -20,7 +21,7 @@ def test_false_verdicts_are_as_rare_as_promised_and_as_stated(seeds: int) -> Non
 
 
 def test_without_its_share_for_each_comparison_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intervals, "t_quantile", lambda degrees, *_: intervals.stats.t.isf(0.025, degrees))
+    monkeypatch.setattr(intervals, "t_quantile", lambda degrees, *_: stats.t.isf(0.025, degrees))
     assert not next(verdicts("normal", 5, studies=300)).kept
 
 

@@ -24,6 +24,10 @@ POWER = 0.8
 """The usual target (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed. 1988, section 2.4)."""
 
 
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Scores [n] of two settings with the seeds that both have."""
+
+
 class Verdict(StrEnum):
     """What an interval says about a difference from the baseline."""
 
@@ -73,9 +77,12 @@ def differences(scores: Scores, baseline: int, margin: float = MARGIN) -> tuple[
         raise ValueError(f"margin must be above 0 points, not {margin}")
     others = [setting for setting in range(len(scores)) if setting != baseline]
     pairs = [_pair(scores[setting], scores[baseline]) for setting in others]
-    noises = pool_noise([ours - theirs if _is_noisy(ours, theirs) else ours[:0] for ours, theirs in pairs])
+    noisy = [not _is_same_for_all_seeds(pair) and (pair[0] != pair[1]).any() for pair in pairs]
+    noises = pool_noise(
+        [pair[0] - pair[1] if is_noisy else pair[0][:0] for pair, is_noisy in zip(pairs, noisy, strict=True)]
+    )
     return tuple(
-        _difference(setting, pair, noise, comparisons=len(others), margin=margin)
+        _difference(setting, pair, noise, len(others), margin)
         for setting, pair, noise in zip(others, pairs, noises, strict=True)
     )
 
@@ -110,18 +117,19 @@ def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: int = 
     of the paired differences as `seeds` of them show it; that it is itself not well known is counted. `MOST_SEEDS`
     where these would not do.
     """
-    more = range(seeds + 1, MOST_SEEDS)
-    return (
-        seeds + 1 + bisect.bisect_left(more, POWER, key=lambda n: _decision_power(margin, noise, seeds, n, comparisons))
-    )
+
+    def power(more: int) -> float:
+        return _decision_power(margin, noise, seeds, more, comparisons)
+
+    return bisect.bisect_left(range(MOST_SEEDS), POWER, lo=seeds + 1, key=power)
 
 
 def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparisons: int) -> float:
     """Least probability of a verdict with `more` seeds over all true differences from zero to the margin.
 
     In true standard errors, an interval of half width h leaves it open where the mean is at most h from zero (else it
-    is better or worse) and h reaches from there to the margin (else equivalent). What the noise is against what was
-    seen, and what will be seen against what it is, follow chi-square: 20 steps of equal probability each.
+    is better or worse) and h reaches from there to the margin (else equivalent). The true deviation against the one
+    that was `seen`, and the one to be seen (`width`) against the true, follow chi-square: 20 equal steps each.
     """
     degrees = noise.degrees_of_freedom * (more - 1) / (seeds - 1)
     steps = (np.arange(20) + 0.5) / 20
@@ -135,28 +143,19 @@ def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparis
     return 1 - float(undecided.mean(axis=(0, 1)).max())
 
 
-def _pair(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The scores of the seeds that both have."""
+def _pair(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Pair:
     both = ~(np.isnan(ours) | np.isnan(theirs))
     return ours[both], theirs[both]
 
 
-def _is_noisy(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> bool:
-    """Whether a difference has noise to speak of: the seed changes a score, and the two are not the same throughout."""
-    return not (is_constant(ours) and is_constant(theirs)) and bool((ours != theirs).any())
+def _is_same_for_all_seeds(pair: Pair) -> bool:
+    return is_constant(pair[0]) and is_constant(pair[1])
 
 
-def _difference(
-    setting: int,
-    pair: tuple[NDArray[np.float64], NDArray[np.float64]],
-    noise: Noise | None,
-    *,
-    comparisons: int,
-    margin: float,
-) -> Difference:
+def _difference(setting: int, pair: Pair, noise: Noise | None, comparisons: int, margin: float) -> Difference:
     paired = pair[0] - pair[1]
     seeds = len(paired)
-    interval = None if is_constant(pair[0]) and is_constant(pair[1]) else t_interval(paired, comparisons, noise)
+    interval = None if _is_same_for_all_seeds(pair) else t_interval(paired, comparisons, noise)
     said = verdict(interval, seeds, margin)
     needed = FEWEST_SEEDS if seeds < FEWEST_SEEDS else None
     if said is Verdict.CANT_TELL and noise is not None:

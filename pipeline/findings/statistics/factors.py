@@ -87,12 +87,7 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
 
     An effect is computed for each seed by itself and has an interval of these values, so that settings may have noise
     of different size and share seeds; the noise of a term's effects is pooled as that of differences. The intervals of
-    all main effects together hold their truth with 95 %, and so do those of the interaction. Shares of variance do take
-    one residual deviation for all settings.
-
-    Omega squared = (sum of squares - degrees of freedom × residual mean square) / (total sum of squares + residual mean
-    square) (Hays, "Statistics for Psychologists", 1963; Olejnik & Algina, Psychological Methods 8, 2003), and 0 where
-    that is negative: unlike eta squared, it gives a factor without effect no share on average but for that cut.
+    all main effects together hold their truth with 95 %, and so do those of the interaction.
 
     Raises as `check_scores`, and ValueError for levels that make no grid.
     """
@@ -143,7 +138,11 @@ class _Variance:
     residual: float
 
     def share(self, part: float, degrees_of_freedom: int) -> float:
-        """Omega squared of what varies by `part` (mean square over runs); 0 where negative or all scores are equal."""
+        """Omega squared of what varies by `part`, a mean square over runs; 0 where negative or all scores are equal.
+
+        (Sum of squares - degrees of freedom × residual) / (total + residual): Hays, "Statistics for Psychologists",
+        1963. Unlike eta squared, it gives a factor without effect no share on average, but for the cut.
+        """
         if not self.total:
             return 0.0
         return max((self.runs * part - degrees_of_freedom * self.residual) / (self.total + self.residual), 0.0)

@@ -63,7 +63,7 @@ def accuracy_differences(answers: Answers, baseline: int, comparisons: int) -> d
     paired = {setting: values for setting, values in paired.items() if setting != baseline and len(values) > 1}
     noises = pool_noise([_seed_means(values) for values in paired.values()])
     return {
-        setting: _crossed_mean(100.0 * values, noise, comparisons)
+        setting: _crossed_mean(values, noise, comparisons)
         for (setting, values), noise in zip(paired.items(), noises, strict=True)
     }
 
@@ -97,12 +97,13 @@ def _seed_means(paired: NDArray[np.int8]) -> NDArray[np.float64]:
     return means if np.ptp(means) > 0 else means[:0]
 
 
-def _crossed_mean(values: NDArray[np.float64], noise: Noise | None, comparisons: int) -> CrossedMean:
-    """Mean of values float64 [seeds, images], both random and crossed, one value for each pair.
+def _crossed_mean(paired: NDArray[np.int8], noise: Noise | None, comparisons: int) -> CrossedMean:
+    """Mean in points of answers [seeds, images], both random and crossed.
 
     Its error variance is that of the seeds' means plus that of the images', less the part for single answers that both
     contain (Brennan, "Generalizability Theory", 2001, chapter 2), which is taken from the images: there are many.
     """
+    values = 100 * paired.astype(np.float64)
     seeds, images = values.shape
     mean, of_seeds, of_images = float(values.mean()), values.mean(axis=1, keepdims=True), values.mean(axis=0)
     single = ((values - of_seeds - of_images + mean) ** 2).sum() / ((seeds - 1) * (images - 1))

@@ -1,8 +1,4 @@
-"""Scores of settings and seeds, each setting by itself, and how far the scores of one setting lie apart.
-
-Scores are accuracies in percentage points (0..100), float64 [settings, seeds]: a column is a seed, NaN a run that is
-missing or failed.
-"""
+"""Scores of settings and seeds, each setting by itself, and how far the scores of one setting lie apart."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.findings.statistics.intervals import Interval, t_interval, t_quantile
 
 Scores = NDArray[np.float64]
-"""Accuracies float64 [settings, seeds] in points, 0..100 or NaN."""
+"""Accuracies float64 [settings, seeds] in percentage points, 0..100; NaN for a run that is missing or failed."""
 
 
 @dataclass(frozen=True)
