@@ -13,11 +13,11 @@ from pipeline.findings.statistics import intervals
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_false_verdicts_are_as_rare_as_promised_and_as_stated(seeds: int) -> None:
     stated = {(figure.what, figure.noise, figure.seeds): figure.value for figure in read_figures()}
-    for figure in verdicts("normal", seeds, studies=600):
+    for figure in verdicts("normal", seeds, studies=2000):
         before = stated[figure.what, "normal", seeds]
         # 8 differences of a study move together: the error of a share of differences is counted in studies.
         assert figure.kept, figure
-        assert figure.value == pytest.approx(before, abs=4 * math.sqrt(before * (1 - before) / 600)), figure
+        assert figure.value == pytest.approx(before, abs=4 * math.sqrt(before * (1 - before) / 2000)), figure
 
 
 def test_without_its_share_for_each_comparison_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """What each swept argument does where every combination of levels was run: main effects, interaction, shares."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,11 +97,11 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
     runs = (~np.isnan(scores)).sum(axis=1)
     cells = list(itertools.product(*axes))
     missing = tuple(cell for cell in cells if cell not in settings or runs[settings[cell]] == 0)
-    found: Scores = scores[[settings[cell] for cell in cells if cell not in missing]]
-    complete = [seed for seed in range(scores.shape[1]) if not np.isnan(found[:, seed]).any()]
+    of_cells: Scores = scores[[settings[cell] for cell in cells if cell not in missing]]
+    complete = [seed for seed in range(scores.shape[1]) if not np.isnan(of_cells[:, seed]).any()]
     if missing or len(complete) < 2:
-        return IncompleteGrid(tuple(levels), missing, len(complete) if len(found) else 0)
-    grid = found[:, complete].reshape([len(axis) for axis in axes] + [-1])
+        return IncompleteGrid(tuple(levels), missing, len(complete) if len(of_cells) else 0)
+    grid = of_cells[:, complete].reshape([len(axis) for axis in axes] + [-1])
     return _effects(grid, tuple(levels), axes)
 
 
@@ -110,74 +110,60 @@ def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]
     factors, seeds = range(len(axes)), grid.shape[-1]
     grand = grid.mean(axis=tuple(factors), keepdims=True)
     mains = [grid.mean(axis=tuple(set(factors) - {factor}), keepdims=True) - grand for factor in factors]
-    variance = _variance(grid, grand)
-    together = sum(len(axis) for axis in axes)
-    main_effects = tuple(
-        _term((name,), [(level,) for level in axis], main, variance, len(axis) - 1, together)
-        for name, axis, main in zip(names, axes, mains, strict=True)
-    )
-    cells = list(itertools.product(*axes))
-    left = len(cells) - 1 - sum(term.degrees_of_freedom for term in main_effects)
     beyond = grid - grand - sum(mains, np.zeros(1))
+    cells = list(itertools.product(*axes))
+    left = grid - grand - (grid - grand).mean(axis=-1, keepdims=True)
+    noise = float((left**2).sum()) / ((len(cells) - 1) * (seeds - 1))
+    share = _omega_squared(float(((grid - grid.mean()) ** 2).sum()), noise, grid.size)
+    together = sum(len(axis) for axis in axes)
+    beyond_freedom = len(cells) - 1 - together + len(axes)
     return GridEffects(
         seeds=seeds,
         grand_mean=float(grid.mean()),
-        main_effects=main_effects,
-        interaction=_term(names, cells, beyond, variance, left, len(cells)) if len(axes) > 1 else None,
-        seed_share=variance.share(float(grand.var()), seeds - 1),
-        residual_share=variance.share(variance.residual, 0),
+        main_effects=tuple(
+            _term((name,), [(level,) for level in axis], main, len(axis) - 1, together, share)
+            for name, axis, main in zip(names, axes, mains, strict=True)
+        ),
+        interaction=_term(names, cells, beyond, beyond_freedom, len(cells), share) if len(axes) > 1 else None,
+        seed_share=share(float(grand.var()), seeds - 1),
+        residual_share=share(noise, 0),
     )
-
-
-@dataclass(frozen=True)
-class _Variance:
-    """The total sum of squares of so many runs, and the residual's mean square."""
-
-    runs: int
-    total: float
-    residual: float
-
-    def share(self, part: float, degrees_of_freedom: int) -> float:
-        """Omega squared of what varies by `part`, a mean square over runs; 0 where negative or all scores are equal.
-
-        (Sum of squares - degrees of freedom × residual) / (total + residual): Hays, "Statistics for Psychologists",
-        1963. Unlike eta squared, it gives a factor without effect no share on average, but for the cut.
-        """
-        if not self.total:
-            return 0.0
-        return max((self.runs * part - degrees_of_freedom * self.residual) / (self.total + self.residual), 0.0)
-
-
-def _variance(grid: NDArray[np.float64], grand: NDArray[np.float64]) -> _Variance:
-    """Of scores [levels …, seeds]; `grand` are the means [1 …, seeds] of the seeds."""
-    left = grid - grid.mean(axis=-1, keepdims=True) - grand + grid.mean()
-    # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
-    total, residual = (
-        squares if (squares := float((part**2).sum())) > 1e-20 * grid.size else 0.0
-        for part in (grid - grid.mean(), left)
-    )
-    return _Variance(grid.size, total, residual / ((grid.size // grand.size - 1) * (grand.size - 1)))
 
 
 def _term(
     factors: tuple[str, ...],
     levels: list[Cell],
     values: NDArray[np.float64],
-    variance: _Variance,
-    degrees_of_freedom: int,
+    freedom: int,
     together: int,
+    share: Callable[[float, int], float],
 ) -> Term:
     """The term whose `values` [levels …, seeds] are its effects seed by seed; `together` intervals hold at once."""
     rows = values.reshape(len(levels), -1)
     # Effects sum to zero: the noise of two levels is the same, and known no better than that of one.
-    intervals = pooled_intervals(list(rows), together, independent=degrees_of_freedom)
+    intervals = pooled_intervals(list(rows), together, independent=freedom)
     effects = [
         Effect(cell, float(row.mean()), interval)
         for cell, row, interval in zip(levels, rows, intervals, strict=True)
         if interval is not None
     ]
-    part = float((rows.mean(axis=1) ** 2).mean())
-    return Term(factors, tuple(effects), degrees_of_freedom, variance.share(part, degrees_of_freedom))
+    return Term(factors, tuple(effects), freedom, share(float((rows.mean(axis=1) ** 2).mean()), freedom))
+
+
+def _omega_squared(total: float, noise: float, runs: int) -> Callable[[float, int], float]:
+    """The share of what varies by `part`, a mean square over runs: (runs × part - degrees × noise) / (total + noise).
+
+    `total` is the sum of squares of all runs, `noise` the residual's mean square (Hays, "Statistics for Psychologists",
+    1963). 0 where that is negative: unlike eta squared, it gives no factor without effect a share but for that cut.
+    """
+
+    def share(part: float, degrees_of_freedom: int) -> float:
+        # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
+        if total < 1e-20 * runs:
+            return 0.0
+        return max((runs * part - degrees_of_freedom * noise) / (total + noise), 0.0)
+
+    return share
 
 
 def _settings_by_cell(levels: Mapping[str, Sequence[Level]], settings: int) -> dict[Cell, int]:
