@@ -1,6 +1,9 @@
 """Paired differences and their verdicts, against sums by hand and scipy."""
 
+import csv
+import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from pipeline.findings.statistics.differences import (
 from pipeline.findings.statistics.intervals import Interval, Noise, pooled_intervals
 
 NAN = float("nan")
+REPORT = Path(__file__).parents[1] / "reports" / "kernels_by_filters"
 BASELINE = np.array([90.0, 90.2, 89.9, 90.1, 90.3, 89.8, 90.0, 90.1, 89.9, 90.2])
 
 
@@ -265,3 +269,22 @@ def test_a_baseline_and_a_setting_that_change_places_change_signs(number: int) -
     assert forth.superiority == pytest.approx(1 - (back.superiority or 0))
     opposite = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
     assert forth.verdict == opposite.get(back.verdict, back.verdict)
+
+
+def test_the_committed_study_keeps_its_verdicts_and_few_seeds_contradict_none() -> None:
+    with (REPORT / "runs.csv").open(encoding="utf-8") as runs, (REPORT / "results.csv").open(encoding="utf-8") as rows:
+        accuracies = [(run["setting"], float(run["accuracy"])) for run in csv.DictReader(runs)]
+        results = list(csv.DictReader(rows))
+    scores = np.array([[score for setting, score in accuracies if setting == row["setting"]] for row in results])
+    baseline = next(place for place, row in enumerate(results) if row["baseline"] == "true")
+    stated = [row["verdict"] for place, row in enumerate(results) if place != baseline]
+    assert [each.verdict for each in differences(scores, baseline)] == stated
+    # The README says so.
+    assert [each.verdict for each in differences(scores[:, :5], baseline)] == stated
+    threes = list(itertools.combinations(range(scores.shape[1]), 3))[::4]
+    same = 0
+    for three in threes:
+        for each, verdict_of_ten in zip(differences(scores[:, three], baseline), stated, strict=True):
+            assert each.verdict in (verdict_of_ten, Verdict.CANT_TELL)
+            same += each.verdict == verdict_of_ten
+    assert same / len(threes) / len(stated) == pytest.approx(0.58, abs=0.03)

@@ -51,3 +51,20 @@ def test_the_page_is_that_of_its_figures() -> None:
 def test_the_images_interval_holds_for_new_images() -> None:
     for figure in comparison.images(seeds=5, studies=100):
         assert figure.kept, figure
+
+
+def test_the_readme_states_the_figures_of_the_page() -> None:
+    values = {(each.what, each.noise, each.seeds): 100 * each.value for each in read_figures()}
+    false = [f"{values['false verdicts', 'normal', seeds]:.1f}" for seeds in SEEDS]
+    found = [f"{values['0.5 points called better', 'normal', seeds]:.0f}" for seeds in SEEDS]
+    worst = {
+        promised: max(
+            value for (what, noise, _), value in values.items() if what == "false verdicts" and noise in noises
+        )
+        for promised, noises in ((True, PROMISED), (False, set(NOISES) - PROMISED))
+    }
+    text = " ".join((PAGE.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert f"{false[0]}, {false[1]} and {false[2]} % of studies get any false" in text
+    assert f"at most {worst[True]:.1f} % for {len(PROMISED) - 1} other kinds" in text.replace("seven", "7")
+    assert f"up to {worst[False]:.1f} % where half" in text
+    assert f"a power of {found[0]}, {found[1]} and {found[2]} %" in text
