@@ -81,7 +81,8 @@ OTHERS = """
 Where half of the settings are five times as noisy as the others, three to five seeds keep no 5 %: a noisy setting whose
 few seeds look quiet is pooled with the others. Everywhere else the promise holds.
 
-What else a report states, and how often it is wrong, in % of studies with 3 / 5 / 10 seeds:
+What else a report states, and how often it is wrong, in % of studies with 3 / 5 / 10 seeds (1,000 each; 4,000 in the
+first row, 250 for the cheapest):
 
 | | normal noise | worst | where |
 |---|---:|---:|---|
