@@ -1,4 +1,4 @@
-"""Differences from a baseline, paired by seed, and what they support."""
+"""Differences from a baseline, paired by seed, what they support, and how many seeds would support more."""
 
 import math
 from dataclasses import dataclass
@@ -6,14 +6,19 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special, stats
 
-from pipeline.findings.statistics.intervals import ERROR_RATE, Interval, t_interval
-from pipeline.findings.statistics.permutation import holm, seeds_for_verdict, sign_flip_p
-from pipeline.findings.statistics.power import seeds_to_decide
+from pipeline.findings.statistics.intervals import Interval, Noise, pool_noise, t_interval, t_quantile
 from pipeline.findings.statistics.scores import Scores, check_scores, is_constant
 
 MARGIN = 0.5
 """The difference that matters, in points, where a study declares none."""
+
+FEWEST_SEEDS = 3
+"""In common with the baseline; below there is no verdict."""
+
+POWER = 0.8
+"""The usual target (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed. 1988, section 2.4)."""
 
 
 class Verdict(StrEnum):
@@ -30,13 +35,12 @@ class Verdict(StrEnum):
 class Difference:
     """`setting` (its row) less the baseline, in points, over the `seeds` seeds that both have.
 
-    `interval` is simultaneous: all those of a study hold their truth with 95 %; see `t_quantile`. `superiority` is that
-    of `superiority()`. `mean`, `deviation` (of the paired differences), `interval` and `superiority` are None where
-    there are too few seeds for them, the interval also where the seed changes neither score. `negligible` marks a
-    better or worse whose whole interval is nearer to zero than the margin. `seeds_needed`: with CANT_TELL as
-    `seeds_to_decide` at this deviation, with NO_VERDICT the fewest that give one where these are fewer, else None. `p`
-    is that of the sign-flip test, `holm_p` the same adjusted for all comparisons; `disputed` where it says otherwise
-    than the verdict about there being any difference.
+    `interval` is simultaneous: all those of a study hold their truth with 95 %. It takes the larger of `deviation`,
+    that of these paired differences, and the study's (see `pool_noise`). `superiority` is that of `superiority()`.
+    `mean`, `deviation`, `interval` and `superiority` are None where there are too few seeds for them, the interval also
+    where the seed changes neither score. `negligible` marks a better or worse whose whole interval is nearer to zero
+    than the margin. `seeds_needed`: with CANT_TELL those of `seeds_to_decide`, always more than there are; with
+    NO_VERDICT `FEWEST_SEEDS` where there are fewer; else None.
     """
 
     setting: int
@@ -48,40 +52,37 @@ class Difference:
     verdict: Verdict
     negligible: bool
     seeds_needed: int | None
-    p: float
-    holm_p: float
-    disputed: bool
 
 
 def differences(scores: Scores, baseline: int, margin: float = MARGIN) -> tuple[Difference, ...]:
     """Each setting but the baseline against it, in their order.
 
-    The interval alone decides the verdict; the sign-flip test is a check that assumes less. Settings without a single
-    run count as comparisons, too: what was declared decides, not what succeeded.
+    Settings without a single run count as comparisons, too: what was declared decides, not what succeeded. Scores that
+    no seed changes are one score each, which no number of them makes an interval of, and a setting that has the
+    baseline's score with every seed differs by nothing: neither is pooled with the noise of the others.
 
     Raises as `check_scores`, and ValueError for a baseline that is no setting or a margin that is not above zero.
     """
     check_scores(scores, settings=2)
     if not 0 <= baseline < len(scores):
         raise ValueError(f"baseline must be a setting from 0 to {len(scores) - 1}, not {baseline}")
-    if not 0 < margin < math.inf:
-        raise ValueError(f"margin must be above 0 points, not {margin}")
+    _check_sizes(margin=margin)
     others = [setting for setting in range(len(scores)) if setting != baseline]
-    pairs = [_paired(scores[setting], scores[baseline]) for setting in others]
-    ps = [sign_flip_p(ours - theirs) for ours, theirs in pairs]
+    pairs = [_pair(scores[setting], scores[baseline]) for setting in others]
+    noises = pool_noise([ours - theirs if _is_noisy(ours, theirs) else ours[:0] for ours, theirs in pairs])
     return tuple(
-        _difference(setting, pair, p, holm_p, comparisons=len(others), margin=margin)
-        for setting, pair, p, holm_p in zip(others, pairs, ps, holm(ps), strict=True)
+        _difference(setting, pair, noise, comparisons=len(others), margin=margin)
+        for setting, pair, noise in zip(others, pairs, noises, strict=True)
     )
 
 
-def verdict(interval: Interval | None, seeds: int, comparisons: int, margin: float) -> Verdict:
+def verdict(interval: Interval | None, seeds: int, margin: float) -> Verdict:
     """Better or worse where the interval leaves out zero, equivalent where it holds zero and lies inside ± margin.
 
     Equivalence by an interval inside a margin: Schuirmann, "A Comparison of the Two One-Sided Tests Procedure" (1987);
-    the 95 % interval used here is stricter than his of 90 %. No verdict below `seeds_for_verdict`.
+    the 95 % interval used here is stricter than his of 90 %. No verdict below `FEWEST_SEEDS`.
     """
-    if interval is None or seeds < seeds_for_verdict(comparisons):
+    if interval is None or seeds < FEWEST_SEEDS:
         return Verdict.NO_VERDICT
     if not interval.holds_zero():
         return Verdict.BETTER if interval.low > 0 else Verdict.WORSE
@@ -101,49 +102,85 @@ def superiority(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float
     return float(signs.mean() + 1) / 2
 
 
-def _paired(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: int = 1) -> int:
+    """Seeds of each setting that decide a comparison in 80 % of studies, whatever its true difference; more than now.
+
+    The hardest is one near half a margin: it takes more than finding a margin or confirming none does. `noise` is that
+    of the paired differences as `seeds` of them show it; that it is itself not well known is counted.
+
+    Raises ValueError for a margin or deviation that is not above zero, or no comparison.
+    """
+    _check_sizes(margin=margin, deviation=noise.deviation)
+    high = seeds + 1
+    while _decision_power(margin, noise, seeds, high, comparisons) < POWER:
+        high *= 2
+    low = max(high // 2, seeds)
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = _decision_power(margin, noise, seeds, middle, comparisons) >= POWER
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparisons: int) -> float:
+    """Least probability of a verdict with `more` seeds over all true differences from zero to the margin.
+
+    In true standard errors, an interval of half width h leaves it open where the mean is at most h from zero (else it
+    is better or worse) and h reaches from there to the margin (else equivalent). What the noise is against what was
+    seen, and what will be seen against what it is, follow chi-square: 20 steps of equal probability each.
+    """
+    degrees = noise.degrees_of_freedom * (more - 1) / (seeds - 1)
+    steps = (np.arange(20) + 0.5) / 20
+    seen, width = (np.sqrt(stats.chi2.ppf(steps, freedom) / freedom) for freedom in (noise.degrees_of_freedom, degrees))
+    far = margin / noise.deviation * math.sqrt(more) * seen[:, None, None]
+    high = t_quantile(degrees, comparisons) * width[:, None]
+    low = np.clip(far - high, 0, high)
+    true = far * np.linspace(0, 1, 9)
+    undecided = special.ndtr(high - true) - special.ndtr(low - true) + special.ndtr(-low - true)
+    undecided -= special.ndtr(-high - true)
+    return 1 - float(undecided.mean(axis=(0, 1)).max())
+
+
+def _pair(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The scores of the seeds that both have."""
     both = ~(np.isnan(ours) | np.isnan(theirs))
     return ours[both], theirs[both]
 
 
+def _is_noisy(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> bool:
+    """Whether a difference has noise to speak of: the seed changes a score, and the two are not the same throughout."""
+    return not (is_constant(ours) and is_constant(theirs)) and bool((ours != theirs).any())
+
+
 def _difference(
     setting: int,
     pair: tuple[NDArray[np.float64], NDArray[np.float64]],
-    p: float,
-    holm_p: float,
+    noise: Noise | None,
     *,
     comparisons: int,
     margin: float,
 ) -> Difference:
     paired = pair[0] - pair[1]
     seeds = len(paired)
-    deviation = float(paired.std(ddof=1)) if seeds > 1 else None
-    # Scores that no seed changes are one score each: no number of them makes an interval.
-    interval = None if is_constant(pair[0]) and is_constant(pair[1]) else t_interval(paired, comparisons)
-    said = verdict(interval, seeds, comparisons, margin)
-    differs = said in (Verdict.BETTER, Verdict.WORSE)
+    interval = None if is_constant(pair[0]) and is_constant(pair[1]) else t_interval(paired, comparisons, noise)
+    said = verdict(interval, seeds, margin)
+    needed = FEWEST_SEEDS if seeds < FEWEST_SEEDS else None
+    if said is Verdict.CANT_TELL and noise is not None:
+        needed = seeds_to_decide(margin, noise, seeds, comparisons)
     return Difference(
         setting=setting,
         seeds=seeds,
         mean=float(paired.mean()) if seeds else None,
-        deviation=deviation,
+        deviation=float(paired.std(ddof=1)) if seeds > 1 else None,
         interval=interval,
         superiority=superiority(*pair) if seeds else None,
         verdict=said,
-        negligible=differs and interval is not None and interval.inside(margin),
-        seeds_needed=_seeds_needed(said, seeds, deviation, comparisons, margin),
-        p=p,
-        holm_p=holm_p,
-        disputed=said is not Verdict.NO_VERDICT and differs != (holm_p <= ERROR_RATE),
+        negligible=said in (Verdict.BETTER, Verdict.WORSE) and interval is not None and interval.inside(margin),
+        seeds_needed=needed,
     )
 
 
-def _seeds_needed(said: Verdict, seeds: int, deviation: float | None, comparisons: int, margin: float) -> int | None:
-    if said is Verdict.NO_VERDICT:
-        fewest = seeds_for_verdict(comparisons)
-        return fewest if seeds < fewest else None
-    if said is Verdict.CANT_TELL and deviation is not None:
-        # Of one run, as `power` wants it: what these paired differences show, seeds shared or not.
-        return seeds_to_decide(margin, deviation / math.sqrt(2), comparisons)
-    return None
+def _check_sizes(**sizes: float) -> None:
+    for name, size in sizes.items():
+        if not 0 < size < math.inf:
+            raise ValueError(f"{name} must be above 0 points, not {size}")

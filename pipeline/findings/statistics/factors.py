@@ -1,6 +1,4 @@
-"""What each swept argument does, where every combination of its levels with the others was run: main effects, their
-interaction, and the share of variance of each, with seeds as blocks.
-"""
+"""What each swept argument does where every combination of levels was run: main effects, interaction, shares."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from pipeline.findings.statistics.intervals import Interval, t_interval
+from pipeline.findings.statistics.intervals import Interval, pooled_intervals
 from pipeline.findings.statistics.scores import Scores, check_scores
 
 Level = int | float | str | bool | None | tuple[int, ...]
@@ -37,17 +34,23 @@ class Effect:
 class Term:
     """A main effect (one of `factors`) or the interaction (all of them), with an effect for each level or cell.
 
-    Its row of the analysis of variance: `sum_of_squares` in squared points, `degrees_of_freedom`, `p` of the F test
-    against the residual (not adjusted for several terms; None where nothing is left to the residual), and `share`
-    (0..1) of the variance, omega squared.
+    `degrees_of_freedom` and `share` (0..1, omega squared) are those of the analysis of variance.
     """
 
     factors: tuple[str, ...]
     effects: tuple[Effect, ...]
-    sum_of_squares: float
     degrees_of_freedom: int
-    p: float | None
     share: float
+
+    @property
+    def largest(self) -> Effect:
+        """The effect that is farthest from zero, in either direction."""
+        return max(self.effects, key=lambda effect: abs(effect.mean))
+
+    @property
+    def bound(self) -> float:
+        """So many points at most, with 95 %, is any true effect away from zero: of an interaction, from additivity."""
+        return max(max(-effect.interval.low, effect.interval.high) for effect in self.effects)
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,10 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
     score = grand mean + seed + main effects + interaction + residual. All that main effects leave unexplained of the
     cells is one term, the interaction, for three factors as for two. Seeds that a cell lacks are left out for all.
 
-    An effect is computed for each seed by itself and has the t interval of these values: settings may have noise of
-    different size and share seeds. The intervals of all main effects together hold their truth with 95 %, and so do
-    those of the interaction. F tests and shares of variance do take one residual deviation for all settings.
+    An effect is computed for each seed by itself and has an interval of these values, so that settings may have noise
+    of different size and share seeds; the noise of a term's effects is pooled as that of differences. The intervals of
+    all main effects together hold their truth with 95 %, and so do those of the interaction. Shares of variance do take
+    one residual deviation for all settings.
 
     Omega squared = (sum of squares - degrees of freedom × residual mean square) / (total sum of squares + residual mean
     square) (Hays, "Statistics for Psychologists", 1963; Olejnik & Algina, Psychological Methods 8, 2003), and 0 where
@@ -109,37 +113,35 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
 
 def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]) -> GridEffects:
     """Effects of scores float64 [levels of factor 1, levels of factor 2, …, seeds] without gaps."""
-    factors = range(len(axes))
+    factors, seeds = range(len(axes)), grid.shape[-1]
     grand = grid.mean(axis=tuple(factors), keepdims=True)
     mains = [grid.mean(axis=tuple(set(factors) - {factor}), keepdims=True) - grand for factor in factors]
     beyond = grid - grand - sum(mains, np.zeros(1))
     variance = _variance(grid)
-    effects = sum(len(axis) for axis in axes)
+    together = sum(len(axis) for axis in axes)
     main_effects = tuple(
-        _term((name,), [(level,) for level in axis], main, variance, degrees_of_freedom=len(axis) - 1, together=effects)
+        _term((name,), [(level,) for level in axis], main, variance, len(axis) - 1, together)
         for name, axis, main in zip(names, axes, mains, strict=True)
     )
     cells = list(itertools.product(*axes))
     left = len(cells) - 1 - sum(term.degrees_of_freedom for term in main_effects)
-    seed_squares = len(cells) * float(((grand - grid.mean()) ** 2).sum())
     return GridEffects(
-        seeds=grid.shape[-1],
+        seeds=seeds,
         grand_mean=float(grid.mean()),
         main_effects=main_effects,
-        interaction=_term(names, cells, beyond, variance, left, together=len(cells)) if len(axes) > 1 else None,
-        seed_share=variance.share(seed_squares, grid.shape[-1] - 1),
+        interaction=_term(names, cells, beyond, variance, left, len(cells)) if len(axes) > 1 else None,
+        seed_share=variance.share(len(cells) * float(grand.var()) * seeds, seeds - 1),
         residual_share=variance.residual_share,
     )
 
 
 @dataclass(frozen=True)
 class _Variance:
-    """The total sum of squares of `runs` runs, and the residual's mean square and degrees of freedom."""
+    """The total sum of squares of `runs` runs, and the residual's mean square."""
 
     runs: int
     total: float
     residual: float
-    degrees_of_freedom: int
 
     def share(self, squares: float, degrees_of_freedom: int) -> float:
         """Omega squared, 0 where it is negative or all scores are equal."""
@@ -151,12 +153,6 @@ class _Variance:
     def residual_share(self) -> float:
         return self.runs * self.residual / (self.total + self.residual) if self.residual > 0 else 0.0
 
-    def p(self, squares: float, degrees_of_freedom: int) -> float | None:
-        if self.residual == 0:
-            return None
-        ratio = squares / degrees_of_freedom / self.residual
-        return float(stats.f.sf(ratio, degrees_of_freedom, self.degrees_of_freedom))
-
 
 def _variance(grid: NDArray[np.float64]) -> _Variance:
     mean = grid.mean()
@@ -164,8 +160,7 @@ def _variance(grid: NDArray[np.float64]) -> _Variance:
     squares = [float((part**2).sum()) for part in (grid - mean, grid - cells - seeds + mean)]
     # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
     total, residual = (value if value > 1e-20 * grid.size else 0.0 for value in squares)
-    degrees_of_freedom = (cells.size - 1) * (seeds.size - 1)
-    return _Variance(grid.size, total, residual / degrees_of_freedom, degrees_of_freedom)
+    return _Variance(grid.size, total, residual / ((cells.size - 1) * (seeds.size - 1)))
 
 
 def _term(
@@ -178,22 +173,16 @@ def _term(
 ) -> Term:
     """The term whose `values` [levels …, seeds] are its effects seed by seed; `together` intervals hold at once."""
     rows = values.reshape(len(levels), -1)
-    squares = variance.runs / len(levels) * float((rows.mean(axis=1) ** 2).sum())
-    return Term(
-        factors=factors,
-        effects=tuple(_effect(cell, row, together) for cell, row in zip(levels, rows, strict=True)),
-        sum_of_squares=squares,
-        degrees_of_freedom=degrees_of_freedom,
-        p=variance.p(squares, degrees_of_freedom),
-        share=variance.share(squares, degrees_of_freedom),
-    )
-
-
-def _effect(levels: Cell, values: NDArray[np.float64], intervals: int) -> Effect:
-    interval = t_interval(values, comparisons=intervals)
-    if interval is None:
-        raise AssertionError("grid_effects returns before there are fewer than two seeds")
-    return Effect(levels, float(values.mean()), interval)
+    means = rows.mean(axis=1)
+    # Effects sum to zero: the noise of two levels is the same, and known no better than that of one.
+    intervals = pooled_intervals(list(rows), together, independent=degrees_of_freedom)
+    effects = [
+        Effect(cell, mean, interval)
+        for cell, mean, interval in zip(levels, means.tolist(), intervals, strict=True)
+        if interval is not None
+    ]
+    squares = variance.runs / len(levels) * float(means @ means)
+    return Term(factors, tuple(effects), degrees_of_freedom, variance.share(squares, degrees_of_freedom))
 
 
 def _settings_by_cell(levels: Mapping[str, Sequence[Level]], settings: int) -> dict[Cell, int]:

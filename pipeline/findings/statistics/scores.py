@@ -1,15 +1,16 @@
-"""Scores of settings and seeds, and each setting by itself.
+"""Scores of settings and seeds, each setting by itself, and how far the scores of one setting lie apart.
 
 Scores are accuracies in percentage points (0..100), float64 [settings, seeds]: a column is a seed, NaN a run that is
 missing or failed.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings.statistics.intervals import Interval, t_interval
+from pipeline.findings.statistics.intervals import Interval, t_interval, t_quantile
 
 Scores = NDArray[np.float64]
 """Accuracies float64 [settings, seeds] in points, 0..100 or NaN."""
@@ -29,6 +30,17 @@ class Summary:
     deviation: float | None
     interval: Interval | None
     range: Interval | None
+
+
+@dataclass(frozen=True)
+class SeedDeviation:
+    """Standard deviation between seeds of one setting, pooled over settings, in points, with its 95 % interval.
+
+    The interval is None for fewer than three seeds, or where without one of them nothing varies.
+    """
+
+    deviation: float
+    interval: Interval | None
 
 
 def summaries(scores: Scores) -> tuple[Summary, ...]:
@@ -60,6 +72,30 @@ def means(scores: Scores) -> NDArray[np.float64]:
     return averages
 
 
+def seed_deviation(scores: Scores) -> SeedDeviation | None:
+    """Square root of the mean variance of the settings, weighted by degrees of freedom.
+
+    None where no setting has two scores, or none has two that differ: then there is no noise to speak of.
+
+    The interval is the jackknife's over seeds, of the variance's logarithm (Miller, "Jackknifing Variances", Annals of
+    Mathematical Statistics 39, 1968): settings may have noise of different size and share what is good or bad for all,
+    where the interval of chi-square is far too narrow.
+
+    Raises as `check_scores`.
+    """
+    check_scores(scores)
+    deviation = _pooled_deviation(scores)
+    if not deviation:
+        return None
+    there = [seed for seed in range(scores.shape[1]) if not np.isnan(scores[:, seed]).all()]
+    without = [_pooled_deviation(np.delete(scores, seed, axis=1)) for seed in there]
+    if len(there) < 3 or not all(without):
+        return SeedDeviation(deviation, None)
+    error = (len(there) - 1) / math.sqrt(len(there)) * float(np.log(without).std(ddof=1))
+    factor = math.exp(t_quantile(len(there) - 1) * error)
+    return SeedDeviation(deviation, Interval(deviation / factor, deviation * factor))
+
+
 def check_scores(scores: Scores, settings: int = 1) -> None:
     """Raises ValueError unless these are points [settings, seeds], 0..100 or NaN, of at least `settings` settings."""
     if scores.ndim != 2 or len(scores) < settings or scores.shape[1] == 0:
@@ -81,3 +117,11 @@ def _summary(values: NDArray[np.float64]) -> Summary:
         interval=None if is_constant(values) else t_interval(values),
         range=Interval(float(values.min()), float(values.max())),
     )
+
+
+def _pooled_deviation(scores: Scores) -> float:
+    """0 where no setting has two scores that differ."""
+    rows = [row for row in map(present, scores) if len(row) > 1]
+    if all(map(is_constant, rows)):
+        return 0.0
+    return math.sqrt(sum(row.var() * len(row) for row in rows) / sum(len(row) - 1 for row in rows))

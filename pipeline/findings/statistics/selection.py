@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings.statistics.differences import MARGIN, Verdict, differences
-from pipeline.findings.statistics.intervals import Interval, t_interval
+from pipeline.findings.statistics.intervals import Interval, pooled_intervals
 from pipeline.findings.statistics.scores import Scores, check_scores, is_constant, means, present
 
 
@@ -51,8 +51,9 @@ def corrected_winner(scores: Scores) -> WinnerScore | None:
 
     The interval is not made of the scores left out: they depend on each other, no unbiased estimate of their variance
     exists (Bengio & Grandvalet, JMLR 5, 2004), and t over them held the truth in 75 % of simulated studies. It is the
-    winner's own t interval, as wide as one that holds for all settings at once: then it holds for any that is picked
-    (Berk et al., "Valid Post-Selection Inference", Annals of Statistics 41, 2013, in its simplest case).
+    winner's own, as wide as one that holds for all settings at once: then it holds for any that is picked (Berk et al.,
+    "Valid Post-Selection Inference", Annals of Statistics 41, 2013, in its simplest case). Noise is pooled as for
+    differences; settings that the seed does not change have none.
 
     Raises as `winner`.
     """
@@ -61,12 +62,13 @@ def corrected_winner(scores: Scores) -> WinnerScore | None:
     if not picks:
         return None
     held_out = np.array([scores[pick, seed] for pick, seed in picks])
-    own = present(scores[best])
+    rows = [present(row) for row in scores]
+    varied = [row[:0] if is_constant(row) else row for row in rows]
     return WinnerScore(
         setting=best,
         mean=float(means(scores)[best]),
         corrected=float(held_out.mean()),
-        interval=None if is_constant(own) else t_interval(own, comparisons=len(scores)),
+        interval=pooled_intervals(varied, comparisons=len(scores))[best],
         seeds=len(picks),
         picked=sum(pick == best for pick, _ in picks) / len(picks),
     )
@@ -104,8 +106,8 @@ def pareto_front(accuracies: NDArray[np.float64], costs: NDArray[np.float64]) ->
     """Settings which no other beats in accuracy (to be high) or cost (to be low) without losing in the other.
 
     Both float64 [settings]; the front is ordered by cost, equal ones by number. A setting without an accuracy (NaN)
-    stands in no front. Raises ValueError for an infinite accuracy, and
-    costs that are not finite or not one for each setting.
+    stands in no front. Raises ValueError for an infinite accuracy, and costs that are not finite or not one for each
+    setting.
     """
     if accuracies.ndim != 1 or np.isinf(accuracies).any():
         raise ValueError(f"accuracies must be finite numbers or NaN [settings], not {accuracies}")
