@@ -36,6 +36,7 @@ WIDE, NARROW = 9.0, 4.2
 
 MOST_LINES = 60
 LONGEST_LABEL = 42
+LONGEST_ABOVE = 54
 FAR = 8.0
 """A score that lies so many times the spread of the middle half of all scores below it is drawn at the edge."""
 
@@ -169,8 +170,11 @@ def draw_costs(results: Results) -> Figure:
             colour, marker = _look(comparison, row)
             axes.plot([costs[row]], [averages[row]], marker, color=colour, markersize=8, zorder=2)
         for row in line[-MOST_NAMED:]:
-            place = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right", "fontsize": 8}
-            axes.annotate(shortened(comparison.label(row), 26), (costs[row], averages[row]), **place)
+            # Towards the middle, where there is room for a name.
+            is_left = costs[row] <= np.nanmedian(costs[near])
+            text, at = shortened(comparison.label(row), 26), (costs[row], averages[row])
+            offset, align = ((8, -4), "left") if is_left else ((-8, 4), "right")
+            axes.annotate(text, at, xytext=offset, textcoords="offset points", ha=align, fontsize=8)
         _scale(axes, costs[near])
         axes.set_xlabel(COSTS[name])
         axes.grid(visible=True)
@@ -220,7 +224,7 @@ def _lined(results: Results, rows: Sequence[int], width: float, title: str) -> t
     figure = sheet(width, 1.7 + (0.34 if is_wide else 0.48) * len(rows), title)
     axes = figure.subplots()
     names = [
-        shortened(results.settings[row].label, LONGEST_LABEL)
+        shortened(results.settings[row].label, LONGEST_LABEL if is_wide else LONGEST_ABOVE)
         + (" (baseline)" if row == baseline and len(results.settings) > 1 else "")
         for row in rows
     ]

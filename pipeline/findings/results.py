@@ -120,8 +120,9 @@ class Results:
 
     `answer` is what can be said of the winner, about `lacking` where that setting lacks runs; `seeds_needed` how many
     seeds a setting would do, where seeds are what is missing. `constant` are the settings that score the same with all
-    of at least three seeds; `apart` is how far two runs of one setting easily are, by two standard deviations. `fronts` by cost those that no other beats; `rank_correlation` is that of parameters and
-    means; `images` were answered by all runs. What is not known is None or empty.
+    of at least three seeds; `apart` is how far two runs of one setting easily are, by two standard deviations; `fronts`
+    by cost those that no other beats; `rank_correlation` is that of parameters and means; `images` were answered by all
+    runs. What is not known is None or empty.
     """
 
     comparison: Comparison

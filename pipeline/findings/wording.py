@@ -150,7 +150,7 @@ def reason(results: Results) -> str:
         else "No run of it has a score.",
         Answer.ONE_SETTING: "It has one setting, and nothing to compare it with.",
         Answer.CONSTANT: "The seed changes no score, so that all runs of a setting say no more than one.",
-        Answer.LACKS_RUNS: _sentence(lacking(comparison, results.lacking or 0)),
+        Answer.LACKS_RUNS: sentence(lacking(comparison, results.lacking or 0)),
         Answer.TOO_FEW_SEEDS: f"A verdict needs at least {FEWEST_SEEDS} seeds a setting; this study has "
         f"{len(comparison.seeds)}.",
         Answer.LOST_RUNS: f"{lost} of its {ran} runs collapsed or diverged, and count in no mean.",
@@ -201,7 +201,7 @@ def verdict_sentence(results: Results, found: Difference) -> str:
     match found.verdict:
         case Verdict.BETTER | Verdict.WORSE if found.interval is not None:
             less = " (less than what matters)" if found.negligible else ""
-            other = "; with other images it could be none" if setting.image_noise else ""
+            other = "; only on these images" if setting.image_noise else ""
             return f"{name}: by {span(found.interval.low, found.interval.high)} points{less}, {cost}{other}"
         case Verdict.EQUIVALENT:
             same = found.deviation == 0 and found.mean == 0
@@ -387,7 +387,7 @@ def _the_baseline(comparison: Comparison) -> str:
     return f"the baseline ({comparison.label(comparison.baseline)})"
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """With a capital letter, unless it begins with a label."""
     return f"T{text[1:]}" if text.startswith("the baseline") else text
 

@@ -17,7 +17,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
 from pipeline.figures.style import legible
@@ -84,7 +86,14 @@ def html(results: Results, text: str, wide: Mapping[str, bytes], narrow: Mapping
     """The report in Markdown as one page that opens offline: style and pictures inside, no script."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     sources = {f"{PICTURES}/{name}.png": (png, narrow.get(name)) for name, png in wide.items()}
-    reader.add_render_rule("image", lambda _, tokens, number, *__: _image(tokens[number], sources))
+
+    def image(renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, values: Any) -> str:
+        """A picture of ours inside the page; of any other its text alone."""
+        text = str(escape(renderer.renderInlineAsText(tokens[place].children or [], options, values)))
+        source = sources.get(str(tokens[place].attrs.get("src")))
+        return text if source is None else _embedded(text, *source)
+
+    reader.add_render_rule("image", image)
     body, sections = _decorated(reader.parse(text))
     page = reader.renderer.render(body, reader.options, {})
     links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in sections)
@@ -230,18 +239,16 @@ def _raw(markup: str) -> Token:
     return Token("html_block", "", 0, content=markup)
 
 
-def _image(token: Token, sources: Mapping[str, tuple[bytes, bytes | None]]) -> str:
-    """A picture of ours inside the page, the narrow one on a phone; of any other its text alone."""
-    alt = escape(token.content)
-    if (source := sources.get(str(token.attrs.get("src")))) is None:
-        return str(alt)
-    wide, narrow = (
-        None if png is None else f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in source
-    )
-    image = f'<img src="{wide}" alt="{alt}">'
+def _embedded(alt: str, wide: bytes, narrow: bytes | None) -> str:
+    """A picture within the page, the narrow one on a phone."""
+    image = f'<img src="{_data(wide)}" alt="{alt}">'
     if narrow is None:
         return image
-    return f'<picture><source media="(max-width: 40rem)" srcset="{narrow}">{image}</picture>'
+    return f'<picture><source media="(max-width: 40rem)" srcset="{_data(narrow)}">{image}</picture>'
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
