@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
-from benchmarks.comparison import cheapest, spread_winners, winners
-from pipeline.findings.statistics.intervals import t_interval
 from pipeline.findings.statistics.selection import cheapest_not_worse, corrected_winner, pareto_front, winner
 
 NAN = float("nan")
@@ -54,7 +53,16 @@ def test_the_winners_interval_is_one_for_every_setting_that_could_have_won() -> 
     scores = _settings(90, 91, 90)
     result = corrected_winner(scores)
     assert result is not None
-    assert result.interval == t_interval(scores[1], comparisons=3)
+    # The same noise in other places: pooled, three deviations are worth 4 × 3 / 6 times 9 degrees of freedom.
+    half = stats.t.isf(0.05 / 6, 18) * NOISE.std(ddof=1) / math.sqrt(10)
+    assert result.interval is not None
+    assert (result.interval.low, result.interval.high) == pytest.approx((91 - half, 91 + half))
+
+
+def test_a_winner_that_the_seed_does_not_change_has_no_interval() -> None:
+    result = corrected_winner(np.stack([np.full(10, 92.0), 90 + NOISE]))
+    assert result is not None
+    assert (result.setting, result.interval) == (0, None)
 
 
 def test_only_settings_with_the_seed_are_picked_for_it() -> None:
@@ -88,8 +96,8 @@ def test_the_bound_must_lie_within_the_margin_not_the_mean() -> None:
 
 def test_too_few_seeds_leave_the_winner() -> None:
     scores = _settings(90.9, 91.0)
-    assert cheapest_not_worse(scores[:, :5], np.array([1.0, 2.0])) == 1
-    assert cheapest_not_worse(scores[:, :6], np.array([1.0, 2.0])) == 0
+    assert cheapest_not_worse(scores[:, :2], np.array([1.0, 2.0]), margin=20) == 1
+    assert cheapest_not_worse(scores[:, :3], np.array([1.0, 2.0]), margin=20) == 0
 
 
 def test_a_single_setting_is_its_own_cheapest() -> None:
@@ -102,12 +110,6 @@ def test_each_setting_has_a_finite_cost(costs: NDArray[np.float64]) -> None:
         cheapest_not_worse(_settings(90, 91), costs)
     with pytest.raises(ValueError, match="costs must be 2"):
         pareto_front(np.array([90.0, 91.0]), costs)
-
-
-@pytest.mark.parametrize("accuracies", [np.array([90.0, math.inf]), np.ones((2, 2))])
-def test_a_front_is_of_finite_accuracies(accuracies: NDArray[np.float64]) -> None:
-    with pytest.raises(ValueError, match="accuracies"):
-        pareto_front(accuracies, np.ones(2))
 
 
 def test_a_front_by_hand() -> None:
@@ -145,16 +147,3 @@ def test_the_choice_knows_no_order_of_settings(number: int) -> None:
     assert ours is not None
     assert other is not None
     assert (other.corrected, other.picked) == pytest.approx((ours.corrected + 3, ours.picked))
-
-
-def test_simulated_winners_are_flattered_and_corrected() -> None:
-    found = [*winners("normal", studies=250), *spread_winners("normal", studies=250)]
-    for figure in found:
-        assert figure.kept, figure
-    # The expected maximum of nine standard normal means is 1.485 of their deviations (any table of order statistics).
-    assert found[0].value == pytest.approx(1.485 * 0.2 / math.sqrt(10), abs=4 * found[0].error)
-
-
-def test_simulated_choices_of_the_cheapest_are_seldom_wrong() -> None:
-    (figure,) = cheapest("normal", studies=250)
-    assert figure.kept, figure

@@ -1,12 +1,13 @@
 """Differences from a baseline, paired by seed, what they support, and how many seeds would support more."""
 
+import bisect
 import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from pipeline.findings.statistics.intervals import Interval, Noise, pool_noise, t_interval, t_quantile
 from pipeline.findings.statistics.scores import Scores, check_scores, is_constant
@@ -17,8 +18,14 @@ MARGIN = 0.5
 FEWEST_SEEDS = 3
 """In common with the baseline; below there is no verdict."""
 
+MOST_SEEDS = 10_000
+
 POWER = 0.8
 """The usual target (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed. 1988, section 2.4)."""
+
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Scores [n] of two settings with the seeds that both have."""
 
 
 class Verdict(StrEnum):
@@ -66,12 +73,16 @@ def differences(scores: Scores, baseline: int, margin: float = MARGIN) -> tuple[
     check_scores(scores, settings=2)
     if not 0 <= baseline < len(scores):
         raise ValueError(f"baseline must be a setting from 0 to {len(scores) - 1}, not {baseline}")
-    _check_sizes(margin=margin)
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin must be above 0 points, not {margin}")
     others = [setting for setting in range(len(scores)) if setting != baseline]
     pairs = [_pair(scores[setting], scores[baseline]) for setting in others]
-    noises = pool_noise([ours - theirs if _is_noisy(ours, theirs) else ours[:0] for ours, theirs in pairs])
+    noisy = [not _is_same_for_all_seeds(pair) and (pair[0] != pair[1]).any() for pair in pairs]
+    noises = pool_noise(
+        [pair[0] - pair[1] if is_noisy else pair[0][:0] for pair, is_noisy in zip(pairs, noisy, strict=True)]
+    )
     return tuple(
-        _difference(setting, pair, noise, comparisons=len(others), margin=margin)
+        _difference(setting, pair, noise, len(others), margin)
         for setting, pair, noise in zip(others, pairs, noises, strict=True)
     )
 
@@ -93,11 +104,8 @@ def superiority(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float
     """Probability (0..1) that a random one of our scores [n] beats a random one of theirs [m]; a tie is half.
 
     The measure A of Vargha & Delaney, "A Critique and Improvement of the CL Common Language Effect Size Statistics"
-    (2000), equation 1. Raises ValueError where one side has no score or one that is not finite.
+    (2000), equation 1.
     """
-    for side in (ours, theirs):
-        if side.ndim != 1 or not side.size or not np.isfinite(side).all():
-            raise ValueError(f"scores must be finite numbers [n] with n at least 1, not {side}")
     signs: NDArray[np.float64] = np.sign(ours[:, None] - theirs[None, :])
     return float(signs.mean() + 1) / 2
 
@@ -106,32 +114,26 @@ def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: int = 
     """Seeds of each setting that decide a comparison in 80 % of studies, whatever its true difference; more than now.
 
     The hardest is one near half a margin: it takes more than finding a margin or confirming none does. `noise` is that
-    of the paired differences as `seeds` of them show it; that it is itself not well known is counted.
-
-    Raises ValueError for a margin or deviation that is not above zero, or no comparison.
+    of the paired differences as `seeds` of them show it; that it is itself not well known is counted. `MOST_SEEDS`
+    where these would not do.
     """
-    _check_sizes(margin=margin, deviation=noise.deviation)
-    high = seeds + 1
-    while _decision_power(margin, noise, seeds, high, comparisons) < POWER:
-        high *= 2
-    low = max(high // 2, seeds)
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = _decision_power(margin, noise, seeds, middle, comparisons) >= POWER
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+
+    def power(more: int) -> float:
+        return _decision_power(margin, noise, seeds, more, comparisons)
+
+    return bisect.bisect_left(range(MOST_SEEDS), POWER, lo=seeds + 1, key=power)
 
 
 def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparisons: int) -> float:
     """Least probability of a verdict with `more` seeds over all true differences from zero to the margin.
 
     In true standard errors, an interval of half width h leaves it open where the mean is at most h from zero (else it
-    is better or worse) and h reaches from there to the margin (else equivalent). What the noise is against what was
-    seen, and what will be seen against what it is, follow chi-square: 20 steps of equal probability each.
+    is better or worse) and h reaches from there to the margin (else equivalent). The true deviation against the one
+    that was `seen`, and the one to be seen (`width`) against the true, follow chi-square: 20 equal steps each.
     """
     degrees = noise.degrees_of_freedom * (more - 1) / (seeds - 1)
     steps = (np.arange(20) + 0.5) / 20
-    seen, width = (np.sqrt(stats.chi2.ppf(steps, freedom) / freedom) for freedom in (noise.degrees_of_freedom, degrees))
+    seen, width = (np.sqrt(special.chdtri(freedom, steps) / freedom) for freedom in (noise.degrees_of_freedom, degrees))
     far = margin / noise.deviation * math.sqrt(more) * seen[:, None, None]
     high = t_quantile(degrees, comparisons) * width[:, None]
     low = np.clip(far - high, 0, high)
@@ -141,28 +143,19 @@ def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparis
     return 1 - float(undecided.mean(axis=(0, 1)).max())
 
 
-def _pair(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The scores of the seeds that both have."""
+def _pair(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Pair:
     both = ~(np.isnan(ours) | np.isnan(theirs))
     return ours[both], theirs[both]
 
 
-def _is_noisy(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> bool:
-    """Whether a difference has noise to speak of: the seed changes a score, and the two are not the same throughout."""
-    return not (is_constant(ours) and is_constant(theirs)) and bool((ours != theirs).any())
+def _is_same_for_all_seeds(pair: Pair) -> bool:
+    return is_constant(pair[0]) and is_constant(pair[1])
 
 
-def _difference(
-    setting: int,
-    pair: tuple[NDArray[np.float64], NDArray[np.float64]],
-    noise: Noise | None,
-    *,
-    comparisons: int,
-    margin: float,
-) -> Difference:
+def _difference(setting: int, pair: Pair, noise: Noise | None, comparisons: int, margin: float) -> Difference:
     paired = pair[0] - pair[1]
     seeds = len(paired)
-    interval = None if is_constant(pair[0]) and is_constant(pair[1]) else t_interval(paired, comparisons, noise)
+    interval = None if _is_same_for_all_seeds(pair) else t_interval(paired, comparisons, noise)
     said = verdict(interval, seeds, margin)
     needed = FEWEST_SEEDS if seeds < FEWEST_SEEDS else None
     if said is Verdict.CANT_TELL and noise is not None:
@@ -178,9 +171,3 @@ def _difference(
         negligible=said in (Verdict.BETTER, Verdict.WORSE) and interval is not None and interval.inside(margin),
         seeds_needed=needed,
     )
-
-
-def _check_sizes(**sizes: float) -> None:
-    for name, size in sizes.items():
-        if not 0 < size < math.inf:
-            raise ValueError(f"{name} must be above 0 points, not {size}")

@@ -1,7 +1,7 @@
 """What each swept argument does where every combination of levels was run: main effects, interaction, shares."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,15 +87,9 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
 
     An effect is computed for each seed by itself and has an interval of these values, so that settings may have noise
     of different size and share seeds; the noise of a term's effects is pooled as that of differences. The intervals of
-    all main effects together hold their truth with 95 %, and so do those of the interaction. Shares of variance do take
-    one residual deviation for all settings.
+    all main effects together hold their truth with 95 %, and so do those of the interaction.
 
-    Omega squared = (sum of squares - degrees of freedom × residual mean square) / (total sum of squares + residual mean
-    square) (Hays, "Statistics for Psychologists", 1963; Olejnik & Algina, Psychological Methods 8, 2003), and 0 where
-    that is negative: unlike eta squared, it gives a factor without effect no share on average but for that cut.
-
-    Raises as `check_scores`, and ValueError for no factor, a factor without a level for each setting or with the same
-    level everywhere, and two settings with the same levels.
+    Raises as `check_scores`, and ValueError for levels that make no grid.
     """
     check_scores(scores, settings=2)
     settings = _settings_by_cell(levels, len(scores))
@@ -103,11 +97,11 @@ def grid_effects(scores: Scores, levels: Mapping[str, Sequence[Level]]) -> GridE
     runs = (~np.isnan(scores)).sum(axis=1)
     cells = list(itertools.product(*axes))
     missing = tuple(cell for cell in cells if cell not in settings or runs[settings[cell]] == 0)
-    found: Scores = scores[[settings[cell] for cell in cells if cell not in missing]]
-    complete = [seed for seed in range(scores.shape[1]) if not np.isnan(found[:, seed]).any()]
+    of_cells: Scores = scores[[settings[cell] for cell in cells if cell not in missing]]
+    complete = [seed for seed in range(scores.shape[1]) if not np.isnan(of_cells[:, seed]).any()]
     if missing or len(complete) < 2:
-        return IncompleteGrid(tuple(levels), missing, len(complete) if len(found) else 0)
-    grid = found[:, complete].reshape([len(axis) for axis in axes] + [-1])
+        return IncompleteGrid(tuple(levels), missing, len(complete) if len(of_cells) else 0)
+    grid = of_cells[:, complete].reshape([len(axis) for axis in axes] + [-1])
     return _effects(grid, tuple(levels), axes)
 
 
@@ -117,86 +111,65 @@ def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]
     grand = grid.mean(axis=tuple(factors), keepdims=True)
     mains = [grid.mean(axis=tuple(set(factors) - {factor}), keepdims=True) - grand for factor in factors]
     beyond = grid - grand - sum(mains, np.zeros(1))
-    variance = _variance(grid)
-    together = sum(len(axis) for axis in axes)
-    main_effects = tuple(
-        _term((name,), [(level,) for level in axis], main, variance, len(axis) - 1, together)
-        for name, axis, main in zip(names, axes, mains, strict=True)
-    )
     cells = list(itertools.product(*axes))
-    left = len(cells) - 1 - sum(term.degrees_of_freedom for term in main_effects)
+    left = grid - grand - (grid - grand).mean(axis=-1, keepdims=True)
+    noise = float((left**2).sum()) / ((len(cells) - 1) * (seeds - 1))
+    share = _omega_squared(float(((grid - grid.mean()) ** 2).sum()), noise, grid.size)
+    together = sum(len(axis) for axis in axes)
+    beyond_freedom = len(cells) - 1 - together + len(axes)
     return GridEffects(
         seeds=seeds,
         grand_mean=float(grid.mean()),
-        main_effects=main_effects,
-        interaction=_term(names, cells, beyond, variance, left, len(cells)) if len(axes) > 1 else None,
-        seed_share=variance.share(len(cells) * float(grand.var()) * seeds, seeds - 1),
-        residual_share=variance.residual_share,
+        main_effects=tuple(
+            _term((name,), [(level,) for level in axis], main, len(axis) - 1, together, share)
+            for name, axis, main in zip(names, axes, mains, strict=True)
+        ),
+        interaction=_term(names, cells, beyond, beyond_freedom, len(cells), share) if len(axes) > 1 else None,
+        seed_share=share(float(grand.var()), seeds - 1),
+        residual_share=share(noise, 0),
     )
-
-
-@dataclass(frozen=True)
-class _Variance:
-    """The total sum of squares of `runs` runs, and the residual's mean square."""
-
-    runs: int
-    total: float
-    residual: float
-
-    def share(self, squares: float, degrees_of_freedom: int) -> float:
-        """Omega squared, 0 where it is negative or all scores are equal."""
-        if self.total + self.residual == 0:
-            return 0.0
-        return max((squares - degrees_of_freedom * self.residual) / (self.total + self.residual), 0.0)
-
-    @property
-    def residual_share(self) -> float:
-        return self.runs * self.residual / (self.total + self.residual) if self.residual > 0 else 0.0
-
-
-def _variance(grid: NDArray[np.float64]) -> _Variance:
-    mean = grid.mean()
-    cells, seeds = grid.mean(axis=-1, keepdims=True), grid.mean(axis=tuple(range(grid.ndim - 1)))
-    squares = [float((part**2).sum()) for part in (grid - mean, grid - cells - seeds + mean)]
-    # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
-    total, residual = (value if value > 1e-20 * grid.size else 0.0 for value in squares)
-    return _Variance(grid.size, total, residual / ((cells.size - 1) * (seeds.size - 1)))
 
 
 def _term(
     factors: tuple[str, ...],
     levels: list[Cell],
     values: NDArray[np.float64],
-    variance: _Variance,
-    degrees_of_freedom: int,
+    freedom: int,
     together: int,
+    share: Callable[[float, int], float],
 ) -> Term:
     """The term whose `values` [levels …, seeds] are its effects seed by seed; `together` intervals hold at once."""
     rows = values.reshape(len(levels), -1)
-    means = rows.mean(axis=1)
     # Effects sum to zero: the noise of two levels is the same, and known no better than that of one.
-    intervals = pooled_intervals(list(rows), together, independent=degrees_of_freedom)
+    intervals = pooled_intervals(list(rows), together, independent=freedom)
     effects = [
-        Effect(cell, mean, interval)
-        for cell, mean, interval in zip(levels, means.tolist(), intervals, strict=True)
+        Effect(cell, float(row.mean()), interval)
+        for cell, row, interval in zip(levels, rows, intervals, strict=True)
         if interval is not None
     ]
-    squares = variance.runs / len(levels) * float(means @ means)
-    return Term(factors, tuple(effects), degrees_of_freedom, variance.share(squares, degrees_of_freedom))
+    return Term(factors, tuple(effects), freedom, share(float((rows.mean(axis=1) ** 2).mean()), freedom))
+
+
+def _omega_squared(total: float, noise: float, runs: int) -> Callable[[float, int], float]:
+    """The share of what varies by `part`, a mean square over runs: (runs × part - degrees × noise) / (total + noise).
+
+    `total` is the sum of squares of all runs, `noise` the residual's mean square (Hays, "Statistics for Psychologists",
+    1963). 0 where that is negative: unlike eta squared, it gives no factor without effect a share but for that cut.
+    """
+
+    def share(part: float, degrees_of_freedom: int) -> float:
+        # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
+        if total < 1e-20 * runs:
+            return 0.0
+        return max((runs * part - degrees_of_freedom * noise) / (total + noise), 0.0)
+
+    return share
 
 
 def _settings_by_cell(levels: Mapping[str, Sequence[Level]], settings: int) -> dict[Cell, int]:
     """The setting of each cell; checks the levels."""
-    if not levels:
-        raise ValueError("levels must name at least one factor")
-    for name, values in levels.items():
-        if len(values) != settings:
-            raise ValueError(f"levels of {name}: one for each of {settings} settings, not {len(values)}")
-        if len(set(values)) < 2:
-            raise ValueError(f"levels of {name}: a factor has at least two, not only {values[0]}")
     cells = list(zip(*levels.values(), strict=True))
     by_cell = {cell: setting for setting, cell in enumerate(cells)}
-    if len(by_cell) < settings:
-        twice = next(cell for setting, cell in enumerate(cells) if by_cell[cell] != setting)
-        raise ValueError(f"levels of {', '.join(levels)}: {twice} belongs to two settings")
+    if len(cells) != settings or len(by_cell) < settings or any(len(set(values)) < 2 for values in levels.values()):
+        raise ValueError(f"levels of {settings} settings: two of each factor, no combination twice, not {cells}")
     return by_cell

@@ -1,8 +1,4 @@
-"""Intervals that hold for other images as well as for other seeds, and the images on which settings disagree.
-
-`correct` is bool [runs, images]: whether a run answered an image rightly; `settings` and `seeds` int64 [runs] say whose
-run it is. All runs answered the same images.
-"""
+"""Intervals that hold for other images as well as for other seeds, and the images on which settings disagree."""
 
 import math
 from dataclasses import dataclass
@@ -31,9 +27,11 @@ class CrossedMean:
 
 @dataclass(frozen=True)
 class Answers:
-    """Which runs answered which images rightly: `correct` bool [runs, images], `settings`, `seeds` int64 [runs].
+    """Which runs answered which images rightly, the same for all: `correct` bool [runs, images].
 
-    Raises ValueError for shapes that don't fit, no run or fewer than two images, and two runs of one setting and seed.
+    `settings` and `seeds`, int64 [runs], say whose run it is.
+
+    Raises ValueError for shapes that don't fit, no run, fewer than two images, and two runs of one setting and seed.
     """
 
     correct: NDArray[np.bool_]
@@ -86,29 +84,28 @@ def most_disputed(answers: Answers, count: int) -> NDArray[np.int64]:
     return disputed[:count]
 
 
-def _pair(answers: Answers, setting: int, baseline: int) -> NDArray[np.float64]:
-    """Whether the setting is right less whether the baseline is, float64 [seeds that both have, images], in points."""
+def _pair(answers: Answers, setting: int, baseline: int) -> NDArray[np.int8]:
+    """Whether the setting is right less whether the baseline is, int8 [seeds that both have, images]."""
     rows, base_rows = (np.flatnonzero(answers.settings == each) for each in (setting, baseline))
     _, ours, theirs = np.intersect1d(answers.seeds[rows], answers.seeds[base_rows], return_indices=True)
-    return 100.0 * answers.correct[rows[ours]] - 100.0 * answers.correct[base_rows[theirs]]
+    return answers.correct[rows[ours]].astype(np.int8) - answers.correct[base_rows[theirs]]
 
 
-def _seed_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of values [seeds, images] over images; none where no seed differs, whose noise is not pooled."""
-    means: NDArray[np.float64] = values.mean(axis=1)
+def _seed_means(paired: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Means in points over images of [seeds, images]; none where no seed differs, whose noise is not pooled."""
+    means: NDArray[np.float64] = 100 * paired.mean(axis=1)
     return means if np.ptp(means) > 0 else means[:0]
 
 
-def _crossed_mean(values: NDArray[np.float64], noise: Noise | None, comparisons: int) -> CrossedMean:
-    """Mean of values float64 [seeds, images], both random and crossed, one value for each pair.
+def _crossed_mean(paired: NDArray[np.int8], noise: Noise | None, comparisons: int) -> CrossedMean:
+    """Mean in points of answers [seeds, images], both random and crossed.
 
-    Its error variance is that of the seeds' means plus that of the images' means, less the part for single answers that
-    both contain (Brennan, "Generalizability Theory", 2001, chapter 2; Cameron, Gelbach & Miller, "Robust Inference with
-    Multiway Clustering", 2011, where it is the intersection). That part is taken from the images, of which there are
-    many: so each of the two has the t of its own degrees of freedom.
+    Its error variance is that of the seeds' means plus that of the images', less the part for single answers that both
+    contain (Brennan, "Generalizability Theory", 2001, chapter 2), which is taken from the images: there are many.
     """
+    values = 100 * paired.astype(np.float64)
     seeds, images = values.shape
-    mean, of_seeds, of_images = values.mean(), values.mean(axis=1, keepdims=True), values.mean(axis=0)
+    mean, of_seeds, of_images = float(values.mean()), values.mean(axis=1, keepdims=True), values.mean(axis=0)
     single = ((values - of_seeds - of_images + mean) ** 2).sum() / ((seeds - 1) * (images - 1))
     noise = noise or Noise(float(of_seeds.std(ddof=1)), seeds - 1)
     seed_error = noise.deviation / math.sqrt(seeds)
@@ -117,5 +114,4 @@ def _crossed_mean(values: NDArray[np.float64], noise: Noise | None, comparisons:
         t_quantile(noise.degrees_of_freedom, comparisons) * seed_error,
         t_quantile(images - 1, comparisons) * image_error,
     )
-    mean = float(mean)
     return CrossedMean(mean, Interval(mean - half, mean + half), seeds, images, seed_error, image_error)

@@ -1,8 +1,4 @@
-"""Scores of settings and seeds, each setting by itself, and how far the scores of one setting lie apart.
-
-Scores are accuracies in percentage points (0..100), float64 [settings, seeds]: a column is a seed, NaN a run that is
-missing or failed.
-"""
+"""Scores of settings and seeds, each setting by itself, and how far the scores of one setting lie apart."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.findings.statistics.intervals import Interval, t_interval, t_quantile
 
 Scores = NDArray[np.float64]
-"""Accuracies float64 [settings, seeds] in points, 0..100 or NaN."""
+"""Accuracies float64 [settings, seeds] in percentage points, 0..100; NaN for a run that is missing or failed."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +61,15 @@ def is_constant(values: NDArray[np.float64]) -> bool:
 
 def means(scores: Scores) -> NDArray[np.float64]:
     """Mean of each setting over the seeds it has, float64 [settings]; NaN where it has none."""
-    there = ~np.isnan(scores)
-    runs = there.sum(axis=1)
-    sums = np.where(there, scores, 0).sum(axis=1)
-    averages: NDArray[np.float64] = np.divide(sums, runs, out=np.full(len(scores), np.nan), where=runs > 0)
-    return averages
+    return np.array([row.mean() if row.size else np.nan for row in map(present, scores)])
 
 
 def seed_deviation(scores: Scores) -> SeedDeviation | None:
-    """Square root of the mean variance of the settings, weighted by degrees of freedom.
-
-    None where no setting has two scores, or none has two that differ: then there is no noise to speak of.
+    """Square root of the mean variance of the settings, weighted by degrees of freedom; None where no score varies.
 
     The interval is the jackknife's over seeds, of the variance's logarithm (Miller, "Jackknifing Variances", Annals of
     Mathematical Statistics 39, 1968): settings may have noise of different size and share what is good or bad for all,
-    where the interval of chi-square is far too narrow.
-
-    Raises as `check_scores`.
+    where the interval of chi-square is far too narrow. Raises as `check_scores`.
     """
     check_scores(scores)
     deviation = _pooled_deviation(scores)

@@ -1,6 +1,5 @@
 """Choosing a setting: the best, the cheapest that is not worse, the front between them, and what the best is worth."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +29,7 @@ class WinnerScore:
 
 
 def winner(scores: Scores) -> int:
-    """The setting with the highest mean over the seeds it has, the first of several.
-
-    Raises as `check_scores`, and ValueError where no setting has a run.
-    """
+    """The setting with the highest mean over the seeds it has, the first of several. ValueError without any run."""
     check_scores(scores)
     averages = means(scores)
     if np.isnan(averages).all():
@@ -45,15 +41,10 @@ def corrected_winner(scores: Scores) -> WinnerScore | None:
     """The winner's score, chosen on some seeds and estimated on the others; None where no seed can be left out.
 
     Each seed is left out in turn, the others pick a setting among those that have that seed, and its score there counts
-    (cross-validation of the choice: Stone, JRSS B 36, 1974; Cawley & Talbot, JMLR 11, 2010, on why the choice must be
-    inside). That is unbiased for what a winner of one seed fewer gets with a new seed, and so a little low for the
-    winner itself where settings truly differ.
-
-    The interval is not made of the scores left out: they depend on each other, no unbiased estimate of their variance
-    exists (Bengio & Grandvalet, JMLR 5, 2004), and t over them held the truth in 75 % of simulated studies. It is the
-    winner's own, as wide as one that holds for all settings at once: then it holds for any that is picked (Berk et al.,
-    "Valid Post-Selection Inference", Annals of Statistics 41, 2013, in its simplest case). Noise is pooled as for
-    differences; settings that the seed does not change have none.
+    (Stone, JRSS B 36, 1974; Cawley & Talbot, JMLR 11, 2010): unbiased for what a winner of one seed fewer gets with a
+    new seed, and so a little low where settings truly differ. The scores left out depend on each other and make no
+    interval (Bengio & Grandvalet, JMLR 5, 2004); that is the winner's own, one of as many as there are settings, which
+    holds for any that is picked (Berk et al., Annals of Statistics 41, 2013, in its simplest case).
 
     Raises as `winner`.
     """
@@ -79,14 +70,12 @@ def cheapest_not_worse(
 ) -> int:
     """The cheapest setting that is not worse than the best by the margin (points); of equal costs the better one.
 
-    `best` is the winner where it is not given. Not worse: the simultaneous interval of its paired difference from the
-    best lies above -margin, with seeds enough for a verdict. Without any other, the best itself. That it was picked by
-    the same scores makes it look better than it is, which makes the question stricter, not easier.
+    `best` is the winner where it is not given. Not worse: with seeds enough for a verdict, the simultaneous interval of
+    its difference from the best lies above -margin. That the best looks better than it is makes this only stricter.
 
     `costs` float64 [settings] in any unit. Raises as `differences`, and ValueError for costs that are not finite or not
     one for each setting.
     """
-    check_scores(scores)
     _check_costs(costs, settings=len(scores))
     best = winner(scores) if best is None else best
     not_worse = [best]
@@ -106,21 +95,16 @@ def pareto_front(accuracies: NDArray[np.float64], costs: NDArray[np.float64]) ->
     """Settings which no other beats in accuracy (to be high) or cost (to be low) without losing in the other.
 
     Both float64 [settings]; the front is ordered by cost, equal ones by number. A setting without an accuracy (NaN)
-    stands in no front. Raises ValueError for an infinite accuracy, and costs that are not finite or not one for each
-    setting.
+    stands in no front. Raises ValueError for costs that are not finite or not one for each setting.
     """
-    if accuracies.ndim != 1 or np.isinf(accuracies).any():
-        raise ValueError(f"accuracies must be finite numbers or NaN [settings], not {accuracies}")
     _check_costs(costs, settings=len(accuracies))
-    front: list[int] = []
-    highest = -math.inf
-    for setting in np.lexsort((np.arange(len(costs)), -accuracies, costs)).tolist():
-        accuracy = accuracies[setting]
-        twin = bool(front) and accuracy == highest and costs[setting] == costs[front[-1]]
-        if accuracy > highest or twin:
-            front.append(setting)
-            highest = accuracy
-    return tuple(front)
+
+    def is_beaten(setting: int) -> bool:
+        as_good = (accuracies >= accuracies[setting]) & (costs <= costs[setting])
+        return bool((as_good & ((accuracies > accuracies[setting]) | (costs < costs[setting]))).any())
+
+    there = np.flatnonzero(~np.isnan(accuracies)).tolist()
+    return tuple(sorted((each for each in there if not is_beaten(each)), key=lambda each: (costs[each], each)))
 
 
 def _pick_without(scores: Scores, seed: int) -> int | None:

@@ -1,0 +1,70 @@
+"""The promises of docs/statistics.md, by simulation, and the page itself."""
+
+import math
+
+import pytest
+from scipy import stats
+
+from benchmarks import comparison
+from benchmarks.comparison import NOISES, PAGE, PROMISED, SEEDS, Figure, page, read_figures, verdicts
+from pipeline.findings.statistics import intervals
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_false_verdicts_are_as_rare_as_promised_and_as_stated(seeds: int) -> None:
+    stated = {(figure.what, figure.noise, figure.seeds): figure.value for figure in read_figures()}
+    for figure in verdicts("normal", seeds, studies=2000):
+        before = stated[figure.what, "normal", seeds]
+        # 8 differences of a study move together: the error of a share of differences is counted in studies.
+        assert figure.kept, figure
+        assert figure.value == pytest.approx(before, abs=4 * math.sqrt(before * (1 - before) / 2000)), figure
+
+
+def test_without_its_share_for_each_comparison_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "t_quantile", lambda degrees, *_: stats.t.isf(0.025, degrees))
+    assert not next(verdicts("normal", 5, studies=300)).kept
+
+
+def test_without_the_pool_the_power_of_few_seeds_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "FAR", 0)
+    *_, found = verdicts("normal", 5, studies=300)
+    assert found.value < 0.45
+
+
+def test_every_promise_is_kept_by_the_figures_of_the_page() -> None:
+    figures = read_figures()
+    assert [figure for figure in figures if not figure.kept] == []
+    told = {(each.noise, each.seeds) for each in figures if each.what == "false verdicts" and each.promised == 0.05}
+    assert told == {(noise, seeds) for noise in PROMISED for seeds in SEEDS}
+    assert {each.noise for each in figures if each.studies >= 4000} >= set(NOISES)
+
+
+def test_a_figure_above_its_promise_is_not_kept() -> None:
+    assert Figure("false verdicts", "normal", 3, 0.06, 4000, 0.05).kept
+    assert not Figure("false verdicts", "normal", 3, 0.07, 4000, 0.05).kept
+
+
+def test_the_page_is_that_of_its_figures() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(read_figures())
+
+
+def test_the_images_interval_holds_for_new_images() -> None:
+    for figure in comparison.images(seeds=5, studies=100):
+        assert figure.kept, figure
+
+
+def test_the_readme_states_the_figures_of_the_page() -> None:
+    values = {(each.what, each.noise, each.seeds): 100 * each.value for each in read_figures()}
+    false = [f"{values['false verdicts', 'normal', seeds]:.1f}" for seeds in SEEDS]
+    found = [f"{values['0.5 points called better', 'normal', seeds]:.0f}" for seeds in SEEDS]
+    worst = {
+        promised: max(
+            value for (what, noise, _), value in values.items() if what == "false verdicts" and noise in noises
+        )
+        for promised, noises in ((True, PROMISED), (False, set(NOISES) - PROMISED))
+    }
+    text = " ".join((PAGE.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert f"{false[0]}, {false[1]} and {false[2]} % of studies get any false" in text
+    assert f"at most {worst[True]:.1f} % for {len(PROMISED) - 1} other kinds" in text.replace("seven", "7")
+    assert f"up to {worst[False]:.1f} % where half" in text
+    assert f"a power of {found[0]}, {found[1]} and {found[2]} %" in text
