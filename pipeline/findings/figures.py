@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from pipeline.figures.prediction_figures import visible
@@ -158,7 +158,7 @@ def draw_costs(results: Results) -> Figure:
     figure = sheet(10, 4.6, "Accuracy and what it costs")
     panels = figure.subplots(1, len(results.fronts), sharey=True, squeeze=False)[0]
     averages = np.array([results.mean(row) for row in range(len(results.settings))])
-    known = np.flatnonzero(~np.isnan(averages))
+    known = np.flatnonzero(~np.isnan(averages)).tolist()
     # A setting that does far worse would press all others together.
     low, high = np.percentile(averages[known], [25, 75])
     near = [row for row in known if averages[row] >= low - FAR * max(high - low, 0.5)]
@@ -269,34 +269,16 @@ def _name_levels(axes: Axes, levels: list[str], factor: str) -> None:
 
 
 def _scale(axes: Axes, costs: NDArray[np.float64]) -> None:
-    """A logarithmic axis with numbers that people read, where costs differ by more than half."""
+    """A logarithmic axis with few round numbers, where costs differ by more than half."""
     known = costs[np.isfinite(costs)]
     if len(known) and known.min() > 0 and known.max() / known.min() > 1.5:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(_ticks(known.min() / 1.2, known.max() * 1.2)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if known.max() / known.min() < 50 else (1,)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(known.min() / 1.25, known.max() * 1.25)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: _short(value)))
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """At most six round numbers between two that are above zero, evenly spread on a logarithmic axis."""
-    ticks: list[float] = []
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-        if len(ticks) <= 5:
-            break
-    return ticks
-
-
-def _short(value: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g} {unit}"
-    return f"{value:g}"
+    axes.xaxis.set_major_formatter(EngFormatter())
 
 
 def _look(comparison: Comparison, row: int) -> tuple[str, str]:

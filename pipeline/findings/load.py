@@ -42,7 +42,6 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 STATES = {"RUNNING": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted"}
 OUTCOMES = {*STATES.values(), "diverged", "collapsed"}
 
-COSTS = "parameters", "multiply_adds"
 VARIANT = "variant."
 """Begins the tag of a run that names the variant of a group of conf/ that it was asked for by."""
 
@@ -105,7 +104,11 @@ def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Com
     for run in own.values():
         groups.setdefault(json.dumps(_values(run), sort_keys=True), []).append(run)
     settings = [
-        Setting(_values(group[0]), *(_median(run.metrics.get(f"network/{cost}") for run in group) for cost in COSTS))
+        Setting(
+            values=_values(group[0]),
+            parameters=_median(run.metrics.get("network/parameters") for run in group),
+            multiply_adds=_median(run.metrics.get("network/multiply_adds") for run in group),
+        )
         for group in groups.values()
     ]
     runs = [_stored_run(run, number, images) for number, group in enumerate(groups.values()) for run in group]
@@ -321,10 +324,10 @@ def _check_once(runs: Sequence[Run]) -> None:
 
 def _names(study: "StoredRun | None", settings: Sequence[Setting], stored: "Sequence[StoredRun]") -> list[Values]:
     """What tells each setting from the others: as the study's own run has it, where its runs bear that out."""
-    every = [setting.values for setting in settings]
+    every: list[Values] = [setting.values for setting in settings]
     keys = [] if study is None else [tag.removeprefix(GRID) for tag in study.tags if tag.startswith(GRID)]
     variants = [{key: run.tags[f"{VARIANT}{key}"] for key in keys if f"{VARIANT}{key}" in run.tags} for run in stored]
-    names = [
+    names: list[Values] = [
         {**own, **{key: values[key] for key in keys if key in values}}
         for own, values in zip(variants, every, strict=True)
     ]

@@ -6,17 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipeline.findings.factors import shown_level
-from pipeline.findings.results import COSTS, OPEN, Answer, ArgumentEffect, Results
+from pipeline.findings.results import OPEN, Answer, Results
 from pipeline.findings.runs import LOST, Comparison, Run
 from pipeline.findings.statistics.differences import FEWEST_SEEDS, Difference, Verdict
-from pipeline.findings.statistics.factors import Cell, GridEffects
+from pipeline.findings.statistics.factors import Cell
 from pipeline.findings.statistics.intervals import Interval
 from pipeline.studies.study_summary import shown
 
 UNKNOWN = "–"
 MOST_SEEDS = 1000
 MOST_NAMES = 3
-MOST_LISTED = 60
 SWEEP = "python -m pipeline.sweep "
 
 
@@ -236,42 +235,11 @@ def seeds_to_tell(found: Difference | None) -> str:
     return enough(found.seeds_needed).removesuffix(" seeds")
 
 
-def argument_sentence(comparison: Comparison, found: ArgumentEffect) -> str:
-    """What one argument does, for who does not know statistics; goes on after its name."""
-    others = [factor.name for factor in comparison.factors if factor.name != found.factor]
-    scope = f", whatever {listed(others, last='or')} is" if others and found.everywhere else ""
-    on_average = " on average" if others and not found.everywhere else ""
-    best, following = shown_level(found.best), shown_level(found.next)
-    text = f"{best} has the highest mean{on_average}{scope}, {found.ahead:.2f} points above {following}"
-    if not found.clear:
-        text += ", too little to tell them apart"
-    if found.doublings is not None:
-        low, high = found.doublings
-        text += f"; each doubling {'adds' if low > 0 else 'takes away'} {span(low, high)} points"
-    return f"{text}."
-
-
 def at_cost(comparison: Comparison, setting: int, against: int | None = None) -> str:
     """`at 3.5 times the multiply-adds` of the baseline, or of another setting."""
     ratio = comparison.ratio("multiply_adds", setting, against)
     same = abs(ratio - 1) < 0.005
     return "at the same number of multiply-adds" if same else f"at {times(ratio)} the multiply-adds"
-
-
-def runner_up_sentence(results: Results) -> str:
-    """The winner beside the next best: how far ahead, and at what cost."""
-    runner_up, winner, comparison = results.runner_up, results.winner, results.comparison
-    if runner_up is None or winner is None:
-        return ""
-    ahead, best, other = runner_up.ahead, comparison.label(winner), comparison.label(runner_up.setting)
-    cost = at_cost(comparison, winner, runner_up.setting)
-    match ahead.verdict:
-        case Verdict.BETTER if ahead.interval is not None:
-            return f"{best} is {span(ahead.interval.low, ahead.interval.high)} points better than {other}, {cost}."
-        case Verdict.EQUIVALENT:
-            return f"{best} and {other} do equally well, within ± {comparison.margin:g} points; the first does {cost}."
-    apart = "" if ahead.mean is None else f" ({points(ahead.mean)} points between them so far)"
-    return f"{best} and {other} can't be told apart{apart}; the first does {cost}."
 
 
 def key_figures(results: Results) -> list[tuple[str, str, str]]:
@@ -291,38 +259,6 @@ def key_figures(results: Results) -> list[tuple[str, str, str]]:
     if results.noise is not None:
         figures.append(("points between seeds", f"± {results.noise.deviation:.2f}", "standard deviation, same setting"))
     return figures
-
-
-def differences_listed(results: Results) -> str:
-    """The differences for who can't see their picture."""
-    parts = [
-        f"{results.settings[one.setting].label} {points(one.mean)} ({one.verdict})"
-        for one in results.differences
-        if one.mean is not None
-    ]
-    return "; ".join(parts[:MOST_LISTED]) or "none is known"
-
-
-def means_listed(results: Results) -> str:
-    """The same of the means."""
-    known = [row for row in results.by_mean if results.settings[row].summary.seeds]
-    parts = [f"{results.settings[row].label} {results.mean(row):.2f} %" for row in known[:MOST_LISTED]]
-    return "; ".join(parts) or "no run has a score"
-
-
-def effects_listed(effects: GridEffects) -> str:
-    """The same of the main effects."""
-    return "; ".join(
-        f"{term.factors[0]} {shown_level(effect.levels[0])} {points(effect.mean)}"
-        for term in effects.main_effects
-        for effect in term.effects
-    )
-
-
-def fronts_listed(results: Results) -> str:
-    """The same of the settings that are the best for their cost."""
-    fronts = {COSTS[cost]: ", then ".join(map(results.comparison.label, row)) for cost, row in results.fronts.items()}
-    return "; ".join(f"by {cost} {settings}" for cost, settings in fronts.items())
 
 
 # What must be known beside it

@@ -40,7 +40,7 @@ def comparison(
     margin: float = 0.5,
     outcomes: Mapping[tuple[int, int], str] | None = None,
 ) -> Comparison:
-    """A comparison without records: scores [settings, seeds], NaN failed; setting n costs n + 1 thousand multiply-adds."""
+    """A comparison without records of scores [settings, seeds], NaN failed; setting n costs n + 1 thousand."""
     rows = np.array(scores, dtype=np.float64)
     values = settings or [{"model.conv.filters": 8 * (row + 1)} for row in range(len(rows))]
     laid = grid(values)
