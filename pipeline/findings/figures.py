@@ -42,7 +42,7 @@ FAR = 8.0
 
 PALETTE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
 MARKERS = "o", "s", "^", "D", "v", "P", "X"
-MOST_LEVELS, MOST_PANELS, MOST_NAMED = 7, 4, 6
+MOST_LEVELS, MOST_PANELS, MOST_NAMED = 7, 4, 12
 LOOKS = {
     "better": (BLUE, "^"),
     "worse": (ORANGE, "v"),
@@ -153,7 +153,7 @@ def draw_effects(comparison: Comparison, effects: GridEffects) -> Figure:
 
 @styled
 def draw_costs(results: Results) -> Figure:
-    """Mean accuracy against each cost; a line joins the settings that are the best for it, a few of which are named."""
+    """Mean accuracy against each cost; a line joins the settings that are the best for it, named where they are few."""
     comparison = results.comparison
     figure = sheet(10, 4.6, "Accuracy and what it costs")
     panels = figure.subplots(1, len(results.fronts), sharey=True, squeeze=False)[0]
@@ -169,7 +169,7 @@ def draw_costs(results: Results) -> Figure:
         for row in near:
             colour, marker = _look(comparison, row)
             axes.plot([costs[row]], [averages[row]], marker, color=colour, markersize=8, zorder=2)
-        for row in line[-MOST_NAMED:]:
+        for row in line if len(near) <= MOST_NAMED else ():
             # Towards the middle, where there is room for a name.
             is_left = costs[row] <= np.nanmedian(costs[near])
             text, at = shortened(comparison.label(row), 26), (costs[row], averages[row])
