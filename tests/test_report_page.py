@@ -272,6 +272,17 @@ def test_hostile_labels_stay_text_in_html() -> None:
     assert "<script>alert(1)</script>" in "".join(parsed.words)
 
 
+def test_a_hostile_label_is_no_attribute_of_a_picture_and_no_picture_of_its_own() -> None:
+    hostile = '" onerror="y" x="](pictures/settings.png) ![z](https://example.org/z.png) [a](javascript:alert(1))'
+    found = comparison([[90.0, 90.1], [90.2, 90.3]], [{"note": hostile}, {"note": "plain"}])
+    page = write.html(compute_results(found), markdown(found), {"settings": b"png"}, {"settings": b"png"})
+    tags = Parsed(page).tags
+    assert not any("onerror" in attributes for _, attributes in tags)
+    (image,) = [attributes for tag, attributes in tags if tag == "img"]
+    assert hostile in str(image["alt"])
+    assert {str(attributes["href"])[0] for tag, attributes in tags if tag == "a"} == {"#"}
+
+
 def test_hostile_labels_stay_text_in_markdown() -> None:
     values: list[dict[str, JsonValue]] = [{"note": HOSTILE}, {"note": "plain"}]
     text = markdown(comparison([[90.0, 90.1], [90.2, 90.3]], values))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.findings.load import from_study, names_one_class, scored_images
+from pipeline.findings.load import from_study, has_collapsed, scored_images
 from pipeline.findings.results import compute_results
 from pipeline.findings.write import results_csv
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record, write_manifest
@@ -64,7 +64,7 @@ def test_costs_and_where_the_runs_come_from_are_those_of_the_records() -> None:
         ([-1] * 20, 0.0, True),
     ],
 )
-def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
+def test_a_run_that_has_collapsed_whatever_it_sees_has_collapsed(
     tmp_path: Path, named: list[int], accuracy: float, collapsed: bool
 ) -> None:
     """By hand: 95 % of 20 images are 19; an image without a finite probability has class -1."""
@@ -72,8 +72,8 @@ def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
     for image, name in enumerate(named):
         probabilities[image, name] = 0.91 if name >= 0 else math.nan
     np.save(tmp_path / "probabilities.npy", probabilities)
-    assert names_one_class(tmp_path / "probabilities.npy", accuracy) is collapsed
-    assert not names_one_class(tmp_path / "nothing.npy", accuracy)
+    assert has_collapsed(tmp_path, accuracy) is collapsed
+    assert not has_collapsed(tmp_path / "nothing", accuracy)
 
 
 def test_a_collapsed_run_is_told_and_in_no_mean() -> None:

@@ -18,12 +18,12 @@ from pydantic import JsonValue
 
 from pipeline.data.prepared import held_out, held_out_digest, load_test, load_training
 from pipeline.findings.factors import grid
-from pipeline.findings.runs import ENDED, Comparison, Run, Setting
+from pipeline.findings.runs import Comparison, Run, Setting
 from pipeline.findings.statistics.differences import MARGIN
 from pipeline.run.metrics import predictions
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import project
-from pipeline.studies.study import SCORED_ON_TEST, Cell, Study
+from pipeline.studies.study import ENDED, SCORED_ON_TEST, Cell, Study
 from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
@@ -202,13 +202,13 @@ def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
     scored, where = record.evaluation, record.training.environment
     accuracy = scored.scores["accuracy"]
     answers = scored.folder / "correct.npy"
-    collapsed = accuracy is not None and names_one_class(scored.folder / "probabilities.npy", accuracy)
     outcome = record.training.run.outcome
+    collapsed = outcome == "finished" and has_collapsed(scored.folder, accuracy)
     return Run(
         setting=setting,
         seed=cell.seed,
         identity=cell.identity,
-        outcome="collapsed" if collapsed and outcome == "finished" else outcome,
+        outcome="collapsed" if collapsed else outcome,
         reason=record.training.run.reason,
         accuracy=None if accuracy is None else 100 * accuracy,
         seconds=sum(time.seconds for time in record.training.times),
@@ -223,18 +223,18 @@ def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
     )
 
 
-def names_one_class(path: Path, accuracy: float) -> bool:
-    """Whether the probabilities [images, classes] at `path` name one class for at least ONE_CLASS of the images.
+def has_collapsed(scored: Path, accuracy: float | None) -> bool:
+    """Whether the probabilities [images, classes] in the folder `scored` name one class for at least ONE_CLASS of them.
 
     That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
-    class's share. One that is right so often (all images are of one class) has not. False without such a file.
+    class's share. One that is right so often (all images are of one class) has not. False without probabilities.
     """
     try:
-        named = predictions(np.load(path, allow_pickle=False))
+        named = predictions(np.load(scored / "probabilities.npy", allow_pickle=False))
     except (OSError, ValueError):
         return False
     most = np.unique(named, return_counts=True)[1].max(initial=0)
-    return bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
+    return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
 def _opened(path: Path) -> int | None:

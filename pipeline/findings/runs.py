@@ -15,7 +15,6 @@ from pipeline.findings.statistics.factors import Level
 from pipeline.findings.statistics.images import Answers
 from pipeline.findings.statistics.scores import Scores
 
-ENDED = "finished", "diverged"
 LOST = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
 

@@ -7,7 +7,6 @@ Markdown, once and without being asked; HTML in Markdown is none for the reader 
 import base64
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
+from pydantic_core import to_json
 
 from pipeline.figures.style import legible
 from pipeline.findings import wording
@@ -142,7 +142,7 @@ def runs_csv(results: Results) -> str:
 def results_json(results: Results) -> str:
     """All results as JSON, for machines: the fields of `Results`; what is not known is null."""
     values = {"headline": wording.headline(results), "supported": results.supported, **asdict(results)}
-    return json.dumps(_plain(values), indent=1, ensure_ascii=False)
+    return to_json(values, indent=1, inf_nan_mode="null").decode()
 
 
 def escape_markdown(text: str) -> str:
@@ -279,14 +279,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
