@@ -303,3 +303,8 @@ def test_the_winner_stands_beside_the_next_best_and_what_it_costs() -> None:
     assert "16 filters and 24 filters can't be told apart (+0.05 points between them so far)" in said(
         BASE, row(91.05), row(91, size=30)
     )
+
+
+def test_a_higher_mean_by_other_seeds_is_not_called_better_than_the_next_best() -> None:
+    text = said(BASE, [*row(90.8)[:7], 93.0, 93.0, 93.0], row(91.3)[:7] + 3 * [NAN])
+    assert "16 filters has the higher mean, but is worse than 24 filters on the seeds that both have" in text

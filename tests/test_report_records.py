@@ -64,7 +64,7 @@ def test_costs_and_where_the_runs_come_from_are_those_of_the_records() -> None:
         ([-1] * 20, 0.0, True),
     ],
 )
-def test_a_run_that_has_collapsed_whatever_it_sees_has_collapsed(
+def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
     tmp_path: Path, named: list[int], accuracy: float, collapsed: bool
 ) -> None:
     """By hand: 95 % of 20 images are 19; an image without a finite probability has class -1."""

@@ -36,7 +36,7 @@ OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT
 
 
 class Answer(StrEnum):
-    """What a study can say of its winner: the first of these that holds."""
+    """What a study can say of its winner: the first of these that holds; the last ones are its own verdict."""
 
     NO_SCORE = "no score"
     ONE_SETTING = "one setting"
@@ -48,7 +48,7 @@ class Answer(StrEnum):
     BETTER = "better"
     EQUIVALENT = "equivalent"
     CANT_TELL = "can't tell"
-    FEW_IN_COMMON = "few seeds in common"
+    FEW_IN_COMMON = "no verdict"
     WORSE = "worse"
 
 
@@ -285,13 +285,7 @@ def _answer(comparison: Comparison, found: Sequence[Difference], best: int | Non
     if best == comparison.baseline:
         return Answer.BASELINE, None
     verdict = next(one.verdict for one in found if one.setting == best)
-    return {
-        Verdict.BETTER: Answer.BETTER,
-        Verdict.EQUIVALENT: Answer.EQUIVALENT,
-        Verdict.CANT_TELL: Answer.CANT_TELL,
-        Verdict.NO_VERDICT: Answer.FEW_IN_COMMON,
-        Verdict.WORSE: Answer.WORSE,
-    }[verdict], None
+    return Answer(verdict.value), None
 
 
 def _no_verdict(comparison: Comparison, found: Sequence[Difference]) -> tuple[Answer, int | None]:
@@ -330,9 +324,8 @@ def _runner_up(comparison: Comparison, best: int) -> RunnerUp | None:
     if np.isnan(averages).all():
         return None
     second = int(np.nanargmax(averages))
-    scores = comparison.scores[[second, *(row for row in range(len(averages)) if row != second)]]
-    place = best + (best < second)
-    return RunnerUp(second, next(one for one in differences(scores, 0, comparison.margin) if one.setting == place))
+    against = differences(comparison.scores, second, comparison.margin)
+    return RunnerUp(second, next(one for one in against if one.setting == best))
 
 
 def _effects(comparison: Comparison) -> GridEffects | IncompleteGrid | None:
