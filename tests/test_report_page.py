@@ -107,6 +107,14 @@ def test_settings_stand_by_their_mean_and_the_picture_of_differences_under_the_h
     assert [label.partition(" **")[0] for label in labels[1:10]] == [names[row] for row in order]
 
 
+def test_of_fifty_settings_the_best_are_drawn_first_and_the_table_has_all() -> None:
+    text = markdown(comparison([[80 + row / 10, 80.1 + row / 10, 80.3 + row / 10] for row in range(50)]))
+    first, settings = text.partition("## All settings")[::2]
+    assert "The best 24 are drawn; the table below has all." in first
+    assert "more: see the table of all settings" in first
+    assert settings.partition("## Each by itself")[0].count("\n| ") == 51
+
+
 @pytest.mark.parametrize("word", ["simultaneous", "omega", "Pareto", "Bonferroni", "Spearman"])
 def test_the_answer_needs_no_statistics(full: Path, word: str) -> None:
     assert word not in (full / "report.md").read_text().partition("## All settings")[0]

@@ -34,7 +34,9 @@ from pipeline.findings.statistics.factors import GridEffects, Term
 WIDE, NARROW = 9.0, 4.2
 """Inches: a page, and a phone, where a setting's name stands above its line instead of beside it."""
 
-MOST_LINES = 60
+MOST_LINES, MOST_FIRST = 60, 24
+"""Settings that are drawn, and those that are drawn before the answer goes on."""
+
 LONGEST_LABEL = 42
 LONGEST_ABOVE = 54
 FAR = 8.0
@@ -75,7 +77,7 @@ def draw_figures(results: Results, images: ScoredImages) -> tuple[dict[str, byte
 @styled
 def draw_settings(results: Results, width: float = WIDE) -> Figure:
     """Every setting's mean and interval, every seed a dot."""
-    rows = _drawn(results)
+    rows = _drawn(results, MOST_LINES)
     figure, axes = _lined(results, rows, width, "Accuracy of each setting")
     scores = results.comparison.scores
     if np.isnan(scores).all():
@@ -108,7 +110,7 @@ def draw_settings(results: Results, width: float = WIDE) -> Figure:
 def draw_differences(results: Results, width: float = WIDE) -> Figure:
     """Every setting's difference from the baseline with its simultaneous interval, the margin as a band."""
     comparison = results.comparison
-    rows = [row for row in _drawn(results) if row != comparison.baseline]
+    rows = [row for row in _drawn(results, MOST_FIRST) if row != comparison.baseline]
     figure, axes = _lined(results, rows, width, "Against the baseline")
     axes.axvspan(-comparison.margin, comparison.margin, color="#EEEEEE", linewidth=0, zorder=0)
     axes.axvline(0, color="#444444", linewidth=1)
@@ -205,9 +207,9 @@ def draw_disputed(results: Results, images: ScoredImages) -> Figure:
     return figure
 
 
-def _drawn(results: Results) -> list[int]:
+def _drawn(results: Results, most: int) -> list[int]:
     """The settings that are drawn, the best first: all, or the best and the baseline where they are too many."""
-    best = set(results.by_mean[:MOST_LINES])
+    best = set(results.by_mean[:most])
     return [row for row in results.by_mean if row in best or row == results.comparison.baseline]
 
 

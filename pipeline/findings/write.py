@@ -25,7 +25,7 @@ from pydantic_core import to_json
 from pipeline.figures.style import legible
 from pipeline.findings import wording
 from pipeline.findings.factors import one_line, shown_level
-from pipeline.findings.figures import draw_figures
+from pipeline.findings.figures import MOST_FIRST, draw_figures
 from pipeline.findings.load import ONE_CLASS, ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
 from pipeline.findings.runs import LOST
@@ -184,7 +184,7 @@ def _render(template: str, results: Results, plain: Any, **values: object) -> st
     scored = [run for run in comparison.runs if run.accuracy is not None]
     return environment.get_template(template).render(
         results=results, say=wording, marks=wording.marks(results), margin=f"{comparison.margin:g}", scored=scored,
-        fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS, **values,
+        fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS, most_first=MOST_FIRST, **values,
     )  # fmt: skip
 
 
