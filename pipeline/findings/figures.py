@@ -116,17 +116,17 @@ def draw_differences(results: Results, width: float = WIDE) -> Figure:
     axes.axvline(0, color="#444444", linewidth=1)
     seen: set[str] = set()
     for line, row in enumerate(rows):
-        found = results.settings[row].difference
-        if found is None or found.mean is None:
+        difference = results.settings[row].difference
+        if difference is None or difference.mean is None:
             axes.text(0, line, " no seed in common", va="center", fontsize=9, color="#444444")
             continue
-        name = found.verdict.value
+        name = difference.verdict.value
         colour, marker = LOOKS[name]
-        if found.interval is not None:
-            axes.plot([found.interval.low, found.interval.high], [line, line], color=colour, linewidth=2)
+        if difference.interval is not None:
+            axes.plot([difference.interval.low, difference.interval.high], [line, line], color=colour, linewidth=2)
         label = None if name in seen else name
         seen.add(name)
-        axes.plot([found.mean], [line], marker, color=colour, markersize=8, linestyle="none", label=label)
+        axes.plot([difference.mean], [line], marker, color=colour, markersize=8, linestyle="none", label=label)
     axes.set_xlabel(f"points against {shortened(comparison.label(comparison.baseline), 50 if width == WIDE else 28)}")
     if seen:
         figure.legend(loc="outside lower left", ncols=5 if width == WIDE else 2)

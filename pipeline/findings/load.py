@@ -71,10 +71,10 @@ def from_study(study: Study) -> Comparison:
             record = _record(cell, study.images) if cell.state in ENDED else None
             runs.append(_recorded_run(cell, record, names.index(cell.setting)))
             records += [] if record is None else [record]
-    told = distinctions(study)
+    named = distinctions(study)
     return _comparison(
-        [told[name] for name in names],
-        [Setting(one.values | told[name], one.parameters, one.multiply_adds) for name, one in study.settings.items()],
+        [named[name] for name in names],
+        [Setting(one.values | named[name], one.parameters, one.multiply_adds) for name, one in study.settings.items()],
         runs,
         baseline=names.index(_baseline(study)),
         study=study.name,
@@ -242,10 +242,10 @@ def _opened(path: Path) -> int | None:
     return int(json.loads(path.read_text(encoding="utf-8"))["scored"]) if path.exists() else None
 
 
-def _hardware(found: JsonValue) -> str:
-    if not isinstance(found, dict):
+def _hardware(hardware: JsonValue) -> str:
+    if not isinstance(hardware, dict):
         return ""
-    parts = found.get("processor"), f"{found.get('cores')} cores", found.get("system")
+    parts = hardware.get("processor"), f"{hardware.get('cores')} cores", hardware.get("system")
     return ", ".join(str(part) for part in parts if part)
 
 
@@ -331,8 +331,8 @@ def _names(study: "StoredRun | None", settings: Sequence[Setting], stored: "Sequ
         {**own, **{key: values[key] for key in keys if key in values}}
         for own, values in zip(variants, every, strict=True)
     ]
-    told = {json.dumps(name, sort_keys=True) for name in names}
-    return names if len(told) == len(names) else every
+    distinct = {json.dumps(name, sort_keys=True) for name in names}
+    return names if len(distinct) == len(names) else every
 
 
 def _study_name(stored: "Iterable[StoredRun]") -> str:

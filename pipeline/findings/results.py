@@ -154,7 +154,7 @@ class Results:
     @property
     def differences(self) -> list[Difference]:
         """The differences from the baseline, the largest first."""
-        return [found for row in self.by_mean if (found := self.settings[row].difference) is not None]
+        return [difference for row in self.by_mean if (difference := self.settings[row].difference) is not None]
 
     @property
     def astray(self) -> list[int]:
@@ -193,7 +193,7 @@ class Results:
 
     def with_verdict(self, verdict: str) -> list[Difference]:
         """The differences with this verdict, the largest first."""
-        return [found for found in self.differences if found.verdict == verdict]
+        return [difference for difference in self.differences if difference.verdict == verdict]
 
     def mean(self, setting: int) -> float:
         """NaN where it has no score that counts."""
@@ -205,17 +205,17 @@ def compute_results(comparison: Comparison) -> Results:
     """All that the runs support. Raises as `Comparison.answers`."""
     scores, averages = comparison.scores, means(comparison.scores)
     base, nothing = comparison.baseline, bool(np.isnan(comparison.scores).all())
-    found = differences(scores, base, comparison.margin) if len(scores) > 1 else ()
+    compared = differences(scores, base, comparison.margin) if len(scores) > 1 else ()
     highest = None if nothing else winner(scores)
-    best = None if highest is None else _best(comparison, found, highest)
-    answer, lacking = _answer(comparison, found, best)
-    own = next((one for one in found if one.setting == best), None)
+    best = None if highest is None else _best(comparison, compared, highest)
+    answer, lacking = _answer(comparison, compared, best)
+    own = next((one for one in compared if one.setting == best), None)
     answers = comparison.answers()
     effects, noise = _effects(comparison), seed_deviation(scores)
     rows = [present(row) for row in scores]
     return Results(
         comparison=comparison,
-        settings=_settings(comparison, found, answers),
+        settings=_settings(comparison, compared, answers),
         by_mean=tuple(np.argsort(-np.nan_to_num(averages, nan=-1), kind="stable").tolist()),
         answer=answer,
         highest=highest,
@@ -239,10 +239,12 @@ def compute_results(comparison: Comparison) -> Results:
 
 
 def _settings(
-    comparison: Comparison, found: Sequence[Difference], answers: Answers | None
+    comparison: Comparison, compared: Sequence[Difference], answers: Answers | None
 ) -> tuple[SettingResult, ...]:
-    crossed = accuracy_differences(answers, comparison.baseline, len(found)) if answers is not None and found else {}
-    by_setting = {one.setting: one for one in found}
+    crossed = (
+        accuracy_differences(answers, comparison.baseline, len(compared)) if answers is not None and compared else {}
+    )
+    by_setting = {one.setting: one for one in compared}
     settings = []
     for row, summary in enumerate(summaries(comparison.scores)):
         difference, other = by_setting.get(row), crossed.get(row)
@@ -265,32 +267,32 @@ def _astray(comparison: Comparison, row: int) -> int:
     return sum(run.outcome in LOST for run in comparison.of(row))
 
 
-def _best(comparison: Comparison, found: Sequence[Difference], highest: int) -> int:
+def _best(comparison: Comparison, compared: Sequence[Difference], highest: int) -> int:
     """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one."""
     averages = means(comparison.scores)
-    better = [one.setting for one in found if one.verdict is Verdict.BETTER]
+    better = [one.setting for one in compared if one.verdict is Verdict.BETTER]
     return max(better, key=lambda setting: (not _astray(comparison, setting), averages[setting]), default=highest)
 
 
-def _answer(comparison: Comparison, found: Sequence[Difference], best: int | None) -> tuple[Answer, int | None]:
+def _answer(comparison: Comparison, compared: Sequence[Difference], best: int | None) -> tuple[Answer, int | None]:
     """What can be said of the winner, and the setting that keeps all others from a verdict."""
     if best is None:
         return Answer.NO_SCORE, None
-    if not found:
+    if not compared:
         return Answer.ONE_SETTING, None
-    if all(one.verdict is Verdict.NO_VERDICT for one in found):
-        return _no_verdict(comparison, found)
+    if all(one.verdict is Verdict.NO_VERDICT for one in compared):
+        return _no_verdict(comparison, compared)
     if _astray(comparison, best):
         return Answer.LOST_RUNS, None
     if best == comparison.baseline:
         return Answer.BASELINE, None
-    verdict = next(one.verdict for one in found if one.setting == best)
+    verdict = next(one.verdict for one in compared if one.setting == best)
     return Answer(verdict.value), None
 
 
-def _no_verdict(comparison: Comparison, found: Sequence[Difference]) -> tuple[Answer, int | None]:
+def _no_verdict(comparison: Comparison, compared: Sequence[Difference]) -> tuple[Answer, int | None]:
     """Why all settings are without a verdict: runs that are missing, seeds that change nothing, or too few of them."""
-    most = max(one.seeds for one in found)
+    most = max(one.seeds for one in compared)
     if most >= FEWEST_SEEDS:
         return Answer.CONSTANT, None
     learned = (~np.isnan(comparison.scores)).sum(axis=1)
@@ -298,7 +300,7 @@ def _no_verdict(comparison: Comparison, found: Sequence[Difference]) -> tuple[An
     if learned[comparison.baseline] < due:
         return Answer.LACKS_RUNS, comparison.baseline
     if most < due:
-        return Answer.LACKS_RUNS, max((one.setting for one in found), key=lambda setting: int(learned[setting]))
+        return Answer.LACKS_RUNS, max((one.setting for one in compared), key=lambda setting: int(learned[setting]))
     return Answer.TOO_FEW_SEEDS, None
 
 
@@ -344,8 +346,8 @@ def _arguments(comparison: Comparison, effects: GridEffects) -> tuple[ArgumentEf
     """What each argument does, the one that explains most first."""
     averages = means(comparison.scores)
     cells = {setting.levels: averages[row] for row, setting in enumerate(comparison.settings)}
-    found = [_argument(place, term, cells) for place, term in enumerate(effects.main_effects)]
-    return tuple(sorted(found, key=lambda one: -one.share))
+    arguments = [_argument(place, term, cells) for place, term in enumerate(effects.main_effects)]
+    return tuple(sorted(arguments, key=lambda one: -one.share))
 
 
 def _argument(place: int, term: Term, cells: dict[tuple[Level, ...], float]) -> ArgumentEffect:

@@ -192,24 +192,24 @@ def marks(results: Results) -> dict[int, str]:
     return {setting: ", ".join(parts) for setting, parts in words.items()}
 
 
-def verdict_sentence(results: Results, found: Difference) -> str:
+def verdict_sentence(results: Results, difference: Difference) -> str:
     """One setting against the baseline, without an end."""
-    setting = results.settings[found.setting]
-    name, cost = setting.label, at_cost(results.comparison, found.setting)
-    ends = between(found.interval, joined="and")
-    match found.verdict:
-        case Verdict.BETTER | Verdict.WORSE if found.interval is not None:
-            less = " (less than what matters)" if found.negligible else ""
+    setting = results.settings[difference.setting]
+    name, cost = setting.label, at_cost(results.comparison, difference.setting)
+    ends = between(difference.interval, joined="and")
+    match difference.verdict:
+        case Verdict.BETTER | Verdict.WORSE if difference.interval is not None:
+            less = " (less than what matters)" if difference.negligible else ""
             other = "; only on these images" if setting.image_noise else ""
-            return f"{name}: by {span(found.interval.low, found.interval.high)} points{less}, {cost}{other}"
+            return f"{name}: by {span(difference.interval.low, difference.interval.high)} points{less}, {cost}{other}"
         case Verdict.EQUIVALENT:
-            same = found.deviation == 0 and found.mean == 0
+            same = difference.deviation == 0 and difference.mean == 0
             return f"{name}: {'the same score with every seed' if same else f'between {ends} points'}, {cost}"
         case Verdict.CANT_TELL:
-            return f"{name}: between {ends} points, {cost}; {enough(found.seeds_needed)} would tell"
-    if found.mean is None:
+            return f"{name}: between {ends} points, {cost}; {enough(difference.seeds_needed)} would tell"
+    if difference.mean is None:
         return f"{name}: no seed in common with the baseline"
-    return f"{name}: {points(found.mean)} points so far, over {counted(found.seeds, 'seed')}, {cost}"
+    return f"{name}: {points(difference.mean)} points so far, over {counted(difference.seeds, 'seed')}, {cost}"
 
 
 def verdict_titles(results: Results) -> dict[Verdict, str]:
@@ -226,13 +226,13 @@ def verdict_titles(results: Results) -> dict[Verdict, str]:
     return {verdict: title for verdict, title in titles.items() if results.with_verdict(verdict)}
 
 
-def seeds_to_tell(found: Difference | None) -> str:
+def seeds_to_tell(difference: Difference | None) -> str:
     """In a cell of a table: empty where a verdict was given."""
-    if found is None or found.seeds_needed is None:
+    if difference is None or difference.seeds_needed is None:
         return ""
-    if found.verdict is Verdict.NO_VERDICT:
-        return f"at least {found.seeds_needed}"
-    return enough(found.seeds_needed).removesuffix(" seeds")
+    if difference.verdict is Verdict.NO_VERDICT:
+        return f"at least {difference.seeds_needed}"
+    return enough(difference.seeds_needed).removesuffix(" seeds")
 
 
 def at_cost(comparison: Comparison, setting: int, against: int | None = None) -> str:

@@ -108,11 +108,11 @@ def results_csv(results: Results) -> str:
     comparison = results.comparison
     keys = [key for factor in comparison.factors for key in factor.keys]
     rows = []
-    for row, (setting, found) in enumerate(zip(comparison.settings, results.settings, strict=True)):
-        summary, difference = found.summary, found.difference
+    for row, (setting, result) in enumerate(zip(comparison.settings, results.settings, strict=True)):
+        summary, difference = result.summary, result.difference
         rows.append([
             *(shown_at(setting.values, key, missing="") for key in keys),
-            setting.label, summary.seeds, *(found.lost[word] for word in ("failed", *LOST, "missing")),
+            setting.label, summary.seeds, *(result.lost[word] for word in ("failed", *LOST, "missing")),
             summary.mean, summary.deviation, *_ends(summary.interval), *_ends(summary.range),
             setting.parameters, setting.multiply_adds, setting.seconds, setting.latency,
             "true" if row == comparison.baseline else "false",
@@ -151,9 +151,9 @@ def escape_markdown(text: str) -> str:
     return _AT_THE_START.sub(_escape_start, _ANYWHERE.sub(r"\\\1", plain))
 
 
-def _escape_start(found: re.Match[str]) -> str:
+def _escape_start(start: re.Match[str]) -> str:
     """A sign, or the point after a number that would begin a list."""
-    return f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}"
+    return f"{start[0]}\\" if start[0].isdigit() else f"\\{start[0]}"
 
 
 def fenced(lines: Sequence[str]) -> Markup:
