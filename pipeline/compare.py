@@ -39,12 +39,10 @@ def main() -> int:
         results = compute_results(comparison)
         folder = project.REPORTS / comparison.study
         write_report(results, folder)
+        # Before the store is waited for.
+        print(results_json(results) if arguments.json else f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
         attached = None if attaching is None else attaching.attach(comparison.study, folder)
-    if arguments.json:
-        print(results_json(results))
-    else:
-        print(f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
-        if attached is not None:
+        if attached is not None and not arguments.json:
             print(attached)
     return 0
 
