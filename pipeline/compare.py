@@ -11,13 +11,10 @@ from pathlib import Path
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
-from pipeline.findings.decision import Decision, decide
-from pipeline.findings.evidence import Evidence
-from pipeline.findings.page import Bullets, Text
-from pipeline.findings.records import from_study
-from pipeline.findings.sentences import answer, headline
-from pipeline.findings.stored import from_store
-from pipeline.findings.writing import write_report
+from pipeline.findings.load import from_store, from_study
+from pipeline.findings.results import compute_results
+from pipeline.findings.runs import Comparison
+from pipeline.findings.write import answer, results_json, write_report
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
@@ -31,31 +28,33 @@ def main() -> int:
     parser = command.arguments(__doc__, "compare")
     parser.add_argument("study", nargs="*", help="a study's name, or MLflow run ids")
     parser.add_argument("--mlflow", metavar="FILTER", help="runs of the store: \"tags.study = 'kernels_by_filters'\"")
+    parser.add_argument("--json", action="store_true", help="say it in JSON, for machines")
     arguments = parser.parse_args()
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
     tracking = read_section(project.PARAMS, Tracking)
     stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
     with contextlib.nullcontext() if stored or not tracking.enabled else Attaching(tracking) as attaching:
-        evidence = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)
-        decision = decide(evidence)
-        folder = project.REPORTS / evidence.study
-        write_report(evidence, decision, folder)
-        print("\n".join(_told(evidence, decision)))
-        print(f"\n{_shown(folder / 'report.html')}")
-        if attaching is not None:
-            print(attaching.attach(evidence.study, folder))
+        comparison = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)
+        results = compute_results(comparison)
+        folder = project.REPORTS / comparison.study
+        write_report(results, folder)
+        # Before the store is waited for.
+        print(results_json(results) if arguments.json else f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
+        attached = None if attaching is None else attaching.attach(comparison.study, folder)
+        if attached is not None and not arguments.json:
+            print(attached)
     return 0
 
 
-def _recorded(named: list[str]) -> Evidence:
+def _recorded(named: list[str]) -> Comparison:
     """A study by its records."""
     if len(named) > 1:
         raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
     return from_study(find_study(named[0]))
 
 
-def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
+def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Comparison:
     """Runs of the MLflow store: those of a filter, or by their ids."""
     from pipeline.tracking.download import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
     from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
@@ -72,17 +71,6 @@ def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Evidenc
 def _quoted(wanted: str) -> str:
     """A filter as a person types it: filters hold single quotes."""
     return f'"{wanted}"' if not set('"$`\\!\n') & set(wanted) else shlex.quote(wanted)
-
-
-def _told(evidence: Evidence, decision: Decision) -> list[str]:
-    """The answer, for a terminal."""
-    lines = [headline(evidence, decision), ""]
-    for block in answer(evidence, decision):
-        if isinstance(block, Text):
-            lines.append(f"{block.lead} {block.text}")
-        elif isinstance(block, Bullets):
-            lines += [f"{block.title}:", *(f"  - {item}" for item in block.items)]
-    return lines
 
 
 def _shown(path: Path) -> Path:

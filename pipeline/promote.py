@@ -6,11 +6,10 @@ python -m pipeline.promote kernels_by_filters --show          what would change;
 """
 
 from pipeline.config.compose import outcome, promoted, read_choice, write
-from pipeline.findings.cautions import still_open
-from pipeline.findings.decision import Decision, decide
-from pipeline.findings.evidence import Evidence
-from pipeline.findings.records import from_study
-from pipeline.findings.sentences import winner_in_words
+from pipeline.findings.load import from_study
+from pipeline.findings.results import Results, compute_results
+from pipeline.findings.runs import Comparison
+from pipeline.findings.wording import reason, still_open, winner_name
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
@@ -24,16 +23,16 @@ def main() -> int:
     parser.add_argument("--anyway", action="store_true", help="even without a verdict, or selected on test images")
     parser.add_argument("--show", action="store_true", help="show what would change and write nothing")
     arguments = parser.parse_args()
-    evidence = from_study(find_study(arguments.study))
-    decision = decide(evidence)
-    setting = _setting(decision, cheapest=arguments.cheapest)
+    comparison = from_study(find_study(arguments.study))
+    results = compute_results(comparison)
+    setting = _setting(results, cheapest=arguments.cheapest)
     if not arguments.anyway:
-        _check(evidence, decision)
-    print(_said(evidence, decision, setting))
-    note = _note(evidence)
+        _check(results)
+    print(_said(results, setting))
+    note = _note(comparison)
     if note:
         print(f"warning: {note}")
-    found = outcome(promoted(read_choice(project.CHOSEN), evidence.settings[setting].values, note))
+    found = outcome(promoted(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
     for key, old, new in found.changes:
         print(f"{key}: {old} → {new}")
     if not found.changes:
@@ -48,44 +47,44 @@ def main() -> int:
     return 0
 
 
-def _check(evidence: Evidence, decision: Decision) -> None:
+def _check(results: Results) -> None:
     """Raises UserError for a choice that the study does not carry."""
-    if note := _note(evidence):
-        raise UserError(f"{evidence.study}: {note} Select on validation images; --anyway promotes it all the same.")
-    if not decision.supported:
-        more = " More seeds join the same study." if decision.seeds_needed is not None else ""
+    comparison = results.comparison
+    if note := _note(comparison):
+        raise UserError(f"{comparison.study}: {note} Select on validation images; --anyway promotes it all the same.")
+    if not results.supported:
+        more = " More seeds join the same study." if results.seeds_needed is not None else ""
         raise UserError(
-            f"{evidence.study}: gives no verdict for {evidence.label(_setting(decision, cheapest=False))}. "
-            f"{decision.reason}{more} --anyway promotes without a verdict."
+            f"{comparison.study}: gives no verdict for {comparison.label(_setting(results, cheapest=False))}. "
+            f"{reason(results)}{more} --anyway promotes without a verdict."
         )
 
 
-def _note(evidence: Evidence) -> str:
+def _note(comparison: Comparison) -> str:
     """What is to be known wherever the choice goes; empty where validation images selected it."""
-    if evidence.images != "test":
+    if comparison.images != "test":
         return ""
     return (
-        f"The study {evidence.study} selects on test images: what `dvc repro` scores of this choice on them is no "
+        f"The study {comparison.study} selects on test images: what `dvc repro` scores of this choice on them is no "
         "score on unseen images."
     )
 
 
-def _setting(decision: Decision, *, cheapest: bool) -> int:
-    found = decision.cheapest if cheapest else decision.winner
-    if found is None:
-        raise UserError(f"{decision.reason} Nothing can be promoted.")
-    return found
+def _setting(results: Results, *, cheapest: bool) -> int:
+    setting = results.cheapest if cheapest else results.winner
+    if setting is None:
+        raise UserError(f"{reason(results)} Nothing can be promoted.")
+    return setting
 
 
-def _said(evidence: Evidence, decision: Decision, setting: int) -> str:
-    label = evidence.label(setting)
-    if setting == decision.winner:
-        what = winner_in_words(decision)
-        said = f"{label}: the {what} of {len(evidence.settings)} settings. {decision.reason}"
-        return f"{said}{still_open(evidence, decision)}"
+def _said(results: Results, setting: int) -> str:
+    comparison = results.comparison
+    if setting == results.winner:
+        what = f"the {winner_name(results)} of {len(results.settings)} settings"
+        return f"{comparison.label(setting)}: {what}. {reason(results)}{still_open(results)}"
     return (
-        f"{label}: the fewest multiply-adds of those that are not worse than {evidence.label(decision.winner or 0)} "
-        f"by {evidence.margin:g} points or more"
+        f"{comparison.label(setting)}: the fewest multiply-adds of those that are not worse than "
+        f"{comparison.label(results.winner or 0)} by {comparison.margin:g} points or more"
     )
 
 

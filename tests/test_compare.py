@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import compare
 from pipeline.findings.factors import one_line
-from pipeline.findings.stored import from_store
+from pipeline.findings.load import from_store
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
@@ -88,6 +88,20 @@ def test_it_says_the_answer_and_writes_the_report(
     assert not list(reports.glob(".*"))
 
 
+def test_with_json_it_says_the_results_and_nothing_else(
+    reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = random_scores(7)[3:6]
+    write_study(scores, values=grid_values()[3:6])
+    assert typed(monkeypatch, "kernels", "--json") == 0
+    said = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert said["headline"].startswith("64 filters: better than the baseline (32 filters) by ")
+    assert (said["supported"], said["answer"], said["winner"], said["comparison"]["baseline"]) == (True, "better", 2, 1)
+    assert [one["summary"]["mean"] for one in said["settings"]] == pytest.approx(scores.mean(axis=1).tolist())
+    assert said["settings"][2]["difference"]["verdict"] == "better"
+    assert (reports / "kernels" / "report.html").is_file()
+
+
 @pytest.mark.parametrize("name", ["nothing", "../kernels", "kernels/../kernels", "/etc", "."])
 def test_a_name_that_is_no_study_is_refused_with_those_that_are(
     reports: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -149,7 +163,7 @@ def test_runs_of_a_store_give_the_scores_that_records_give() -> None:
     assert found.label(5) == "5 × 5 kernels, 64 filters"
     assert found.cost("multiply_adds").tolist() == [1000.0 * (row + 1) for row in range(9)]
     assert np.isnan(found.cost("latency")).all()
-    assert found.answers is None
+    assert found.answers() is None
 
 
 def test_a_baseline_is_found_in_the_store_by_its_values_whatever_people_call_it() -> None:
@@ -180,6 +194,29 @@ def test_what_has_no_finite_score_or_did_not_end_has_none() -> None:
     found = from_store(runs, "store", "x")
     assert np.isnan(found.scores[0, :4]).all()
     assert np.isfinite(found.scores[0, 4:]).all()
+
+
+def test_a_run_of_which_the_store_says_that_it_collapsed_is_in_no_mean() -> None:
+    runs = all_stored()
+    runs[0].tags["collapsed"] = "true"
+    runs[1].tags["outcome"] = "collapsed"
+    found = from_store(runs, "store", "x")
+    assert [run.outcome for run in found.runs[:3]] == ["collapsed", "collapsed", "finished"]
+    assert np.isnan(found.scores[0, :2]).all()
+    assert found.runs[0].accuracy is not None
+
+
+def test_settings_of_a_store_are_named_as_the_studys_own_run_names_them() -> None:
+    """By the keys of its grid, which may be a variant of conf/; by their values where its runs do not bear that out."""
+    runs = all_stored()
+    for run in runs:
+        filters = run.params["model.conv.filters"]
+        run.tags["variant.model"] = {"16": "compact", "32": "article", "64": "wide"}[filters]
+    grid = {"grid.model": "compact, article, wide", "grid.model.conv.kernel_size": "3, 5, 7", "grid.seed": "0, 1"}
+    assert from_store([parent(**grid), *runs], "store", "x").label(4) == "5 × 5 kernels, model article"
+    del runs[0].tags["variant.model"]
+    strange = {"grid.model": "article", "grid.seed": "0"}
+    assert from_store([parent(**strange), *runs], "store", "x").label(4) == "5 × 5 kernels, 32 filters"
 
 
 def test_a_run_in_two_studies_counts_once() -> None:

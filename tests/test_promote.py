@@ -125,10 +125,10 @@ def test_the_change_is_shown_and_with_show_nothing_is_written(run: Promote) -> N
 
 
 def test_without_a_verdict_it_refuses_unless_told(run: Promote) -> None:
-    a_study(seeds=3)
+    a_study(seeds=2)
     before = project.PARAMS.read_text()
     with pytest.raises(
-        UserError, match=r"gives no verdict for .*at least 7 seeds a setting; this study has 3.*--anyway"
+        UserError, match=r"gives no verdict for .*at least 3 seeds a setting; this study has 2.*--anyway"
     ):
         run("kernels")
     assert project.PARAMS.read_text() == before
@@ -174,12 +174,12 @@ def test_a_higher_mean_of_few_seeds_does_not_keep_what_is_proven_from_being_prom
 def test_a_baseline_that_lacks_runs_is_named_and_more_seeds_are_not_advised(run: Promote) -> None:
     a_study(seeds=10)
     study = read_study(project.study("kernels"))
-    cells = [replace(one, state="failed") if one.setting == "5" and one.seed > 2 else one for one in study.cells]
+    cells = [replace(one, state="failed") if one.setting == "5" and one.seed > 1 else one for one in study.cells]
     update_study(project.study("kernels"), lambda _present: replace(study, cells=tuple(cells)))
-    with pytest.raises(UserError, match=r"The baseline \(5 × 5 kernels\) lacks runs: 3 of 10 .*7 failed") as raised:
+    with pytest.raises(UserError, match=r"The baseline \(5 × 5 kernels\) lacks runs: 2 of 10 .*8 failed") as raised:
         run("kernels")
     assert "More seeds" not in str(raised.value)
-    assert "typed again with model.conv.kernel_size=5 seed=3,4,5,6,7,8,9" in str(raised.value)
+    assert "typed again with model.conv.kernel_size=5 seed=2,3,4,5,6,7,8,9" in str(raised.value)
 
 
 def test_the_cheapest_is_of_those_not_worse_than_the_winner(run: Promote) -> None:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.findings.csvs import results_csv
-from pipeline.findings.decision import decide
-from pipeline.findings.records import from_study, names_one_class
-from pipeline.findings.writing import scored_images
+from pipeline.findings.load import from_study, has_collapsed, scored_images
+from pipeline.findings.results import compute_results
+from pipeline.findings.write import results_csv
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record, write_manifest
 from pipeline.storage import project
 from pipeline.storage.digest import sealed
@@ -40,8 +39,8 @@ def test_scores_stand_at_their_setting_and_seed_in_points() -> None:
     assert found.seeds == (0, 1, 2)
     assert [found.label(row) for row in (0, 4)] == ["3 × 3 kernels, 16 filters", "5 × 5 kernels, 32 filters"]
     assert (found.baseline, found.baseline_declared) == (4, True)
-    assert [run.state for run in found.without_score()] == ["failed"]
-    assert found.without_score()[0].reason == "out of memory"
+    assert [run.outcome for run in found.runs if run.accuracy is None] == ["failed"]
+    assert [run.reason for run in found.runs if run.accuracy is None] == ["out of memory"]
 
 
 def test_costs_and_where_the_runs_come_from_are_those_of_the_records() -> None:
@@ -73,8 +72,8 @@ def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
     for image, name in enumerate(named):
         probabilities[image, name] = 0.91 if name >= 0 else math.nan
     np.save(tmp_path / "probabilities.npy", probabilities)
-    assert names_one_class(tmp_path / "probabilities.npy", accuracy) is collapsed
-    assert not names_one_class(tmp_path / "nothing.npy", accuracy)
+    assert has_collapsed(tmp_path, accuracy) is collapsed
+    assert not has_collapsed(tmp_path / "nothing", accuracy)
 
 
 def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
@@ -84,11 +83,15 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     kept = {"identity": study.cells[4].identity, "images": "validation", "images_digest": "i", **NAMED, "scoring": "s"}
     write_manifest(root / EVALUATION, "evaluation.json", kept)
     found = from_study(study)
-    assert [(run.setting, run.seed, run.outcome) for run in found.runs if run.collapsed] == [(1, 1, "collapsed")]
+    assert [(run.setting, run.seed, run.outcome) for run in found.runs if run.outcome != "finished"] == [
+        (1, 1, "collapsed")
+    ]
     expected = random_scores(3)
     expected[1, 1] = math.nan
     np.testing.assert_allclose(found.scores, expected, rtol=1e-12)
-    (row,) = [row for row in csv.DictReader(io.StringIO(results_csv(found, decide(found)))) if row["collapsed"] == "1"]
+    (row,) = [
+        row for row in csv.DictReader(io.StringIO(results_csv(compute_results(found)))) if row["collapsed"] == "1"
+    ]
     assert (row["seeds"], row["failed"], row["missing"]) == ("2", "0", "0")
 
 
@@ -99,7 +102,7 @@ def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_
         (project.run_root(cell.identity) / EVALUATION / "timing.json").write_text(sealed(shared))
     found = from_study(study)
     assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
-    assert "9.57" not in results_csv(found, decide(found))
+    assert "9.57" not in results_csv(compute_results(found))
     record = read_record(project.run_root(study.cells[0].identity))
     assert final_metrics(record)["clock/shared_latency_ms_batch_1"] == 9.57
     assert "clock/latency_ms_batch_1" not in final_metrics(record)
@@ -205,11 +208,12 @@ def test_the_sweep_that_opened_the_test_images_is_named_as_it_is_typed() -> None
 
 def test_answers_belong_to_their_runs() -> None:
     study = write_study(random_scores(2), answered=20)
-    found = from_study(study).answers
+    found = from_study(study).answers()
     assert found is not None
     assert found.correct.shape == (18, 20)
     # 5 × 5 kernels, 64 filters are row 5: the accuracy of the answers is that of the score, to one image of 20.
-    assert found.of(5)[1].mean() == pytest.approx(random_scores(2)[5, 1] / 100, abs=1 / 40)
+    (answers,) = found.correct[(found.settings == 5) & (found.seeds == 1)]
+    assert answers.mean() == pytest.approx(random_scores(2)[5, 1] / 100, abs=1 / 40)
 
 
 def test_the_images_are_those_that_scored_or_none_with_a_reason() -> None:

@@ -91,9 +91,9 @@ def _label(values: Values, keys: Sequence[str], names: Mapping[str, str]) -> str
 
 def _column(values: Sequence[JsonValue]) -> list[Level]:
     """The levels of one key; as text where two that differ would count as equal (1 and true)."""
-    found = [_level(value) for value in values]
+    levels = [_level(value) for value in values]
     texts = [json.dumps(value) for value in values]
-    return found if len(set(found)) == len(set(texts)) else list(texts)
+    return levels if len(set(levels)) == len(set(texts)) else list(texts)
 
 
 def _level(value: Any) -> Level:

@@ -146,7 +146,7 @@ OUTSIDE = (
         "what mirrors", "pipeline/tracking/run_mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING
     ),
     Mutation(
-        "what reports", "pipeline/findings/writing.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
+        "what reports", "pipeline/findings/write.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
     ),
     Mutation("a verb", "pipeline/train.py", "    console.print(layer_table(configuration))\n", "", NOTHING),
 )

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.data.prepared import held_out_digest, training_digest
-from pipeline.findings.evidence import Evidence, Run
-from pipeline.findings.evidence import Setting as ComparedSetting
 from pipeline.findings.factors import grid
+from pipeline.findings.runs import Comparison, Run
+from pipeline.findings.runs import Setting as ComparedSetting
 from pipeline.findings.statistics.scores import Scores
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.storage import project
@@ -31,22 +31,22 @@ def random_scores(seeds: int = 10, number: int = 0) -> Scores:
     return scores
 
 
-def evidence(
+def comparison(
     scores: Sequence[Sequence[float]] | Scores,
     settings: Sequence[Mapping[str, JsonValue]] | None = None,
     *,
     baseline: int = 0,
     images: str = "validation",
     margin: float = 0.5,
-    states: Mapping[tuple[int, int], str] | None = None,
-) -> Evidence:
-    """Evidence without records: scores [settings, seeds], NaN failed; setting n costs n + 1 thousand multiply-adds."""
+    outcomes: Mapping[tuple[int, int], str] | None = None,
+) -> Comparison:
+    """A comparison without records of scores [settings, seeds], NaN failed; setting n costs n + 1 thousand."""
     rows = np.array(scores, dtype=np.float64)
     values = settings or [{"model.conv.filters": 8 * (row + 1)} for row in range(len(rows))]
     laid = grid(values)
     compared = tuple(
         ComparedSetting(
-            laid.labels[row], values[row], laid.levels[row], 100.0 * (row + 1), 1000.0 * (row + 1), 2.0, 0.5
+            values[row], 100.0 * (row + 1), 1000.0 * (row + 1), 2.0, 0.5, laid.labels[row], laid.levels[row]
         )
         for row in laid.order
     )
@@ -55,14 +55,14 @@ def evidence(
             setting=row,
             seed=seed,
             identity=f"run-{row}-{seed}",
-            state=(states or {}).get((row, seed), "failed" if np.isnan(rows[row, seed]) else "finished"),
+            outcome=(outcomes or {}).get((row, seed), "failed" if np.isnan(rows[row, seed]) else "finished"),
             accuracy=None if np.isnan(rows[row, seed]) else float(rows[row, seed]),
             scored=START + 60_000 * seed,
         )
         for row in range(rows.shape[0])
         for seed in range(rows.shape[1])
     )
-    return Evidence(
+    return Comparison(
         study="kernels",
         images=images,
         margin=margin,

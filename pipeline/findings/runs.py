@@ -1,5 +1,6 @@
-"""All that a report rests on, read once: settings, runs, scores, costs. Holds values; reads only the answers' files."""
+"""The runs that a report rests on, read once, as plain values. Reads no file but those of the answers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,7 @@ from pipeline.findings.statistics.factors import Level
 from pipeline.findings.statistics.images import Answers
 from pipeline.findings.statistics.scores import Scores
 
-ENDED = "finished", "diverged"
-ASTRAY = "collapsed", "diverged"
+LOST = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
 
 
@@ -27,27 +27,27 @@ class Setting:
     where it is not known.
     """
 
-    label: str
     values: Mapping[str, JsonValue]
-    levels: tuple[Level, ...]
     parameters: float
     multiply_adds: float
-    seconds: float
-    latency: float
+    seconds: float = math.nan
+    latency: float = math.nan
+    label: str = ""
+    levels: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: the number of its setting, how it ended, its accuracy in points where it has a score.
+    """One run: the number of its setting, its outcome, its accuracy in points where it has a score.
 
-    `scored` in milliseconds since 1970; `answers` is its correct.npy, where there is one; `on_test` since when its
-    record holds scores on test images beside those that this study compares; `collapsed` as `names_one_class` says.
+    `outcome` is the state of its cell, or `collapsed`; `scored` in milliseconds since 1970, `on_test` the same of the
+    scores on test images that its record holds beside those that are compared; `answers` is its correct.npy.
     """
 
     setting: int
     seed: int
     identity: str
-    state: str
+    outcome: str
     reason: str | None = None
     accuracy: float | None = None
     seconds: float | None = None
@@ -59,26 +59,25 @@ class Run:
     scored: int | None = None
     on_test: int | None = None
     answers: Path | None = None
-    collapsed: bool = False
-
-    @property
-    def outcome(self) -> str:
-        """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
-        return "collapsed" if self.collapsed and self.state == "finished" else self.state
 
     @property
     def learned(self) -> bool:
         """Whether it has a score that says what its setting can do: it neither diverged nor collapsed."""
-        return self.accuracy is not None and self.outcome not in ASTRAY
+        return self.accuracy is not None and self.outcome not in LOST
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether there is something to tell of how it ended."""
+        return self.outcome in ("failed", *LOST) or self.reason is not None
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """A comparison. `settings` are in the order of the factors' levels, `seeds` sorted; `margin` in points.
+class Comparison:
+    """Runs to compare. `settings` are in the order of the factors' levels, `seeds` sorted; `margin` in points.
 
-    `images` ("validation" or "test") says which images scored it; `split` how many validation images were held out and
-    by which seed. `data` is the digest of the training images, `refused` counts settings that can't exist. `store` is
-    the address of the MLflow store, where the runs were read from one; `commands` make the report and its runs again.
+    `images` ("validation" or "test") says which images scored them; `split` how many validation images were held out
+    and by which seed. `data` is the digest of the training images, `refused` counts settings that can't exist. `store`
+    is the address of the MLflow store, where they were read from one; `commands` make the report and its runs again.
     """
 
     study: str
@@ -100,14 +99,12 @@ class Evidence:
     @cached_property
     def scores(self) -> Scores:
         """Accuracies float64 [settings, seeds] in points; NaN for a run that is missing, failed or did not learn."""
-        found = np.full((len(self.settings), len(self.seeds)), np.nan)
-        places = {seed: place for place, seed in enumerate(self.seeds)}
+        scores = np.full((len(self.settings), len(self.seeds)), np.nan)
         for run in self.runs:
             if run.accuracy is not None and run.learned:
-                found[run.setting, places[run.seed]] = run.accuracy
-        return found
+                scores[run.setting, self.seeds.index(run.seed)] = run.accuracy
+        return scores
 
-    @cached_property
     def answers(self) -> Answers | None:
         """Which run that learned answered which image rightly; None without such files or where the images differ.
 
@@ -124,13 +121,15 @@ class Evidence:
         """`parameters`, `multiply_adds`, `seconds` or `latency` of the settings, float64 [settings]."""
         return np.array([getattr(setting, name) for setting in self.settings], dtype=np.float64)
 
+    def ratio(self, cost: str, setting: int, against: int | None = None) -> float:
+        """The cost of a setting over that of the baseline, or of another; NaN where one is unknown."""
+        costs = self.cost(cost)
+        other = costs[self.baseline if against is None else against]
+        return float(costs[setting] / other) if other else math.nan
+
     def label(self, setting: int) -> str:
         return self.settings[setting].label
 
-    def astray(self, setting: int) -> tuple[Run, ...]:
-        """The runs of a setting that ended without having learned."""
-        return tuple(run for run in self.runs if run.setting == setting and run.outcome in ASTRAY)
-
-    def without_score(self) -> tuple[Run, ...]:
-        """The runs that failed, or have not been done."""
-        return tuple(run for run in self.runs if run.accuracy is None)
+    def of(self, setting: int) -> list[Run]:
+        """The runs of a setting."""
+        return [run for run in self.runs if run.setting == setting]

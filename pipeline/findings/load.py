@@ -1,0 +1,383 @@
+"""From a study and its records, or from the runs of an MLflow store, to one comparison.
+
+Each record is checked as it is read. All text of a store is untrusted: it is parsed, never followed.
+"""
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from pipeline.data.prepared import held_out, held_out_digest, load_test, load_training
+from pipeline.findings.factors import grid
+from pipeline.findings.runs import Comparison, Run, Setting
+from pipeline.findings.statistics.differences import MARGIN
+from pipeline.run.metrics import predictions
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
+from pipeline.storage import project
+from pipeline.studies.study import ENDED, SCORED_ON_TEST, Cell, Study
+from pipeline.studies.study_summary import distinctions, shown
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import bar
+from pipeline.tracking.fields import BASELINE_VALUES, GRID
+
+if TYPE_CHECKING:
+    from pipeline.tracking.download import StoredRun
+
+ALONE = "latency_ms_batch_1"
+"""The latency of an image by itself, of a run beside which no other was at work."""
+
+ONE_CLASS = 0.95
+"""Share of the images from which on a run that gives them all one class counts as collapsed."""
+
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+STATES = {"RUNNING": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted"}
+OUTCOMES = {*STATES.values(), "diverged", "collapsed"}
+
+VARIANT = "variant."
+"""Begins the tag of a run that names the variant of a group of conf/ that it was asked for by."""
+
+Values = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredImages:
+    """The images that scored the runs: uint8 [n, h, w, c] and labels [n]; `missing` says why there are none."""
+
+    images: NDArray[np.uint8] | None = None
+    labels: NDArray[np.uint8] | None = None
+    missing: str = ""
+
+
+def from_study(study: Study) -> Comparison:
+    """The comparison of a study's settings.
+
+    Raises UserError for a study without a run and for a record that is missing or damaged, with its path.
+    """
+    if not study.cells:
+        raise UserError(f"{study.name}: has no run yet. Run the sweep first.")
+    names = list(study.settings)
+    runs, records = [], []
+    with bar("records") as progress:
+        for cell in progress.track(study.cells, description="reading records"):
+            record = _record(cell, study.images) if cell.state in ENDED else None
+            runs.append(_recorded_run(cell, record, names.index(cell.setting)))
+            records += [] if record is None else [record]
+    named = distinctions(study)
+    return _comparison(
+        [named[name] for name in names],
+        [Setting(one.values | named[name], one.parameters, one.multiply_adds) for name, one in study.settings.items()],
+        runs,
+        baseline=names.index(_baseline(study)),
+        study=study.name,
+        images=study.images,
+        margin=study.margin,
+        baseline_declared=study.baseline is not None,
+        commands=_commands(study),
+        refused=len(study.refused),
+        **_data(records),
+    )
+
+
+def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Comparison:
+    """The comparison of `stored` runs, read from the store at `where` by compare's `arguments`.
+
+    A study's own run among them gives baseline and margin. Raises UserError where they hold no run, a run has no seed,
+    they were scored on different images, or two differ that should be one.
+    """
+    studies = [run for run in stored if run.tags.get("role") == "study"]
+    study = studies[0] if len(studies) == 1 else None
+    # Two studies may share a run: it counts once.
+    own = {run.tags.get("identity", run.run_id): run for run in stored if run.tags.get("role") != "study"}
+    if not own:
+        raise UserError(f"{where}: holds no such run. `make ui` shows which there are.")
+    images = _images(own.values())
+    groups: dict[str, list[StoredRun]] = {}
+    for run in own.values():
+        groups.setdefault(json.dumps(_values(run), sort_keys=True), []).append(run)
+    settings = [
+        Setting(
+            values=_values(group[0]),
+            parameters=_median(run.metrics.get("network/parameters") for run in group),
+            multiply_adds=_median(run.metrics.get("network/multiply_adds") for run in group),
+        )
+        for group in groups.values()
+    ]
+    runs = [_stored_run(run, number, images) for number, group in enumerate(groups.values()) for run in group]
+    _check_once(runs)
+    baseline = _stored_baseline(study, [setting.values for setting in settings])
+    return _comparison(
+        _names(study, settings, [group[0] for group in groups.values()]),
+        settings,
+        runs,
+        baseline=baseline or 0,
+        study=_study_name(own.values()),
+        images=images,
+        margin=_margin(study),
+        baseline_declared=baseline is not None,
+        commands=(f"python -m pipeline.compare {arguments}",),
+        store=where,
+    )
+
+
+def scored_images(comparison: Comparison) -> ScoredImages:
+    """The images that scored the runs, out of the prepared ones; says why where these are missing or others."""
+    digests = {run.images_digest for run in comparison.runs if run.answers is not None}
+    if len(digests) != 1 or comparison.split is None:
+        return ScoredImages(missing="no run has answers on images.")
+    try:
+        if comparison.images == "test":
+            images = load_test(project.PREPARED)
+            digest = images.digest
+        else:
+            training = load_training(project.PREPARED)
+            images, digest = held_out(training, *comparison.split), held_out_digest(training.digest, *comparison.split)
+    except UserError as error:
+        return ScoredImages(missing=str(error))
+    if digest not in digests:
+        return ScoredImages(missing="the prepared images are not those that scored the runs.")
+    return ScoredImages(images.images, images.labels)
+
+
+def _comparison(
+    names: Sequence[Values], settings: Sequence[Setting], runs: Sequence[Run], baseline: int, **about: Any
+) -> Comparison:
+    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in."""
+    layout = grid(names)
+    rows = {number: row for row, number in enumerate(layout.order)}
+    runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=lambda run: (run.setting, run.seed))
+    placed = []
+    for row, number in enumerate(layout.order):
+        own = [run for run in runs if run.setting == row]
+        placed.append(
+            replace(
+                settings[number],
+                label=layout.labels[number],
+                levels=layout.levels[number],
+                seconds=_median(run.seconds for run in own if run.outcome not in ("diverged", "failed")),
+                latency=_median(run.latency for run in own),
+            )
+        )
+    seeds = tuple(sorted({run.seed for run in runs}))
+    return Comparison(
+        baseline=rows[baseline], factors=layout.factors, settings=tuple(placed), seeds=seeds, runs=tuple(runs), **about
+    )
+
+
+def _median(values: Iterable[float | None]) -> float:
+    """The median of those that are known; NaN where none is."""
+    known = [value for value in map(_finite, values) if value is not None]
+    return statistics.median(known) if known else math.nan
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _record(cell: Cell, images: str) -> Record:
+    root = project.run_root(cell.identity)
+    part = TEST_EVALUATION if images == "test" else EVALUATION
+    try:
+        record = read_record(root, part)
+        if record.evaluation is None or record.training.run.identity != cell.identity:
+            raise UserError(f"{root / part}: is no score of run {cell.identity}.")
+    except UserError as error:
+        # What is wrong with a sweep's record, and what a sweep does about it.
+        wrong = str(error).partition(" `dvc")[0]
+        raise UserError(f"{wrong} Run the study's sweep again: it does this run anew, and only this one.") from None
+    return record
+
+
+def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
+    if record is None or record.evaluation is None:
+        return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
+    scored, where = record.evaluation, record.training.environment
+    accuracy = scored.scores["accuracy"]
+    answers = scored.folder / "correct.npy"
+    outcome = record.training.run.outcome
+    collapsed = outcome == "finished" and has_collapsed(scored.folder, accuracy)
+    return Run(
+        setting=setting,
+        seed=cell.seed,
+        identity=cell.identity,
+        outcome="collapsed" if collapsed else outcome,
+        reason=record.training.run.reason,
+        accuracy=None if accuracy is None else 100 * accuracy,
+        seconds=sum(time.seconds for time in record.training.times),
+        latency=scored.latency.get(ALONE),
+        commit=None if where["git_commit"] is None else str(where["git_commit"]),
+        uncommitted=bool(where["uncommitted_changes"]),
+        hardware=_hardware(where["hardware"]),
+        images_digest=scored.images_digest,
+        scored=scored.scored,
+        on_test=_opened(record.root / TEST_EVALUATION / "timing.json") if scored.images != "test" else None,
+        answers=answers if answers.exists() else None,
+    )
+
+
+def has_collapsed(scored: Path, accuracy: float | None) -> bool:
+    """Whether the probabilities [images, classes] in the folder `scored` name one class for at least ONE_CLASS of them.
+
+    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
+    class's share. One that is right so often (all images are of one class) has not. False without probabilities.
+    """
+    try:
+        named = predictions(np.load(scored / "probabilities.npy", allow_pickle=False))
+    except (OSError, ValueError):
+        return False
+    most = np.unique(named, return_counts=True)[1].max(initial=0)
+    return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
+
+
+def _opened(path: Path) -> int | None:
+    """When the part whose clock this is was scored, in milliseconds since 1970; None where there is none."""
+    return int(json.loads(path.read_text(encoding="utf-8"))["scored"]) if path.exists() else None
+
+
+def _hardware(hardware: JsonValue) -> str:
+    if not isinstance(hardware, dict):
+        return ""
+    parts = hardware.get("processor"), f"{hardware.get('cores')} cores", hardware.get("system")
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _baseline(study: Study) -> str:
+    """The name of the declared baseline, or of the setting that was declared first."""
+    for name, setting in study.settings.items():
+        if setting.is_at(study.baseline or {}):
+            return name
+    raise UserError(f"{study.name}: its baseline is none of its settings. Run the sweep again with study.baseline set.")
+
+
+def _commands(study: Study) -> tuple[str, ...]:
+    """The study's sweep where conf/ declares it, else no more than how to make this report."""
+    declared = study.name.removesuffix(SCORED_ON_TEST)
+    on_test = " study.score_on=test" if study.images == "test" else ""
+    is_declared = (project.CONF / "study" / f"{declared}.yaml").exists()
+    sweep = (f"python -m pipeline.sweep +study={declared}{on_test}",) if is_declared else ()
+    return (*sweep, f"python -m pipeline.compare {study.name}")
+
+
+def _data(records: Sequence[Record]) -> dict[str, Any]:
+    """What the runs say of the images: alike for all, as a study's basis is."""
+    if not records:
+        return {}
+    run = records[0].training.run
+    data = run.configuration["data"]
+    return {
+        "data": str(run.ingredients["data"]),
+        "split": (data["validation_images"], data["split_seed"]),
+        "class_names": next((tuple(record.evaluation.class_names) for record in records if record.evaluation), ()),
+    }
+
+
+def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
+    seed = stored.params.get("seed", "")
+    if not re.fullmatch(r"\d{1,18}", seed):
+        raise UserError(f"MLflow run {stored.run_id}: has no whole number as param seed, by which runs are paired.")
+    outcome = stored.tags.get("outcome", "")
+    if outcome not in OUTCOMES:
+        outcome = STATES.get(stored.status, "failed")
+    if outcome == "finished" and stored.tags.get("collapsed") == "true":
+        outcome = "collapsed"
+    accuracy = stored.metrics.get(f"{images}/accuracy", math.nan)
+    scored = 0 <= accuracy <= 1 and outcome in (*ENDED, "collapsed")
+    return Run(
+        setting=setting,
+        seed=int(seed),
+        identity=stored.tags.get("identity", stored.run_id),
+        outcome=outcome,
+        reason=stored.tags.get("reason"),
+        accuracy=100 * accuracy if scored else None,
+        seconds=_finite(stored.metrics.get("clock/training_seconds")),
+        latency=_finite(stored.metrics.get(f"clock/{ALONE}")),
+        commit=stored.tags.get("git.commit"),
+        uncommitted=stored.tags.get("git.uncommitted_changes") == "true",
+    )
+
+
+def _images(stored: "Iterable[StoredRun]") -> str:
+    scored_on = {run.tags["scored_on"] for run in stored if "scored_on" in run.tags}
+    if len(scored_on) > 1:
+        raise UserError("These runs were scored on different images. Narrow the filter: tags.scored_on = 'validation'")
+    return "test" if scored_on == {"test"} else "validation"
+
+
+def _check_once(runs: Sequence[Run]) -> None:
+    seen: dict[tuple[int, int], Run] = {}
+    for run in runs:
+        other = seen.setdefault((run.setting, run.seed), run)
+        if other is not run:
+            raise UserError(
+                f"Runs {other.identity[:40]} and {run.identity[:40]} have the same params and seed {run.seed}: code, "
+                "data or versions differ. Narrow the filter to one study: tags.study = '…'"
+            )
+
+
+def _names(study: "StoredRun | None", settings: Sequence[Setting], stored: "Sequence[StoredRun]") -> list[Values]:
+    """What tells each setting from the others: as the study's own run has it, where its runs bear that out."""
+    every: list[Values] = [setting.values for setting in settings]
+    keys = [] if study is None else [tag.removeprefix(GRID) for tag in study.tags if tag.startswith(GRID)]
+    variants = [{key: run.tags[f"{VARIANT}{key}"] for key in keys if f"{VARIANT}{key}" in run.tags} for run in stored]
+    names: list[Values] = [
+        {**own, **{key: values[key] for key in keys if key in values}}
+        for own, values in zip(variants, every, strict=True)
+    ]
+    distinct = {json.dumps(name, sort_keys=True) for name in names}
+    return names if len(distinct) == len(names) else every
+
+
+def _study_name(stored: "Iterable[StoredRun]") -> str:
+    """The name of the report's folder: that of the runs' study, marked as read from a store, or `mlflow`."""
+    names = {run.tags.get("study", "") for run in stored}
+    name = names.pop()
+    return f"{name}_from_mlflow" if not names and STUDY_NAME.fullmatch(name) else "mlflow"
+
+
+def _margin(study: "StoredRun | None") -> float:
+    try:
+        margin = float(study.tags["margin"]) if study is not None else MARGIN
+    except (KeyError, ValueError):
+        return MARGIN
+    return margin if 0 < margin <= 100 else MARGIN
+
+
+def _stored_baseline(study: "StoredRun | None", settings: Sequence[Values]) -> int | None:
+    """The number of the setting that the study's own run names as its baseline; None where it does not."""
+    wanted = set() if study is None else _baseline_words(study.tags)
+    same = [
+        number
+        for number, values in enumerate(settings)
+        if wanted and wanted <= {f"{key} {shown(value)}" for key, value in values.items()}
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+def _baseline_words(tags: Mapping[str, str]) -> set[str]:
+    """Each value of the baseline with its key; of a time when these had no tag of their own, what people read."""
+    try:
+        values = json.loads(tags[BASELINE_VALUES])
+        return {f"{key} {shown(value)}" for key, value in values.items()}
+    except (KeyError, ValueError, AttributeError):
+        return set(tags.get("baseline", "").split(", "))
+
+
+def _values(stored: "StoredRun") -> dict[str, JsonValue]:
+    """Its params but the seed: as a number, a truth value or a list where it is one, else as text."""
+    values: dict[str, JsonValue] = {}
+    for key, text in stored.params.items():
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None if text == "none" else text
+        values[key] = text if isinstance(value, float) and not math.isfinite(value) else value
+    values.pop("seed", None)
+    return values

@@ -1,0 +1,411 @@
+"""Every number of a report, computed once from the runs: what they support and what follows."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import stats
+
+from pipeline.findings.runs import LOST, Comparison
+from pipeline.findings.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences
+from pipeline.findings.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
+from pipeline.findings.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
+from pipeline.findings.statistics.scores import (
+    SeedDeviation,
+    Summary,
+    is_constant,
+    means,
+    present,
+    seed_deviation,
+    summaries,
+)
+from pipeline.findings.statistics.selection import (
+    WinnerScore,
+    cheapest_not_worse,
+    corrected_winner,
+    pareto_front,
+    winner,
+)
+
+COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds", "seconds": "training seconds"}
+MOST_IMAGES = 12
+OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT
+
+
+class Answer(StrEnum):
+    """What a study can say of its winner: the first of these that holds; the last ones are its own verdict."""
+
+    NO_SCORE = "no score"
+    ONE_SETTING = "one setting"
+    CONSTANT = "the seed changes nothing"
+    LACKS_RUNS = "lacks runs"
+    TOO_FEW_SEEDS = "too few seeds"
+    LOST_RUNS = "the winner lost runs"
+    BASELINE = "the baseline itself"
+    BETTER = "better"
+    EQUIVALENT = "equivalent"
+    CANT_TELL = "can't tell"
+    FEW_IN_COMMON = "no verdict"
+    WORSE = "worse"
+
+
+SUPPORTED = Answer.BASELINE, Answer.BETTER, Answer.EQUIVALENT
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """A setting's scores in points. `lost` counts its runs by what became of them, without those that learned.
+
+    `difference` is that from the baseline, None of the baseline itself; `other_images` the same with an interval that
+    holds for other images, too; `image_noise`: it is better or worse, but with other images zero is possible.
+    """
+
+    label: str
+    summary: Summary
+    lost: dict[str, int]
+    difference: Difference | None
+    other_images: CrossedMean | None
+    image_noise: bool
+
+
+@dataclass(frozen=True)
+class RunnerUp:
+    """The setting with the highest mean but the winner: `ahead`, the winner less it, in points, over `seeds` seeds."""
+
+    setting: int
+    ahead: Difference
+
+
+@dataclass(frozen=True)
+class ArgumentEffect:
+    """What one swept argument does by itself, in points: the levels with the highest mean and the next.
+
+    `everywhere`: it has the highest mean whatever the other arguments are. `ahead`: by how much, averaged over these;
+    `clear` where the intervals of the two keep apart. `doublings`: what each doubling adds, from the least to the most,
+    where the levels are doublings that all add or all take away.
+    """
+
+    factor: str
+    best: Level
+    next: Level
+    everywhere: bool
+    ahead: float
+    clear: bool
+    share: float
+    doublings: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Disputed:
+    """An image by number, the settings whose seeds are right most and least often, and these shares (0..1)."""
+
+    image: int
+    best: int
+    best_share: float
+    worst: int
+    worst_share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A study's results. Settings are named by their number in the comparison; `by_mean` has the best first.
+
+    `highest` has the highest mean. `winner` is what the study speaks for: of the settings that were shown to be better
+    than the baseline the one with the highest mean (one whose runs all learned, where there is one); where none was
+    shown to be, `highest`. `cheapest` has the fewest multiply-adds of those that are not worse than the winner by the
+    margin (the winner itself where no other was shown to be). All three are None where no run has a score.
+
+    `answer` is what can be said of the winner, about `lacking` where that setting lacks runs; `seeds_needed` how many
+    seeds a setting would do, where seeds are what is missing. `constant` are the settings that score the same with all
+    of at least three seeds; `apart` is how far two runs of one setting easily are, by two standard deviations; `fronts`
+    by cost those that no other beats; `rank_correlation` is that of parameters and means; `images` were answered by all
+    runs. What is not known is None or empty.
+    """
+
+    comparison: Comparison
+    settings: tuple[SettingResult, ...]
+    by_mean: tuple[int, ...]
+    answer: Answer
+    highest: int | None
+    winner: int | None
+    cheapest: int | None
+    lacking: int | None
+    seeds_needed: int | None
+    runner_up: RunnerUp | None
+    corrected: WinnerScore | None
+    noise: SeedDeviation | None
+    apart: float | None
+    constant: tuple[int, ...]
+    effects: GridEffects | IncompleteGrid | None
+    arguments: tuple[ArgumentEffect, ...]
+    fronts: dict[str, tuple[int, ...]]
+    rank_correlation: float | None
+    images: int
+    disputed: tuple[Disputed, ...]
+
+    @property
+    def supported(self) -> bool:
+        """Whether the study's verdicts carry the winner."""
+        return self.answer in SUPPORTED
+
+    @property
+    def differences(self) -> list[Difference]:
+        """The differences from the baseline, the largest first."""
+        return [difference for row in self.by_mean if (difference := self.settings[row].difference) is not None]
+
+    @property
+    def astray(self) -> list[int]:
+        """The settings of which runs ended without having learned."""
+        return [row for row, one in enumerate(self.settings) if any(one.lost[word] for word in LOST)]
+
+    @property
+    def baseline_lacks_runs(self) -> bool:
+        """Whether more runs of the baseline would join in, though others have a verdict without them."""
+        silent = self.answer in (Answer.LACKS_RUNS, Answer.NO_SCORE)
+        return not silent and self.settings[self.comparison.baseline].summary.seeds < len(self.comparison.seeds)
+
+    @property
+    def more_seeds_tell(self) -> bool:
+        """Whether a setting is open for want of seeds."""
+        silent = self.answer in (Answer.CONSTANT, Answer.LACKS_RUNS)
+        return not silent and any(one.verdict in OPEN for one in self.differences)
+
+    @property
+    def commands(self) -> list[str]:
+        """What makes the report again and goes on from here; the latter needs the records."""
+        comparison = self.comparison
+        lines = list(comparison.commands)
+        if comparison.store is not None or self.winner is None:
+            return lines
+        first = next(run for run in comparison.of(self.winner) if run.learned)
+        lines.append(f"python -m pipeline.reproduce {first.identity}")
+        # What was selected on test images is not offered for `dvc repro` to score on them again.
+        if comparison.images != "test":
+            lines.append(f"python -m pipeline.promote {comparison.study}{'' if self.supported else ' --anyway'}")
+        return lines
+
+    def on_front(self, setting: int) -> bool:
+        """Whether it is the best for any of its costs."""
+        return any(setting in front for front in self.fronts.values())
+
+    def with_verdict(self, verdict: str) -> list[Difference]:
+        """The differences with this verdict, the largest first."""
+        return [difference for difference in self.differences if difference.verdict == verdict]
+
+    def mean(self, setting: int) -> float:
+        """NaN where it has no score that counts."""
+        mean = self.settings[setting].summary.mean
+        return math.nan if mean is None else mean
+
+
+def compute_results(comparison: Comparison) -> Results:
+    """All that the runs support. Raises as `Comparison.answers`."""
+    scores, averages = comparison.scores, means(comparison.scores)
+    base, nothing = comparison.baseline, bool(np.isnan(comparison.scores).all())
+    compared = differences(scores, base, comparison.margin) if len(scores) > 1 else ()
+    highest = None if nothing else winner(scores)
+    best = None if highest is None else _best(comparison, compared, highest)
+    answer, lacking = _answer(comparison, compared, best)
+    own = next((one for one in compared if one.setting == best), None)
+    answers = comparison.answers()
+    effects, noise = _effects(comparison), seed_deviation(scores)
+    rows = [present(row) for row in scores]
+    return Results(
+        comparison=comparison,
+        settings=_settings(comparison, compared, answers),
+        by_mean=tuple(np.argsort(-np.nan_to_num(averages, nan=-1), kind="stable").tolist()),
+        answer=answer,
+        highest=highest,
+        winner=best,
+        cheapest=None if best is None else _cheapest(comparison, best),
+        lacking=lacking,
+        seeds_needed=_seeds_needed(answer, own),
+        runner_up=None if best is None else _runner_up(comparison, best),
+        corrected=None if nothing else corrected_winner(scores),
+        noise=noise,
+        # The difference of two runs has √2 of a run's deviation.
+        apart=None if noise is None else 2 * math.sqrt(2) * noise.deviation,
+        constant=tuple(row for row, values in enumerate(rows) if len(values) > 2 and is_constant(values)),
+        effects=effects,
+        arguments=_arguments(comparison, effects) if isinstance(effects, GridEffects) else (),
+        fronts={name: _front(comparison, name) for name in COSTS if np.isfinite(comparison.cost(name)).any()},
+        rank_correlation=_rank_correlation(comparison),
+        images=0 if answers is None else answers.correct.shape[1],
+        disputed=() if answers is None or len(scores) < 2 else _disputed(answers),
+    )
+
+
+def _settings(
+    comparison: Comparison, compared: Sequence[Difference], answers: Answers | None
+) -> tuple[SettingResult, ...]:
+    crossed = (
+        accuracy_differences(answers, comparison.baseline, len(compared)) if answers is not None and compared else {}
+    )
+    by_setting = {one.setting: one for one in compared}
+    settings = []
+    for row, summary in enumerate(summaries(comparison.scores)):
+        difference, other = by_setting.get(row), crossed.get(row)
+        shown = difference is not None and difference.verdict in (Verdict.BETTER, Verdict.WORSE)
+        image_noise = shown and other is not None and other.interval.holds_zero()
+        lost = _lost(comparison, row)
+        settings.append(SettingResult(comparison.label(row), summary, lost, difference, other, image_noise))
+    return tuple(settings)
+
+
+def _lost(comparison: Comparison, row: int) -> dict[str, int]:
+    """How many runs failed, collapsed, diverged, are missing (not done yet)."""
+    outcomes = [run.outcome for run in comparison.of(row) if not run.learned]
+    counts = {word: outcomes.count(word) for word in ("failed", *LOST)}
+    return counts | {"missing": len(outcomes) - sum(counts.values())}
+
+
+def _astray(comparison: Comparison, row: int) -> int:
+    """How many runs of a setting ended without having learned."""
+    return sum(run.outcome in LOST for run in comparison.of(row))
+
+
+def _best(comparison: Comparison, compared: Sequence[Difference], highest: int) -> int:
+    """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one."""
+    averages = means(comparison.scores)
+    better = [one.setting for one in compared if one.verdict is Verdict.BETTER]
+    return max(better, key=lambda setting: (not _astray(comparison, setting), averages[setting]), default=highest)
+
+
+def _answer(comparison: Comparison, compared: Sequence[Difference], best: int | None) -> tuple[Answer, int | None]:
+    """What can be said of the winner, and the setting that keeps all others from a verdict."""
+    if best is None:
+        return Answer.NO_SCORE, None
+    if not compared:
+        return Answer.ONE_SETTING, None
+    if all(one.verdict is Verdict.NO_VERDICT for one in compared):
+        return _no_verdict(comparison, compared)
+    if _astray(comparison, best):
+        return Answer.LOST_RUNS, None
+    if best == comparison.baseline:
+        return Answer.BASELINE, None
+    verdict = next(one.verdict for one in compared if one.setting == best)
+    return Answer(verdict.value), None
+
+
+def _no_verdict(comparison: Comparison, compared: Sequence[Difference]) -> tuple[Answer, int | None]:
+    """Why all settings are without a verdict: runs that are missing, seeds that change nothing, or too few of them."""
+    most = max(one.seeds for one in compared)
+    if most >= FEWEST_SEEDS:
+        return Answer.CONSTANT, None
+    learned = (~np.isnan(comparison.scores)).sum(axis=1)
+    due = min(FEWEST_SEEDS, len(comparison.seeds))
+    if learned[comparison.baseline] < due:
+        return Answer.LACKS_RUNS, comparison.baseline
+    if most < due:
+        return Answer.LACKS_RUNS, max((one.setting for one in compared), key=lambda setting: int(learned[setting]))
+    return Answer.TOO_FEW_SEEDS, None
+
+
+def _seeds_needed(answer: Answer, own: Difference | None) -> int | None:
+    if answer in (Answer.TOO_FEW_SEEDS, Answer.FEW_IN_COMMON):
+        return FEWEST_SEEDS
+    return own.seeds_needed if answer is Answer.CANT_TELL and own is not None else None
+
+
+def _cheapest(comparison: Comparison, best: int) -> int:
+    costs, scores = comparison.cost("multiply_adds"), comparison.scores.copy()
+    if not np.isfinite(costs).all():
+        return best
+    # What collapses now and then is no cheap way to the same accuracy.
+    scores[[row for row in range(len(scores)) if row != best and _astray(comparison, row)]] = np.nan
+    return cheapest_not_worse(scores, costs, comparison.margin, best)
+
+
+def _runner_up(comparison: Comparison, best: int) -> RunnerUp | None:
+    """The next best by mean, with the interval that holds for all settings at once: which it is was seen, not asked."""
+    averages = means(comparison.scores)
+    averages[best] = np.nan
+    if np.isnan(averages).all():
+        return None
+    second = int(np.nanargmax(averages))
+    against = differences(comparison.scores, second, comparison.margin)
+    return RunnerUp(second, next(one for one in against if one.setting == best))
+
+
+def _effects(comparison: Comparison) -> GridEffects | IncompleteGrid | None:
+    """None without a factor, and where the seed changes no score."""
+    rows = [row for scores in comparison.scores if len(row := present(scores)) > 1]
+    if not comparison.factors or (rows and all(map(is_constant, rows))):
+        return None
+    levels = {
+        factor.name: [setting.levels[place] for setting in comparison.settings]
+        for place, factor in enumerate(comparison.factors)
+    }
+    return grid_effects(comparison.scores, levels)
+
+
+def _arguments(comparison: Comparison, effects: GridEffects) -> tuple[ArgumentEffect, ...]:
+    """What each argument does, the one that explains most first."""
+    averages = means(comparison.scores)
+    cells = {setting.levels: averages[row] for row, setting in enumerate(comparison.settings)}
+    arguments = [_argument(place, term, cells) for place, term in enumerate(effects.main_effects)]
+    return tuple(sorted(arguments, key=lambda one: -one.share))
+
+
+def _argument(place: int, term: Term, cells: dict[tuple[Level, ...], float]) -> ArgumentEffect:
+    first, second = sorted(term.effects, key=lambda effect: -effect.mean)[:2]
+    others: dict[tuple[Level, ...], dict[Level, float]] = {}
+    for levels, mean in cells.items():
+        others.setdefault(levels[:place] + levels[place + 1 :], {})[levels[place]] = mean
+    best, following = first.levels[0], second.levels[0]
+    return ArgumentEffect(
+        factor=term.factors[0],
+        best=best,
+        next=following,
+        everywhere=all(max(row, key=lambda level: row[level]) == best for row in others.values()),
+        ahead=first.mean - second.mean,
+        clear=first.interval.low > second.interval.high,
+        share=term.share,
+        doublings=_doublings(term),
+    )
+
+
+def _doublings(term: Term) -> tuple[float, float] | None:
+    """What each doubling of the argument adds on average: the least and the most."""
+    levels = [effect.levels[0] for effect in term.effects]
+    numbers = [level for level in levels if isinstance(level, int | float) and not isinstance(level, bool)]
+    if len(numbers) < len(levels) or any(high != 2 * low for low, high in itertools.pairwise(numbers)):
+        return None
+    steps = np.diff([effect.mean for effect in term.effects])
+    return (float(steps.min()), float(steps.max())) if (steps > 0).all() or (steps < 0).all() else None
+
+
+def _front(comparison: Comparison, cost: str) -> tuple[int, ...]:
+    """The settings that no other beats in mean accuracy or cost, among those whose cost is known."""
+    costs = comparison.cost(cost)
+    known = np.flatnonzero(np.isfinite(costs))
+    return tuple(int(known[place]) for place in pareto_front(means(comparison.scores)[known], costs[known]))
+
+
+def _rank_correlation(comparison: Comparison) -> float | None:
+    """Spearman's, "The Proof and Measurement of Association between Two Things" (1904); None where all are alike."""
+    counts, averages = comparison.cost("parameters"), means(comparison.scores)
+    known = np.isfinite(counts) & np.isfinite(averages)
+    if known.sum() < 3 or np.ptp(counts[known]) == 0 or np.ptp(averages[known]) == 0:
+        return None
+    return float(stats.spearmanr(counts[known], averages[known]).statistic)
+
+
+def _disputed(answers: Answers) -> tuple[Disputed, ...]:
+    settings = np.unique(answers.settings)
+    numbers = most_disputed(answers, MOST_IMAGES)
+    shares = np.stack([answers.correct[answers.settings == row][:, numbers].mean(axis=0) for row in settings])
+    best, worst = shares.argmax(axis=0), shares.argmin(axis=0)
+    return tuple(
+        Disputed(
+            image=int(number),
+            best=int(settings[best[place]]),
+            best_share=float(shares[best[place], place]),
+            worst=int(settings[worst[place]]),
+            worst_share=float(shares[worst[place], place]),
+        )
+        for place, number in enumerate(numbers)
+    )

@@ -1,1 +1,0 @@
-"""The sections of a report: each from the evidence to paragraphs, tables and pictures."""
