@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.data import prepared
-from pipeline.data.prepared import Images, held_out_digest, validation_set
+from pipeline.data.prepared import Images
+from pipeline.data.scoring import held_out_digest, validation_set
+from pipeline.data.scoring import test_set as set_of_test
 from pipeline.data.split import split
 from pipeline.run import identity as identities
 from pipeline.run import train_run
@@ -49,6 +51,13 @@ def test_images_held_out_are_those_that_no_training_of_the_run_sees(seed: int) -
     assert np.bincount(found.labels).tolist() == [2] * 10
     assert scored.digest == held_out_digest(images().digest, 20, seed)
     assert (scored.kind, scored.dataset, scored.class_names) == ("validation", data.name, data.class_names)
+
+
+def test_the_digest_of_test_images_is_that_of_the_arrays_that_are_scored() -> None:
+    every, data = images(), article({}).data
+    some = set_of_test(Images(every.images[:10], every.labels[:10]), data)
+    assert some.digest == Images(every.images[:10].copy(), every.labels[:10].copy()).digest
+    assert some.digest != set_of_test(every, data).digest
 
 
 def test_more_held_out_images_than_there_are_is_refused() -> None:

@@ -1,18 +1,14 @@
 """The prepared folder: arrays that NumPy reads as they are, and a summary with the SHA-256 of each.
 
 The digests are checked at every reading: a damaged disk, or a DVC cache that trusts what is read-only, would otherwise
-change results silently.
-
-The images that score a run: those of the test files, or those that were held out of the training images.
-"""
+change results silently."""
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +16,9 @@ from pydantic import ValidationError
 
 from pipeline.config.schema import Data, RawFiles
 from pipeline.data.prepare import Summary, summarized
-from pipeline.data.split import split
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
-from pipeline.storage.digest import as_json, of_value, sealed, unsealed
+from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 
 TRAINING = ("train_images.npy", "train_labels.npy")
@@ -162,40 +157,3 @@ def _bytes(path: Path) -> bytes:
         if path.parent.is_dir():
             raise UserError(f"{path}: is missing. {REPAIR}") from None
         raise UserError(f"{path.parent}: the prepared images are missing. Run: dvc repro preprocess") from None
-
-
-@dataclass(frozen=True, eq=False)
-class ScoringSet:
-    """`digest` says which images they are; they and their classes are called what `data` calls them now."""
-
-    kind: Literal["test", "validation"]
-    images: Images
-    digest: str
-    dataset: str
-    class_names: Sequence[str]
-
-
-def test_set(images: Images, data: Data) -> ScoringSet:
-    """All test images."""
-    return ScoringSet("test", images, images.digest, data.name, data.class_names)
-
-
-def validation_set(images: Images, data: Data) -> ScoringSet:
-    """Of the training images those that `data` holds out; their digest says out of which and how they were chosen.
-
-    Raises UserError where fewer training images are there than are to be held out.
-    """
-    kept_back = held_out(images, data.validation_images, data.split_seed)
-    digest = held_out_digest(images.digest, data.validation_images, data.split_seed)
-    return ScoringSet("validation", kept_back, digest, data.name, data.class_names)
-
-
-def held_out(images: Images, validation_images: int, split_seed: int) -> Images:
-    """Of the training images those that are held out. Raises UserError where there are not so many."""
-    _, kept_back = split(images.labels, validation_images, split_seed)
-    return Images(images.images[kept_back], images.labels[kept_back])
-
-
-def held_out_digest(training_digest: str, validation_images: int, split_seed: int) -> str:
-    """The digest of the images that `validation_set` gives, without opening them."""
-    return of_value([training_digest, validation_images, split_seed])

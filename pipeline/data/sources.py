@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from pipeline.config.schema import FolderSource, RawFile, RawFiles, Source, WebSource
 from pipeline.data.debian import Debian
-from pipeline.data.download import Folder, Origin, Patience, UnavailableError, Web, keep
+from pipeline.data.download import Folder, Origin, Patience, UnavailableError, UnreachableError, Web, keep
 from pipeline.storage import project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal.errors import UserError

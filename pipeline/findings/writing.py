@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.data.prepared import Images, held_out, held_out_digest, load_test, load_training
+from pipeline.data.prepared import Images, load_test, load_training
+from pipeline.data.scoring import held_out, held_out_digest
 from pipeline.findings.csvs import results_csv, runs_csv
 from pipeline.findings.decision import Decision
 from pipeline.findings.evidence import Evidence
