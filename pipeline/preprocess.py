@@ -14,8 +14,6 @@ from pipeline.config.schema import Data, RawFile
 from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
 from pipeline.data.prepare import Summary, check_labels, checked_images, warnings
 from pipeline.data.prepared import write_prepared
-from pipeline.figures.examples import draw_examples
-from pipeline.figures.style import note
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command
@@ -36,6 +34,8 @@ def main() -> int:
 
 def preprocess(data: Data, raw: Path, target: Path) -> Summary:
     """Make the folder `target` of the four files in `raw`. Raises UserError for files that are not as `data` says."""
+    from pipeline.figures.examples import draw_examples  # noqa: PLC0415 - matplotlib, once there is something to draw
+
     training = _labelled(data, raw, data.files.train_images, data.files.train_labels)
     test = _labelled(data, raw, data.files.test_images, data.files.test_labels)
     with write_folder(target) as folder:
@@ -73,6 +73,8 @@ def _decoded(raw: Path, file: RawFile, dimensions: tuple[int, ...]) -> NDArray[n
 
 
 def _tell(summary: Summary) -> None:
+    from pipeline.figures.style import note  # noqa: PLC0415 - matplotlib
+
     height, width, channels = summary.image_shape
     console.print(
         f"{summary.training.images:,} training and {summary.test.images:,} test images of "

@@ -239,7 +239,7 @@ def test_failure_while_writing_leaves_the_old_folder(
         raise OSError(28, "No space left on device")
 
     before = {path.name: path.read_bytes() for path in prepared.iterdir()}
-    monkeypatch.setattr("pipeline.preprocess.draw_examples", full)
+    monkeypatch.setattr("pipeline.figures.examples.draw_examples", full)
     with pytest.raises(OSError, match="No space left"):
         preprocess(data_section(name="other"), raw, prepared)
     assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.figures.style import families, legible
@@ -21,9 +22,6 @@ def draw_examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], class_na
 
     Images uint8 [n, h, w, c], labels uint8 [n]. Of more than 50 classes the first 50 are drawn.
     """
-    # Slow to import, and needed here only.
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     class_names = [legible(name, number) for number, name in enumerate(class_names[:MOST_CLASSES])]
     picture = _mosaic(images, labels, len(class_names))
     cell = images.shape[1] + GAP

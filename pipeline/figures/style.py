@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -101,8 +101,6 @@ def png(figure: Figure) -> bytes:
 @cache
 def families() -> tuple[str, ...]:
     """The fonts for a picture's text: each character is drawn in the first that has it."""
-    from matplotlib import font_manager  # noqa: PLC0415 - slow, and verbs without pictures do not need it
-
     # matplotlib keeps the list of its first start: what was installed since is not in it.
     for path in set(font_manager.findSystemFonts()) - {font.fname for font in font_manager.fontManager.ttflist}:
         # It has its own exceptions for what is no font that it can read.
@@ -115,11 +113,8 @@ def families() -> tuple[str, ...]:
 @cache
 def _characters() -> frozenset[int]:
     """All that the fonts can draw."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font  # noqa: PLC0415
-
-    return frozenset(
-        number for name in families() for number in get_font(findfont(FontProperties(family=[name]))).get_charmap()
-    )
+    paths = [font_manager.findfont(font_manager.FontProperties(family=[name])) for name in families()]
+    return frozenset(number for path in paths for number in font_manager.get_font(path).get_charmap())
 
 
 def legible(name: str, number: int) -> str:
