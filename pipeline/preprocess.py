@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.config.load import read_section
 from pipeline.config.schema import Data, RawFile
 from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
-from pipeline.data.prepare import Summary, check_labels, checked_images, warnings
+from pipeline.data.prepare import Labelled, Summary, check_images, check_labels, warnings
 from pipeline.data.prepared import write_prepared
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
@@ -44,13 +44,11 @@ def preprocess(data: Data, raw: Path, target: Path) -> Summary:
     return summary
 
 
-def _labelled(
-    data: Data, raw: Path, images_file: RawFile, labels_file: RawFile
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images uint8 [n, h, w, c] and labels uint8 [n], checked."""
+def _labelled(data: Data, raw: Path, images_file: RawFile, labels_file: RawFile) -> Labelled:
+    """Images and labels, checked."""
     channels = data.image_shape[2]
     images = _decoded(raw, images_file, GREY_IMAGES if channels == 1 else COLOUR_IMAGES)
-    images = checked_images(images, data.image_shape, str(raw / images_file.name))
+    images = check_images(images, data.image_shape, str(raw / images_file.name))
     labels = _decoded(raw, labels_file, LABELS)
     check_labels(labels, len(images), data.class_names, str(raw / labels_file.name))
     return images, labels
@@ -64,9 +62,9 @@ def _decoded(raw: Path, file: RawFile, dimensions: tuple[int, ...]) -> NDArray[n
         raise UserError(f"{path}: is missing. Run: dvc repro fetch") from None
     array = decode_idx(content, path, dimensions)
     # DVC takes a read-only file in its cache to be unchanged.
-    if (found := hashlib.sha256(content).hexdigest()) != file.sha256:
+    if (present := hashlib.sha256(content).hexdigest()) != file.sha256:
         raise UserError(
-            f"{path}: its SHA-256 must be {file.sha256} as data.files says, found {found}. "
+            f"{path}: its SHA-256 must be {file.sha256} as data.files says, found {present}. "
             "Fetch it again: dvc repro --force fetch"
         )
     return array

@@ -17,7 +17,7 @@ from matplotlib import image as pictures
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Data
-from pipeline.data.prepare import check_labels, checked_images, duplicates, pixel_statistics, warnings
+from pipeline.data.prepare import check_images, check_labels, duplicates, pixel_statistics, warnings
 from pipeline.data.prepared import load_summary, load_test, load_training
 from pipeline.data.sources import fetch
 from pipeline.figures.examples import draw_examples
@@ -318,9 +318,9 @@ def test_colour_images_keep_their_channels(tmp_path: Path) -> None:
 
 def test_grey_images_are_no_colour_images() -> None:
     grey = np.zeros((2, 5, 3), dtype=np.uint8)
-    assert checked_images(grey, [5, 3, 1], "images").shape == (2, 5, 3, 1)
+    assert check_images(grey, [5, 3, 1], "images").shape == (2, 5, 3, 1)
     with pytest.raises(UserError, match="images must be 1 × 5 × 3"):
-        checked_images(grey, [1, 5, 3], "images")
+        check_images(grey, [1, 5, 3], "images")
 
 
 def test_duplicates_and_imbalance_are_counted_and_told_but_allowed(tmp_path: Path) -> None:

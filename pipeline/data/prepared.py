@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline.config.schema import Data, RawFiles
-from pipeline.data.prepare import Summary, summarized
+from pipeline.data.prepare import Labelled, Summary, summarize
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
 from pipeline.storage.digest import as_json, sealed, unsealed
@@ -41,21 +41,13 @@ class Images:
         return digest.of_value([hashlib.sha256(as_npy(array)).hexdigest() for array in (self.images, self.labels)])
 
 
-def write_prepared(
-    folder: Path,
-    data: Data,
-    training: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    test: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-) -> Summary:
-    """Write the arrays (images uint8 [n, h, w, c], labels uint8 [n]) and their summary into an empty folder.
-
-    The same arrays give the same bytes.
-    """
+def write_prepared(folder: Path, data: Data, training: Labelled, test: Labelled) -> Summary:
+    """Write the arrays and their summary into an empty folder: the same arrays give the same bytes."""
     digests = {}
     for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
         (folder / name).write_bytes(as_npy(array))
         digests[name] = digest.of_file(folder / name)
-    summary = summarized(data, training, test, raw_digests(data), digests)
+    summary = summarize(data, training, test, raw_digests(data), digests)
     (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
     return summary
 
@@ -78,12 +70,12 @@ def load_summary(folder: Path) -> Summary:
     path = folder / SUMMARY
     try:
         return Summary.model_validate_json(as_json(unsealed(_bytes(path).decode())))
-    except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        where = ".".join(map(str, finding["loc"])) or "its JSON"
-        raise UserError(f"{path}: is not what preprocess writes ({where}: {finding['msg']}). {REPAIR}") from None
     except ValueError as error:
-        raise UserError(f"{path}: is not what preprocess writes ({error}). {REPAIR}") from None
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            finding = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, finding['loc'])) or 'its JSON'}: {finding['msg']}"
+        raise UserError(f"{path}: is not what preprocess writes ({reason}). {REPAIR}") from None
 
 
 def training_digest(folder: Path, data: Data) -> str:
@@ -142,9 +134,9 @@ def _array(path: Path, digests: dict[str, str]) -> NDArray[np.uint8]:
     expected = digests.get(path.name)
     if expected is None:
         raise UserError(f"{path.parent / SUMMARY}: has no digest of {path.name}. {REPAIR}")
-    if (found := hashlib.sha256(data).hexdigest()) != expected:
+    if (present := hashlib.sha256(data).hexdigest()) != expected:
         raise UserError(
-            f"{path}: was changed after preprocess wrote it: its SHA-256 is {found}, not {expected}. {REPAIR}"
+            f"{path}: was changed after preprocess wrote it: its SHA-256 is {present}, not {expected}. {REPAIR}"
         )
     array: NDArray[np.uint8] = np.load(io.BytesIO(data), allow_pickle=False)
     return array
