@@ -145,44 +145,40 @@ Arrivals = queue.Queue[bytes | UnavailableError | None]
 
 
 def received(address: str, timeouts: Timeouts) -> Generator[bytes, None, None]:
-    """The body at an address as it arrives.
+    """The body at an address as it arrives, as long as it comes fast enough. Raises UnavailableError.
 
-    A thread receives it: time-outs of sockets end neither the look-up of a name nor headers that come byte by byte.
+    Only waiting counts, not what is done with the pieces. A thread receives them: time-outs of sockets end neither the
+    look-up of a name nor headers that come byte by byte.
     """
     arrivals: Arrivals = queue.Queue(maxsize=64)
     over = threading.Event()
     threading.Thread(target=_receive, args=(address, timeouts, arrivals, over), daemon=True).start()
+    waited, size = 0.0, 0
     try:
-        yield from _in_time(arrivals, timeouts)
+        while True:
+            began = time.monotonic()
+            try:
+                arrival = arrivals.get(timeout=timeouts.window - waited)
+            except queue.Empty:
+                arrival = b""
+            waited += time.monotonic() - began
+            if arrival is None:
+                return
+            if isinstance(arrival, UnavailableError):
+                raise arrival
+            size += len(arrival)
+            if waited >= timeouts.window:
+                if size < timeouts.slowest * timeouts.window:
+                    raise UnreachableError(f"is too slow: {size:,} bytes in {timeouts.window:g} s")
+                waited, size = 0.0, 0
+            if arrival:
+                yield arrival
     finally:
         over.set()
         # The thread may be waiting for room in the queue.
         with contextlib.suppress(queue.Empty):
             while True:
                 arrivals.get_nowait()
-
-
-def _in_time(arrivals: Arrivals, timeouts: Timeouts) -> Generator[bytes, None, None]:
-    """What arrives, as long as it comes fast enough. Only waiting counts, not what is done with the pieces."""
-    waited, received = 0.0, 0
-    while True:
-        began = time.monotonic()
-        try:
-            arrival = arrivals.get(timeout=timeouts.window - waited)
-        except queue.Empty:
-            arrival = b""
-        waited += time.monotonic() - began
-        if arrival is None:
-            return
-        if isinstance(arrival, UnavailableError):
-            raise arrival
-        received += len(arrival)
-        if waited >= timeouts.window:
-            if received < timeouts.slowest * timeouts.window:
-                raise UnreachableError(f"is too slow: {received:,} bytes in {timeouts.window:g} s")
-            waited, received = 0.0, 0
-        if arrival:
-            yield arrival
 
 
 def _receive(address: str, timeouts: Timeouts, arrivals: Arrivals, over: threading.Event) -> None:

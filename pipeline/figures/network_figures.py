@@ -105,7 +105,7 @@ def _title(history: Sequence[Epoch], rate: Rate) -> str:
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
     """The values as float64 [epochs], NaN for what is no finite number."""
-    numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    numbers = np.array(values, dtype=np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
