@@ -3,15 +3,17 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.config.schema import Data
 from pipeline.data import prepared
 from pipeline.data.prepared import Images
-from pipeline.data.scoring import held_out_digest, validation_set
+from pipeline.data.scoring import ScoringSet, held_out_digest, validation_set
 from pipeline.data.scoring import test_set as set_of_test
 from pipeline.data.split import split
 from pipeline.run import identity as identities
@@ -58,6 +60,16 @@ def test_the_digest_of_test_images_is_that_of_the_arrays_that_are_scored() -> No
     some = set_of_test(Images(every.images[:10], every.labels[:10]), data)
     assert some.digest == Images(every.images[:10].copy(), every.labels[:10].copy()).digest
     assert some.digest != set_of_test(every, data).digest
+
+
+@pytest.mark.parametrize(("load", "score"), [("load_test", set_of_test), ("load_training", validation_set)])
+def test_a_part_of_the_prepared_images_scores_no_run(load: str, score: Callable[[Images, Data], ScoringSet]) -> None:
+    prepare()
+    whole: Images = getattr(prepared, load)(project.PREPARED, swept().data)
+    assert score(whole, swept().data).class_names == swept().data.class_names
+    cut = replace(whole, images=whole.images[:-1], labels=whole.labels[:-1])
+    with pytest.raises(UserError, match=f"not those that were prepared .{whole.digest[:12]}"):
+        score(cut, swept().data)
 
 
 def test_more_held_out_images_than_there_are_is_refused() -> None:

@@ -30,10 +30,14 @@ REPAIR = "Make it again: dvc repro --force preprocess"
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images uint8 [n, h, w, c] and labels uint8 [n] (0 … classes - 1)."""
+    """Images uint8 [n, h, w, c] and labels uint8 [n] (0 … classes - 1).
+
+    `prepared` is the digest that the summary of the prepared images gives; None for those that come from elsewhere.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    prepared: str | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -89,8 +93,9 @@ def test_digest(folder: Path, data: Data) -> str:
 
 
 def _load(folder: Path, names: tuple[str, str], data: Data | None) -> Images:
-    digests = _checked_summary(folder, data).digests
-    return Images(*(_array(folder / name, digests) for name in names))
+    summary = _checked_summary(folder, data)
+    images, labels = (_array(folder / name, summary.digests) for name in names)
+    return Images(images, labels, _digest(summary, names))
 
 
 def _digest(summary: Summary, names: tuple[str, str]) -> str:

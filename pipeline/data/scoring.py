@@ -10,7 +10,8 @@ from typing import Literal
 from pipeline.config.schema import Data
 from pipeline.data.prepared import Images
 from pipeline.data.split import split
-from pipeline.storage import digest
+from pipeline.storage.digest import of_value
+from pipeline.terminal.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +26,18 @@ class ScoringSet:
 
 
 def test_set(images: Images, data: Data) -> ScoringSet:
-    """All test images; their digest is that of the arrays at hand."""
-    return ScoringSet("test", images, images.digest, data.name, data.class_names)
+    """All test images. Raises UserError where they are not what was prepared."""
+    return ScoringSet("test", images, _verified(images), data.name, data.class_names)
 
 
 def validation_set(images: Images, data: Data) -> ScoringSet:
     """Of the training images those that `data` holds out; their digest says out of which and how they were chosen.
 
-    Raises UserError where fewer training images are there than are to be held out.
+    Raises UserError where these are not what was prepared, or fewer than are to be held out.
     """
     chosen = data.validation_images, data.split_seed
-    return ScoringSet(
-        "validation", held_out(images, *chosen), held_out_digest(images.digest, *chosen), data.name, data.class_names
-    )
+    digest = held_out_digest(_verified(images), *chosen)
+    return ScoringSet("validation", held_out(images, *chosen), digest, data.name, data.class_names)
 
 
 def held_out(images: Images, validation_images: int, split_seed: int) -> Images:
@@ -48,4 +48,14 @@ def held_out(images: Images, validation_images: int, split_seed: int) -> Images:
 
 def held_out_digest(training_digest: str, validation_images: int, split_seed: int) -> str:
     """The digest of the images that `validation_set` gives, without opening them."""
-    return digest.of_value([training_digest, validation_images, split_seed])
+    return of_value([training_digest, validation_images, split_seed])
+
+
+def _verified(images: Images) -> str:
+    """The digest of the arrays at hand, computed once: whatever was done to them since they were read changes it."""
+    if images.prepared not in (None, images.digest):
+        raise UserError(
+            f"data: the images at hand ({images.digest[:12]}) are not those that were prepared "
+            f"({images.prepared[:12]}): code that reads them changes them. Score all that is prepared, as it is."
+        )
+    return images.digest
