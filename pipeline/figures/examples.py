@@ -55,8 +55,8 @@ def _mosaic(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) 
     """The images side by side, a class a row: uint8 [rows, columns] for grey ones, else [rows, columns, 3]."""
     height, width, channels = images.shape[1:]
     colours = 3 if channels == 3 else 1
-    paper = 255 if colours == 3 else 0
-    mosaic = np.full((classes * (height + GAP) - GAP, EACH * (width + GAP) - GAP, colours), paper, dtype=np.uint8)
+    background = 255 if colours == 3 else 0
+    mosaic = np.full((classes * (height + GAP) - GAP, EACH * (width + GAP) - GAP, colours), background, dtype=np.uint8)
     for number in range(classes):
         top = number * (height + GAP)
         for place, index in enumerate(np.flatnonzero(labels == number)[:EACH]):

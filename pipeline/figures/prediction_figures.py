@@ -135,20 +135,20 @@ class Mistakes:
 
 
 @styled
-def mistakes(found: Mistakes, class_names: Sequence[str]) -> Figure:
+def mistakes(surest: Mistakes, class_names: Sequence[str]) -> Figure:
     """The surest wrong predictions, with what was said and what it is."""
-    shown = len(found.images)
-    title = f"{counted(found.wrong, 'mistake')} in {counted(found.total, 'image')}"
+    shown = len(surest.images)
+    title = f"{counted(surest.wrong, 'mistake')} in {counted(surest.total, 'image')}"
     if shown == 0:
-        nothing = "No mistake to show." if found.wrong == 0 else "No probability is finite: nothing to show."
+        nothing = "No mistake to show." if surest.wrong == 0 else "No probability is finite: nothing to show."
         return sheet(10, 3, title, nothing)
     rows = math.ceil(shown / COLUMNS)
     height = 0.7 + tiled_height(9.7, COLUMNS, rows, CAPTION_SPACE)
-    figure = sheet(10, height, title if shown == found.wrong else f"The {shown} surest of {title}")
+    figure = sheet(10, height, title if shown == surest.wrong else f"The {shown} surest of {title}")
     axes = figure.subplots()
-    corners = tiles(axes, [visible(image) for image in found.images], COLUMNS, caption_space=CAPTION_SPACE)
+    corners = tiles(axes, [visible(image) for image in surest.images], COLUMNS, caption_space=CAPTION_SPACE)
     names = [shortened(legible(name, number), LONGEST_CLASS) for number, name in enumerate(class_names)]
-    captions = zip(corners, found.predicted, found.actual, found.probability, strict=True)
+    captions = zip(corners, surest.predicted, surest.actual, surest.probability, strict=True)
     for (left, top), predicted, actual, probability in captions:
         caption = f"said {names[predicted]} {percent(float(probability), 1)}\nis {names[actual]}"
         axes.text(left + 0.5, top + 1.02, caption, ha="center", va="top", fontsize=10)
