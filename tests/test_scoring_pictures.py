@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from pipeline.figures.network_figures import Rate, feature_maps, kernels, training_curves
+from pipeline.config.schema import Training
+from pipeline.figures.network_figures import feature_maps, kernels, training_curves
 from pipeline.figures.prediction_figures import MOST_MISTAKES, Mistakes, calibration, confusion, mistakes, visible
 from pipeline.figures.style import percent, png, shortened
 from pipeline.run.metrics import (
@@ -26,6 +27,7 @@ from pipeline.run.metrics import (
     surest_mistakes,
 )
 from pipeline.storage.project import ROOT
+from tests.harness.settings import article
 
 # Divisions by zero, glyphs that are missing, layouts that collapse: a warning is a picture gone wrong.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -50,7 +52,13 @@ class Row:
 
 VALIDATED = [Row(epoch, 1 / epoch, 1 - 0.3 / epoch, 1.1 / epoch, 0.8) for epoch in range(1, 11)]
 
-CONSTANT, COSINE = Rate(0.001, "constant", 0.0), Rate(0.01, "cosine", 0.1)
+
+def settings(learning_rate: float, schedule: str, warmup: float) -> Training:
+    changes = {"learning_rate": learning_rate, "schedule": schedule, "warmup": warmup}
+    return article({f"training.{name}": value for name, value in changes.items()}).training
+
+
+CONSTANT, COSINE = settings(0.001, "constant", 0.0), settings(0.01, "cosine", 0.1)
 
 
 def calibrated(found: Reliability) -> Figure:
@@ -149,7 +157,7 @@ def test_one_epoch_without_validation_is_a_point_over_a_whole_number() -> None:
 
 
 def test_the_rate_is_the_one_that_was_set_though_a_cosine_has_ended_at_0() -> None:
-    figure = training_curves([Row(1, 0.5)], Rate(0.005, "cosine", 0.0))
+    figure = training_curves([Row(1, 0.5)], settings(0.005, "cosine", 0.0))
     _drawn(figure)
     assert "learning rate 0.005, cosine to 0" in _shown(figure)
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from pipeline.config.schema import Training
 from pipeline.figures.prediction_figures import visible
 from pipeline.figures.style import (
     BLUE,
@@ -48,27 +48,8 @@ class Epoch(Protocol):
     def validation_accuracy(self) -> float | None: ...
 
 
-@dataclass(frozen=True)
-class Rate:
-    """The learning rate that was set, and its course: `schedule` "constant" or "cosine", `warmup` a share (0..1).
-
-    A history holds the rate of the step after each epoch, which is 0 at the end of a cosine whatever was set.
-    """
-
-    learning_rate: float
-    schedule: str
-    warmup: float
-
-    def in_words(self) -> str:
-        """`0.001`, constant; `0.003, warm-up over 10 %, cosine to 0`."""
-        if self.schedule == "constant":
-            return f"{self.learning_rate:.6g}"
-        warmed = f", warm-up over {100 * self.warmup:.3g} %" if self.warmup > 0 else ""
-        return f"{self.learning_rate:.6g}{warmed}, {self.schedule} to 0"
-
-
 @styled
-def training_curves(history: Sequence[Epoch], rate: Rate) -> Figure:
+def training_curves(history: Sequence[Epoch], settings: Training) -> Figure:
     """Loss and accuracy (percent) against the epoch, of training and, where there is one, of validation.
 
     Values that are not finite are left out, and the title says where the first one is.
@@ -76,7 +57,7 @@ def training_curves(history: Sequence[Epoch], rate: Rate) -> Figure:
     """
     if not history:
         raise ValueError("a history must have at least one epoch to draw, not 0")
-    figure = sheet(12, 5, _title(history, rate))
+    figure = sheet(12, 5, _title(history, settings))
     left, right = figure.subplots(1, 2)
     epochs = [row.epoch for row in history]
     losses = {
@@ -95,12 +76,14 @@ def training_curves(history: Sequence[Epoch], rate: Rate) -> Figure:
     return figure
 
 
-def _title(history: Sequence[Epoch], rate: Rate) -> str:
+def _title(history: Sequence[Epoch], settings: Training) -> str:
+    # As it was set: a history holds the rate after each epoch, which is 0 at the end of a cosine.
+    title = f"Training · {counted(len(history), 'epoch')} · learning rate {settings.learning_rate:.6g}"
+    if settings.schedule != "constant":
+        warm_up = f", warm-up over {100 * settings.warmup:.3g} %" if settings.warmup > 0 else ""
+        title += f"{warm_up}, {settings.schedule} to 0"
     finite = np.isfinite([row.loss for row in history])
-    title = f"Training · {counted(len(history), 'epoch')} · learning rate {rate.in_words()}"
-    if finite.all():
-        return title
-    return f"{title} · diverged in epoch {history[int(np.argmin(finite))].epoch}"
+    return title if finite.all() else f"{title} · diverged in epoch {history[int(np.argmin(finite))].epoch}"
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.config.specification import specification_of
 from pipeline.data.scoring import ScoringSet
-from pipeline.figures.network_figures import Rate, kernels, training_curves
 from pipeline.figures.network_figures import feature_maps as feature_map_picture
+from pipeline.figures.network_figures import kernels, training_curves
 from pipeline.figures.prediction_figures import MOST_MISTAKES, Mistakes, calibration, confusion, mistakes
 from pipeline.figures.style import png
 from pipeline.network.fit import use_threads
@@ -108,7 +109,7 @@ def _write_pictures(
     matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
     bins = reliability(probabilities, images.labels)
     pictures = {
-        "training_curves": training_curves(training.history, _rate(training)),
+        "training_curves": training_curves(training.history, specification_of(training.run.ingredients).training),
         "confusion_matrix": confusion(matrix, class_names),
         "calibration": calibration(bins.images, bins.confidence, bins.accuracy, bins.expected_calibration_error),
         "mistakes": mistakes(_surest(probabilities, scored), class_names),
@@ -132,12 +133,6 @@ def _surest(probabilities: Probabilities, scored: ScoringSet) -> Mistakes:
         wrong=int(np.sum(predicted != images.labels)),
         total=len(images.labels),
     )
-
-
-def _rate(training: TrainingPart) -> Rate:
-    """The learning rate as it was set, and its course."""
-    found = training.run.configuration["training"]
-    return Rate(found["learning_rate"], found["schedule"], found["warmup"])
 
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:
