@@ -102,42 +102,31 @@ def decompressed(pieces: Iterable[bytes], most: int) -> Generator[bytes, None, N
         taken += len(piece)
         if engine.eof or taken > most_taken:
             break
-        try:
-            for content in _inflated(engine, piece, most + 1 - made):
-                made += len(content)
-                yield content
-        except zlib.error as error:
-            what = (
-                f"damaged gzip ({error})" if beginning.startswith(GZIP_START) else f"{appearance(beginning)}, not gzip"
-            )
-            raise UnavailableError(f"serves {what}") from None
+        # A part after the other: what a piece holds may be a thousand times larger.
+        rest, goes_on = piece, True
+        while goes_on and made <= most:
+            room = min(most + 1 - made, AT_ONCE)
+            try:
+                content = engine.decompress(rest, room)
+            except zlib.error as error:
+                kind = (
+                    f"damaged gzip ({error})" if beginning[:2] == GZIP_START else f"{appearance(beginning)}, not gzip"
+                )
+                raise UnavailableError(f"serves {kind}") from None
+            rest, goes_on = engine.unconsumed_tail, len(content) == room
+            made += len(content)
+            yield content
         if made > most:
             return
         consumed = taken - len(engine.unused_data)
-    if engine.eof:
-        if taken > consumed:
-            raise UnavailableError("serves gzip with something after its end")
-    elif not taken:
+    if not taken:
         raise UnavailableError("serves an empty file")
-    elif taken > most_taken:
+    if not engine.eof and taken > most_taken:
         raise UnavailableError(f"serves more than {most_taken:,} compressed bytes for a file of {most:,}")
-    else:
+    if not engine.eof:
         raise UnavailableError(f"serves gzip that is cut off after {made:,} of {most:,} bytes")
-
-
-def _inflated(engine: "zlib._Decompress", piece: bytes, most: int) -> Generator[bytes, None, None]:
-    """What a compressed piece holds, at most so many bytes, a part after the other: it may be a thousand times larger.
-
-    Raises zlib.error.
-    """
-    while most > 0:
-        room = min(most, AT_ONCE)
-        content = engine.decompress(piece, room)
-        most -= len(content)
-        yield content
-        if len(content) < room:
-            return
-        piece = engine.unconsumed_tail
+    if taken > consumed:
+        raise UnavailableError("serves gzip with something after its end")
 
 
 Arrivals = queue.Queue[bytes | UnavailableError | None]
