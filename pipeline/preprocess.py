@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pipeline.config.load import read_section
 from pipeline.config.schema import Data, RawFile
 from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
-from pipeline.data.prepare import Labelled, Summary, check_images, check_labels, warnings
-from pipeline.data.prepared import write_prepared
+from pipeline.data.prepare import Labelled, check_images, check_labels, warnings, write_prepared
+from pipeline.data.prepared import Summary
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command

@@ -1,15 +1,19 @@
-"""Whether images and labels are what the configuration says, and what they are in numbers: summary.json."""
+"""Whether images and labels are what the configuration says; writing them with what they are in numbers."""
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from pipeline.config.messages import shown
 from pipeline.config.schema import Data
+from pipeline.data.prepared import SUMMARY, TEST, TRAINING, Duplicates, SetSummary, Summary, raw_digests
+from pipeline.storage import digest
+from pipeline.storage.arrays import as_npy
+from pipeline.storage.digest import sealed
 from pipeline.terminal.errors import UserError
 
 MOST_IMBALANCE = 1.5
@@ -17,44 +21,6 @@ MOST_IMBALANCE = 1.5
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Images uint8 [n, h, w, c] and labels uint8 [n]."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Duplicates(_Strict):
-    """How many images are exact copies: of an earlier one of the same set; test images of a training image."""
-
-    training: int
-    test: int
-    across: int
-
-
-class SetSummary(_Strict):
-    """Of the training or the test images: how many, how many of each class, largest class over smallest."""
-
-    images: int
-    classes: dict[str, int]
-    imbalance: float
-
-
-class Summary(_Strict):
-    """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
-
-    `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
-    """
-
-    name: str
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    training: SetSummary
-    test: SetSummary
-    pixel_mean: float
-    pixel_deviation: float
-    duplicates: Duplicates
-    files: dict[str, str]
-    digests: dict[str, str]
 
 
 def check_images(images: NDArray[np.uint8], image_shape: Sequence[int], name: str) -> NDArray[np.uint8]:
@@ -103,10 +69,18 @@ def check_labels(labels: NDArray[np.uint8], images: int, class_names: Sequence[s
         )
 
 
-def summarize(
-    data: Data, training: Labelled, test: Labelled, files: Mapping[str, str], digests: Mapping[str, str]
-) -> Summary:
-    """What the prepared images are. `files` and `digests` are those of `Summary`."""
+def write_prepared(folder: Path, data: Data, training: Labelled, test: Labelled) -> Summary:
+    """Write the arrays and their summary into an empty folder: the same arrays give the same bytes."""
+    digests = {}
+    for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
+        (folder / name).write_bytes(as_npy(array))
+        digests[name] = digest.of_file(folder / name)
+    summary = _summarize(data, training, test, digests)
+    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
+    return summary
+
+
+def _summarize(data: Data, training: Labelled, test: Labelled, digests: dict[str, str]) -> Summary:
     mean, deviation = pixel_statistics(training[0])
     height, width, channels = training[0].shape[1:]
     return Summary(
@@ -118,8 +92,8 @@ def summarize(
         pixel_mean=mean,
         pixel_deviation=deviation,
         duplicates=duplicates(training[0], test[0]),
-        files=dict(files),
-        digests=dict(digests),
+        files=raw_digests(data),
+        digests=digests,
     )
 
 

@@ -1,24 +1,23 @@
 """The prepared folder: arrays that NumPy reads as they are, and a summary with the SHA-256 of each.
 
 The digests are checked at every reading: a damaged disk, or a DVC cache that trusts what is read-only, would otherwise
-change results silently."""
+change results silently.
+"""
 
 import hashlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.schema import Data, RawFiles
-from pipeline.data.prepare import Labelled, Summary, summarize
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
-from pipeline.storage.digest import as_json, sealed, unsealed
+from pipeline.storage.digest import as_json, unsealed
 from pipeline.terminal.errors import UserError
 
 TRAINING = ("train_images.npy", "train_labels.npy")
@@ -45,15 +44,42 @@ class Images:
         return digest.of_value([hashlib.sha256(as_npy(array)).hexdigest() for array in (self.images, self.labels)])
 
 
-def write_prepared(folder: Path, data: Data, training: Labelled, test: Labelled) -> Summary:
-    """Write the arrays and their summary into an empty folder: the same arrays give the same bytes."""
-    digests = {}
-    for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
-        (folder / name).write_bytes(as_npy(array))
-        digests[name] = digest.of_file(folder / name)
-    summary = summarize(data, training, test, raw_digests(data), digests)
-    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
-    return summary
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Duplicates(_Strict):
+    """How many images are exact copies: of an earlier one of the same set; test images of a training image."""
+
+    training: int
+    test: int
+    across: int
+
+
+class SetSummary(_Strict):
+    """Of the training or the test images: how many, how many of each class, largest class over smallest."""
+
+    images: int
+    classes: dict[str, int]
+    imbalance: float
+
+
+class Summary(_Strict):
+    """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
+
+    `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    training: SetSummary
+    test: SetSummary
+    pixel_mean: float
+    pixel_deviation: float
+    duplicates: Duplicates
+    files: dict[str, str]
+    digests: dict[str, str]
 
 
 def load_training(folder: Path, data: Data | None = None) -> Images:
@@ -128,7 +154,7 @@ def _differing(summary: Summary, data: Data) -> str:
     return f"other {' and '.join(name.replace('_', ' ') for name in wanted if summary.files.get(name) != wanted[name])}"
 
 
-def raw_digests(data: Data) -> Mapping[str, str]:
+def raw_digests(data: Data) -> dict[str, str]:
     """The SHA-256 of each raw file, decompressed, by its part: train_images, train_labels, test_images, test_labels."""
     return {part: getattr(data.files, part).sha256 for part in RawFiles.model_fields}
 
