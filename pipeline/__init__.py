@@ -5,7 +5,7 @@ Importing it, which every process of ours does first, leaves out of the environm
 
 import os
 
-import pipeline.terminal.lacking  # noqa: F401 - says what is missing, in whatever is imported next
+import pipeline.terminal.errors  # noqa: F401 - says what is missing, in whatever is imported next
 
 DECIDING = "TF_", "XLA_", "ONEDNN_", "DNNL_", "KERAS_", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"
 """How variables begin by which TensorFlow, XLA, oneDNN, Keras and CUDA choose kernels, precision, threads or a backend.

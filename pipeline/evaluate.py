@@ -2,7 +2,8 @@
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Data, Tracking
-from pipeline.data.prepared import load_test, test_set
+from pipeline.data.prepared import load_test
+from pipeline.data.scoring import test_set
 from pipeline.run.checkpoint import remove_checkpoint
 from pipeline.run.environment import variables_note
 from pipeline.run.identity import REPRO_STUDY

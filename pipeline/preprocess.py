@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from pipeline.config.load import read_section
 from pipeline.config.schema import Data, RawFile
 from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
-from pipeline.data.prepare import Summary, check_labels, checked_images, warnings
-from pipeline.data.prepared import write_prepared
-from pipeline.figures.examples import draw_examples
-from pipeline.figures.style import note
+from pipeline.data.prepare import Labelled, check_images, check_labels, warnings, write_prepared
+from pipeline.data.prepared import Summary
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command
@@ -36,6 +34,8 @@ def main() -> int:
 
 def preprocess(data: Data, raw: Path, target: Path) -> Summary:
     """Make the folder `target` of the four files in `raw`. Raises UserError for files that are not as `data` says."""
+    from pipeline.figures.examples import draw_examples  # noqa: PLC0415 - matplotlib, once there is something to draw
+
     training = _labelled(data, raw, data.files.train_images, data.files.train_labels)
     test = _labelled(data, raw, data.files.test_images, data.files.test_labels)
     with write_folder(target) as folder:
@@ -44,13 +44,11 @@ def preprocess(data: Data, raw: Path, target: Path) -> Summary:
     return summary
 
 
-def _labelled(
-    data: Data, raw: Path, images_file: RawFile, labels_file: RawFile
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images uint8 [n, h, w, c] and labels uint8 [n], checked."""
+def _labelled(data: Data, raw: Path, images_file: RawFile, labels_file: RawFile) -> Labelled:
+    """Images and labels, checked."""
     channels = data.image_shape[2]
     images = _decoded(raw, images_file, GREY_IMAGES if channels == 1 else COLOUR_IMAGES)
-    images = checked_images(images, data.image_shape, str(raw / images_file.name))
+    images = check_images(images, data.image_shape, str(raw / images_file.name))
     labels = _decoded(raw, labels_file, LABELS)
     check_labels(labels, len(images), data.class_names, str(raw / labels_file.name))
     return images, labels
@@ -64,15 +62,17 @@ def _decoded(raw: Path, file: RawFile, dimensions: tuple[int, ...]) -> NDArray[n
         raise UserError(f"{path}: is missing. Run: dvc repro fetch") from None
     array = decode_idx(content, path, dimensions)
     # DVC takes a read-only file in its cache to be unchanged.
-    if (found := hashlib.sha256(content).hexdigest()) != file.sha256:
+    if (present := hashlib.sha256(content).hexdigest()) != file.sha256:
         raise UserError(
-            f"{path}: its SHA-256 must be {file.sha256} as data.files says, found {found}. "
+            f"{path}: its SHA-256 must be {file.sha256} as data.files says, found {present}. "
             "Fetch it again: dvc repro --force fetch"
         )
     return array
 
 
 def _tell(summary: Summary) -> None:
+    from pipeline.figures.style import note  # noqa: PLC0415 - matplotlib
+
     height, width, channels = summary.image_shape
     console.print(
         f"{summary.training.images:,} training and {summary.test.images:,} test images of "

@@ -137,6 +137,9 @@ def _checkpoint(path: Path) -> None:
 
 
 def _store(path: Path) -> None:
+    if (length := len(os.fsencode(path))) > project.LONGEST_DATABASE:
+        why = f"SQLite opens no path of more than {project.LONGEST_DATABASE} characters, and this has {length}"
+        raise PermissionError(errno.EACCES, f"{why}. Move the project to a shorter one", str(path))
     repair = "Move it away; `python -m pipeline.track --all` fills a new one."
     journal = path.with_name(f"{path.name}-wal")
     # SQLite makes files beside a database that it reads, where that can be done. Without, and with nothing in its

@@ -51,7 +51,7 @@ OUTWARD = {
     "pipeline.config.messages": {"shown"},
     "pipeline.terminal.errors": {"UserError"},
 }
-WORDS = "pipeline.terminal.lacking"
+WORDS = "pipeline.terminal.errors"
 """All that the deciding code takes from other rooms. A new name here needs a reason why it decides nothing unhashed."""
 
 

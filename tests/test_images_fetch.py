@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.schema import DebianSource, FolderSource, RawFiles, WebSource
-from pipeline.data.download import Folder, Patience, UnavailableError, Web, decompressed, keep
-from pipeline.data.sources import fetch
+from pipeline.data.download import Timeouts, UnavailableError, decompressed, download_verified, received
+from pipeline.data.sources import fetch, in_folder
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.harness.mirrors import (
@@ -44,9 +44,9 @@ from tests.sample import FOLDER, NAMES, content, sample_data_config
 FILES = RawFiles.model_validate(sample_data_config()["files"])
 SAMPLE = FolderSource(kind="folder", path=str(FOLDER))
 DEBIAN = DebianSource(kind="debian", package="some-images")
-PATIENT = Patience()
-AGAINST_DRIPS = Patience(window=0.4)
-AGAINST_SILENCE = Patience(read=0.2)
+DEFAULT = Timeouts()
+AGAINST_DRIPS = Timeouts(window=0.4)
+AGAINST_SILENCE = Timeouts(read=0.2)
 
 
 @pytest.fixture
@@ -61,19 +61,19 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-BAD_ANSWERS: list[tuple[Answer, Patience, str]] = [
-    (html_page, PATIENT, "serves an HTML page, not gzip"),
-    (truncated_gzip, PATIENT, "serves gzip that is cut off after"),
-    (damaged_gzip, PATIENT, "serves damaged gzip"),
-    (trailing, PATIENT, "serves gzip with something after its end"),
-    (empty, PATIENT, "serves an empty file"),
-    (not_found, PATIENT, "answers 404 Not Found"),
-    (circle, PATIENT, "redirects more than 5 times"),
-    (bomb, PATIENT, "serves another file: more than 470,416 bytes"),
-    (swapped, PATIENT, "serves another file: 156,816 bytes, not 470,416"),
-    (one_pixel_changed, PATIENT, "serves another file: its SHA-256 is"),
-    (cut_off, PATIENT, "breaks off"),
-    (hang_up, PATIENT, "gives no connection ("),
+BAD_ANSWERS: list[tuple[Answer, Timeouts, str]] = [
+    (html_page, DEFAULT, "serves an HTML page, not gzip"),
+    (truncated_gzip, DEFAULT, "serves gzip that is cut off after"),
+    (damaged_gzip, DEFAULT, "serves damaged gzip"),
+    (trailing, DEFAULT, "serves gzip with something after its end"),
+    (empty, DEFAULT, "serves an empty file"),
+    (not_found, DEFAULT, "answers 404 Not Found"),
+    (circle, DEFAULT, "redirects more than 5 times"),
+    (bomb, DEFAULT, "serves another file: more than 470,416 bytes"),
+    (swapped, DEFAULT, "serves another file: 156,816 bytes, not 470,416"),
+    (one_pixel_changed, DEFAULT, "serves another file: its SHA-256 is"),
+    (cut_off, DEFAULT, "breaks off"),
+    (hang_up, DEFAULT, "gives no connection ("),
     (drip, AGAINST_DRIPS, "is too slow: "),
     (dripping_header, AGAINST_DRIPS, "is too slow: 0 bytes in 0.4 s"),
     (stall, AGAINST_SILENCE, "sends nothing for 0.2 s"),
@@ -89,24 +89,24 @@ def assert_complete(folder: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(("answer", "patience", "reason"), BAD_ANSWERS, ids=NAMES_OF_ANSWERS)
+@pytest.mark.parametrize(("answer", "timeouts", "reason"), BAD_ANSWERS, ids=NAMES_OF_ANSWERS)
 def test_bad_answer_is_told_and_leaves_nothing(
-    answer: Answer, patience: Patience, reason: str, site: Site, tmp_path: Path
+    answer: Answer, timeouts: Timeouts, reason: str, site: Site, tmp_path: Path
 ) -> None:
     site.answer = answer
     with pytest.raises(UserError) as caught:
-        fetch(FILES, [site.source], tmp_path / "raw", patience)
+        fetch(FILES, [site.source], tmp_path / "raw", timeouts)
     assert f"{site.address}: {reason}" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("answer", "patience", "_reason"), BAD_ANSWERS, ids=NAMES_OF_ANSWERS)
+@pytest.mark.parametrize(("answer", "timeouts", "_reason"), BAD_ANSWERS, ids=NAMES_OF_ANSWERS)
 def test_after_a_bad_answer_the_next_source_is_tried(
-    answer: Answer, patience: Patience, _reason: str, site: Site, tmp_path: Path
+    answer: Answer, timeouts: Timeouts, _reason: str, site: Site, tmp_path: Path
 ) -> None:
     site.answer = answer
     began = time.monotonic()
-    fetch(FILES, [site.source, SAMPLE], tmp_path / "raw", patience)
+    fetch(FILES, [site.source, SAMPLE], tmp_path / "raw", timeouts)
     assert_complete(tmp_path / "raw")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
     assert time.monotonic() - began < 5
@@ -160,11 +160,11 @@ def test_server_that_calls_the_file_an_encoding_is_understood(site: Site, tmp_pa
 
 def test_slow_reader_is_not_a_slow_server(site: Site) -> None:
     site.answer = lambda request, _name: send(request, bytes(1_000_000))
-    received = 0
-    for piece in Web(site.address, Patience(window=0.5, slowest=10**9)).offer("any").pieces:
-        received += len(piece)
+    size = 0
+    for piece in received(f"{site.address}/any.gz", Timeouts(window=0.5, slowest=10**9)):
+        size += len(piece)
         time.sleep(0.05)
-    assert received == 1_000_000
+    assert size == 1_000_000
 
 
 def test_each_file_may_come_from_another_source(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,9 +243,9 @@ def test_refused_file_leaves_nothing_beside_its_place(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     name = NAMES["train_labels"]
     (tmp_path / "source" / name).write_bytes(content("test_labels"))
-    offer = Folder(tmp_path / "source").offer(name)
+    source = in_folder(tmp_path / "source", name)
     with pytest.raises(UnavailableError):
-        keep(offer, FILES.train_labels, tmp_path / "target" / name, advance=lambda _: None)
+        download_verified(source, FILES.train_labels, tmp_path / "target" / name, advance=lambda _: None)
     assert list((tmp_path / "target").iterdir()) == []
 
 
@@ -372,7 +372,7 @@ def test_debian_that_fails_gives_its_reason(
         if script is not None:
             program(programs / name, script)
     with pytest.raises(UserError) as caught:
-        fetch(FILES, [DEBIAN], tmp_path / "raw", Patience(command=0.5 if apt_get == "exec sleep 30" else 60))
+        fetch(FILES, [DEBIAN], tmp_path / "raw", Timeouts(command=0.5 if apt_get == "exec sleep 30" else 60))
     assert f"Debian package some-images: {reason}" in str(caught.value)
     assert list((tmp_path / "temporary").iterdir()) == []
 

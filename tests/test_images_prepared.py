@@ -17,7 +17,7 @@ from matplotlib import image as pictures
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Data
-from pipeline.data.prepare import check_labels, checked_images, duplicates, pixel_statistics, warnings
+from pipeline.data.prepare import check_images, check_labels, duplicates, pixel_statistics, warnings
 from pipeline.data.prepared import load_summary, load_test, load_training
 from pipeline.data.sources import fetch
 from pipeline.figures.examples import draw_examples
@@ -239,7 +239,7 @@ def test_failure_while_writing_leaves_the_old_folder(
         raise OSError(28, "No space left on device")
 
     before = {path.name: path.read_bytes() for path in prepared.iterdir()}
-    monkeypatch.setattr("pipeline.preprocess.draw_examples", full)
+    monkeypatch.setattr("pipeline.figures.examples.draw_examples", full)
     with pytest.raises(OSError, match="No space left"):
         preprocess(data_section(name="other"), raw, prepared)
     assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before
@@ -318,9 +318,9 @@ def test_colour_images_keep_their_channels(tmp_path: Path) -> None:
 
 def test_grey_images_are_no_colour_images() -> None:
     grey = np.zeros((2, 5, 3), dtype=np.uint8)
-    assert checked_images(grey, [5, 3, 1], "images").shape == (2, 5, 3, 1)
+    assert check_images(grey, [5, 3, 1], "images").shape == (2, 5, 3, 1)
     with pytest.raises(UserError, match="images must be 1 × 5 × 3"):
-        checked_images(grey, [1, 5, 3], "images")
+        check_images(grey, [1, 5, 3], "images")
 
 
 def test_duplicates_and_imbalance_are_counted_and_told_but_allowed(tmp_path: Path) -> None:

@@ -13,11 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from pipeline.figures.network_figures import Rate, feature_maps, kernels, training_curves
-from pipeline.figures.prediction_figures import calibration, confusion, mistakes, visible
+from pipeline.config.schema import Training
+from pipeline.figures.network_figures import feature_maps, kernels, training_curves
+from pipeline.figures.prediction_figures import MOST_MISTAKES, Mistakes, calibration, confusion, mistakes, visible
 from pipeline.figures.style import percent, png, shortened
-from pipeline.run.metrics import confusion_matrix, predictions, reliability
+from pipeline.run.metrics import (
+    Labels,
+    Probabilities,
+    Reliability,
+    confusion_matrix,
+    predictions,
+    reliability,
+    surest_mistakes,
+)
 from pipeline.storage.project import ROOT
+from tests.harness.settings import article
 
 # Divisions by zero, glyphs that are missing, layouts that collapse: a warning is a picture gone wrong.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -42,7 +52,33 @@ class Row:
 
 VALIDATED = [Row(epoch, 1 / epoch, 1 - 0.3 / epoch, 1.1 / epoch, 0.8) for epoch in range(1, 11)]
 
-CONSTANT, COSINE = Rate(0.001, "constant", 0.0), Rate(0.01, "cosine", 0.1)
+
+def settings(learning_rate: float, schedule: str, warmup: float) -> Training:
+    changes = {"learning_rate": learning_rate, "schedule": schedule, "warmup": warmup}
+    return article({f"training.{name}": value for name, value in changes.items()}).training
+
+
+CONSTANT, COSINE = settings(0.001, "constant", 0.0), settings(0.01, "cosine", 0.1)
+
+
+def calibrated(found: Reliability) -> Figure:
+    return calibration(found.images, found.confidence, found.accuracy, found.expected_calibration_error)
+
+
+def mistaken(
+    images: np.ndarray[tuple[int, ...]], labels: Labels, probabilities: Probabilities, names: list[str]
+) -> Figure:
+    chosen = surest_mistakes(probabilities, labels, MOST_MISTAKES)
+    predicted = predictions(probabilities)
+    found = Mistakes(
+        images[chosen],
+        predicted=predicted[chosen],
+        actual=labels[chosen],
+        probability=probabilities[chosen].max(axis=1),
+        wrong=int((predicted != labels).sum()),
+        total=len(labels),
+    )
+    return mistakes(found, names)
 
 
 def _shown(figure: Figure) -> str:
@@ -61,11 +97,11 @@ def _drawn(figure: Figure) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {
-    "calibration": lambda: calibration(reliability(PROBABILITIES, LABELS)),
+    "calibration": lambda: calibrated(reliability(PROBABILITIES, LABELS)),
     "confusion": lambda: confusion(CONFUSION, NAMES),
     "feature_maps": lambda: feature_maps(IMAGES[0], [("block1", IMAGES[:5].transpose(1, 2, 0))]),
     "kernels": lambda: kernels(np.linspace(-1, 1, 800).reshape(5, 5, 1, 32), "conv1"),
-    "mistakes": lambda: mistakes(IMAGES, LABELS, PROBABILITIES, NAMES),
+    "mistakes": lambda: mistaken(IMAGES, LABELS, PROBABILITIES, NAMES),
     "training_curves": lambda: training_curves(VALIDATED, COSINE),
 }
 
@@ -92,7 +128,7 @@ def test_a_png_names_neither_date_nor_software() -> None:
 
 
 def test_drawing_needs_neither_pyplot_nor_tensorflow() -> None:
-    modules = ("calibration", "confusion", "curves", "kernels", "mistakes")
+    modules = ("network_figures", "prediction_figures", "style")
     imports = "; ".join(f"import pipeline.figures.{module}" for module in modules)
     program = f"{imports}; import sys; print({{'matplotlib.pyplot', 'tensorflow'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -121,7 +157,7 @@ def test_one_epoch_without_validation_is_a_point_over_a_whole_number() -> None:
 
 
 def test_the_rate_is_the_one_that_was_set_though_a_cosine_has_ended_at_0() -> None:
-    figure = training_curves([Row(1, 0.5)], Rate(0.005, "cosine", 0.0))
+    figure = training_curves([Row(1, 0.5)], settings(0.005, "cosine", 0.0))
     _drawn(figure)
     assert "learning rate 0.005, cosine to 0" in _shown(figure)
 
@@ -172,7 +208,7 @@ def test_confusion_without_answers_says_so() -> None:
 
 def test_mistakes_show_what_was_said_and_what_it_is() -> None:
     probabilities = np.array([[0.1, 0.9], [0.002, 0.998], [0.8, 0.2]], dtype=np.float32)
-    figure = mistakes(IMAGES[:3], np.array([0, 0, 0], dtype=np.uint8), probabilities, ["Coat", "Shirt"])
+    figure = mistaken(IMAGES[:3], np.array([0, 0, 0], dtype=np.uint8), probabilities, ["Coat", "Shirt"])
     _drawn(figure)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["said Shirt 99.8 %\nis Coat", "said Shirt 90.0 %\nis Coat"]
@@ -192,7 +228,7 @@ def test_at_most_25_mistakes_are_shown_and_all_are_counted() -> None:
 def test_no_mistake_and_no_answer_are_said() -> None:
     sure = np.array([[1.0, 0.0]], dtype=np.float32)
     for probabilities, sentence in ((sure, "No mistake to show."), (sure * NAN, "No probability is finite")):
-        figure = mistakes(IMAGES[:1], np.array([0], dtype=np.uint8), probabilities, ["Coat", "Bag"])
+        figure = mistaken(IMAGES[:1], np.array([0], dtype=np.uint8), probabilities, ["Coat", "Bag"])
         _drawn(figure)
         assert sentence in _shown(figure)
 
@@ -257,13 +293,13 @@ def test_of_64_blocks_the_first_and_the_last_are_among_those_shown() -> None:
 
 
 def test_calibration_says_its_error_and_the_number_of_images() -> None:
-    figure = calibration(reliability(np.array([[0.9, 0.1]], dtype=np.float32), np.array([0], dtype=np.uint8)))
+    figure = calibrated(reliability(np.array([[0.9, 0.1]], dtype=np.float32), np.array([0], dtype=np.uint8)))
     _drawn(figure)
     assert "expected calibration error 10.00 % · 1 image" in _shown(figure)
 
 
 def test_calibration_without_finite_probabilities_says_so() -> None:
-    figure = calibration(reliability(np.array([[NAN, NAN]], dtype=np.float32), np.array([0], dtype=np.uint8)))
+    figure = calibrated(reliability(np.array([[NAN, NAN]], dtype=np.float32), np.array([0], dtype=np.uint8)))
     _drawn(figure)
     assert "No probability is finite" in _shown(figure)
 

@@ -230,7 +230,7 @@ def test_where_two_folders_cannot_be_swapped_one_takes_the_place_of_the_other(
     assert list(tmp_path.iterdir()) == [path]
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda one, other: no_space() if other == path else replace(one, other))
-    monkeypatch.setattr(atomic, "_new_folder", lambda _path: (tmp_path / "aside", -1))
+    monkeypatch.setattr(atomic, "_new_name", lambda _path: tmp_path / "aside")
     (tmp_path / "newer").mkdir()
     with pytest.raises(OSError, match="No space"):
         atomic._put(tmp_path / "newer", path)
@@ -368,15 +368,15 @@ def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    new_file = atomic._new_file
+    make_file = atomic._make_file
 
-    def removed_once(path: Path) -> tuple[Path, int]:
-        made.append(new_file(path))
+    def removed_once(partial: Path) -> int:
+        made.append(make_file(partial))
         if len(made) == 1:
-            atomic._remove_abandoned(path)
+            atomic._remove_abandoned(tmp_path / "file")
         return made[-1]
 
-    monkeypatch.setattr(atomic, "_new_file", removed_once)
+    monkeypatch.setattr(atomic, "_make_file", removed_once)
     atomic.write_file(tmp_path / "file", "new")
     assert len(made) == 2
     assert (tmp_path / "file").read_text() == "new"

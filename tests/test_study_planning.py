@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.messages import ConfigurationError
 from pipeline.data import prepared
-from pipeline.data.prepared import held_out_digest
+from pipeline.data.scoring import held_out_digest
 from pipeline.run.identity import scoring_identity
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record
 from pipeline.storage import lock, project

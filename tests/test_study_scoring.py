@@ -3,14 +3,18 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.config.schema import Data
 from pipeline.data import prepared
-from pipeline.data.prepared import Images, held_out_digest, validation_set
+from pipeline.data.prepared import Images
+from pipeline.data.scoring import ScoringSet, held_out_digest, validation_set
+from pipeline.data.scoring import test_set as set_of_test
 from pipeline.data.split import split
 from pipeline.run import identity as identities
 from pipeline.run import train_run
@@ -49,6 +53,23 @@ def test_images_held_out_are_those_that_no_training_of_the_run_sees(seed: int) -
     assert np.bincount(found.labels).tolist() == [2] * 10
     assert scored.digest == held_out_digest(images().digest, 20, seed)
     assert (scored.kind, scored.dataset, scored.class_names) == ("validation", data.name, data.class_names)
+
+
+def test_the_digest_of_test_images_is_that_of_the_arrays_that_are_scored() -> None:
+    every, data = images(), article({}).data
+    some = set_of_test(Images(every.images[:10], every.labels[:10]), data)
+    assert some.digest == Images(every.images[:10].copy(), every.labels[:10].copy()).digest
+    assert some.digest != set_of_test(every, data).digest
+
+
+@pytest.mark.parametrize(("load", "score"), [("load_test", set_of_test), ("load_training", validation_set)])
+def test_a_part_of_the_prepared_images_scores_no_run(load: str, score: Callable[[Images, Data], ScoringSet]) -> None:
+    prepare()
+    whole: Images = getattr(prepared, load)(project.PREPARED, swept().data)
+    assert score(whole, swept().data).class_names == swept().data.class_names
+    cut = replace(whole, images=whole.images[:-1], labels=whole.labels[:-1])
+    with pytest.raises(UserError, match=f"not those that were prepared .{whole.digest[:12]}"):
+        score(cut, swept().data)
 
 
 def test_more_held_out_images_than_there_are_is_refused() -> None:
@@ -109,9 +130,7 @@ def test_scoring_is_told_by_what_the_classes_are_called() -> None:
     assert scoring_identity("i", ["a", "b"]) != scoring_identity("i", ["a", "c"])
 
 
-@pytest.mark.parametrize(
-    "module", ["scoring/metrics.py", "scoring/tables.py", "network/prediction.py", "experiment/evaluation.py"]
-)
+@pytest.mark.parametrize("module", ["run/metrics.py", "network/predict.py", "run/evaluate_run.py"])
 def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str) -> None:
     before = scoring_identity("i", "ab")
     assert scoring_after_a_change_of(code / module, "# why\n\n") == before
@@ -120,9 +139,9 @@ def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str
 
 def test_code_that_draws_or_tells_or_trains_makes_no_other_scoring(code: Path) -> None:
     before = scoring_identity("i", "ab")
-    pictures = sorted((code / "scoring" / "pictures").glob("*.py"))
+    pictures = sorted((code / "figures").glob("*.py"))
     assert len(pictures) > 3
-    others = ["study/telling.py", "tracking/mirror.py", "network/training.py"]
+    others = ["studies/console.py", "tracking/run_mirror.py", "network/fit.py"]
     for path in [*pictures, *(code / other for other in others)]:
         assert scoring_after_a_change_of(path) == before, path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage import project
-from pipeline.terminal.lacking import NO_MEMORY
+from pipeline.terminal.errors import NO_MEMORY
 
 
 def test_control_characters_of_a_stranger_do_not_reach_the_terminal() -> None:

@@ -1,5 +1,7 @@
 """Names of classes in any script: drawn where the system has a font, else replaced by something that can be read."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -9,8 +11,9 @@ import pytest
 
 from pipeline.figures import style
 from pipeline.figures.examples import draw_examples
-from pipeline.figures.prediction_figures import confusion, mistakes
+from pipeline.figures.prediction_figures import Mistakes, confusion, mistakes
 from pipeline.figures.style import png
+from pipeline.storage import project
 
 KUZUSHIJI = ["お", "き", "す", "つ", "な", "は", "ま", "や", "れ", "を"]
 LATIN = ["T-shirt/top", "Ängström", "Ωμέγα", "Юбка"]
@@ -38,13 +41,13 @@ def drawn(names: list[str]) -> list[bytes]:
     count = len(names)
     images = np.zeros((count, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(count)
-    wrong = np.roll(np.eye(count, dtype=np.float32), 1, axis=1)
+    wrong = Mistakes(images, np.roll(labels, -1), labels, np.ones(count), wrong=count, total=count)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return [
             draw_examples(images, labels.astype(np.uint8), names),
             png(confusion(np.eye(count, dtype=np.int64), names)),
-            png(mistakes(images, labels, wrong, names)),
+            png(mistakes(wrong, names)),
         ]
 
 
@@ -57,6 +60,19 @@ def test_without_a_font_the_number_of_the_class_takes_the_place_of_its_name() ->
     assert "pictures show the number of a class" in said
     assert "\n" not in said
     assert style.note(LATIN) is None
+
+
+PLAIN = """
+import numpy as np
+from pipeline.figures.prediction_figures import confusion
+from pipeline.figures.style import png
+png(confusion(np.eye(2, dtype=np.int64), ["Hemd", "Hose"]))
+"""
+
+
+def test_that_a_font_has_no_bold_is_not_told() -> None:
+    done = subprocess.run([sys.executable, "-c", PLAIN], cwd=project.ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.skipif(len(style.families()) == 1, reason="this system has no font of these characters")

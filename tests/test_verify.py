@@ -177,6 +177,15 @@ def test_a_sound_database_in_a_folder_that_may_not_be_written_is_sound(read_only
     assert [path.name for path in read_only.iterdir()] == ["mlflow.db"]
 
 
+def test_a_path_that_is_too_long_for_a_database_is_said_and_not_its_rights(tmp_path: Path) -> None:
+    path = tmp_path.joinpath(*["x" * 200] * 3, "mlflow.db")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(PermissionError, match=r"no path of more than 504 characters.*shorter") as told:
+        _store(path)
+    assert "rights" not in str(told.value)
+
+
 def test_a_database_that_may_not_be_read_is_not_called_damaged(read_only: Path) -> None:
     (read_only / "mlflow.db").chmod(0o000)
     read_only.chmod(0o555)

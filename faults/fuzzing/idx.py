@@ -14,7 +14,7 @@ import numpy as np
 from faults.fuzzing.target import LARGEST, Mutate, Target, told
 from pipeline.data.download import PIECE, UnavailableError, decompressed
 from pipeline.data.idx import ANYTHING, COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
-from pipeline.data.prepare import check_labels, checked_images
+from pipeline.data.prepare import check_images, check_labels
 from pipeline.terminal.errors import UserError
 from tests.sample import FOLDER
 
@@ -100,7 +100,7 @@ def _decoded(content: bytes, dimensions: Collection[int]) -> None:
         assert len(np.bincount(array)) == len(CLASSES)
     elif array.ndim in (3, 4):
         shape = array.shape[1:] if array.ndim == 4 else (28, 28, 1)
-        assert checked_images(array, shape, str(PATH)).shape == (len(array), *shape)
+        assert check_images(array, shape, str(PATH)).shape == (len(array), *shape)
 
 
 def _right_sizes(content: bytes) -> tuple[int, ...] | None:

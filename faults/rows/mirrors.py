@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from faults.campaign import Injection, Row
 from faults.images import assert_as_without, measured, refused_by, repro, served, whole
 from faults.reference import copied, litter
-from pipeline.data.download import Patience
+from pipeline.data.download import Timeouts
 from tests.harness.mirrors import Answer, circle, cut_off, hang_up, zipped
 from tests.harness.project import Project
 from tests.sample import FOLDER, NAMES
@@ -20,7 +20,7 @@ from tests.sample import FOLDER, NAMES
 LONG = 600
 """Seconds for which a server goes on if it is let."""
 
-BOUND = Patience().connect + Patience().window + 15
+BOUND = Timeouts().connect + Timeouts().window + 15
 """Seconds after which a source without a good answer must have been left; 15 are for the start of Python."""
 
 FIRST = next(iter(NAMES.values()))

@@ -41,8 +41,8 @@ def decode_idx(data: bytes, path: Path, dimensions: Collection[int] = ANYTHING) 
     if len(data) < 4 or data[:2] != b"\0\0":
         raise _damaged(path, "must begin with two zero bytes, a type and a number of dimensions", appearance(data[:64]))
     if data[2] != UNSIGNED_BYTE:
-        found = OTHER_TYPES.get(data[2], f"the unknown type 0x{data[2]:02x}")
-        raise _damaged(path, "must hold unsigned bytes (type 0x08)", found)
+        kind = OTHER_TYPES.get(data[2], f"the unknown type 0x{data[2]:02x}")
+        raise _damaged(path, "must hold unsigned bytes (type 0x08)", kind)
     if data[3] not in dimensions:
         raise _damaged(path, f"must have {_counted(dimensions)}", _content(data[3]))
     header = 4 + 4 * data[3]
@@ -72,9 +72,9 @@ def appearance(beginning: bytes) -> str:
     return f"bytes that begin with {beginning[:4].hex(' ')}"
 
 
-def _damaged(path: Path, rule: str, found: str) -> UserError:
+def _damaged(path: Path, rule: str, present: str) -> UserError:
     return UserError(
-        f"{path}: as an IDX file it {rule}; found {found}. Fetch it again (dvc repro --force fetch), "
+        f"{path}: as an IDX file it {rule}; found {present}. Fetch it again (dvc repro --force fetch), "
         "or mend what data.files and data.image_shape say about it."
     )
 

@@ -1,35 +1,29 @@
-"""What the prepared images are, in numbers: the content of summary.json.
-
-Whether images and labels are what the configuration says, and what is odd about them.
-"""
+"""Whether images and labels are what the configuration says; writing them with what they are in numbers."""
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from pipeline.config.messages import shown
 from pipeline.config.schema import Data
+from pipeline.data.prepared import SUMMARY, TEST, TRAINING, Duplicates, SetSummary, Summary, raw_digests
+from pipeline.storage import digest
+from pipeline.storage.arrays import as_npy
+from pipeline.storage.digest import sealed
 from pipeline.terminal.errors import UserError
 
 MOST_IMBALANCE = 1.5
 """From here on the largest class is called much larger than the smallest: accuracy then says less."""
 
-
-class Duplicates(BaseModel):
-    """How many images are exact copies: of an earlier one of the same set; test images of a training image."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    training: int
-    test: int
-    across: int
+Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Images uint8 [n, h, w, c] and labels uint8 [n]."""
 
 
-def checked_images(images: NDArray[np.uint8], image_shape: Sequence[int], name: str) -> NDArray[np.uint8]:
+def check_images(images: NDArray[np.uint8], image_shape: Sequence[int], name: str) -> NDArray[np.uint8]:
     """uint8 [n, h, w] of grey images or [n, h, w, c] → uint8 [n, h, w, c].
 
     Raises UserError that begins with `name` when the images do not have `image_shape` (h, w, c).
@@ -65,7 +59,8 @@ def check_labels(labels: NDArray[np.uint8], images: int, class_names: Sequence[s
             f"{name}: labels must be 0 to {classes - 1}, one for each of data.class_names, found {largest}. "
             "Name every class there, or name another file in data.files."
         )
-    missing = [class_names[number] for number, count in enumerate(class_counts(labels, classes)) if count == 0]
+    present = set(labels.tolist())
+    missing = [name for number, name in enumerate(class_names) if number not in present]
     if missing:
         raise UserError(
             f"{name}: every class must have an image, found none of {', '.join(map(shown, missing[:10]))}. "
@@ -74,76 +69,20 @@ def check_labels(labels: NDArray[np.uint8], images: int, class_names: Sequence[s
         )
 
 
-def class_counts(labels: NDArray[np.uint8], classes: int) -> list[int]:
-    """How often each of 0 … classes - 1 occurs."""
-    return [int(count) for count in np.bincount(labels, minlength=classes)]
+def write_prepared(folder: Path, data: Data, training: Labelled, test: Labelled) -> Summary:
+    """Write the arrays and their summary into an empty folder: the same arrays give the same bytes."""
+    digests = {}
+    for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
+        (folder / name).write_bytes(as_npy(array))
+        digests[name] = digest.of_file(folder / name)
+    summary = _summarize(data, training, test, digests)
+    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
+    return summary
 
 
-def imbalance(counts: Sequence[int]) -> float:
-    """Size of the largest class over that of the smallest: 1.0 when balanced."""
-    return max(counts) / min(counts)
-
-
-def duplicates(training: NDArray[np.uint8], test: NDArray[np.uint8]) -> Duplicates:
-    """Exact copies among images uint8 [n, …] and [m, …], found by a hash of 16 bytes for each."""
-    training_hashes, test_hashes = _hashes(training), _hashes(test)
-    known = set(training_hashes)
-    return Duplicates(
-        training=len(training_hashes) - len(known),
-        test=len(test_hashes) - len(set(test_hashes)),
-        across=sum(found in known for found in test_hashes),
-    )
-
-
-def _hashes(images: NDArray[np.uint8]) -> list[bytes]:
-    rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape)) or "single numbers"
-
-
-class SetSummary(BaseModel):
-    """Of the training or the test images: how many, how many of each class, largest class over smallest."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    images: int
-    classes: dict[str, int]
-    imbalance: float
-
-
-class Summary(BaseModel):
-    """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
-
-    `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    name: str
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    training: SetSummary
-    test: SetSummary
-    pixel_mean: float
-    pixel_deviation: float
-    duplicates: Duplicates
-    files: dict[str, str]
-    digests: dict[str, str]
-
-
-def summarized(
-    data: Data,
-    training: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    test: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    files: Mapping[str, str],
-    digests: Mapping[str, str],
-) -> Summary:
-    """The summary of training and test (images uint8 [n, h, w, c], labels uint8 [n])."""
-    height, width, channels = training[0].shape[1:]
+def _summarize(data: Data, training: Labelled, test: Labelled, digests: dict[str, str]) -> Summary:
     mean, deviation = pixel_statistics(training[0])
+    height, width, channels = training[0].shape[1:]
     return Summary(
         name=data.name,
         image_shape=(height, width, channels),
@@ -153,9 +92,25 @@ def summarized(
         pixel_mean=mean,
         pixel_deviation=deviation,
         duplicates=duplicates(training[0], test[0]),
-        files=dict(files),
-        digests=dict(digests),
+        files=raw_digests(data),
+        digests=digests,
     )
+
+
+def duplicates(training: NDArray[np.uint8], test: NDArray[np.uint8]) -> Duplicates:
+    """Exact copies among images uint8 [n, …] and [m, …], found by a hash of 16 bytes for each."""
+    training_hashes, test_hashes = _hashes(training), _hashes(test)
+    known = set(training_hashes)
+    return Duplicates(
+        training=len(training_hashes) - len(known),
+        test=len(test_hashes) - len(set(test_hashes)),
+        across=sum(copy in known for copy in test_hashes),
+    )
+
+
+def _hashes(images: NDArray[np.uint8]) -> list[bytes]:
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
 
 def pixel_statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
@@ -173,20 +128,25 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
 
 def warnings(summary: Summary) -> list[str]:
     """One line for each thing that is odd, though allowed."""
-    found = []
-    for name, part in (("training", summary.training), ("test", summary.test)):
-        if part.imbalance >= MOST_IMBALANCE:
-            found.append(f"the largest class of the {name} images is {part.imbalance:.1f} times the smallest")
+    odd = [
+        f"the largest class of the {name} images is {part.imbalance:.1f} times the smallest"
+        for name, part in (("training", summary.training), ("test", summary.test))
+        if part.imbalance >= MOST_IMBALANCE
+    ]
     copies = summary.duplicates
     if copies.training or copies.test or copies.across:
-        found.append(
+        odd.append(
             f"exact duplicates: {copies.training:,} within training, {copies.test:,} within test, "
             f"{copies.across:,} test images also in training"
         )
-    return found
+    return odd
 
 
 def _set_summary(labels: NDArray[np.uint8], class_names: Sequence[str]) -> SetSummary:
-    counts = class_counts(labels, len(class_names))
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
     classes = dict(zip(class_names, counts, strict=True))
-    return SetSummary(images=len(labels), classes=classes, imbalance=imbalance(counts))
+    return SetSummary(images=len(labels), classes=classes, imbalance=max(counts) / min(counts))
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or "single numbers"

@@ -2,28 +2,22 @@
 
 The digests are checked at every reading: a damaged disk, or a DVC cache that trusts what is read-only, would otherwise
 change results silently.
-
-The images that score a run: those of the test files, or those that were held out of the training images.
 """
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.schema import Data, RawFiles
-from pipeline.data.prepare import Summary, summarized
-from pipeline.data.split import split
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
-from pipeline.storage.digest import as_json, of_value, sealed, unsealed
+from pipeline.storage.digest import as_json, unsealed
 from pipeline.terminal.errors import UserError
 
 TRAINING = ("train_images.npy", "train_labels.npy")
@@ -35,10 +29,14 @@ REPAIR = "Make it again: dvc repro --force preprocess"
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images uint8 [n, h, w, c] and labels uint8 [n] (0 … classes - 1)."""
+    """Images uint8 [n, h, w, c] and labels uint8 [n] (0 … classes - 1).
+
+    `prepared` is the digest that the summary of the prepared images gives; None for those that come from elsewhere.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    prepared: str | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -46,23 +44,42 @@ class Images:
         return digest.of_value([hashlib.sha256(as_npy(array)).hexdigest() for array in (self.images, self.labels)])
 
 
-def write_prepared(
-    folder: Path,
-    data: Data,
-    training: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    test: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-) -> Summary:
-    """Write the arrays (images uint8 [n, h, w, c], labels uint8 [n]) and their summary into an empty folder.
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    The same arrays give the same bytes.
+
+class Duplicates(_Strict):
+    """How many images are exact copies: of an earlier one of the same set; test images of a training image."""
+
+    training: int
+    test: int
+    across: int
+
+
+class SetSummary(_Strict):
+    """Of the training or the test images: how many, how many of each class, largest class over smallest."""
+
+    images: int
+    classes: dict[str, int]
+    imbalance: float
+
+
+class Summary(_Strict):
+    """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
+
+    `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
     """
-    digests = {}
-    for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
-        (folder / name).write_bytes(as_npy(array))
-        digests[name] = digest.of_file(folder / name)
-    summary = summarized(data, training, test, raw_digests(data), digests)
-    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
-    return summary
+
+    name: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    training: SetSummary
+    test: SetSummary
+    pixel_mean: float
+    pixel_deviation: float
+    duplicates: Duplicates
+    files: dict[str, str]
+    digests: dict[str, str]
 
 
 def load_training(folder: Path, data: Data | None = None) -> Images:
@@ -83,12 +100,12 @@ def load_summary(folder: Path) -> Summary:
     path = folder / SUMMARY
     try:
         return Summary.model_validate_json(as_json(unsealed(_bytes(path).decode())))
-    except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        where = ".".join(map(str, finding["loc"])) or "its JSON"
-        raise UserError(f"{path}: is not what preprocess writes ({where}: {finding['msg']}). {REPAIR}") from None
     except ValueError as error:
-        raise UserError(f"{path}: is not what preprocess writes ({error}). {REPAIR}") from None
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            finding = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, finding['loc'])) or 'its JSON'}: {finding['msg']}"
+        raise UserError(f"{path}: is not what preprocess writes ({reason}). {REPAIR}") from None
 
 
 def training_digest(folder: Path, data: Data) -> str:
@@ -102,8 +119,9 @@ def test_digest(folder: Path, data: Data) -> str:
 
 
 def _load(folder: Path, names: tuple[str, str], data: Data | None) -> Images:
-    digests = _checked_summary(folder, data).digests
-    return Images(*(_array(folder / name, digests) for name in names))
+    summary = _checked_summary(folder, data)
+    images, labels = (_array(folder / name, summary.digests) for name in names)
+    return Images(images, labels, _digest(summary, names))
 
 
 def _digest(summary: Summary, names: tuple[str, str]) -> str:
@@ -136,7 +154,7 @@ def _differing(summary: Summary, data: Data) -> str:
     return f"other {' and '.join(name.replace('_', ' ') for name in wanted if summary.files.get(name) != wanted[name])}"
 
 
-def raw_digests(data: Data) -> Mapping[str, str]:
+def raw_digests(data: Data) -> dict[str, str]:
     """The SHA-256 of each raw file, decompressed, by its part: train_images, train_labels, test_images, test_labels."""
     return {part: getattr(data.files, part).sha256 for part in RawFiles.model_fields}
 
@@ -147,9 +165,9 @@ def _array(path: Path, digests: dict[str, str]) -> NDArray[np.uint8]:
     expected = digests.get(path.name)
     if expected is None:
         raise UserError(f"{path.parent / SUMMARY}: has no digest of {path.name}. {REPAIR}")
-    if (found := hashlib.sha256(data).hexdigest()) != expected:
+    if (present := hashlib.sha256(data).hexdigest()) != expected:
         raise UserError(
-            f"{path}: was changed after preprocess wrote it: its SHA-256 is {found}, not {expected}. {REPAIR}"
+            f"{path}: was changed after preprocess wrote it: its SHA-256 is {present}, not {expected}. {REPAIR}"
         )
     array: NDArray[np.uint8] = np.load(io.BytesIO(data), allow_pickle=False)
     return array
@@ -162,40 +180,3 @@ def _bytes(path: Path) -> bytes:
         if path.parent.is_dir():
             raise UserError(f"{path}: is missing. {REPAIR}") from None
         raise UserError(f"{path.parent}: the prepared images are missing. Run: dvc repro preprocess") from None
-
-
-@dataclass(frozen=True, eq=False)
-class ScoringSet:
-    """`digest` says which images they are; they and their classes are called what `data` calls them now."""
-
-    kind: Literal["test", "validation"]
-    images: Images
-    digest: str
-    dataset: str
-    class_names: Sequence[str]
-
-
-def test_set(images: Images, data: Data) -> ScoringSet:
-    """All test images."""
-    return ScoringSet("test", images, images.digest, data.name, data.class_names)
-
-
-def validation_set(images: Images, data: Data) -> ScoringSet:
-    """Of the training images those that `data` holds out; their digest says out of which and how they were chosen.
-
-    Raises UserError where fewer training images are there than are to be held out.
-    """
-    kept_back = held_out(images, data.validation_images, data.split_seed)
-    digest = held_out_digest(images.digest, data.validation_images, data.split_seed)
-    return ScoringSet("validation", kept_back, digest, data.name, data.class_names)
-
-
-def held_out(images: Images, validation_images: int, split_seed: int) -> Images:
-    """Of the training images those that are held out. Raises UserError where there are not so many."""
-    _, kept_back = split(images.labels, validation_images, split_seed)
-    return Images(images.images[kept_back], images.labels[kept_back])
-
-
-def held_out_digest(training_digest: str, validation_images: int, split_seed: int) -> str:
-    """The digest of the images that `validation_set` gives, without opening them."""
-    return of_value([training_digest, validation_images, split_seed])

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.figures.style import families, legible
@@ -21,9 +22,6 @@ def draw_examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], class_na
 
     Images uint8 [n, h, w, c], labels uint8 [n]. Of more than 50 classes the first 50 are drawn.
     """
-    # Slow to import, and needed here only.
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     class_names = [legible(name, number) for number, name in enumerate(class_names[:MOST_CLASSES])]
     picture = _mosaic(images, labels, len(class_names))
     cell = images.shape[1] + GAP
@@ -57,8 +55,8 @@ def _mosaic(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) 
     """The images side by side, a class a row: uint8 [rows, columns] for grey ones, else [rows, columns, 3]."""
     height, width, channels = images.shape[1:]
     colours = 3 if channels == 3 else 1
-    paper = 255 if colours == 3 else 0
-    mosaic = np.full((classes * (height + GAP) - GAP, EACH * (width + GAP) - GAP, colours), paper, dtype=np.uint8)
+    background = 255 if colours == 3 else 0
+    mosaic = np.full((classes * (height + GAP) - GAP, EACH * (width + GAP) - GAP, colours), background, dtype=np.uint8)
     for number in range(classes):
         top = number * (height + GAP)
         for place, index in enumerate(np.flatnonzero(labels == number)[:EACH]):

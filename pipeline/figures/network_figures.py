@@ -1,24 +1,36 @@
-"""What the first layer has learned, and what every block makes of an image.
-
-Loss and accuracy, epoch by epoch.
-"""
+"""How a training went, what its first layer has learned, and what every block makes of an image."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from pipeline.config.schema import Training
 from pipeline.figures.prediction_figures import visible
-from pipeline.figures.style import BLUE, ORANGE, TILE_GAP, counted, frame, sheet, shortened, styled, tiled_height, tiles
+from pipeline.figures.style import (
+    BLUE,
+    ORANGE,
+    TILE_GAP,
+    counted,
+    frame,
+    label,
+    sheet,
+    shortened,
+    styled,
+    tiled_height,
+    tiles,
+)
 
 MOST_MARKERS = 30
+MOST_FILTERS = 64
+MOST_CHANNELS = 12
+MOST_BLOCKS = 12
+LABEL_WIDTH = 1.6
 
 
 class Epoch(Protocol):
@@ -36,27 +48,8 @@ class Epoch(Protocol):
     def validation_accuracy(self) -> float | None: ...
 
 
-@dataclass(frozen=True)
-class Rate:
-    """The learning rate that was set, and its course: `schedule` "constant" or "cosine", `warmup` a share (0..1).
-
-    A history holds the rate of the step after each epoch, which is 0 at the end of a cosine whatever was set.
-    """
-
-    learning_rate: float
-    schedule: str
-    warmup: float
-
-    def in_words(self) -> str:
-        """`0.001`, constant; `0.003, warm-up over 10 %, cosine to 0`."""
-        if self.schedule == "constant":
-            return f"{self.learning_rate:.6g}"
-        warmed = f", warm-up over {100 * self.warmup:.3g} %" if self.warmup > 0 else ""
-        return f"{self.learning_rate:.6g}{warmed}, {self.schedule} to 0"
-
-
 @styled
-def training_curves(history: Sequence[Epoch], rate: Rate) -> Figure:
+def training_curves(history: Sequence[Epoch], settings: Training) -> Figure:
     """Loss and accuracy (percent) against the epoch, of training and, where there is one, of validation.
 
     Values that are not finite are left out, and the title says where the first one is.
@@ -64,54 +57,49 @@ def training_curves(history: Sequence[Epoch], rate: Rate) -> Figure:
     """
     if not history:
         raise ValueError("a history must have at least one epoch to draw, not 0")
-    figure = sheet(12, 5, _title(history, rate))
+    figure = sheet(12, 5, _title(history, settings))
     left, right = figure.subplots(1, 2)
-    epochs = np.array([row.epoch for row in history])
-    _panel(
-        left,
-        epochs,
-        training=_numbers([row.loss for row in history]),
-        validation=_numbers([row.validation_loss for row in history]),
-        last="{:.4g}",
-        legend="upper right",
-    )
-    _panel(
-        right,
-        epochs,
-        training=100 * _numbers([row.accuracy for row in history]),
-        validation=100 * _numbers([row.validation_accuracy for row in history]),
-        last="{:.2f} %",
-        legend="lower right",
-    )
+    epochs = [row.epoch for row in history]
+    losses = {
+        "training": _numbers([row.loss for row in history]),
+        "validation": _numbers([row.validation_loss for row in history]),
+    }
+    accuracies = {
+        "training": 100 * _numbers([row.accuracy for row in history]),
+        "validation": 100 * _numbers([row.validation_accuracy for row in history]),
+    }
+    _panel(left, epochs, losses, last="{:.4g}", legend="upper right")
+    _panel(right, epochs, accuracies, last="{:.2f} %", legend="lower right")
     left.set_title("Loss (cross-entropy, nats)")
     right.set_title("Accuracy")
     right.yaxis.set_major_formatter(PercentFormatter(decimals=None, symbol=" %"))
     return figure
 
 
-def _title(history: Sequence[Epoch], rate: Rate) -> str:
+def _title(history: Sequence[Epoch], settings: Training) -> str:
+    # As it was set: a history holds the rate after each epoch, which is 0 at the end of a cosine.
+    title = f"Training · {counted(len(history), 'epoch')} · learning rate {settings.learning_rate:.6g}"
+    if settings.schedule != "constant":
+        warm_up = f", warm-up over {100 * settings.warmup:.3g} %" if settings.warmup > 0 else ""
+        title += f"{warm_up}, {settings.schedule} to 0"
     finite = np.isfinite([row.loss for row in history])
-    title = f"Training · {counted(len(history), 'epoch')} · learning rate {rate.in_words()}"
-    if finite.all():
-        return title
-    return f"{title} · diverged in epoch {history[int(np.argmin(finite))].epoch}"
+    return title if finite.all() else f"{title} · diverged in epoch {history[int(np.argmin(finite))].epoch}"
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
     """The values as float64 [epochs], NaN for what is no finite number."""
-    numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    numbers = np.array(values, dtype=np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _panel(
     axes: Axes,
-    epochs: NDArray[np.int64],
-    training: NDArray[np.float64],
-    validation: NDArray[np.float64],
+    epochs: Sequence[int],
+    curves: Mapping[str, NDArray[np.float64]],
     last: str,
     legend: Literal["upper right", "lower right"],
 ) -> None:
-    for name, values, colour, marker in (("training", training, BLUE, "o"), ("validation", validation, ORANGE, "s")):
+    for (name, values), colour, marker in zip(curves.items(), (BLUE, ORANGE), "os", strict=True):
         finite = values[np.isfinite(values)]
         if len(finite) > 0:
             axes.plot(
@@ -130,14 +118,7 @@ def _panel(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     # Half an epoch of room: a single one stands in the middle.
     axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-    axes.set_xlabel("epoch")
-    axes.grid(True)
-
-
-MOST_FILTERS = 64
-MOST_CHANNELS = 12
-MOST_BLOCKS = 12
-LABEL_WIDTH = 1.6
+    label(axes, "epoch", "")
 
 
 @styled
@@ -150,17 +131,15 @@ def kernels(weights: NDArray[Any], name: str) -> Figure:
     shown = weights[..., :MOST_FILTERS].astype(np.float64).mean(axis=2)
     finite = np.abs(shown[np.isfinite(shown)])
     largest = float(finite.max(initial=0)) or 1.0
-    title = f"{shortened(name, 30)} · {_filters(filters)} of {height} × {width}"
+    title = f"{shortened(name, 30)} · {counted(filters, 'filter', MOST_FILTERS)} of {height} × {width}"
     if in_channels > 1:
         title += f" · mean over {in_channels} input channels"
     columns = _columns(shown.shape[2])
     rows = math.ceil(shown.shape[2] / columns)
     figure = sheet(11, min(0.9 + tiled_height(9.3, columns, rows), 10), title)
     axes = figure.subplots()
-    colours = colormaps["RdBu_r"].with_extremes(bad="#BBBBBB")
-    pictures = [np.ma.masked_invalid(shown[:, :, number]) for number in range(shown.shape[2])]
-    tiles(axes, pictures, columns, colours=colours, limits=(-largest, largest))
-    frame(axes, columns=columns, rows=rows)
+    tiles(axes, _channels(shown), columns, colours="RdBu_r", limits=(-largest, largest))
+    frame(axes, columns, rows)
     bar = figure.colorbar(axes.images[0], ax=axes, shrink=0.8, aspect=30, label="weight")
     bar.outline.set_visible(False)
     if len(finite) < shown.size:
@@ -177,11 +156,10 @@ def feature_maps(image: NDArray[Any], maps: Sequence[tuple[str, NDArray[Any]]]) 
     """
     chosen = np.unique(np.linspace(0, len(maps) - 1, min(len(maps), MOST_BLOCKS)).round().astype(int))
     rows = 1 + len(chosen)
-    blocks = counted(len(maps), "block") if len(chosen) == len(maps) else f"{len(chosen)} of {len(maps)} blocks"
     figure = sheet(
         13,
         0.7 + tiled_height(12.7, MOST_CHANNELS + LABEL_WIDTH, rows),
-        f"Feature maps of one image after {blocks}",
+        f"Feature maps of one image after {counted(len(maps), 'block', len(chosen))}",
     )
     axes = figure.subplots()
     tiles(axes, [visible(image)], columns=1)
@@ -189,10 +167,12 @@ def feature_maps(image: NDArray[Any], maps: Sequence[tuple[str, NDArray[Any]]]) 
     for row, number in enumerate(chosen, start=1):
         name, block = maps[number]
         height, width, channels = block.shape
-        _draw_block(axes, row, block)
-        count = counted(channels, "channel") if channels <= MOST_CHANNELS else f"{MOST_CHANNELS} of {channels} channels"
-        _describe(axes, row, name, f"{height} × {width}\n{count}")
-    frame(axes, columns=MOST_CHANNELS, rows=rows)
+        shown = block[:, :, :MOST_CHANNELS].astype(np.float64)
+        finite = shown[np.isfinite(shown)]
+        limits = (float(finite.min()), float(finite.max())) if len(finite) > 0 else (0.0, 1.0)
+        tiles(axes, _channels(shown), MOST_CHANNELS, row=row, colours="viridis", limits=limits)
+        _describe(axes, row, name, f"{height} × {width}\n{counted(channels, 'channel', MOST_CHANNELS)}")
+    frame(axes, MOST_CHANNELS, rows)
     axes.set_xlim(left=-LABEL_WIDTH * (1 + TILE_GAP))
     return figure
 
@@ -203,18 +183,9 @@ def _columns(number: int) -> int:
     return min(range(squarest, 2 * squarest), key=lambda columns: -number % columns)
 
 
-def _filters(filters: int) -> str:
-    if filters <= MOST_FILTERS:
-        return counted(filters, "filter")
-    return f"{MOST_FILTERS} of {filters:,} filters"
-
-
-def _draw_block(axes: Axes, row: int, block: NDArray[Any]) -> None:
-    shown = np.ma.masked_invalid(block[:, :, :MOST_CHANNELS].astype(np.float64))
-    smallest, largest = (0.0, 1.0) if shown.mask.all() else (float(shown.min()), float(shown.max()))
-    colours = colormaps["viridis"].with_extremes(bad="#BBBBBB")
-    pictures = [shown[:, :, number] for number in range(shown.shape[2])]
-    tiles(axes, pictures, columns=MOST_CHANNELS, row=row, colours=colours, limits=(smallest, largest))
+def _channels(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """[h, w, channels] → one picture [h, w] for each channel."""
+    return list(np.moveaxis(values, 2, 0))
 
 
 def _describe(axes: Axes, row: int, name: str, size: str) -> None:

@@ -1,19 +1,14 @@
-"""The images that the network got wrong, and how sure it was.
-
-Whether the network is right as often as it believes.
-
-Which class is taken for which.
-"""
+"""Which class is taken for which, how sure the network was, and the images that it got wrong."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from pipeline.figures.style import (
@@ -22,71 +17,57 @@ from pipeline.figures.style import (
     ORANGE,
     counted,
     frame,
+    label,
     legible,
     percent,
-    remark,
     sheet,
     shortened,
     styled,
     tiled_height,
     tiles,
 )
-from pipeline.run.metrics import Labels, Probabilities, Reliability, predictions, surest_mistakes
-
-
-@styled
-def calibration(reliability: Reliability) -> Figure:
-    """A reliability diagram: accuracy against confidence, bin by bin, and below it how many images each bin holds.
-
-    After Guo et al. (2017, arXiv:1706.04599), figure 1; the bar is the accuracy, the dot stands at the confidence.
-    """
-    error = reliability.expected_calibration_error
-    if error is None:
-        figure = sheet(9, 3, "Calibration")
-        remark(figure.subplots(), "No probability is finite: nothing to show.")
-        return figure
-    images = int(reliability.images.sum())
-    figure = sheet(9, 8, f"Calibration · expected calibration error {percent(error, 2)} · {counted(images, 'image')}")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    _draw_accuracy(upper, reliability)
-    _draw_images(lower, reliability)
-    return figure
-
-
-def _draw_accuracy(axes: Axes, reliability: Reliability) -> None:
-    bins = len(reliability.images)
-    filled = reliability.images > 0
-    centres = (np.arange(bins)[filled] + 0.5) / bins
-    confidence, accuracy = reliability.confidence[filled], reliability.accuracy[filled]
-    axes.bar(centres, accuracy, width=0.92 / bins, color=BLUE, alpha=0.35, label="accuracy of a bin")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
-    axes.plot(confidence, accuracy, color=ORANGE, marker="o", linewidth=1.5, label="accuracy at the mean confidence")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.set_ylabel("accuracy")
-    axes.grid(True)
-    axes.set_axisbelow(True)
-    axes.legend(loc="upper left")
-
-
-def _draw_images(axes: Axes, reliability: Reliability) -> None:
-    bins = len(reliability.images)
-    share = reliability.images / reliability.images.sum()
-    axes.bar((np.arange(bins) + 0.5) / bins, share, width=0.92 / bins, color=BLUE)
-    axes.set_ylim(0, 1)
-    for formatted in (axes.xaxis, axes.yaxis):
-        formatted.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.set_xlabel("confidence: probability of the predicted class")
-    axes.set_ylabel("images")
-    axes.grid(True)
-    axes.set_axisbelow(True)
-
 
 MOST_COUNTS = 20
 MOST_NAMES = 40
 DARK = 0.35
 SHARES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+
+COLUMNS = 5
+MOST_MISTAKES = 25
+CAPTION_SPACE = 0.26
+LONGEST_CLASS = 13
+
+
+@styled
+def calibration(
+    images: NDArray[np.int64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64], error: float | None
+) -> Figure:
+    """A reliability diagram: accuracy against confidence, bin by bin, and below it how many images each bin holds.
+
+    Of bins of equal width from 0 to 1 their images, mean confidence and accuracy [bins]; the expected calibration
+    error, None without an image. After Guo et al. (2017, arXiv:1706.04599), figure 1; the bar is the accuracy, the dot
+    stands at the confidence.
+    """
+    if error is None:
+        return sheet(9, 3, "Calibration", "No probability is finite: nothing to show.")
+    total = int(images.sum())
+    figure = sheet(9, 8, f"Calibration · expected calibration error {percent(error, 2)} · {counted(total, 'image')}")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bins = len(images)
+    centres = (np.arange(bins) + 0.5) / bins
+    filled = images > 0
+    upper.bar(centres[filled], accuracy[filled], width=0.92 / bins, color=BLUE, alpha=0.35, label="accuracy of a bin")
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
+    mean = "accuracy at the mean confidence"
+    upper.plot(confidence[filled], accuracy[filled], color=ORANGE, marker="o", linewidth=1.5, label=mean)
+    upper.set_xlim(0, 1)
+    upper.set_ylim(0, 1.02)
+    label(upper, "", "accuracy", upper.yaxis)
+    upper.legend(loc="upper left")
+    lower.bar(centres, images / total, width=0.92 / bins, color=BLUE)
+    lower.set_ylim(0, 1)
+    label(lower, "confidence: probability of the predicted class", "images", lower.xaxis, lower.yaxis)
+    return figure
 
 
 @styled
@@ -98,9 +79,7 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     """
     images = int(matrix.sum())
     if images == 0:
-        figure = sheet(11, 3, "Confusion")
-        remark(figure.subplots(), "No image was given a class.")
-        return figure
+        return sheet(11, 3, "Confusion", "No image was given a class.")
     figure = sheet(11, 9, f"Confusion · {percent(matrix.trace() / images, 2)} of {counted(images, 'image')} right")
     axes = figure.subplots()
     actual = matrix.sum(axis=1, keepdims=True)
@@ -110,13 +89,13 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the actual class")
     bar.set_ticks(SHARES, labels=[percent(tick) for tick in SHARES])
     bar.outline.set_visible(False)
-    _label(axes, class_names)
+    _name_classes(axes, class_names)
     if len(class_names) <= MOST_COUNTS:
         _write_counts(axes, matrix, share)
     return figure
 
 
-def _label(axes: Axes, class_names: Sequence[str]) -> None:
+def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
@@ -139,37 +118,41 @@ def _write_counts(axes: Axes, matrix: NDArray[np.int64], share: NDArray[np.float
         axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=size)
 
 
-COLUMNS = 5
-MOST_MISTAKES = 25
-CAPTION_SPACE = 0.26
-LONGEST_CLASS = 13
+@dataclass(frozen=True, eq=False)
+class Mistakes:
+    """The surest of `wrong` wrong predictions among `total` images, the surest first.
+
+    Images uint8 or float [n, h, w] or [n, h, w, channels]; [n] classes that were `predicted` and `actual` ones, and
+    the `probability` (0..1) of the predicted one.
+    """
+
+    images: NDArray[Any]
+    predicted: NDArray[Any]
+    actual: NDArray[Any]
+    probability: NDArray[Any]
+    wrong: int
+    total: int
 
 
 @styled
-def mistakes(images: NDArray[Any], labels: Labels, probabilities: Probabilities, class_names: Sequence[str]) -> Figure:
-    """The surest wrong predictions, at most MOST_MISTAKES, with what was said and what it is.
-
-    Images uint8 or float [n, h, w] or [n, h, w, channels], labels [n], probabilities float32 [n, classes].
-    """
-    chosen = surest_mistakes(probabilities, labels, MOST_MISTAKES)
-    predicted = predictions(probabilities)
-    wrong = int(np.sum(predicted != labels))
-    title = _title(len(chosen), wrong, len(labels))
-    if len(chosen) == 0:
-        figure = sheet(10, 3, title)
-        remark(figure.subplots(), "No mistake to show." if wrong == 0 else "No probability is finite: nothing to show.")
-        return figure
-    rows = math.ceil(len(chosen) / COLUMNS)
-    figure = sheet(10, 0.7 + tiled_height(9.7, COLUMNS, rows, CAPTION_SPACE), title)
+def mistakes(surest: Mistakes, class_names: Sequence[str]) -> Figure:
+    """The surest wrong predictions, with what was said and what it is."""
+    shown = len(surest.images)
+    title = f"{counted(surest.wrong, 'mistake')} in {counted(surest.total, 'image')}"
+    if shown == 0:
+        nothing = "No mistake to show." if surest.wrong == 0 else "No probability is finite: nothing to show."
+        return sheet(10, 3, title, nothing)
+    rows = math.ceil(shown / COLUMNS)
+    height = 0.7 + tiled_height(9.7, COLUMNS, rows, CAPTION_SPACE)
+    figure = sheet(10, height, title if shown == surest.wrong else f"The {shown} surest of {title}")
     axes = figure.subplots()
-    corners = tiles(axes, [visible(images[one]) for one in chosen], COLUMNS, caption_space=CAPTION_SPACE)
-    for one, (left, top) in zip(chosen, corners, strict=True):
-        said, actual = (
-            shortened(legible(class_names[number], number), LONGEST_CLASS) for number in (predicted[one], labels[one])
-        )
-        caption = f"said {said} {percent(float(probabilities[one].max()), 1)}\nis {actual}"
+    corners = tiles(axes, [visible(image) for image in surest.images], COLUMNS, caption_space=CAPTION_SPACE)
+    names = [shortened(legible(name, number), LONGEST_CLASS) for number, name in enumerate(class_names)]
+    captions = zip(corners, surest.predicted, surest.actual, surest.probability, strict=True)
+    for (left, top), predicted, actual, probability in captions:
+        caption = f"said {names[predicted]} {percent(float(probability), 1)}\nis {names[actual]}"
         axes.text(left + 0.5, top + 1.02, caption, ha="center", va="top", fontsize=10)
-    frame(axes, columns=COLUMNS, rows=rows, caption_space=CAPTION_SPACE)
+    frame(axes, COLUMNS, rows, CAPTION_SPACE)
     return figure
 
 
@@ -188,9 +171,3 @@ def visible(image: NDArray[Any]) -> NDArray[np.float64]:
     if smallest < 0 or largest > 1:
         values = (values - smallest) / max(largest - smallest, np.finfo(np.float64).tiny)
     return values
-
-
-def _title(shown: int, wrong: int, images: int) -> str:
-    if shown in (0, wrong):
-        return f"{counted(wrong, 'mistake')} in {counted(images, 'image')}"
-    return f"The {shown} surest of {counted(wrong, 'mistake')} in {counted(images, 'image')}"

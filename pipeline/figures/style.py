@@ -1,85 +1,40 @@
-"""What all pictures share: size, fonts, colours, and the way to PNG bytes.
+"""What all pictures share: fonts, colours, size, tiles, and the way to PNG bytes.
 
-Fonts for names of classes in any script: matplotlib's own has no Chinese, Japanese or Korean characters.
+Names of classes may be in any script: matplotlib's own font has no Chinese, Japanese or Korean characters.
 """
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, wraps
-from typing import Any, ParamSpec
+from functools import cache
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import colormaps, font_manager
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import PercentFormatter
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
+
+# That a font has no bold is nothing that a person must mend: its regular takes the place.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 FIRST = "DejaVu Sans"
 """Comes with matplotlib: what it can draw looks alike everywhere."""
 
 WIDE = (
-    "Noto Sans CJK JP",
-    "Noto Sans JP",
-    "Source Han Sans",
-    "IPAexGothic",
-    "IPAGothic",
-    "TakaoGothic",
-    "VL Gothic",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Droid Sans Fallback",
-    "NanumGothic",
-    "Hiragino Sans",
-    "Arial Unicode MS",
-    "Unifont",
+    *("Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans", "IPAexGothic", "IPAGothic", "TakaoGothic", "VL Gothic"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "NanumGothic", "Hiragino Sans"),
+    *("Arial Unicode MS", "Unifont"),
 )
 """What systems have for the others, under these names."""
-
-
-@cache
-def families() -> tuple[str, ...]:
-    """The fonts for a picture's text: each character is drawn in the first that has it."""
-    from matplotlib import font_manager  # noqa: PLC0415 - slow, and verbs without pictures do not need it
-
-    # matplotlib keeps the list of its first start: what was installed since is not in it.
-    for path in set(font_manager.findSystemFonts()) - {font.fname for font in font_manager.fontManager.ttflist}:
-        # It has its own exceptions for what is no font that it can read.
-        with contextlib.suppress(Exception):
-            font_manager.fontManager.addfont(path)
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return (FIRST, *(name for name in WIDE if name in installed))
-
-
-def legible(name: str, number: int) -> str:
-    """The name of class `number` (from 0), or `class 3` where no font here has all of its characters."""
-    return name if _characters().issuperset(map(ord, name)) else f"class {number}"
-
-
-def note(names: Sequence[str]) -> str | None:
-    """One line where `legible` puts numbers in place of names."""
-    if all(legible(name, number) == name for number, name in enumerate(names)):
-        return None
-    return (
-        "no font here has all characters of data.class_names: pictures show the number of a class in place of its "
-        "name. A font that does is fonts-noto-cjk or unifont of a Linux distribution"
-    )
-
-
-@cache
-def _characters() -> frozenset[int]:
-    """All that the fonts can draw."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font  # noqa: PLC0415
-
-    return frozenset(
-        number for name in families() for number in get_font(findfont(FontProperties(family=[name]))).get_charmap()
-    )
-
 
 DOTS_PER_INCH = 100
 LONGEST_NAME = 20
@@ -105,26 +60,31 @@ _STYLE: dict[RcKeyType, Any] = {
     "text.parse_math": False,
 }
 
-Parameters = ParamSpec("Parameters")
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        mpl.rcParams["font.family"] = list(families())
+        yield
 
 
-def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
-    """`draw` with this project's fonts and colours, whatever a person's matplotlibrc says."""
-
-    @wraps(draw)
-    def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
-        with _style():
-            return draw(*args, **kwargs)
-
-    return drawn
+styled = _style()
+"""Decorates a function that draws: this project's fonts and colours, whatever a person's matplotlibrc says."""
 
 
-def sheet(width: float, height: float, title: str) -> Figure:
-    """An empty figure of width × height inches on an Agg canvas; its title stands at the left."""
+def sheet(width: float, height: float, title: str, text: str = "") -> Figure:
+    """A figure of width × height inches on an Agg canvas; its title stands at the left.
+
+    Empty, or with a sentence in place of what can't be shown.
+    """
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.015, horizontalalignment="left", fontweight="bold")
+    if text:
+        remark(figure.subplots(), text)
     return figure
 
 
@@ -138,13 +98,38 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        mpl.rcParams["font.family"] = list(families())
-        yield
+@cache
+def families() -> tuple[str, ...]:
+    """The fonts for a picture's text: each character is drawn in the first that has it."""
+    # matplotlib keeps the list of its first start: what was installed since is not in it.
+    for path in set(font_manager.findSystemFonts()) - {font.fname for font in font_manager.fontManager.ttflist}:
+        # It has its own exceptions for what is no font that it can read.
+        with contextlib.suppress(Exception):
+            font_manager.fontManager.addfont(path)
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return (FIRST, *(name for name in WIDE if name in installed))
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """All that the fonts can draw."""
+    paths = [font_manager.findfont(font_manager.FontProperties(family=[name])) for name in families()]
+    return frozenset(number for path in paths for number in font_manager.get_font(path).get_charmap())
+
+
+def legible(name: str, number: int) -> str:
+    """The name of class `number` (from 0), or `class 3` where no font here has all of its characters."""
+    return name if _characters().issuperset(map(ord, name)) else f"class {number}"
+
+
+def note(names: Sequence[str]) -> str | None:
+    """One line where `legible` puts numbers in place of names."""
+    if _characters().issuperset(map(ord, "".join(names))):
+        return None
+    return (
+        "no font here has all characters of data.class_names: pictures show the number of a class in place of its "
+        "name. A font that does is fonts-noto-cjk or unifont of a Linux distribution"
+    )
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
@@ -152,9 +137,10 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 filter`, `2 filters`, `4,096 filters`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, shown: int | None = None) -> str:
+    """`1 filter`, `2 filters`, `64 of 4,096 filters` where no more than `shown` are shown."""
+    some = f"{shown} of " if shown is not None and shown < number else ""
+    return f"{some}{number:,} {noun}" if number == 1 else f"{some}{number:,} {noun}s"
 
 
 def percent(share: float, decimals: int = 0) -> str:
@@ -169,6 +155,16 @@ def remark(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=13, color="#444444")
 
 
+def label(axes: Axes, x: str, y: str, *in_percent: Axis) -> None:
+    """Name both axes of a diagram with a grid behind it; shares (0..1) on the axes `in_percent` are percentages."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    for axis in in_percent:
+        axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.grid(True)
+    axes.set_axisbelow(True)
+
+
 def tiles(
     axes: Axes,
     pictures: Sequence[NDArray[Any]],
@@ -176,28 +172,24 @@ def tiles(
     *,
     row: int = 0,
     caption_space: float = 0.0,
-    colours: str | Colormap = "gray",
+    colours: str = "gray",
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> list[tuple[float, float]]:
     """Draw pictures [h, w] or [h, w, 3] side by side, `columns` in a row, each as large as a square of side 1 allows.
 
     `row` is the row of the first one; below each row `caption_space` is left free; `limits` are the values at the ends
-    of `colours`. Returns where each square's upper left corner is. Call `frame` after the last one.
+    of the colour map `colours`; what is not finite is grey. Returns where each square's upper left corner is. Call
+    `frame` after the last one.
     """
     corners = []
+    colour_map = colormaps[colours].with_extremes(bad="#BBBBBB")
     for number, picture in enumerate(pictures):
         height, width = np.array(picture.shape[:2]) / max(picture.shape[:2])
         left = (number % columns) * (1 + TILE_GAP)
         top = (row + number // columns) * (1 + TILE_GAP + caption_space)
         x, y = left + (1 - width) / 2, top + (1 - height) / 2
-        axes.imshow(
-            picture,
-            extent=(x, x + width, y + height, y),
-            interpolation="nearest",
-            cmap=colours,
-            vmin=limits[0],
-            vmax=limits[1],
-        )
+        extent = (x, x + width, y + height, y)
+        axes.imshow(picture, colour_map, interpolation="nearest", vmin=limits[0], vmax=limits[1], extent=extent)
         corners.append((left, top))
     return corners
 

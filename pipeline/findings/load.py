@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from pipeline.data.prepared import held_out, held_out_digest, load_test, load_training
+from pipeline.data.prepared import load_test, load_training
+from pipeline.data.scoring import held_out, held_out_digest
 from pipeline.findings.factors import grid
 from pipeline.findings.runs import Comparison, Run, Setting
 from pipeline.findings.statistics.differences import MARGIN

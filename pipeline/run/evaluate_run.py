@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.prepared import ScoringSet
-from pipeline.figures.network_figures import Rate, kernels, training_curves
+from pipeline.config.specification import specification_of
+from pipeline.data.scoring import ScoringSet
 from pipeline.figures.network_figures import feature_maps as feature_map_picture
-from pipeline.figures.prediction_figures import calibration, confusion, mistakes
+from pipeline.figures.network_figures import kernels, training_curves
+from pipeline.figures.prediction_figures import MOST_MISTAKES, Mistakes, calibration, confusion, mistakes
 from pipeline.figures.style import png
 from pipeline.network.fit import use_threads
 from pipeline.network.predict import Predictor, feature_maps
@@ -27,6 +28,7 @@ from pipeline.run.metrics import (
     predictions_csv,
     reliability,
     scores,
+    surest_mistakes,
 )
 from pipeline.run.record import EvaluationPart, TrainingPart, read_evaluation, write_manifest
 from pipeline.storage import atomic, lock
@@ -105,11 +107,12 @@ def _write_pictures(
     outputs = _block_outputs(training)
     maps = feature_maps(network, images.images[0], list(outputs.values()))
     matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    bins = reliability(probabilities, images.labels)
     pictures = {
-        "training_curves": training_curves(training.history, _rate(training)),
+        "training_curves": training_curves(training.history, specification_of(training.run.ingredients).training),
         "confusion_matrix": confusion(matrix, class_names),
-        "calibration": calibration(reliability(probabilities, images.labels)),
-        "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
+        "calibration": calibration(bins.images, bins.confidence, bins.accuracy, bins.expected_calibration_error),
+        "mistakes": mistakes(_surest(probabilities, scored), class_names),
         "kernels": kernels(np.asarray(first.kernel), "block1_conv"),
         "feature_maps": feature_map_picture(images.images[0], list(zip(outputs, maps, strict=True))),
     }
@@ -118,10 +121,18 @@ def _write_pictures(
         (folder / "pictures" / f"{name}.png").write_bytes(png(figure))
 
 
-def _rate(training: TrainingPart) -> Rate:
-    """The learning rate as it was set, and its course."""
-    found = training.run.configuration["training"]
-    return Rate(found["learning_rate"], found["schedule"], found["warmup"])
+def _surest(probabilities: Probabilities, scored: ScoringSet) -> Mistakes:
+    """The surest wrong predictions, as many as a picture shows."""
+    images, predicted = scored.images, predictions(probabilities)
+    chosen = surest_mistakes(probabilities, images.labels, MOST_MISTAKES)
+    return Mistakes(
+        images.images[chosen],
+        predicted=predicted[chosen],
+        actual=images.labels[chosen],
+        probability=probabilities[chosen].max(axis=1),
+        wrong=int(np.sum(predicted != images.labels)),
+        total=len(images.labels),
+    )
 
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:

@@ -53,8 +53,13 @@ DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/
 """The room that decides a training's result, whole, with the environment, the split and the decoding of images. What it
 takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
 
-SCORING_CODE = "pipeline/run/evaluate_run.py", "pipeline/run/metrics.py", "pipeline/network/predict.py"
-"""The code that decides which scores are written."""
+SCORING_CODE = (
+    "pipeline/run/evaluate_run.py",
+    "pipeline/run/metrics.py",
+    "pipeline/network/predict.py",
+    "pipeline/data/scoring.py",
+)
+"""The code that decides which images score a run and which scores are written."""
 
 DECIDING_PACKAGES = "keras", "numpy", "tensorflow"
 IDENTITY_DIGITS = 16

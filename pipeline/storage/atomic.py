@@ -27,7 +27,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
     Raises OSError with the path's name; the path then holds the one or the other.
     """
-    with naming(path), _partial(path, _new_file) as partial:
+    with naming(path), _partial(path, _make_file) as partial:
         with partial.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
@@ -43,23 +43,39 @@ def write_folder(path: Path) -> Iterator[Path]:
     When the block raises, what was there stays and the new folder is removed. An OSError in the block that names no
     file, or one in the new folder, names the place that it would have at `path`.
     """
-    with naming(path), _partial(path, _new_folder) as partial:
+    with naming(path), _partial(path, _make_folder) as partial:
         yield partial
-        for found in (*partial.rglob("*"), partial):
-            _sync(found)
+        for written in (*partial.rglob("*"), partial):
+            _sync(written)
         _put(partial, path)
         _sync(path.parent)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError name a file that a person knows: one of `write` names none, others one beside its place."""
+    """Let an OSError name the file at `path`: one of `write` names none, others name the partial one beside it."""
     try:
         yield
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, _known(error.filename, path)) from error
+        name, beside = error.filename, f"{path.parent / f'.{path.name}.'}"
+        if not isinstance(name, str):
+            name = str(path)
+        elif name.startswith(beside):
+            name = str(path / name.removeprefix(beside).partition(os.sep)[2])
+        raise OSError(error.errno, error.strerror, name) from error
+
+
+def sync_folder(folder: Path, root: Path) -> None:
+    """Wait until all that lies in `folder`, and the names of the folders from `root` to it, are on the disk.
+
+    For what others have written. Nothing is done where there is no such folder.
+    """
+    if folder.is_dir() and folder.is_relative_to(root):
+        upwards = [folder, *folder.parents]
+        for path in (*folder.rglob("*"), *upwards[: upwards.index(root) + 1]):
+            _sync(path)
 
 
 def _put(folder: Path, target: Path) -> None:
@@ -69,8 +85,7 @@ def _put(folder: Path, target: Path) -> None:
         folder.replace(target)
     elif not _exchanged(folder, target):
         # A kill between the two renames leaves nothing at `target`, never a half: it is made again.
-        aside, descriptor = _new_folder(target)
-        _close(descriptor)
+        aside = _new_name(target)
         try:
             target.replace(aside)
         except OSError as error:
@@ -93,79 +108,64 @@ def _clear(folder: Path) -> None:
     What says what it holds (run.json, evaluation.json, summary.json, study.json) goes first: what a kill leaves is then
     no record, never one that looks whole, and is made again.
     """
-    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix != ".json", path.name)):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    folder.rmdir()
+    for path in sorted(folder.glob("*.json")):
+        path.unlink()
+    shutil.rmtree(folder)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Swap two paths in one step; False where the system or the file system has no such step, or not for these two."""
     system = ctypes.CDLL(None, use_errno=True)
-    names = os.fsencode(one), os.fsencode(other)
     if hasattr(system, "renameat2"):
-        status = system.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE)
+        status = system.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
     elif hasattr(system, "renamex_np"):
-        status = system.renamex_np(*names, RENAME_SWAP)
+        status = system.renamex_np(os.fsencode(one), os.fsencode(other), RENAME_SWAP)
     else:
         return False
-    if status == 0:
-        return True
     number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV):
-        return False
-    raise OSError(number, os.strerror(number), str(other))
+    if status != 0 and number not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV):
+        raise OSError(number, os.strerror(number), str(other))
+    return bool(status == 0)
 
 
 @contextmanager
-def _partial(path: Path, make: Callable[[Path], tuple[Path, int]]) -> Iterator[Path]:
-    """Yield a new file or folder beside `path`, locked; what lies there at the end is removed."""
+def _partial(path: Path, make: Callable[[Path], int]) -> Iterator[Path]:
+    """Yield what `make` made beside `path`, locked until the end or the process's; what lies there then is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
-    partial, lock = make(path)
-    while not _locked(partial, lock):
-        partial, lock = make(path)
+    while True:
+        partial = _new_name(path)
+        descriptor = make(partial)
+        # A file system without locks: nobody can take it for abandoned there.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if partial.exists():
+            break
+        # Another writer of this name took it for abandoned before it was locked.
+        _close(descriptor)
     try:
         yield partial
     finally:
         _remove(partial)
-        _close(lock)
-
-
-def _new_file(path: Path) -> tuple[Path, int]:
-    """A new file beside `path`, and a descriptor of it; who may read it is as the umask says."""
-    partial = _new_name(path)
-    return partial, os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-
-
-def _new_folder(path: Path) -> tuple[Path, int]:
-    """A new folder beside `path`, and a descriptor of it; who may enter it is as the umask says."""
-    partial = _new_name(path)
-    partial.mkdir()
-    try:
-        return partial, os.open(partial, os.O_RDONLY)
-    except FileNotFoundError:
-        return _new_folder(path)
+        _close(descriptor)
 
 
 def _new_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL}")
 
 
-def _locked(partial: Path, descriptor: int) -> bool:
-    """Lock it until the descriptor is closed or the process dies.
+def _make_file(partial: Path) -> int:
+    """A descriptor of a new file; who may read it is as the umask says."""
+    return os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
 
-    False, and closed, where another writer of this name took it for abandoned before.
-    """
-    # A file system without locks: nobody can take it for abandoned there.
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if not partial.exists():
-        _close(descriptor)
-        return False
-    return True
+
+def _make_folder(partial: Path) -> int:
+    """A descriptor of a new folder; who may enter it is as the umask says."""
+    partial.mkdir()
+    try:
+        return os.open(partial, os.O_RDONLY)
+    except FileNotFoundError:
+        return _make_folder(partial)
 
 
 def _close(descriptor: int) -> None:
@@ -189,31 +189,9 @@ def _remove_abandoned(path: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove a file or a folder as far as that can be done: what is left is the next writer's to remove."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def _known(filename: object, path: Path) -> str:
-    beside = f"{path.parent / f'.{path.name}.'}"
-    if not isinstance(filename, str):
-        return str(path)
-    if not filename.startswith(beside):
-        return filename
-    return str(path / filename.removeprefix(beside).partition(os.sep)[2])
-
-
-def sync_folder(folder: Path, root: Path) -> None:
-    """Wait until all that lies in `folder`, and the names of the folders from `root` to it, are on the disk.
-
-    For what others have written. Nothing is done where there is no such folder.
-    """
-    if folder.is_dir() and folder.is_relative_to(root):
-        upwards = [folder, *folder.parents]
-        for found in (*folder.rglob("*"), *upwards[: upwards.index(root) + 1]):
-            _sync(found)
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _sync(path: Path) -> None:

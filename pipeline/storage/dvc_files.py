@@ -6,6 +6,7 @@ in a folder, each with its MD5. DVC trusts a cached file that is read-only witho
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -57,7 +58,7 @@ def cached() -> list[Path]:
     if not is_shared():
         return sorted(path for path in files.glob("??/*") if path.is_file())
     named = {md5 for _, _, md5 in (*_outs(), *outputs())}
-    return sorted(filter(_is_file, (files / md5[:2] / md5[2:] for md5 in named)))
+    return sorted(filter(_is_file, map(_place, named)))
 
 
 def is_cached(path: Path) -> bool:
@@ -69,7 +70,7 @@ def place_of(md5: str) -> Path | None:
     """Where DVC's cache would have the content with this MD5; None for what is no MD5."""
     if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) is None:
         return None
-    return cache_folder() / FILES / md5[:2] / md5[2:]
+    return _place(md5)
 
 
 def runs() -> list[Path]:
@@ -96,7 +97,7 @@ def outputs() -> Iterator[tuple[str, Path, str]]:
         if not md5.endswith(DIRECTORY):
             yield stage, path, md5
             continue
-        entries = cache_folder() / FILES / md5[:2] / md5[2:]
+        entries = _place(md5)
         if _is_file(entries) and is_as_named(entries):
             for entry in json.loads(entries.read_text(encoding="utf-8")):
                 yield stage, path / entry["relpath"], entry["md5"]
@@ -119,12 +120,13 @@ def is_content(path: Path, md5: str) -> bool:
     return path.is_file() and _md5(path) == md5
 
 
+def _place(md5: str) -> Path:
+    return cache_folder() / FILES / md5[:2] / md5[2:]
+
+
 def _is_file(path: Path) -> bool:
-    """Whether there is such a file, for us."""
-    try:
-        return path.is_file()
-    except PermissionError:
-        return False
+    """Whether there is such a file, for us: Path.is_file raises PermissionError."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _md5(path: Path) -> str:

@@ -66,13 +66,9 @@ def sweep() -> Iterator[None]:
 def if_free(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` where no other process does; whether that is so."""
     lock = FileLock(path)
+    free = _acquired(lock, seconds=0)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
+        yield free
     finally:
         lock.release()
 
@@ -88,13 +84,9 @@ def is_held(path: Path) -> bool:
 def others_at_work(own: Path) -> bool:
     """Whether a process makes another run than the one in the folder `own` now: what the clock says is shared."""
     stage = [] if own == project.RECORD else [project.STAGE_LOCK]
-    runs = [path for path in project.RUNS.glob("*/.lock") if path.parent != own]
-    return any(_is_held_or_strange(path) for path in (*stage, *runs))
-
-
-def _is_held_or_strange(path: Path) -> bool:
-    """One that can't be opened is no sign of work."""
-    try:
-        return is_held(path)
-    except OSError:
-        return False
+    for path in (*stage, *project.RUNS.glob("*/.lock")):
+        # One that can't be opened is no sign of work.
+        with contextlib.suppress(OSError):
+            if path.parent != own and is_held(path):
+                return True
+    return False

@@ -26,6 +26,9 @@ RUNS = ROOT / "runs"
 STUDIES = ROOT / "studies"
 REPORTS = ROOT / "reports"
 
+LONGEST_DATABASE = 504
+"""Bytes of a database's path that SQLite opens: of 512 it keeps 8 for the `-journal` beside it (os_unix.c, pager.c)."""
+
 
 def checkpoint(identity: str) -> Path:
     """Where a run keeps its state while it trains: outside of what DVC removes."""

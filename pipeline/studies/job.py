@@ -10,7 +10,8 @@ from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
 
-from pipeline.data.prepared import Images, load_test, load_training, test_set, validation_set
+from pipeline.data.prepared import Images, load_test, load_training
+from pipeline.data.scoring import test_set, validation_set
 from pipeline.run.checkpoint import CHECKPOINT, remove_checkpoint, usable_checkpoint
 from pipeline.run.record import TRAINING, TrainingPart, read_training
 from pipeline.storage import lock, project

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pipeline.config.layers import layers
 from pipeline.config.load import configured, leaves
 from pipeline.config.schema import Configuration, Data
-from pipeline.data.prepared import held_out_digest, test_digest, training_digest
+from pipeline.data.prepared import test_digest, training_digest
+from pipeline.data.scoring import held_out_digest
 from pipeline.run.identity import Identity, identity, scoring_identity
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record, refuse_links
 from pipeline.run.train_run import recorded

@@ -18,9 +18,9 @@ from pipeline.studies.study import ENDED, Cell, Point, Study, StudyState, came_o
 from pipeline.studies.study_config import Declaration
 from pipeline.studies.study_summary import counted
 from pipeline.studies.workers import Ended, done, workers
+from pipeline.terminal.command import undisturbed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.terminal.signals import undisturbed
 from pipeline.tracking.mirror_process import Companion
 
 

@@ -7,11 +7,12 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn, TextIO
 
-from pipeline.terminal.errors import UserError
-from pipeline.terminal.lacking import NO_MEMORY
+from pipeline.terminal.errors import NO_MEMORY, UserError
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -40,9 +41,9 @@ def run(main: Callable[[], int]) -> NoReturn:
         status = main()
         sys.stdout.flush()
     except UserError as error:
-        status = _told(str(error))
+        status = _tell(str(error))
     except KeyboardInterrupt:
-        status = _told("interrupted", INTERRUPTED)
+        status = _tell("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader went away (`| head`): nobody is left to be told.
         status = 1
@@ -52,14 +53,51 @@ def run(main: Callable[[], int]) -> NoReturn:
         # What is written to a file names it.
         unnamed = error.filename is None and error.errno == errno.ENOSPC
         where = "standard output" if _gave_up(sys.stdout) or unnamed else error.filename
-        status = _told(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
+        status = _tell(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
     except Exception as error:
         if not _lacks_memory(error):
             raise
-        status = _told(NO_MEMORY)
+        status = _tell(NO_MEMORY)
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
     sys.exit(status)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Take Ctrl-C and SIGTERM only after the block: an impatient second one must not cut short what the first began."""
+    came: list[int] = []
+
+    def later(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, later) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def printable(text: str) -> str:
+    """A text whose control characters are escaped, but for the ends of lines: a key or a path may hold any."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )
+
+
+def _open_what_is_closed() -> None:
+    """Let a standard stream that was closed before we began (`>&-`) be as if to /dev/null.
+
+    Python has None for it, and the next file that is opened would get its number: the lowest that is free.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _write_any_text() -> None:
@@ -79,32 +117,7 @@ def _lacks_memory(error: BaseException | None) -> bool:
     return False
 
 
-def printable(text: str) -> str:
-    """A text whose control characters are escaped, but for the ends of lines: a key or a path may hold any."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
-    )
-
-
-def _open_what_is_closed() -> None:
-    """Let a standard stream that was closed before we began (`>&-`) be as if to /dev/null.
-
-    Python has None for it, and the next file that is opened would get its number.
-    """
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        if getattr(sys, name) is None:
-            try:
-                os.fstat(number)
-            except OSError:
-                # The lowest number that is free, which is this one: those below are open by now.
-                os.open(os.devnull, os.O_RDWR)
-                os.set_inheritable(number, True)
-                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-            else:
-                setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
-
-
-def _told(message: str, status: int = 1) -> int:
+def _tell(message: str, status: int = 1) -> int:
     # Standard error may be full too: the status says it.
     with contextlib.suppress(OSError):
         print(f"error: {printable(message)}", file=sys.stderr)

@@ -96,8 +96,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 SQLITE = "sqlite:///"
-LONGEST_PATH = 504
-"""Bytes of a database's path that SQLite opens: of 512 it keeps 8 for the `-journal` beside it (os_unix.c, pager.c)."""
+LONGEST_PATH = project.LONGEST_DATABASE
 
 MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
 """Tables of every store of MLflow, whatever its version."""

@@ -102,6 +102,20 @@ IN_THE_ROOM = (
         SCORED,
     ),
     Mutation(
+        "score 100 of the test images only",
+        "pipeline/data/scoring.py",
+        'ScoringSet("test", images, ',
+        'ScoringSet("test", Images(images.images[:100], images.labels[:100]), ',
+        SCORED,
+    ),
+    Mutation(
+        "score 100 of the images held out only",
+        "pipeline/data/scoring.py",
+        "Images(images.images[indices], images.labels[indices])",
+        "Images(images.images[indices[:100]], images.labels[indices[:100]])",
+        SCORED,
+    ),
+    Mutation(
         "another colour in a picture",
         "pipeline/figures/style.py",
         "import io\n",

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from pipeline.data.prepared import held_out_digest, training_digest
+from pipeline.data.prepared import training_digest
+from pipeline.data.scoring import held_out_digest
 from pipeline.findings.factors import grid
 from pipeline.findings.runs import Comparison, Run
 from pipeline.findings.runs import Setting as ComparedSetting

@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
-from pipeline.data.prepared import write_prepared
+from pipeline.data.prepare import write_prepared
 from pipeline.run.identity import Identity, identity
 from pipeline.run.record import EVALUATION, TRAINING, Epoch, EpochTime, Outcome, write_manifest, write_training
 from pipeline.run.train_run import described
