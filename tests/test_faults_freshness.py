@@ -9,6 +9,7 @@ import pytest
 from faults import __main__ as command
 from faults import campaign, freshness, reliability
 from faults.campaign import Row, Trial
+from faults.fuzzing import sessions
 from pipeline.storage import project
 
 ROW = Row("kills", "a kill", "nothing is lost", times=30, short=1, trial=lambda _injection: "resumed")
@@ -100,7 +101,7 @@ def test_a_share_of_what_held_is_injected_again_where_code_has_changed(root: Pat
 
 @pytest.mark.usefixtures("root")
 def test_the_page_says_when_and_on_which_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reliability.sessions, "section", str)
+    monkeypatch.setattr(sessions, "section", str)
     page = reliability.page({ROW: _trials(3)})
     commit = campaign.commit()
     assert f"| kills | a kill | 3 of 30 | 3 | 2026-11-28 {commit} | resumed 3 | nothing is lost |" in page
