@@ -31,7 +31,8 @@ test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
 
 test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory
-	@python -m pytest -m long
+	@CI=true python -m pytest -m long
+	@python -m faults --stamp
 
 lint: $(READY)  ## format, rules, which room imports which, types
 	@ruff format --check .
@@ -105,7 +106,8 @@ $(READY): $(STALE) | $(UV)
 # build for CPUs is at hand, which has a hash of its own, pip finds it.
 .bench/.ready: requirements/bench.txt requirements/torch.txt $(READY)
 	@.venv/bin/python -m venv .bench/venv
-	@ls -d $(CURDIR)/.venv/lib/python*/site-packages > $$(ls -d .bench/venv/lib/python*/site-packages)/project.pth
+	@for packages in .bench/venv/lib/python*/site-packages; do \
+		echo "../../../../../$${packages#.bench/}" | sed 's|/venv/|/.venv/|' > "$$packages/project.pth"; done
 	@if .bench/venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt && \
 		.bench/venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/torch.txt; then touch $@; \
 		else echo "pip could not install PyTorch or KerasTuner: measured without; the next make bench tries again"; fi

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.storage import atomic
@@ -75,6 +76,7 @@ class Trial:
     seconds: float
     commit: str
     detail: str = ""
+    day: str = ""
 
 
 def run_row(row: Row, numbers: list[int], seed: int, keep: Callable[[Trial], None]) -> list[Trial]:
@@ -128,7 +130,8 @@ def _tried(row: Row, number: int, seed: int, shared: Path) -> Trial:
     detail = (
         detail.replace(str(folder), "<trial>").replace(str(shared), "<shared>").replace(str(FOLDER.parent), "<project>")
     )
-    return Trial(number, fault, outcome, held, round(time.perf_counter() - started, 1), _commit(), detail)
+    seconds, day = round(time.perf_counter() - started, 1), datetime.now(UTC).date().isoformat()
+    return Trial(number, fault, outcome, held, seconds, commit(), detail, day)
 
 
 @contextmanager
@@ -140,7 +143,8 @@ def _folder(row: str, number: int) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that is checked out, in short."""
     done = subprocess.run(
         ("git", "rev-parse", "--short", "HEAD"),
         cwd=FOLDER,

@@ -15,49 +15,17 @@
    DISK_LASTING   1: every call from DISK_AT on fails
    DISK_REMOVALS  1: removing is counted too */
 
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <fnmatch.h>
-#include <limits.h>
+#include "calls.h"
+
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 /* Of ext4, XFS and others (linux/fs.h of newer kernels): without writing the journal. */
 #define FS_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
 #define FS_SHUTDOWN_FLAGS_NOLOGFLUSH 2
 
 enum verdict { PASS, FAIL, HALF, HALF_KILL };
-
-#define REAL(name) \
-    static __typeof__(&name) real; \
-    if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
-
-static const char *said(const char *name) {
-    const char *value = getenv(name);
-    return value ? value : "";
-}
-
-/* Whether one of the patterns, separated by ':', matches. */
-static int matches(const char *patterns, const char *path) {
-    char copy[4096], *rest = copy, *pattern;
-    snprintf(copy, sizeof copy, "%s", patterns);
-    while ((pattern = strsep(&rest, ":")))
-        if (*pattern && fnmatch(pattern, path, 0) == 0) return 1;
-    return 0;
-}
 
 static long counted(void) {
     int file = syscall(SYS_openat, AT_FDCWD, said("DISK_COUNTER"), O_RDWR);
@@ -153,8 +121,6 @@ static int is_removal_counted(void) { return *said("DISK_REMOVALS") != 0; }
         errno = error; \
         return -1; \
     } while (0)
-
-static int writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC); }
 
 #define MODE(flags) \
     mode_t mode = 0; \
@@ -299,12 +265,6 @@ int renameat2(int from_folder, const char *from, int to_folder, const char *to, 
 }
 
 /* Making a folder that is there writes nothing. */
-static int is_there(int folder, const char *path) {
-    int before = errno, found = syscall(SYS_faccessat, folder, path, F_OK) == 0;
-    errno = before;
-    return found;
-}
-
 int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);
     WHOLE(is_there(AT_FDCWD, path) ? PASS : judged_at("mkdir", AT_FDCWD, path), real(path, mode));

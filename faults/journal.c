@@ -9,23 +9,9 @@
    Who holds a lock on that file does a call and writes it down: the order is that in which the calls were done.
    fsync is written down and not done. */
 
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <fnmatch.h>
-#include <limits.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "calls.h"
+
 #include <sys/file.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum operation { CREATE = 1, MKDIR, SYMLINK, LINK, RENAME, EXCHANGE, REMOVE, WRITE, SIZE, MODE, SYNC };
 
@@ -35,23 +21,6 @@ struct entry {
     uint64_t size;
     uint32_t path, other;
 };
-
-#define REAL(name) \
-    static __typeof__(&name) real; \
-    if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
-
-static const char *said(const char *name) {
-    const char *value = getenv(name);
-    return value ? value : "";
-}
-
-static int matches(const char *patterns, const char *path) {
-    char copy[4096], *rest = copy, *pattern;
-    snprintf(copy, sizeof copy, "%s", patterns);
-    while ((pattern = strsep(&rest, ":")))
-        if (*pattern && fnmatch(pattern, path, 0) == 0) return 1;
-    return 0;
-}
 
 /* The part of an absolute path below the folder, or NULL where it is of no concern. */
 static const char *below(const char *path) {
@@ -134,8 +103,6 @@ static void noted(int journal, enum operation operation, const char *path, const
 
 #define NOTE(operation, path, other, mode) noted(journal, operation, path, other, 0, NULL, 0, mode)
 
-static int writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC); }
-
 static off_t size_of(int file) {
     struct stat found;
     return fstat(file, &found) ? 0 : found.st_size;
@@ -147,12 +114,6 @@ static void opened(int journal, const char *path, int was_there, int flags, int 
     if (file < 0 || fstat(file, &found) || !S_ISREG(found.st_mode)) return;
     if (!was_there) NOTE(CREATE, path, NULL, found.st_mode & 07777);
     else if (flags & O_TRUNC) NOTE(SIZE, path, NULL, 0);
-}
-
-static int is_there(int folder, const char *path) {
-    int before = errno, found = syscall(SYS_faccessat, folder, path, F_OK) == 0;
-    errno = before;
-    return found;
 }
 
 #define OPENING(folder, given, flags, call) \

@@ -3,8 +3,7 @@
 import json
 from collections import Counter
 
-from benchmarks import outages
-from faults import campaign
+from faults import campaign, freshness, training_speed
 from faults.campaign import Row, Trial
 from faults.fuzzing import sessions
 from faults.rows import ROWS
@@ -16,16 +15,19 @@ INTRODUCTION = """\
 
 `make faults` injects the faults below into real processes, on the small sample in tests/, and looks at what is left.
 Places and moments are drawn from a seed: `python -m faults ROW --trial K` repeats one of them, `python -m faults
---list` names the rows. Every trial is kept in faults/results/, from which this table is written.
+--list` names the rows. Every trial is kept in faults/results/, from which this table is written, with the commit that
+it was injected into: CI fails where code has changed since then, but for the changes that faults/results/stamps.json
+names with a reason (`python -m faults --check`). {long_tests}
 
-| row | fault | injected | held | what came of it | what must hold |
-|---|---|---|---|---|---|
+| row | fault | injected | held | last on | what came of it | what must hold |
+|---|---|---|---|---|---|---|
 """
+LONG_TESTS = "The same holds for `make test-long`, which has last passed on {day} at {commit}."
 
 SPEED = """
 ## Training while MLflow is away
 
-`python -m benchmarks.outages` trains the article's network on the sample, in turn with a healthy server and with a
+`python -m faults.training_speed` trains the article's network on the sample, in turn with a healthy server and with a
 faulty one, and compares the epochs after the first. Medians of the pairs; at most {most:.0%} slower is promised.
 
 | MLflow server | seconds of an epoch | CPU seconds | pairs |
@@ -57,26 +59,31 @@ def write() -> None:
 
 def page(trials: dict[Row, list[Trial]]) -> str:
     """The page for the trials of each row."""
-    return (
-        INTRODUCTION + "".join(_line(row, done) for row, done in trials.items()) + POWER + _speed() + sessions.section()
+    last = freshness.stamps().get("test-long")
+    introduction = INTRODUCTION.format(
+        long_tests=LONG_TESTS.format(**last) if last else "`make test-long` has not run."
     )
+    lines = "".join(_line(row, done) for row, done in trials.items())
+    return introduction + lines + POWER + _speed() + sessions.section()
 
 
 def _speed() -> str:
     """The part that tells how fast a training is while MLflow is away, once that was measured."""
     try:
-        measured = json.loads(outages.TARGET.read_text(encoding="utf-8"))
+        measured = json.loads(training_speed.TARGET.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     lines = (
         f"| {fault} | × {found['seconds']:.3f} | × {found['cpu']:.3f} | {len(found['all cpu'])} |\n"
         for fault, found in measured.items()
     )
-    return SPEED.format(most=outages.PROMISED - 1) + "".join(lines)
+    return SPEED.format(most=training_speed.PROMISED - 1) + "".join(lines)
 
 
 def _line(row: Row, trials: list[Trial]) -> str:
     held = sum(trial.held for trial in trials)
     outcomes = Counter(trial.outcome for trial in trials)
     said = ", ".join(f"{outcome} {count}" for outcome, count in outcomes.most_common())
-    return f"| {row.name} | {row.fault} | {len(trials)} of {row.times} | {held} | {said} | {row.must_hold} |\n"
+    last = max(trials, key=lambda trial: trial.day, default=None)
+    when = f"{last.day} {last.commit}".strip() if last else ""
+    return f"| {row.name} | {row.fault} | {len(trials)} of {row.times} | {held} | {when} | {said} | {row.must_hold} |\n"

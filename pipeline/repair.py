@@ -85,15 +85,16 @@ def tell_of_git(root: Path) -> None:
 def is_run(path: Path) -> bool:
     """Whether a note in DVC's cache of what a stage made has the content that its name says.
 
-    One that is cut off may still be YAML: DVC then fails at what is missing, or restores a part.
+    One that is cut off may still be YAML: DVC then fails at what is missing, or restores a part. Its name is the hash
+    of all that it says but for sizes and numbers of files (dvc.stage.cache).
     """
-    from dvc.stage.cache import _get_cache_hash  # noqa: PLC0415 - a second
+    from dvc.utils import dict_sha256  # noqa: PLC0415 - a second
 
     try:
         said = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError:
         return False
-    return isinstance(said, dict) and _get_cache_hash(said) == path.name
+    return isinstance(said, dict) and dict_sha256(said, exclude=["size", "nfiles"]) == path.name
 
 
 def is_lockfile(text: str) -> bool:

@@ -1,8 +1,11 @@
 """What the tests of several rooms share."""
 
+import os
+
 import pytest
 
 from pipeline.run.identity import deciding_code, scoring_code
+from tests.harness.project import SHARED
 
 SLOW = (
     "test_sweep",
@@ -27,6 +30,13 @@ def _code_from_its_own_place() -> None:
     """A process reads once which code decides results: before a test makes another folder the project."""
     deciding_code()
     scoring_code()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _projects_are_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The workers of a test run share a folder, whose projects others are copies of."""
+    folder = tmp_path_factory.getbasetemp()
+    os.environ[SHARED] = str((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "projects")
 
 
 @pytest.fixture(scope="session")

@@ -155,3 +155,12 @@ def test_a_model_is_loaded_in_one_place_and_from_weights_alone() -> None:
         ("pipeline/run/export.py", "load_weights"),
         ("pipeline/run/export.py", "weights_of"),
     }
+
+
+def test_what_is_shared_with_faults_and_benchmarks_lies_in_the_harness() -> None:
+    shared = sorted((project.ROOT / "tests" / "harness").glob("*.py"))
+    folders = [path for path in FILES if path.relative_to(project.ROOT).parts[0] in ("benchmarks", "faults")]
+    for path in (*shared, *folders):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            assert not (module or "").startswith("tests.test_"), f"{path}: imports {module}"

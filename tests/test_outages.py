@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.harness.mlflow_store import client, curve, runs
-from tests.harness.project import HARD, new_project
+from tests.harness.project import HARD, prepared_project
 from tests.harness.sweeps import LINE, faulty, faulty_project, sweep
 
 NOWHERE = "http://127.0.0.1:9"
 
 
 def test_a_store_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
-    project = new_project(tmp_path, *HARD, "training.epochs=1")
+    project = prepared_project(tmp_path, *HARD, "training.epochs=1")
     output = project.run("dvc", "repro", MLFLOW_TRACKING_URI=NOWHERE)
     told = [line for line in output.splitlines() if line.startswith("tracking:")]
     assert told
@@ -30,7 +30,7 @@ def test_a_store_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_database_that_is_locked_or_none_costs_nothing(tmp_path: Path) -> None:
-    project = new_project(tmp_path, *HARD, "training.epochs=1")
+    project = prepared_project(tmp_path, *HARD, "training.epochs=1")
     database = tmp_path / "mlflow.db"
     with contextlib.closing(sqlite3.connect(database)) as other:
         other.execute("BEGIN EXCLUSIVE")

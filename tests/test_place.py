@@ -188,8 +188,10 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("called", ["conv2d", ".venv/bin/conv2d"])
-@pytest.mark.parametrize("folder", [".", "pipeline", "conf/model", "/"])
+@pytest.mark.parametrize(
+    ("called", "folder"),
+    [("conv2d", "."), ("conv2d", "conf/model"), ("conv2d", "/"), (".venv/bin/conv2d", "."), (".venv/bin/conv2d", "/")],
+)
 def test_a_verb_works_from_anywhere(project: Path, called: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project / folder)
     said = _run(project / called, "compose", "--help")

@@ -16,7 +16,7 @@ import pytest
 from pipeline import repair
 from pipeline.repair import is_list_of_locks, is_lockfile
 from pipeline.storage import project
-from tests.harness.project import ROOT, new_project, stages_run
+from tests.harness.project import ROOT, prepared_project, stages_run
 
 LOCKFILE = (ROOT / "dvc.lock").read_text()
 
@@ -85,7 +85,7 @@ def test_what_a_person_set_for_dvc_stays(torn: Path) -> None:
 
 
 def test_an_archive_without_git_is_reproduced(tmp_path: Path) -> None:
-    at = new_project(tmp_path / "project", "training=smoke", "tracking=off")
+    at = prepared_project(tmp_path / "project", "training=smoke", "tracking=off")
     shutil.rmtree(at.path / ".git")
     assert "not a git repository" in at.run("dvc", "repro", "check", status=255)
     at.verb("repair")

@@ -72,7 +72,17 @@ def test_a_stream_that_is_closed_is_as_if_it_were_the_null_device(tmp_path: Path
     assert (tmp_path / "a file").read_text() == "its content"
 
 
-@pytest.mark.parametrize("verb", sorted(path.stem for path in Path("pipeline").glob("[a-z]*.py")))
+WITNESSES = "clean", "compose", "train"
+"""Verbs that import nothing, Hydra, what trains. What all have in common: pipeline/__init__.py, pipeline.terminal."""
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(path.stem, marks=() if path.stem in WITNESSES else pytest.mark.long)
+        for path in sorted((project.ROOT / "pipeline").glob("[a-z]*.py"))
+    ],
+)
 def test_no_verb_needs_standard_output(verb: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m pipeline.{verb} --help >&-"], capture_output=True, text=True, check=False

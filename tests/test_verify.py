@@ -14,14 +14,12 @@ import pytest
 
 from pipeline import verify
 from pipeline.verify import Check, _store
-from tests.harness.project import Project, new_project, stages_run
+from tests.harness.project import Project, finished_project, stages_run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    found = new_project(tmp_path_factory.mktemp("verified"), "model=small", "training=smoke")
-    found.run("dvc", "repro")
-    return found
+    return finished_project(tmp_path_factory.mktemp("verified"))
 
 
 def _flip(path: Path) -> None:
@@ -237,7 +235,9 @@ def test_a_cache_that_is_not_there_is_said_not_to_have_been_read(kept: Project, 
     assert "outputs in dvc.lock" in said
 
 
-@pytest.mark.parametrize("kind", ["symlink", "hardlink", "reflink,copy"])
+@pytest.mark.parametrize(
+    "kind", ["symlink", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("hardlink", "reflink,copy"))]
+)
 def test_a_shared_cache_with_links_is_worked_with(kept: Project, shared: Path, kind: str) -> None:
     kept.run("dvc", "config", "--local", "cache.type", kind)
     kept.run("dvc", "checkout", "--relink")

@@ -149,5 +149,5 @@ def mutated(data: bytes, mutate: Mutate, random: Random) -> bytes:
     return data[:1] + b"\n".join(lines)
 
 
-CODE = "pipeline/config/*.py"
+CODE = ("pipeline/config/*.py",)
 TARGET = Target(CODE, examine, seeds, words, mutated)

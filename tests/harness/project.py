@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from pipeline.config.load import read_yaml
@@ -37,6 +38,11 @@ HARD = (
     "model.conv.filters=8",
 )
 """A training with all that draws random numbers."""
+
+SMALL = "model=small", "training=smoke"
+
+SHARED = "PROJECTS_OF_THIS_TEST_RUN"
+"""The variable that names a folder for projects that several tests start from; without it each is made where it is."""
 
 
 @dataclass
@@ -111,7 +117,7 @@ def new_project(path: Path, *overrides: str) -> Project:
         target = path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target)
         else:
             shutil.copy(source, target)
     sample = {"defaults": ["fashion_mnist"], **sample_data_config()}
@@ -127,3 +133,44 @@ def new_project(path: Path, *overrides: str) -> Project:
     ):
         project.run(*command)
     return project
+
+
+def prepared_project(path: Path, *overrides: str) -> Project:
+    """A new project with prepared images, in which nothing has been trained; `overrides` are of model and training."""
+    project = _copied("prepared", path, _prepare)
+    project.run("python", "-m", "pipeline.compose", *overrides)
+    project.run("git", "commit", "-qam", "composed", "--allow-empty")
+    return project
+
+
+def finished_project(path: Path) -> Project:
+    """A small project in which `dvc repro` has been run once, committed. Its MLflow store is as after a move."""
+    return _copied("finished", path, _finish)
+
+
+def _prepare(path: Path) -> None:
+    project = new_project(path)
+    project.run("dvc", "repro", "preprocess")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "prepared")
+
+
+def _finish(path: Path) -> None:
+    project = prepared_project(path, *SMALL)
+    project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "first run")
+
+
+def _copied(name: str, path: Path, make: Callable[[Path], None]) -> Project:
+    """A copy of what is made once for all processes of a test run."""
+    if (shared := os.environ.get(SHARED)) is None:
+        make(path)
+        return Project(path)
+    Path(shared).mkdir(exist_ok=True)
+    with FileLock(Path(shared) / f"{name}.lock"):
+        if not (Path(shared) / f"{name} is made").exists():
+            make(Path(shared) / name)
+            (Path(shared) / f"{name} is made").touch()
+    shutil.copytree(Path(shared) / name, path, symlinks=True, dirs_exist_ok=True)
+    return Project(path)

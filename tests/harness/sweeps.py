@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.mlflow_store import client, runs
-from tests.harness.project import Project, new_project
+from tests.harness.project import Project, prepared_project
 
 TINY = (
     "model=small",
@@ -38,9 +38,8 @@ def faulty_project(path: Path) -> Project:
 
     The code that is patched is no part of a run's identity.
     """
-    project = new_project(path, *TINY)
-    project.run("dvc", "repro", "preprocess")
-    code = project.path / "pipeline" / "experiment" / "training.py"
+    project = prepared_project(path, *TINY)
+    code = project.path / "pipeline" / "run" / "train_run.py"
     text = code.read_text()
     assert "                self._stop_if_abandoned()\n" in text
     code.write_text(text.replace("                self._stop_if_abandoned()\n", FAULTS))

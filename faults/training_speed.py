@@ -1,11 +1,11 @@
 """Does a training go on at the same speed when its MLflow server is away, slow or broken?
 
-python -m benchmarks.outages [FAULT …] [--pairs 6] [--epochs 40]
+python -m faults.training_speed [FAULT …] [--pairs 6] [--epochs 40]
 
 Trains the article's network on the sample in tests/, with a healthy server and with each fault in turn, and compares
 the seconds of the epochs and the CPU time that the training's own process spends in them (without the first epoch,
-which builds the graph). Prints the medians of the pairs' ratios and writes benchmarks/outages.json, where faults that
-are not named stay as they were. Linux only, on a machine that does nothing else.
+which builds the graph). Prints the medians of the pairs' ratios and writes faults/training_speed.json, where faults
+that are not named stay as they were. Linux only, on a machine that does nothing else.
 """
 
 import argparse
