@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pipeline.config.layers import blocks
 from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Model
 from pipeline.network.build import build_network, constraint
-from pipeline.network.fit import augmented, derived, order
+from pipeline.network.build import derive_seed
+from pipeline.network.fit import augmented, epoch_permutation
 from pipeline.network.predict import Predictor, exportable, feature_maps
 from pipeline.storage import project
 from tests.harness.settings import article_values, put
@@ -293,14 +294,14 @@ def test_augmentation_is_decided_by_its_seed() -> None:
 
 
 def test_order_is_a_permutation_that_differs_between_epochs_and_seeds() -> None:
-    orders = [order(100, seed, epoch) for seed in (0, 1) for epoch in (1, 2, 3)]
+    orders = [epoch_permutation(100, seed, epoch) for seed in (0, 1) for epoch in (1, 2, 3)]
     assert all(sorted(one.tolist()) == list(range(100)) for one in orders)
     assert len({one.tobytes() for one in orders}) == 6
-    assert np.array_equal(order(100, 0, 2), orders[1])
+    assert np.array_equal(epoch_permutation(100, 0, 2), orders[1])
 
 
 def test_seeds_for_different_purposes_differ_and_fit_an_int32() -> None:
-    seeds = [derived(seed, purpose, epoch) for seed in range(10) for purpose in ("a", "b") for epoch in range(50)]
+    seeds = [derive_seed(seed, purpose, epoch) for seed in range(10) for purpose in ("a", "b") for epoch in range(50)]
     assert len(set(seeds)) == 1000
     assert all(0 <= seed < 2**31 for seed in seeds)
 

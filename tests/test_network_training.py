@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Configuration
 from pipeline.network.build import build_network
-from pipeline.network.fit import EpochScores, State, Trainer, build_optimizer, learning_rate_course
+from pipeline.network.fit import EpochScores, State, Trainer, build_optimizer, learning_rate_schedule
 from pipeline.storage import project
 from tests.harness.settings import article
 
@@ -333,7 +333,7 @@ def test_rate_is_constant_without_a_schedule() -> None:
 
 def test_rate_grows_in_a_line_and_falls_in_a_cosine_to_0() -> None:
     changes = {"training.schedule": "cosine", "training.warmup": 0.25, "training.learning_rate": 0.8}
-    course: Any = learning_rate_course(article(changes).training, steps=40)
+    course: Any = learning_rate_schedule(article(changes).training, steps=40)
     found = [float(course(step)) for step in range(41)]
     rising = [0.8 * step / 10 for step in range(10)]
     falling = [0.8 * (1 + math.cos(math.pi * step / 30)) / 2 for step in range(31)]
@@ -342,13 +342,13 @@ def test_rate_grows_in_a_line_and_falls_in_a_cosine_to_0() -> None:
 
 
 def test_cosine_without_a_warm_up_starts_at_the_full_rate() -> None:
-    course: Any = learning_rate_course(article({"training.schedule": "cosine"}).training, steps=20)
+    course: Any = learning_rate_schedule(article({"training.schedule": "cosine"}).training, steps=20)
     assert [float(course(step)) for step in (0, 10, 20)] == pytest.approx([0.001, 0.0005, 0], abs=1e-9)
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.9), (1, 0.1), (3, 0.99), (2, 0.5)])
 def test_courses_of_few_steps_are_finite(steps: int, warmup: float) -> None:
-    course: Any = learning_rate_course(
+    course: Any = learning_rate_schedule(
         article({"training.schedule": "cosine", "training.warmup": warmup}).training, steps=steps
     )
     assert all(0 <= float(course(step)) <= 0.001001 for step in range(steps + 1))

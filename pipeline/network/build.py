@@ -3,6 +3,7 @@
 Keras's weight constraints, and the one that Keras 3 no longer has.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,12 @@ import tensorflow as tf
 
 from pipeline.config.layers import Layer, layers
 from pipeline.config.schema import L1, L2, Constraint, Conv, MaxNorm, MinMaxNorm, Model, NonNeg, Regularizer, UnitNorm
-from pipeline.network.fit import derived
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed in 0..2³¹-1 for a named purpose, such as `derive_seed(seed, "order", epoch)`."""
+    text = "/".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 class RadialConstraint(keras.constraints.Constraint):
@@ -131,7 +137,7 @@ class _Builder:
             case "average_pooling":
                 return keras.layers.AveragePooling2D(block.pool_size, **spatial)
             case "dropout":
-                return keras.layers.Dropout(self._rate(layer), seed=derived(self.seed, layer.name), **common)
+                return keras.layers.Dropout(self._rate(layer), seed=derive_seed(self.seed, layer.name), **common)
             case "flatten":
                 return keras.layers.Flatten(**spatial)
             case "global_average":
@@ -178,7 +184,7 @@ class _Builder:
         initializer = keras.initializers.get(name)
         if isinstance(initializer, keras.initializers.Zeros | keras.initializers.Ones):
             return initializer
-        return type(initializer)(seed=derived(self.seed, purpose))
+        return type(initializer)(seed=derive_seed(self.seed, purpose))
 
 
 _PLAIN_ARGUMENTS = (

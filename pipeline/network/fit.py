@@ -17,7 +17,6 @@ The steps of an epoch run inside TensorFlow, many for one call from Python: the 
 gathers its batch. Two trainings with the same arguments give the same bits, and so does one that was interrupted.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,20 +32,14 @@ from pipeline.config.schema import Augmentation, Training
 from pipeline.config.specification import specification_of
 from pipeline.data.prepared import Images
 from pipeline.data.split import split
-from pipeline.network.build import build_network
+from pipeline.network.build import build_network, derive_seed
 from pipeline.network.predict import Predictor
 from pipeline.terminal.errors import UserError
 
 
-def derived(*parts: int | str) -> int:
-    """A seed in 0..2³¹-1 for a named purpose, such as `derived(seed, "order", epoch)`."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
-def order(images: int, seed: int, epoch: int) -> NDArray[np.int32]:
+def epoch_permutation(images: int, seed: int, epoch: int) -> NDArray[np.int32]:
     """The order in which an epoch sees the images: a permutation, int32 [images]."""
-    generator = np.random.default_rng(derived(seed, "order", epoch))
+    generator = np.random.default_rng(derive_seed(seed, "order", epoch))
     return generator.permutation(images).astype(np.int32)
 
 
@@ -84,14 +77,14 @@ def build_optimizer(training: Training, steps: int) -> keras.optimizers.Optimize
     """
     arguments = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
     optimizer = OPTIMIZERS[training.optimizer](
-        learning_rate_course(training, steps), weight_decay=training.weight_decay or None, **arguments
+        learning_rate_schedule(training, steps), weight_decay=training.weight_decay or None, **arguments
     )
     if training.weight_decay > 0:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
-def learning_rate_course(training: Training, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+def learning_rate_schedule(training: Training, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Constant, or a linear warm-up from 0 and then a cosine down to 0 (Loshchilov and Hutter, 2017, 1608.03983)."""
     if training.schedule == "constant":
         return training.learning_rate
@@ -188,10 +181,10 @@ class Trainer:
     def run_epoch(self, epoch: int, on_steps: Callable[[int], None]) -> EpochScores:
         """Train epoch `epoch` (from 1); `on_steps` is told of steps as they are done."""
         for layer in self._dropouts:
-            layer.seed_generator.state.assign([derived(self.seed, layer.name, epoch), 0])
-        noise = tf.constant([derived(self.seed, "augmentation", epoch), 0], tf.int32)
+            layer.seed_generator.state.assign([derive_seed(self.seed, layer.name, epoch), 0])
+        noise = tf.constant([derive_seed(self.seed, "augmentation", epoch), 0], tf.int32)
         size = self.training.batch_size
-        indices = order(len(self.images), self.seed, epoch)
+        indices = epoch_permutation(len(self.images), self.seed, epoch)
         whole = len(indices) // size
         batches = indices[: whole * size].reshape(whole, size)
         calls = [batches[start : start + STEPS_A_CALL] for start in range(0, whole, STEPS_A_CALL)]

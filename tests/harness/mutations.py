@@ -47,8 +47,8 @@ IN_THE_ROOM = (
     Mutation(
         "another seed for the order",
         "pipeline/network/fit.py",
-        'default_rng(derived(seed, "order", epoch))',
-        'default_rng(derived(seed + 1, "order", epoch))',
+        'default_rng(derive_seed(seed, "order", epoch))',
+        'default_rng(derive_seed(seed + 1, "order", epoch))',
         TRAINED,
     ),
     Mutation("flips less often", "pipeline/network/fit.py", "seed) < 0.5", "seed) < 0.4", TRAINED),
