@@ -20,7 +20,7 @@ from tests.harness.project import HARD, ROOT, Project, new_project, stages_run
 from tests.sample import content
 
 REPEATING = (
-    "record/training/model.weights.h5",
+    "record/training/weights.npz",
     "record/training/history.csv",
     "record/evaluation/metrics.json",
     "record/evaluation/per_class.csv",
@@ -206,7 +206,7 @@ def test_an_edit_of_what_decides_weights_trains_again_and_one_of_the_scores_eval
     assert after == accuracy / 2
     fewer.plant(unchanged.path)
     assert stages_run(unchanged.run("dvc", "repro")) == ["check", "train", "evaluate"]
-    assert digests(unchanged)["record/training/model.weights.h5"] != before["record/training/model.weights.h5"]
+    assert digests(unchanged)["record/training/weights.npz"] != before["record/training/weights.npz"]
 
 
 def test_a_class_that_is_called_otherwise_is_called_so_everywhere(unchanged: Project) -> None:
@@ -289,7 +289,7 @@ def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
     flipped = {
         "data/prepared/train_images.npy": ("train", "dvc repro --force preprocess"),
         "data/prepared/test_labels.npy": ("evaluate", "dvc repro --force preprocess"),
-        "record/training/model.weights.h5": ("evaluate", "dvc repro --force train"),
+        "record/training/weights.npz": ("evaluate", "dvc repro --force train"),
         "record/training/history.csv": ("track", "dvc repro --force train"),
         "record/evaluation/predictions.csv": ("track", "dvc repro --force evaluate"),
     }
@@ -316,7 +316,7 @@ def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(fin
     project = new_project(tmp_path, *HARD)
     project.run("dvc", "repro", "preprocess")
     # Each epoch's end waits while a file is there: the same run, but for what is no part of its identity.
-    code = project.path / "pipeline" / "experiment" / "training.py"
+    code = project.path / "pipeline" / "run" / "train_run.py"
     code.write_text(code.read_text().replace("                self._stop_if_abandoned()\n", HELD))
     (project.path / "hold").touch()
     repro = project.start("dvc", "repro")

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.layers import blocks
 from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Model
-from pipeline.network.build import build_network, constraint
-from pipeline.network.build import derive_seed
+from pipeline.network.build import build_network, constraint, derive_seed
 from pipeline.network.fit import augmented, epoch_permutation
 from pipeline.network.predict import Predictor, exportable, feature_maps
 from pipeline.storage import project

@@ -3,9 +3,7 @@
 A diverged network gives probabilities that are not finite. Such an image is answered with no class (`NO_CLASS`): it
 counts as wrong, stands in no confusion matrix, and leaves loss and calibration without a value.
 
-Predictions and scores as CSV text, the same bytes for the same values.
-
-How long a prediction takes, in batches of different sizes.
+Also as CSV text, the same bytes for the same values, and how long a prediction takes, in batches of different sizes.
 """
 
 import csv
@@ -215,16 +213,6 @@ SHARED = "shared_"
 """Begins the name of a latency that was measured while other runs used the cores: it says little of the network."""
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds an image: the median of `repeats` timed calls, and the lower and upper quartile."""
-
-    median: float
-    lower_quartile: float
-    upper_quartile: float
-    repeats: int
-
-
 def latency(
     predict: Callable[[NDArray[Any]], object],
     images: NDArray[Any],
@@ -233,8 +221,8 @@ def latency(
     repeats: int = 50,
     seconds: float = 5.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[int, Latency]:
-    """Batch size → latency of `predict`, which takes images [batch, …] and returns when the answer is there.
+) -> dict[int, float]:
+    """Batch size → milliseconds an image: the median of timed calls of `predict`, which takes images [batch, …].
 
     Each batch size is called WARM_UPS times untimed (the first call compiles), then `repeats` times, or until
     `seconds` have passed and FEWEST_REPEATS calls are timed. Fewer images than a batch are used more than once.
@@ -259,7 +247,7 @@ def _batch_latency(
     repeats: int,
     seconds: float,
     clock: Callable[[], float],
-) -> Latency:
+) -> float:
     for _ in range(WARM_UPS):
         predict(batch)
     durations: list[float] = []
@@ -267,5 +255,4 @@ def _batch_latency(
         start = clock()
         predict(batch)
         durations.append(clock() - start)
-    lower, median, upper = (1000 * float(value) / len(batch) for value in np.percentile(durations, (25, 50, 75)))
-    return Latency(median=median, lower_quartile=lower, upper_quartile=upper, repeats=len(durations))
+    return 1000 * float(np.median(durations)) / len(batch)

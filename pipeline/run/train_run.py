@@ -1,7 +1,4 @@
-"""Train one run, resume it where it was left, write its record.
-
-What a run's record says of it, whether it trains, has ended, or never got so far. Needs no TensorFlow.
-"""
+"""Train one run, resume it where it was left, write its record."""
 
 import contextlib
 import os
@@ -20,49 +17,41 @@ from pipeline.config.schema import Configuration
 from pipeline.data.prepared import Images
 from pipeline.network.fit import EpochScores, Fit
 from pipeline.run.checkpoint import CHECKPOINT, Checkpoint, usable_checkpoint, write_checkpoint
-from pipeline.run.environment import environment
+from pipeline.run.environment import Environment, environment, processor_class
 from pipeline.run.identity import Identity
 from pipeline.run.metrics import scores
-from pipeline.run.processor import processor_class
 from pipeline.run.record import (
+    CLOCK,
     TRAINING,
     WEIGHTS,
     Epoch,
     EpochTime,
     Outcome,
     Run,
+    TrainingClock,
     read_training,
-    refuse_links,
-    write_growing,
+    write_clock,
     write_training,
 )
-from pipeline.run.weights import weights_file
+from pipeline.run.weights import network_weights
 from pipeline.storage import atomic, lock, project
+from pipeline.storage.arrays import digest_of, pack
+from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
 
 NOT_OF_A_RUN = "files", "sources", "name", "class_names"
 
 
-def described(
+def describe_run(
     configuration: Configuration,
     identity: Identity,
     history: Sequence[Epoch],
     outcome: Outcome,
     reason: str | None = None,
 ) -> Run:
-    """The run, its network layer by layer."""
-    found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
-    each: list[dict[str, JsonValue]] = [
-        {
-            "name": layer.name,
-            "kind": layer.kind,
-            "output": " × ".join(map(str, layer.output)),
-            "parameters": layer.parameters,
-            "multiply_adds": layer.multiply_adds,
-        }
-        for layer in found
-    ]
+    """What a record says of the run, its network layer by layer."""
+    network = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
     return Run(
         identity=identity.name,
         ingredients=identity.ingredients,
@@ -70,9 +59,18 @@ def described(
         outcome=outcome,
         reason=reason,
         epochs=len(history),
-        parameters=sum(layer.parameters for layer in found),
-        multiply_adds=sum(layer.multiply_adds for layer in found),
-        layers=each,
+        parameters=sum(layer.parameters for layer in network),
+        multiply_adds=sum(layer.multiply_adds for layer in network),
+        layers=[
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "output": " × ".join(map(str, layer.output)),
+                "parameters": layer.parameters,
+                "multiply_adds": layer.multiply_adds,
+            }
+            for layer in network
+        ],
     )
 
 
@@ -81,8 +79,8 @@ def recorded(configuration: Configuration) -> dict[str, JsonValue]:
 
     What images and classes are called is said where they are scored, with the names of that day.
     """
-    kept = configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
-    return dict(kept)
+    values = configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
+    return dict(values)
 
 
 def close_unfinished(configuration: Configuration, identity: Identity, outcome: Outcome, reason: str) -> Path:
@@ -96,9 +94,20 @@ def close_unfinished(configuration: Configuration, identity: Identity, outcome: 
         history, times, where = before.history, before.times, before.environment
     except UserError:
         history, times, where = (), (), environment()
-    run = described(configuration, identity, history, outcome, reason)
-    write_growing(work / TRAINING, run, history, times, where)
+    _write_growing(work, describe_run(configuration, identity, history, outcome, reason), history, times, where)
     return work
+
+
+def _write_growing(
+    root: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], where: Environment
+) -> None:
+    """Put what there is of a training part into `root`, in one step: its files belong to one another.
+
+    The clock goes before: whoever reads meanwhile knows the time of every epoch that it sees.
+    """
+    write_clock(root, TRAINING, TrainingClock(run.identity, tuple(times), where))
+    with atomic.write_folder(root / TRAINING) as folder:
+        write_training(folder, run, history)
 
 
 Sync = Callable[[Path], None]
@@ -133,7 +142,8 @@ def train_run(
     """
     work = work or project.checkpoint(identity.name)
     refuse_links(work)
-    refuse_links(root / TRAINING)
+    for part in (TRAINING, CLOCK):
+        refuse_links(root / part)
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))
@@ -182,20 +192,24 @@ class _Job:
 
     def finish(self, target: Path) -> Run:
         """Put the training part, with the weights, at `target`."""
-        run = self._described("finished" if self.progress.outcome == "running" else self.progress.outcome)
+        weights = network_weights(self.fit.network)
+        run = self._describe("finished" if self.progress.outcome == "running" else self.progress.outcome)
+        run = replace(run, weights=digest_of(weights))
+        clock = TrainingClock(run.identity, self.progress.times, self.environment)
+        write_clock(target.parent, TRAINING, clock)
         with atomic.write_folder(target) as folder:
-            (folder / WEIGHTS).write_bytes(weights_file(self.fit.network))
-            write_training(folder, run, self.progress.history, self.progress.times, self.environment)
+            (folder / WEIGHTS).write_bytes(pack(weights))
+            write_training(folder, run, self.progress.history)
         return run
 
     def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
         """Put how far it got into the growing record, and say that there is more in it."""
-        run = self._described(outcome, reason)
-        write_growing(self.work / TRAINING, run, self.progress.history, self.progress.times, self.environment)
+        run = self._describe(outcome, reason)
+        _write_growing(self.work, run, self.progress.history, self.progress.times, self.environment)
         self.sync(self.work)
 
-    def _described(self, outcome: Outcome, reason: str | None = None) -> Run:
-        return described(self.configuration, self.identity, self.progress.history, outcome, reason)
+    def _describe(self, outcome: Outcome, reason: str | None = None) -> Run:
+        return describe_run(self.configuration, self.identity, self.progress.history, outcome, reason)
 
     def _resume(self) -> None:
         path = self.work / CHECKPOINT
