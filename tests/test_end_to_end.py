@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -303,6 +304,38 @@ def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
         assert Path(name).name in said
         assert repair in said
         assert "Traceback" not in said
+
+
+def test_a_fresh_clone_that_trains_to_the_same_bits_is_not_dirty(finished: Project, tmp_path: Path) -> None:
+    clone = Project(tmp_path / "clone")
+    finished.run("git", "clone", "-q", str(finished.path), str(clone.path))
+    assert stages_run(clone.run("dvc", "repro")) == ["check", "fetch", "preprocess", "train", "evaluate"]
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert (clone.path / "dvc.lock").read_bytes() == (finished.path / "dvc.lock").read_bytes()
+    # What DVC does not keep: a record that comes out of its cache elsewhere has no clock.
+    shutil.rmtree(clone.path / "record" / "clock")
+    assert "training       3 epochs\n" in clone.verb("summary")
+    assert "damaged" not in clone.verb("verify")
+    assert "not recorded" in clone.verb("reproduce", "record")
+    clone.verb("track", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
+    (run,) = runs(MlflowClient(f"sqlite:///{tmp_path}/other.db"))
+    assert run.info.status == "FINISHED"
+    assert not [name for name in run.data.metrics if name.startswith("clock/")]
+    assert len(curve(MlflowClient(f"sqlite:///{tmp_path}/other.db"), run, "training/loss")) == 3
+
+
+def test_track_all_knows_the_clock_of_an_earlier_run(unchanged: Project, tmp_path: Path) -> None:
+    unchanged.edit_params({"training.epochs": 1})
+    unchanged.run("dvc", "repro")
+    unchanged.verb("track", "--all", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
+    other = MlflowClient(f"sqlite:///{tmp_path}/other.db")
+    found = {run.data.params["training.epochs"]: run for run in runs(other)}
+    (before,) = (
+        run for run in runs(client(unchanged)) if run.data.tags["identity"] == found["3"].data.tags["identity"]
+    )
+    for name in ("clock/training_seconds", "clock/latency_ms_batch_1"):
+        assert found["3"].data.metrics[name] == before.data.metrics[name]
+        assert name in found["1"].data.metrics
 
 
 HELD = """\
