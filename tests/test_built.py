@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pipeline.config.layers import blocks, layers
+from pipeline.config.layers import block_as_built, blocks, dense_as_built, layers
 from pipeline.config.schema import Configuration, Model
-from pipeline.config.specification import block_as_built, dense_as_built
 from pipeline.network.build import build_network
 from pipeline.network.fit import Trainer
 from pipeline.run.identity import identity

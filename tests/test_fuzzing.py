@@ -17,7 +17,7 @@ from faults.fuzzing.configuration import EDITED, NAME, OVERRIDE, REPEATED, TEXT
 from faults.fuzzing.sessions import Session, Total
 from faults.fuzzing.target import Target
 from pipeline.config.load import parsed
-from pipeline.data.sources import UnavailableError
+from pipeline.data.download import UnavailableError
 from pipeline.storage import project
 
 TARGETS = [idx.TARGET, configuration.TARGET]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.schema import DebianSource, FolderSource, RawFiles, WebSource
-from pipeline.data.download import Web, decompressed, keep
-from pipeline.data.sources import Folder, Patience, UnavailableError, fetch
+from pipeline.data.download import Folder, Patience, UnavailableError, Web, decompressed, keep
+from pipeline.data.sources import fetch
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.harness.mirrors import (

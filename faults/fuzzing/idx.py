@@ -12,10 +12,9 @@ from random import Random
 import numpy as np
 
 from faults.fuzzing.target import LARGEST, Mutate, Target, told
-from pipeline.data.download import decompressed
+from pipeline.data.download import PIECE, UnavailableError, decompressed
 from pipeline.data.idx import ANYTHING, COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
 from pipeline.data.prepare import check_labels, checked_images
-from pipeline.data.sources import PIECE, UnavailableError
 from pipeline.terminal.errors import UserError
 from tests.sample import FOLDER
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from faults.campaign import Injection, Row
 from faults.images import assert_as_without, measured, refused_by, repro, served, whole
 from faults.reference import copied, litter
-from pipeline.data.sources import Patience
+from pipeline.data.download import Patience
 from tests.harness.mirrors import Answer, circle, cut_off, hang_up, zipped
 from tests.harness.project import Project
 from tests.sample import FOLDER, NAMES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.data.sources import Folder, Offer, Patience, UnavailableError, UnreachableError
+from pipeline.data.download import Folder, Offer, Patience, UnavailableError, UnreachableError
 
 
 @dataclass(frozen=True)
