@@ -91,38 +91,36 @@ def _latency(predictor: Predictor, scored: ScoringSet, root: Path, *, quick: boo
 
 def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> None:
     """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
-    class_names, images = scored.class_names, scored.images
-    found = scores(probabilities, images.labels)
+    labels, answers = scored.images.labels, predictions(probabilities)
+    found = scores(probabilities, labels)
     metrics: Mapping[str, float | None] = {
         "accuracy": found.accuracy,
         "loss": found.loss,
         "expected_calibration_error": found.expected_calibration_error,
     }
     (folder / "metrics.json").write_text(as_json(metrics), encoding="utf-8")
-    confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
-    (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names), encoding="utf-8")
+    by_class = per_class(confusion_matrix(answers, labels, len(scored.class_names)))
+    (folder / "per_class.csv").write_text(per_class_csv(by_class, scored.class_names), encoding="utf-8")
     (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
-    (folder / "correct.npy").write_bytes(as_npy(predictions(probabilities) == images.labels))
+    (folder / "correct.npy").write_bytes(as_npy(answers == labels))
 
 
 def _write_pictures(
     folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, scored: ScoringSet
 ) -> None:
-    class_names, images = scored.class_names, scored.images
-    (folder / "predictions.csv").write_text(
-        predictions_csv(probabilities, images.labels, class_names), encoding="utf-8"
-    )
-    first = network.get_layer("block1_conv")
+    """The table of all predictions, and the pictures."""
+    class_names, images, labels = scored.class_names, scored.images.images, scored.images.labels
+    (folder / "predictions.csv").write_text(predictions_csv(probabilities, labels, class_names), encoding="utf-8")
     outputs = _block_outputs(training)
-    maps = feature_maps(network, images.images[0], list(outputs.values()))
-    matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    maps = feature_maps(network, images[0], list(outputs.values()))
+    matrix = confusion_matrix(predictions(probabilities), labels, len(class_names))
     pictures = {
         "training_curves": training_curves(training.history, _rate(training)),
         "confusion_matrix": confusion(matrix, class_names),
-        "calibration": calibration(reliability(probabilities, images.labels)),
-        "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
-        "kernels": kernels(first.kernel.numpy(), "block1_conv"),
-        "feature_maps": feature_map_picture(images.images[0], list(zip(outputs, maps, strict=True))),
+        "calibration": calibration(reliability(probabilities, labels)),
+        "mistakes": mistakes(images, labels, probabilities, class_names),
+        "kernels": kernels(network.get_layer("block1_conv").kernel.numpy(), "block1_conv"),
+        "feature_maps": feature_map_picture(images[0], list(zip(outputs, maps, strict=True))),
     }
     (folder / "pictures").mkdir()
     for name, figure in pictures.items():

@@ -188,13 +188,10 @@ def predictions_csv(probabilities: Probabilities, labels: Labels, class_names: S
     return _csv(("image", "actual", "predicted", "probability", "correct"), rows)
 
 
-def per_class_csv(class_scores: ClassScores, class_names: Sequence[str]) -> str:
+def per_class_csv(scores: ClassScores, class_names: Sequence[str]) -> str:
     """One line for each class: columns class, precision, recall, f1 (6 decimals), support (images)."""
-    columns = (class_scores.precision, class_scores.recall, class_scores.f1)
-    rows = (
-        (name, *(f"{column[number]:.6f}" for column in columns), int(class_scores.support[number]))
-        for number, name in enumerate(class_names)
-    )
+    columns = zip(class_names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+    rows = ((name, *(f"{share:.6f}" for share in shares), int(support)) for name, *shares, support in columns)
     return _csv(("class", "precision", "recall", "f1", "support"), rows)
 
 
@@ -233,12 +230,8 @@ def latency(
             f"latency needs images, repeats and batch sizes of at least 1, "
             f"not {len(images)} images, {repeats} repeats, batch sizes {tuple(batch_sizes)}"
         )
-    return {size: _batch_latency(predict, _batch(images, size), repeats, seconds, clock) for size in batch_sizes}
-
-
-def _batch(images: NDArray[Any], size: int) -> NDArray[Any]:
-    """The first `size` images, from the start again where there are fewer."""
-    return images[np.arange(size) % len(images)]
+    batches = {size: images[np.arange(size) % len(images)] for size in batch_sizes}
+    return {size: _batch_latency(predict, batch, repeats, seconds, clock) for size, batch in batches.items()}
 
 
 def _batch_latency(

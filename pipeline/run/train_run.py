@@ -5,12 +5,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import JsonValue
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
+from rich.progress import Progress, TaskID
 
 from pipeline.config.layers import layers
 from pipeline.config.schema import Configuration
@@ -41,6 +40,142 @@ from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
 
 NOT_OF_A_RUN = "files", "sources", "name", "class_names"
+
+
+def train_run(
+    configuration: Configuration,
+    identity: Identity,
+    images: Images,
+    root: Path,
+    sync: Callable[[Path], None],
+    work: Path | None = None,
+) -> Run:
+    """Train the run, or finish it where it was left; put its training part into `root`.
+
+    `sync` is told of the folder whenever the record there has grown. One process at a time writes a run and a root:
+    another waits. While it trains the run lies in `work`, by default the place of its checkpoints.
+
+    Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
+    """
+    work = work or project.checkpoint(identity.name)
+    for folder in (work, root / TRAINING, root / CLOCK):
+        refuse_links(folder)
+    with ExitStack() as held:
+        for path in (work / "lock", root / f".{TRAINING}.lock"):
+            held.enter_context(lock.only_one(path, _tell_waiting))
+        job = _Job(configuration, identity, images, work, sync)
+        try:
+            job.train()
+            run = job.finish(root)
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+            # A disk that is full takes this neither: what is told is why.
+            with contextlib.suppress(OSError):
+                job.announce("interrupted" if interrupted else "failed", str(error) or type(error).__name__)
+            raise
+        sync(root)
+        return run
+
+
+class _Job:
+    """Resumes, keeps and tells what `Fit` does, which alone decides the weights."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        identity: Identity,
+        images: Images,
+        work: Path,
+        sync: Callable[[Path], None],
+    ) -> None:
+        self.configuration = configuration
+        self.identity = identity
+        self.work = work
+        self.sync = sync
+        self.environment = environment()
+        self.history: tuple[Epoch, ...] = ()
+        self.times: tuple[EpochTime, ...] = ()
+        self.parent = os.getppid()
+        self.fit = Fit(identity.ingredients, images)
+
+    def train(self) -> None:
+        """Train the epochs that are missing; each one done is kept, in the checkpoint and in the growing record."""
+        self._resume()
+        self.announce()
+        with bar("steps") as progress:
+            task = progress.add_task("", total=self.fit.steps)
+            started = self._begin_epoch(progress, task)
+            for trained in self.fit.remaining(self.history, lambda steps: progress.advance(task, steps)):
+                self._keep(trained, started)
+                self.announce()
+                console.print(_line(self.history[-1], self.times[-1].seconds, self.fit.epochs))
+                self._stop_if_abandoned()
+                started = self._begin_epoch(progress, task)
+
+    def finish(self, root: Path) -> Run:
+        """Put the training part, with the weights, into `root`."""
+        weights = network_weights(self.fit.network)
+        diverged = bool(self.history) and not self.history[-1].is_finite
+        run = describe_run(self.configuration, self.identity, self.history, "diverged" if diverged else "finished")
+        run = replace(run, weights=digest_of(weights))
+        write_clock(root, TRAINING, TrainingClock(run.identity, self.times, self.environment))
+        with atomic.write_folder(root / TRAINING) as folder:
+            (folder / WEIGHTS).write_bytes(pack(weights))
+            write_training(folder, run, self.history)
+        return run
+
+    def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
+        """Put how far it got into the growing record, and say that there is more in it."""
+        run = describe_run(self.configuration, self.identity, self.history, outcome, reason)
+        _write_growing(self.work, run, self.history, self.times, self.environment)
+        self.sync(self.work)
+
+    def _resume(self) -> None:
+        path = self.work / CHECKPOINT
+        checkpoint = usable_checkpoint(path, console.print)
+        if checkpoint is None:
+            return
+        if checkpoint.processor != processor_class():
+            # Other instruction sets round otherwise: a run of two halves would repeat nowhere.
+            console.print(
+                f"this run was begun on another class of processor ({checkpoint.processor}; here "
+                f"{processor_class()}): training starts anew"
+            )
+            return
+        try:
+            self.fit.restore(checkpoint.state)
+        except (TypeError, ValueError) as error:
+            path.unlink()
+            raise UserError(
+                f"{path}: is no checkpoint of this network ({error}): removed. The same command trains anew."
+            ) from None
+        self.history, self.times = checkpoint.history, checkpoint.times
+        console.print(f"going on after epoch {len(self.history)}, where this run was left")
+
+    def _begin_epoch(self, progress: Progress, task: TaskID) -> float:
+        """Begin the bar of the next epoch; returns when that was."""
+        # After the last there is none.
+        number = min(len(self.history) + 1, self.fit.epochs)
+        progress.reset(task, description=f"epoch {number}/{self.fit.epochs}")
+        return time.perf_counter()
+
+    def _keep(self, trained: EpochScores, started: float) -> None:
+        number = len(self.history) + 1
+        epoch = Epoch(number, trained.loss, trained.accuracy, trained.learning_rate)
+        if self.fit.held_out is not None:
+            validated = scores(self.fit.predictor(self.fit.held_out.images), self.fit.held_out.labels)
+            loss = float("nan") if validated.loss is None else validated.loss
+            epoch = replace(epoch, validation_loss=loss, validation_accuracy=validated.accuracy)
+        seconds = round(time.perf_counter() - started, 3)
+        self.history += (epoch,)
+        self.times += (EpochTime(number, seconds, time.time_ns() // 1_000_000),)
+        checkpoint = Checkpoint(self.fit.state(), self.history, self.times, processor_class())
+        write_checkpoint(self.work / CHECKPOINT, checkpoint)
+
+    def _stop_if_abandoned(self) -> None:
+        """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""
+        if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
+            raise UserError("the dvc that started this training is gone; the next `dvc repro` goes on from here")
 
 
 def describe_run(
@@ -110,168 +245,12 @@ def _write_growing(
         write_training(folder, run, history)
 
 
-Sync = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training got."""
-
-    history: tuple[Epoch, ...] = ()
-    times: tuple[EpochTime, ...] = ()
-
-    @property
-    def outcome(self) -> Outcome:
-        return "running" if not self.history or self.history[-1].is_finite else "diverged"
-
-
-def train_run(
-    configuration: Configuration,
-    identity: Identity,
-    images: Images,
-    root: Path,
-    sync: Sync,
-    work: Path | None = None,
-) -> Run:
-    """Train the run, or finish it where it was left; put its training part into `root`.
-
-    `sync` is told of the folder whenever the record there has grown. One process at a time writes a run and a root:
-    another waits. While it trains the run lies in `work`, by default the place of its checkpoints.
-
-    Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
-    """
-    work = work or project.checkpoint(identity.name)
-    refuse_links(work)
-    for part in (TRAINING, CLOCK):
-        refuse_links(root / part)
-    with ExitStack() as held:
-        for path in (work / "lock", root / f".{TRAINING}.lock"):
-            held.enter_context(lock.only_one(path, _tell_waiting))
-        job = _Job(configuration, identity, images, work, sync)
-        try:
-            job.train()
-            run = job.finish(root / TRAINING)
-        except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-            # A disk that is full takes this neither: what is told is why.
-            with contextlib.suppress(OSError):
-                job.announce("interrupted" if interrupted else "failed", _reason(error))
-            raise
-        sync(root)
-        return run
-
-
-class _Job:
-    """Resumes, keeps and tells what `Fit` does, which alone decides the weights."""
-
-    def __init__(
-        self, configuration: Configuration, identity: Identity, images: Images, work: Path, sync: Sync
-    ) -> None:
-        self.configuration = configuration
-        self.identity = identity
-        self.work = work
-        self.sync = sync
-        self.environment = environment()
-        self.progress = Progress()
-        self.parent = os.getppid()
-        self.fit = Fit(identity.ingredients, images)
-
-    def train(self) -> None:
-        """Train the epochs that are missing; each one done is kept, in the checkpoint and in the growing record."""
-        self._resume()
-        self.announce()
-        with bar("steps") as progress:
-            task = progress.add_task("", total=self.fit.steps)
-            started = self._tell_epoch(progress, task)
-            for trained in self.fit.remaining(self.progress.history, lambda steps: progress.advance(task, steps)):
-                self._keep(trained, started)
-                self.announce()
-                console.print(_line(self.progress, self.fit.epochs))
-                self._stop_if_abandoned()
-                started = self._tell_epoch(progress, task)
-
-    def finish(self, target: Path) -> Run:
-        """Put the training part, with the weights, at `target`."""
-        weights = network_weights(self.fit.network)
-        run = self._describe("finished" if self.progress.outcome == "running" else self.progress.outcome)
-        run = replace(run, weights=digest_of(weights))
-        clock = TrainingClock(run.identity, self.progress.times, self.environment)
-        write_clock(target.parent, TRAINING, clock)
-        with atomic.write_folder(target) as folder:
-            (folder / WEIGHTS).write_bytes(pack(weights))
-            write_training(folder, run, self.progress.history)
-        return run
-
-    def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
-        """Put how far it got into the growing record, and say that there is more in it."""
-        run = self._describe(outcome, reason)
-        _write_growing(self.work, run, self.progress.history, self.progress.times, self.environment)
-        self.sync(self.work)
-
-    def _describe(self, outcome: Outcome, reason: str | None = None) -> Run:
-        return describe_run(self.configuration, self.identity, self.progress.history, outcome, reason)
-
-    def _resume(self) -> None:
-        path = self.work / CHECKPOINT
-        checkpoint = usable_checkpoint(path, console.print)
-        if checkpoint is None:
-            return
-        if checkpoint.processor != processor_class():
-            # Other instruction sets round otherwise: a run of two halves would repeat nowhere.
-            console.print(
-                f"this run was begun on another class of processor ({checkpoint.processor}; here "
-                f"{processor_class()}): training starts anew"
-            )
-            return
-        try:
-            self.fit.restore(checkpoint.state)
-        except (TypeError, ValueError) as error:
-            path.unlink()
-            raise UserError(
-                f"{path}: is no checkpoint of this network ({error}): removed. The same command trains anew."
-            ) from None
-        self.progress = Progress(checkpoint.history, checkpoint.times)
-        console.print(f"going on after epoch {len(checkpoint.history)}, where this run was left")
-
-    def _tell_epoch(self, progress: Bar, task: TaskID) -> float:
-        """Begin the bar of the next epoch; returns when that was."""
-        # After the last there is none.
-        number = min(len(self.progress.history) + 1, self.fit.epochs)
-        progress.reset(task, description=f"epoch {number}/{self.fit.epochs}")
-        return time.perf_counter()
-
-    def _keep(self, trained: EpochScores, started: float) -> None:
-        number = len(self.progress.history) + 1
-        epoch = Epoch(number, trained.loss, trained.accuracy, trained.learning_rate)
-        if self.fit.held_out is not None:
-            validated = scores(self.fit.predictor(self.fit.held_out.images), self.fit.held_out.labels)
-            loss = float("nan") if validated.loss is None else validated.loss
-            epoch = replace(epoch, validation_loss=loss, validation_accuracy=validated.accuracy)
-        seconds = round(time.perf_counter() - started, 3)
-        times = (*self.progress.times, EpochTime(number, seconds, time.time_ns() // 1_000_000))
-        self.progress = Progress((*self.progress.history, epoch), times)
-        write_checkpoint(
-            self.work / CHECKPOINT,
-            Checkpoint(self.fit.state(), self.progress.history, self.progress.times, processor_class()),
-        )
-
-    def _stop_if_abandoned(self) -> None:
-        """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""
-        if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
-            raise UserError("the dvc that started this training is gone; the next `dvc repro` goes on from here")
-
-
 def _tell_waiting() -> None:
     console.print("another process trains this run or writes this record; waiting for it")
 
 
-def _line(progress: Progress, epochs: int) -> str:
-    epoch, seconds = progress.history[-1], progress.times[-1].seconds
+def _line(epoch: Epoch, seconds: float, epochs: int) -> str:
     line = f"epoch {epoch.epoch}/{epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}"
     if epoch.validation_accuracy is not None:
         line += f"  validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.2%}"
     return f"{line}  {seconds:.1f} s"
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
