@@ -87,7 +87,7 @@ class Bench:
 def bench(path: Path, library: Path, setting: tuple[str, ...], imports: tuple[str, ...]) -> Bench:
     """A bench over a new project, in which no clock is measured for seconds: that writes nothing."""
     new_project(path, *setting)
-    code = path / "pipeline" / "experiment" / "evaluation.py"
+    code = path / "pipeline" / "run" / "evaluate_run.py"
     assert LATENCY[0] in code.read_text(encoding="utf-8")
     code.write_text(code.read_text(encoding="utf-8").replace(*LATENCY), encoding="utf-8")
     return Bench(path, library, imports)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -15,9 +14,15 @@ from pydantic import JsonValue
 from pipeline.findings.load import from_study, has_collapsed, scored_images
 from pipeline.findings.results import compute_results
 from pipeline.findings.write import results_csv
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record, write_manifest
+from pipeline.run.record import (
+    EVALUATION,
+    TEST_EVALUATION,
+    EvaluationClock,
+    read_record,
+    write_clock,
+    write_manifest,
+)
 from pipeline.storage import project
-from pipeline.storage.digest import sealed
 from pipeline.studies.study import read_study, update_study
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
@@ -80,7 +85,13 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     study = write_study(random_scores(3))
     root = project.run_root(study.cells[4].identity)
     np.save(root / EVALUATION / "probabilities.npy", np.eye(10, dtype=np.float32)[[7] * 10])
-    kept = {"identity": study.cells[4].identity, "images": "validation", "images_digest": "i", **NAMED, "scoring": "s"}
+    kept: dict[str, JsonValue] = {
+        "identity": study.cells[4].identity,
+        "images": "validation",
+        "images_digest": "i",
+        **NAMED,
+        "scoring": "s",
+    }
     write_manifest(root / EVALUATION, "evaluation.json", kept)
     found = from_study(study)
     assert [(run.setting, run.seed, run.outcome) for run in found.runs if run.outcome != "finished"] == [
@@ -97,9 +108,9 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
 
 def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_so() -> None:
     study = write_study(random_scores(2))
-    shared = {"latency": {"shared_latency_ms_batch_1": 9.57}, "scored": START}
     for cell in study.cells[:3]:
-        (project.run_root(cell.identity) / EVALUATION / "timing.json").write_text(sealed(shared))
+        clock = EvaluationClock(cell.identity, "s", {"shared_latency_ms_batch_1": 9.57}, START)
+        write_clock(project.run_root(cell.identity), EVALUATION, clock)
     found = from_study(study)
     assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
     assert "9.57" not in results_csv(compute_results(found))
@@ -185,7 +196,7 @@ def test_runs_that_another_study_scored_on_test_are_told() -> None:
     study = write_study(random_scores(2))
     root = project.run_root(study.cells[0].identity)
     shutil.copytree(root / EVALUATION, root / TEST_EVALUATION)
-    (root / TEST_EVALUATION / "timing.json").write_text(json.dumps({"latency": {}, "scored": 5}))
+    write_clock(root, TEST_EVALUATION, EvaluationClock(study.cells[0].identity, "s", {}, 5))
     assert [run.on_test for run in from_study(study).runs[:2]] == [5, None]
 
 

@@ -165,11 +165,11 @@ def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
     assert read_training(work / "training").run.outcome == "interrupted"
 
 
-@pytest.mark.parametrize("damage", ["no folder", "no file", "run.json", "history.csv", "timing.json"])
+@pytest.mark.parametrize("damage", ["no folder", "no file", "run.json", "history.csv", "clock"])
 def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
     damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.run.train_run.environment", lambda: dict(ENVIRONMENT))
+    monkeypatch.setattr("pipeline.run.train_run.environment", lambda: ENVIRONMENT)
     configuration = swept()
     found = identity(configuration, DATA)
     training = project.checkpoint(found.name) / "training"
@@ -177,7 +177,8 @@ def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
         training.mkdir(parents=True)
     elif damage != "no folder":
         write_record(training.parent, configuration, found=found, outcome="running", accuracy=None)
-        (training / damage).write_text("{")
+        clock = training.parent / "clock" / f"{found.name}.training.json"
+        (clock if damage == "clock" else training / damage).write_text("{")
     train_run.close_unfinished(configuration, found, "failed", "killed")
     after = read_training(training)
     assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "killed", 0)

@@ -22,7 +22,7 @@ from pipeline.findings.factors import grid
 from pipeline.findings.runs import Comparison, Run, Setting
 from pipeline.findings.statistics.differences import MARGIN
 from pipeline.run.metrics import predictions
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
 from pipeline.storage import project
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, Cell, Study
 from pipeline.studies.study_summary import distinctions, shown
@@ -203,6 +203,7 @@ def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
     scored, where = record.evaluation, record.training.environment
     accuracy = scored.scores["accuracy"]
     answers = scored.folder / "correct.npy"
+    test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
     outcome = record.training.run.outcome
     collapsed = outcome == "finished" and has_collapsed(scored.folder, accuracy)
     return Run(
@@ -212,14 +213,14 @@ def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
         outcome="collapsed" if collapsed else outcome,
         reason=record.training.run.reason,
         accuracy=None if accuracy is None else 100 * accuracy,
-        seconds=sum(time.seconds for time in record.training.times),
+        seconds=record.training.seconds,
         latency=scored.latency.get(ALONE),
-        commit=None if where["git_commit"] is None else str(where["git_commit"]),
-        uncommitted=bool(where["uncommitted_changes"]),
-        hardware=_hardware(where["hardware"]),
+        commit=where.git_commit,
+        uncommitted=bool(where.uncommitted_changes),
+        hardware=_hardware(where.hardware),
         images_digest=scored.images_digest,
         scored=scored.scored,
-        on_test=_opened(record.root / TEST_EVALUATION / "timing.json") if scored.images != "test" else None,
+        on_test=test.scored if test is not None and scored.images != "test" else None,
         answers=answers if answers.exists() else None,
     )
 
@@ -238,14 +239,7 @@ def has_collapsed(scored: Path, accuracy: float | None) -> bool:
     return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
-def _opened(path: Path) -> int | None:
-    """When the part whose clock this is was scored, in milliseconds since 1970; None where there is none."""
-    return int(json.loads(path.read_text(encoding="utf-8"))["scored"]) if path.exists() else None
-
-
-def _hardware(hardware: JsonValue) -> str:
-    if not isinstance(hardware, dict):
-        return ""
+def _hardware(hardware: Mapping[str, JsonValue]) -> str:
     parts = hardware.get("processor"), f"{hardware.get('cores')} cores", hardware.get("system")
     return ", ".join(str(part) for part in parts if part)
 
@@ -272,10 +266,10 @@ def _data(records: Sequence[Record]) -> dict[str, Any]:
     if not records:
         return {}
     run = records[0].training.run
-    data = run.configuration["data"]
+    specification = run.specification
     return {
         "data": str(run.ingredients["data"]),
-        "split": (data["validation_images"], data["split_seed"]),
+        "split": (specification.validation_images, specification.split_seed),
         "class_names": next((tuple(record.evaluation.class_names) for record in records if record.evaluation), ()),
     }
 
