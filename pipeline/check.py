@@ -7,8 +7,7 @@ moves only when something moves that decides a result: an edit of a docstring, o
 import os
 
 from pipeline.config.compose import composed, differences, values
-from pipeline.config.guard import ForbiddenError
-from pipeline.config.load import configured, read_params, read_yaml
+from pipeline.config.load import ForbiddenError, configured, read_params, read_yaml
 from pipeline.config.schema import Configuration
 from pipeline.config.specification import specified
 from pipeline.run.identity import deciding_code, fingerprint, layer_list, scoring_code, versions

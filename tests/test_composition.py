@@ -27,10 +27,9 @@ from pipeline.config.compose import (
     read_choice,
     values,
 )
-from pipeline.config.guard import check_override
+from pipeline.config.guard import check_override, parsed_override
 from pipeline.config.layers import blocks
 from pipeline.config.load import configured, read_params, read_yaml
-from pipeline.config.overrides import parsed_override
 from pipeline.config.schema import L1
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline import sweep
 from pipeline.config.compose import Choice, as_text, chosen, composed, composed_with, read_choice
-from pipeline.config.guard import MOST_RUNS, ForbiddenError, check_folder, refuse_resolvers
+from pipeline.config.guard import MOST_RUNS, check_folder, refuse_resolvers
+from pipeline.config.load import ForbiddenError
 from pipeline.storage import project
 from pipeline.studies.hydra_entry import check_arguments
 from pipeline.terminal.errors import UserError

@@ -28,10 +28,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import check_folder, check_override, loaded, refuse_resolvers
+from pipeline.config.guard import check_folder, check_override, loaded, parsed_override, refuse_resolvers
 from pipeline.config.load import configured, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, keys, shown, validated
-from pipeline.config.overrides import parsed_override
 from pipeline.config.schema import Block, Configuration
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError

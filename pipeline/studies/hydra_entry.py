@@ -22,10 +22,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from pipeline.config.compose import COMPOSITION_ERRORS, told, values
-from pipeline.config.guard import check_folder, check_override, check_size, declared_sweep
+from pipeline.config.guard import (
+    PREPARED_ONCE,
+    SPLIT,
+    check_folder,
+    check_once,
+    check_override,
+    check_size,
+    check_swept,
+    declared_sweep,
+    parsed_override,
+)
 from pipeline.config.load import configured
 from pipeline.config.messages import validated
-from pipeline.config.overrides import PREPARED_ONCE, SPLIT, check_once, check_swept, parsed_override
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
 from pipeline.run.train_run import close_unfinished
