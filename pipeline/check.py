@@ -7,9 +7,9 @@ moves only when something moves that decides a result: an edit of a docstring, o
 import os
 
 from pipeline.config.compose import composed, differences, values
-from pipeline.config.load import ForbiddenError, configured, read_params, read_yaml
+from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import specified
+from pipeline.config.specification import specify
 from pipeline.run.identity import deciding_code, fingerprint, layer_list, scoring_code, versions
 from pipeline.run.processor import device
 from pipeline.run.record import LAYOUT
@@ -51,7 +51,7 @@ def _notice() -> str | None:
     """One line where conf/ and params.yaml differ; params.yaml is what counts."""
     try:
         found = values(composed(project.CONF))
-        configured(found)
+        configure(found)
     except ForbiddenError:
         # DVC's own composition would have done it.
         raise
@@ -76,7 +76,7 @@ def fingerprints(configuration: Configuration) -> dict[str, dict[str, object]]:
     What is built is named whole: the code that makes it of params.yaml is not hashed. So all that moves a run's
     identity moves the stage that trains it.
     """
-    specification = specified(configuration)
+    specification = specify(configuration)
     built = {**specification.model_dump(mode="json"), "layers": layer_list(specification)}
     environment = {"device": device(), "versions": versions(), "layout": LAYOUT}
     return {

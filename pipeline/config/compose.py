@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import check_folder, check_override, loaded, parsed_override, refuse_resolvers
-from pipeline.config.load import configured, leaves, parsed, read_yaml
+from pipeline.config.guard import check_folder, check_override, loaded, parse_override, refuse_resolvers
+from pipeline.config.load import configure, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
 from pipeline.storage import atomic, project
@@ -99,7 +99,7 @@ def as_text(choice: Choice) -> str:
     return HEAD + note + OmegaConf.to_yaml(kept)
 
 
-def composed_with(conf: Path, choice: Choice) -> DictConfig:
+def compose_with(conf: Path, choice: Choice) -> DictConfig:
     """What `conf` composes to with `choice` in place of the one it holds; `conf` itself stays as it is.
 
     Raises UserError.
@@ -181,10 +181,10 @@ class Outcome:
 
 def outcome(choice: Choice) -> Outcome:
     """Compose and check; nothing is written. Raises UserError."""
-    found = composed_with(project.CONF, choice)
+    found = compose_with(project.CONF, choice)
     text = as_params(found)
     # As it will be read: YAML has more than one version.
-    configuration = configured(parsed(text, "params.yaml"))
+    configuration = configure(parsed(text, "params.yaml"))
     try:
         present = read_yaml(project.PARAMS)
     except UserError:
@@ -233,7 +233,7 @@ def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -
     variants = {group: name for group, name in before.variants.items() if f"{group}." not in PROMOTED}
     own = {key: value for key, value in before.values.items() if not _is_promoted(key)}
     wanted = {key: value for key, value in setting.items() if _is_promoted(key)}
-    present = dict(leaves(values(composed_with(project.CONF, Choice(variants, own)))))
+    present = dict(leaves(values(compose_with(project.CONF, Choice(variants, own)))))
     for key, value in present.items():
         has = key in wanted or any(other.startswith(f"{key}.") for other in wanted)
         if _is_promoted(key) and not has and value not in (None, {}):
@@ -247,7 +247,7 @@ def _is_promoted(key: str) -> bool:
 
 
 def _parsed(text: str) -> Override:
-    override = parsed_override(text)
+    override = parse_override(text)
     check_override(override)
     if override.is_sweep_override():
         raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")

@@ -45,7 +45,7 @@ CODE = re.compile(r"(^|\.)_(target|partial|args|convert|recursive)_(\.|$)")
 """In a key: Hydra would call what `_target_` names."""
 
 
-def parsed_override(text: str) -> Override:
+def parse_override(text: str) -> Override:
     """One override as Hydra reads it. Raises UserError."""
     if any("\ud800" <= character <= "\udfff" for character in text):
         # Bytes that the locale's encoding does not know; no file could hold them as text.
@@ -209,7 +209,7 @@ def _swept(plain: Any) -> list[Override]:
             return []
         case {"sweeper": {"params": params, **more}, **others} if not (more or others):
             values = params if isinstance(params, Mapping) else {}
-            return [parsed_override(f"{key}={value}") for key, value in values.items()]
+            return [parse_override(f"{key}={value}") for key, value in values.items()]
         case _:
             raise ForbiddenError("hydra: may hold sweeper.params only, what a study sweeps.")
 

@@ -39,7 +39,7 @@ class ForbiddenError(UserError):
     """Something that no configuration may do."""
 
 
-def configured(values: object) -> Configuration:
+def configure(values: object) -> Configuration:
     """`values` as a configuration whose network can exist.
 
     Raises ConfigurationError with every key that is wrong in itself, or the first that does not fit the others.
@@ -66,7 +66,7 @@ def read_params(path: Path) -> Configuration:
     Raises UserError for a file that is no YAML, ConfigurationError for one that is no configuration.
     """
     with _in_file(path):
-        return configured(read_yaml(path))
+        return configure(read_yaml(path))
 
 
 def read_section(path: Path, kind: type[SectionType]) -> SectionType:
@@ -127,7 +127,8 @@ def read_bounded(
         raise
     except Exception as error:  # the readers' own, and all that Python says of a 99th of May or a `!!bool maybe`
         if mark := getattr(error, "problem_mark", None):
-            raise UserError(f"{name}: line {mark.line + 1}, {error.problem or 'is no YAML'}. Mend it there.") from None
+            problem = getattr(error, "problem", None) or "is no YAML"
+            raise UserError(f"{name}: line {mark.line + 1}, {problem}. Mend it there.") from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: is no YAML ({reason}). Mend it there.") from None
 

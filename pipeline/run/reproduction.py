@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pipeline.config.load import configured
+from pipeline.config.load import configure
 from pipeline.config.schema import Configuration, Data, Tracking
 from pipeline.data.prepared import Images
 from pipeline.run.identity import Identity
@@ -99,7 +99,7 @@ def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
     files = data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
     if not isinstance(values.get("data"), dict):
         raise UserError("the record's configuration has no section data: no run can be done again from there.")
-    return configured(values | {"data": {**values["data"], **files}})
+    return configure(values | {"data": {**values["data"], **files}})
 
 
 def repeated(configuration: Configuration, identity: Identity, images: Images) -> Claim:
