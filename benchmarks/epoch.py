@@ -16,9 +16,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.operations import seconds_of_operations
-from pipeline.config.compose import Choice, chosen, composed_with, values
+from pipeline.config.compose import Choice, chosen, compose_with, values
 from pipeline.config.layers import layers
-from pipeline.config.load import configured
+from pipeline.config.load import configure
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--peak", action="store_true")
     parser.add_argument("override", nargs="*")
     options = parser.parse_args()
-    found = composed_with(project.CONF, chosen(Choice({}, {}), options.override, GROUPS))
-    configuration = configured(values(found))
+    found = compose_with(project.CONF, chosen(Choice({}, {}), options.override, GROUPS))
+    configuration = configure(values(found))
     print(json.dumps(measured(configuration, options.images, options.epochs, with_peak=options.peak)))
 
 

@@ -19,7 +19,7 @@ class GridSweeper(BasicSweeper):
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """The jobs of what was typed and of what a study declares. Raises UserError where a key can't be swept so."""
-        from pipeline.config.overrides import check_swept  # noqa: PLC0415
+        from pipeline.config.guard import check_swept  # noqa: PLC0415
 
         check_swept(overrides)
         found: list[list[list[str]]] = BasicSweeper.split_arguments(overrides, max_batch_size)

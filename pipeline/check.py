@@ -1,16 +1,17 @@
-"""Check the configuration before anything is downloaded, and write down which code decides what.
+"""Check the configuration before anything is downloaded, and write down what decides what: which code, what is built.
 
 The first stage of dvc.yaml, run each time. The other stages depend on the fingerprints it writes, so that dvc.lock
-moves only when code moves that decides a result: an edit of a docstring, or of an error's words, reruns nothing else.
+moves only when something moves that decides a result: an edit of a docstring, or of an error's words, reruns nothing.
 """
 
 import os
 
 from pipeline.config.compose import composed, differences, values
-from pipeline.config.guard import ForbiddenError
-from pipeline.config.load import configured, read_params, read_yaml
+from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
+from pipeline.config.schema import Configuration
+from pipeline.config.specification import specify
 from pipeline.run.environment import device, versions
-from pipeline.run.identity import deciding_code, fingerprint, scoring_code
+from pipeline.run.identity import deciding_code, fingerprint, layer_list, scoring_code
 from pipeline.run.record import LAYOUT
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import as_json
@@ -36,12 +37,12 @@ EXPERIMENT = "DVC_EXP_NAME"
 
 def main() -> int:
     command.arguments(__doc__, "check").parse_args()
-    read_params(project.PARAMS)
+    configuration = read_params(project.PARAMS)
     if notice := _notice():
         print(notice)
     print("params.yaml is a network that can exist")
     with lock.stage():
-        for stage, deciding in fingerprints().items():
+        for stage, deciding in fingerprints(configuration).items():
             atomic.write_file(project.FINGERPRINTS / f"{stage}.json", as_json(deciding))
     return 0
 
@@ -50,7 +51,7 @@ def _notice() -> str | None:
     """One line where conf/ and params.yaml differ; params.yaml is what counts."""
     try:
         found = values(composed(project.CONF))
-        configured(found)
+        configure(found)
     except ForbiddenError:
         # DVC's own composition would have done it.
         raise
@@ -69,11 +70,18 @@ def _notice() -> str | None:
     )
 
 
-def fingerprints() -> dict[str, object]:
-    """For each stage, the code that decides what it writes."""
+def fingerprints(configuration: Configuration) -> dict[str, dict[str, object]]:
+    """For each stage, what decides what it writes beside its files and parameters.
+
+    What is built is named whole: the code that makes it of params.yaml is not hashed. So all that moves a run's
+    identity moves the stage that trains it.
+    """
+    specification = specify(configuration)
+    built = {**specification.model_dump(mode="json"), "layers": layer_list(specification)}
+    environment = {"device": device(), "versions": versions(), "layout": LAYOUT}
     return {
-        "preprocess": fingerprint(project.ROOT, PREPARING_CODE),
-        "train": {"code": deciding_code(), "device": device(), "versions": versions(), "layout": LAYOUT},
+        "preprocess": {**fingerprint(project.ROOT, PREPARING_CODE)},
+        "train": {"built": built, "code": deciding_code(), **environment},
         "evaluate": {**scoring_code(), **fingerprint(project.ROOT, DRAWING_CODE), "layout": LAYOUT},
     }
 

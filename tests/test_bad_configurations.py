@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.compose import Choice, as_params, chosen, composed_with
-from pipeline.config.load import configured, leaves, parsed, read_params
+from pipeline.config.compose import Choice, as_params, chosen, compose_with
+from pipeline.config.load import configure, leaves, parsed, read_params
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
@@ -32,13 +32,13 @@ def test_they_are_over_every_key() -> None:
 def test_all_are_refused_by_their_key() -> None:
     for bad in EVERY:
         with pytest.raises(UserError) as error:
-            configured(article_values(bad.changes))
+            configure(article_values(bad.changes))
         assert bad.named in str(error.value), bad
 
 
 def test_each_keys_first_is_refused_as_a_file_that_was_edited_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    text = as_params(composed_with(project.CONF, Choice({}, {})))
+    text = as_params(compose_with(project.CONF, Choice({}, {})))
     for bad in EVERY[:160]:
         path.write_text(text)
         params_yaml(bad, path)
@@ -57,8 +57,8 @@ def test_a_sample_is_refused_as_overrides_that_are_chosen() -> None:
 
 
 def composed(words: list[str]) -> Configuration:
-    found = composed_with(project.CONF, chosen(Choice({}, {}), words, GROUPS))
-    return configured(parsed(as_params(found), "params.yaml"))
+    found = compose_with(project.CONF, chosen(Choice({}, {}), words, GROUPS))
+    return configure(parsed(as_params(found), "params.yaml"))
 
 
 @pytest.fixture(scope="module")

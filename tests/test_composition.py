@@ -21,16 +21,15 @@ from pipeline.config.compose import (
     as_params,
     as_text,
     chosen,
+    compose_with,
     composed,
-    composed_with,
     differences,
     read_choice,
     values,
 )
-from pipeline.config.guard import check_override
+from pipeline.config.guard import check_override, parse_override
 from pipeline.config.layers import blocks
-from pipeline.config.load import configured, read_params, read_yaml
-from pipeline.config.overrides import parsed_override
+from pipeline.config.load import configure, read_params, read_yaml
 from pipeline.config.schema import L1
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
@@ -50,7 +49,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 def chosen_values(*overrides: str, before: Choice = NOTHING) -> dict[str, Any]:
-    return values(composed_with(project.CONF, chosen(before, overrides, GROUPS)))
+    return values(compose_with(project.CONF, chosen(before, overrides, GROUPS)))
 
 
 # Variants
@@ -62,13 +61,13 @@ def test_groups_mirror_the_sections() -> None:
 
 @pytest.mark.parametrize(("group", "variant"), VARIANTS)
 def test_every_variant_is_a_configuration_whose_network_can_exist(group: str, variant: str) -> None:
-    configured(chosen_values(f"{group}={variant}"))
+    configure(chosen_values(f"{group}={variant}"))
 
 
 def test_variants_of_different_groups_go_together() -> None:
     for model in (name for group, name in VARIANTS if group == "model"):
         for training in (name for group, name in VARIANTS if group == "training"):
-            configured(chosen_values(f"model={model}", f"training={training}"))
+            configure(chosen_values(f"model={model}", f"training={training}"))
 
 
 def committed(root: Path, target: Path) -> None:
@@ -117,7 +116,7 @@ def test_variants_say_only_what_differs_from_their_base() -> None:
 def test_numbers_in_conf_are_read_alike_by_hydra_and_by_dvc(tmp_path: Path) -> None:
     # YAML 1.1 and 1.2 disagree on some; params.yaml is read by 1.2.
     for group, variant in VARIANTS:
-        found = composed_with(project.CONF, Choice({group: variant}, {}))
+        found = compose_with(project.CONF, Choice({group: variant}, {}))
         (tmp_path / "params.yaml").write_text(as_params(found))
         assert read_yaml(tmp_path / "params.yaml") == values(found)
 
@@ -155,17 +154,17 @@ def test_choice_composes_to_what_its_overrides_compose_to(conf: Path) -> None:
 def test_a_variants_depth_is_lowered_by_what_the_refusal_says(variant: str, depth: int, gone: list[int]) -> None:
     typed = [f"model={variant}", f"model.depth={depth}"]
     with pytest.raises(UserError) as refused:
-        configured(chosen_values(*typed))
+        configure(chosen_values(*typed))
     way = [line.split()[-1] for line in str(refused.value).splitlines()]
     assert way == [f"model.blocks.block{number}=null" for number in gone]
-    assert len(blocks(configured(chosen_values(*typed, *way)).model)) == depth
-    assert len(blocks(configured(values(composed(project.CONF, [*typed, *way]))).model)) == depth
+    assert len(blocks(configure(chosen_values(*typed, *way)).model)) == depth
+    assert len(blocks(configure(values(composed(project.CONF, [*typed, *way]))).model)) == depth
 
 
 def test_null_takes_away_what_a_variant_says_of_its_blocks() -> None:
-    plain = configured(chosen_values("model=deep", "model.blocks=null"))
+    plain = configure(chosen_values("model=deep", "model.blocks=null"))
     assert plain.model.blocks == {}
-    assert plain == configured(chosen_values("model=deep", *(f"model.blocks.block{at}=null" for at in (1, 3, 4))))
+    assert plain == configure(chosen_values("model=deep", *(f"model.blocks.block{at}=null" for at in (1, 3, 4))))
 
 
 def test_one_regularizer_takes_the_place_of_another_where_mappings_are_merged(conf: Path) -> None:
@@ -173,8 +172,8 @@ def test_one_regularizer_takes_the_place_of_another_where_mappings_are_merged(co
     (conf / "chosen.yaml").write_text(as_text(before))
     typed = "+model.conv.kernel_regularizer={name: l1, l1: 0.2%s}"
     with pytest.raises(UserError, match=r"kernel_regularizer\.l2: is no key .* Where it is left of another: l2: null"):
-        configured(values(composed(conf, [typed % ""])))
-    found = configured(values(composed(conf, [typed % ", l2: null"]))).model.conv.kernel_regularizer
+        configure(values(composed(conf, [typed % ""])))
+    found = configure(values(composed(conf, [typed % ", l2: null"]))).model.conv.kernel_regularizer
     assert found == L1(name="l1", l1=0.2)
 
 
@@ -193,7 +192,7 @@ def test_one_regularizer_takes_the_place_of_another_where_mappings_are_merged(co
 )
 def test_an_empty_mapping_that_a_merge_would_pass_over_is_refused(override: str, empty: str) -> None:
     with pytest.raises(UserError) as refused:
-        check_override(parsed_override(override))
+        check_override(parse_override(override))
     assert str(refused.value) == (
         f"{empty}: {{}} changes nothing: a mapping is merged into what is there. {empty}=null takes that away."
     )
@@ -238,7 +237,7 @@ def test_an_empty_mapping_that_a_merge_would_pass_over_is_refused(override: str,
 )
 def test_overrides_that_cannot_be_chosen_are_refused(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        configured(chosen_values(override))
+        configure(chosen_values(override))
 
 
 def test_a_variant_with_a_mapping_where_a_list_belongs_is_refused_by_its_key(conf: Path) -> None:
@@ -271,7 +270,7 @@ def test_a_typo_in_conf_is_refused_with_the_nearest_key(conf: Path) -> None:
     path = conf / "model" / "small.yaml"
     path.write_text(path.read_text().replace("kernel_size", "kernl_size"))
     with pytest.raises(UserError, match=r"model\.conv\.kernl_size: .* Did you mean model\.conv\.kernel_size\?"):
-        configured(values(composed(conf, ["model=small"])))
+        configure(values(composed(conf, ["model=small"])))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +291,7 @@ def test_a_typo_in_conf_is_refused_with_the_nearest_key(conf: Path) -> None:
 def test_a_broken_file_in_conf_is_refused_in_a_sentence(conf: Path, file: str, content: str) -> None:
     (conf / file).write_text(content)
     with pytest.raises(UserError):
-        configured(values(composed(conf)))
+        configure(values(composed(conf)))
 
 
 # The choice
@@ -399,7 +398,7 @@ def test_mappings_and_lists_are_kept(tmp_path: Path, override: str) -> None:
     (tmp_path / "chosen.yaml").write_text(as_text(choice))
     assert read_choice(tmp_path / "chosen.yaml") == choice
     key = override.partition("=")[0]
-    assert taken(values(composed_with(project.CONF, choice)), key) == taken(
+    assert taken(values(compose_with(project.CONF, choice)), key) == taken(
         values(composed(project.CONF, [f"++{override}"])), key
     )
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import sweep
-from pipeline.config.compose import Choice, as_text, chosen, composed, composed_with, read_choice
-from pipeline.config.guard import MOST_RUNS, ForbiddenError, check_folder, refuse_resolvers
+from pipeline.config.compose import Choice, as_text, chosen, compose_with, composed, read_choice
+from pipeline.config.guard import MOST_RUNS, check_folder, refuse_resolvers
+from pipeline.config.load import ForbiddenError
 from pipeline.storage import project
 from pipeline.studies.hydra_entry import check_arguments
 from pipeline.terminal.errors import UserError
@@ -288,7 +289,7 @@ def test_a_link_in_conf_is_refused_which_hydra_would_follow(
     for door in (
         lambda: check_folder(conf),
         lambda: composed(conf),
-        lambda: composed_with(conf, Choice({}, {})),
+        lambda: compose_with(conf, Choice({}, {})),
     ):
         with pytest.raises(ForbiddenError, match=r"/(study/a\.yaml|study/more|tracking|hydra|model/later\.yaml): "):
             door()

@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.compose import composed, differences
-from pipeline.config.load import configured, leaves
+from pipeline.config.load import configure, leaves
 from pipeline.config.messages import validated
 from pipeline.storage import project
 from pipeline.studies import hydra_entry as grids
@@ -269,7 +269,7 @@ def test_a_sweep_composes_to_what_one_run_does_but_for_held_out_images_threads_a
         ("data.validation_images", "0", "10000"),
         ("training.threads", "2", "1"),
     ]
-    configured(sweep)
+    configure(sweep)
     validated(Declaration, alone()["study"])
 
 
@@ -294,7 +294,7 @@ def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name
     settings = []
     for values in grid_values:
         assert values.pop("study")["name"] == name
-        settings.append(setting_of(configured(values)))
+        settings.append(setting_of(configure(values)))
     distinct = [values for number, values in enumerate(settings) if values not in settings[:number]]
     declaration.check_baseline(distinct)
     swept = {word.partition("=")[0] for job in jobs for word in job} - {"seed"}

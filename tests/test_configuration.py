@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.layers import blocks
-from pipeline.config.load import configured, read_params, read_yaml
+from pipeline.config.load import configure, read_params, read_yaml
 from pipeline.config.messages import ConfigurationError, shown, validated
 from pipeline.config.schema import Configuration, Conv
 from pipeline.terminal.errors import UserError
@@ -84,7 +84,7 @@ def test_missing_keys_are_refused(section: str) -> None:
         values = article_values(copy.deepcopy(WRITTEN_OUT))
         del (taken(values, section) if section else values)[key]
         with pytest.raises(ConfigurationError) as refused:
-            configured(values)
+            configure(values)
         at = section if key in ("name", "kind") and section not in ("data", "data.files.train_images") else ""
         assert [problem.key for problem in refused.value.problems] == [at or (f"{section}.{key}" if section else key)]
 
@@ -92,7 +92,7 @@ def test_missing_keys_are_refused(section: str) -> None:
 @pytest.mark.parametrize("values", [None, [], 3, "seed", math.nan, {1: 2}, {None: 1}])
 def test_what_is_no_configuration_at_all_is_refused(values: object) -> None:
     with pytest.raises(ConfigurationError):
-        configured(values)
+        configure(values)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.run.identity import DECIDING_CODE, SCORING_CODE, deciding_code
-from pipeline.storage import project
+from pipeline.check import fingerprints
+from pipeline.config.specification import Specification
+from pipeline.run.identity import DECIDING_CODE, SCORING_CODE, deciding_code, identity
+from pipeline.storage import digest, project
+from pipeline.storage.digest import as_json
 from tests.harness.mutations import IN_THE_ROOM, OUTSIDE, Mutation, planted
+from tests.harness.settings import article
 
 HASHES = """
 import json
@@ -21,8 +26,9 @@ from pipeline.config.load import read_params
 from pipeline.run.identity import identity, scoring_identity
 from pipeline.storage import project
 
-found = dict(fingerprints())
-found["identity"] = identity(read_params(project.PARAMS), "d" * 64).name
+configuration = read_params(project.PARAMS)
+found = dict(fingerprints(configuration))
+found["identity"] = identity(configuration, "d" * 64).name
 found["scoring"] = scoring_identity("i", ["a"])
 print(json.dumps(found))
 """
@@ -86,6 +92,16 @@ def test_an_edit_moves_the_hashes_of_what_it_decides_and_no_others(
     with planted(copy, mutation):
         after = hashes(copy)
     assert {name for name, found in after.items() if found != before[name]} == mutation.moves
+
+
+@pytest.mark.parametrize("changes", [{}, {"seed": 1}, {"model.conv.use_bias": False}, {"data.validation_images": 60}])
+def test_train_depends_on_all_that_decides_an_identity_beside_the_images(changes: dict[str, object]) -> None:
+    configuration = article(changes)
+    ingredients = identity(configuration, "d" * 64).ingredients
+    train: dict[str, Any] = json.loads(as_json(fingerprints(configuration)["train"]))
+    assert train["built"] == {name: ingredients[name] for name in (*Specification.model_fields, "layers")}
+    assert digest.of_value(train["code"]) == ingredients["code"]
+    assert ingredients.keys() - {"data", "code", *train["built"]} <= train.keys()
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

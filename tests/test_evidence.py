@@ -36,7 +36,7 @@ def md5(content: bytes) -> str:
 @pytest.mark.parametrize("stage", ["preprocess", "train", "evaluate"])
 def test_the_locked_run_was_made_by_the_code_that_is_here(stage: str) -> None:
     path = f"fingerprints/{stage}.json"
-    now: dict[str, Any] = json.loads(as_json(fingerprints()[stage]))
+    now: dict[str, Any] = json.loads(as_json(fingerprints(read_params(project.PARAMS))[stage]))
     possible = [now]
     if stage == "train":
         # Whichever Python and device made the locked run: the code is what has to be the same.

@@ -23,7 +23,7 @@ from pipeline.data.sources import fetch
 from pipeline.figures.examples import draw_examples
 from pipeline.preprocess import preprocess
 from pipeline.storage import project
-from pipeline.storage.digest import sealed, unsealed
+from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.sample import NAMES, content, sample_data_config
 
@@ -389,3 +389,19 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
     assert "usage: python -m pipeline.fetch" in done.stdout
     assert "usage: python -m pipeline.preprocess" in done.stdout
+
+
+def test_images_of_another_choice_are_refused_with_the_way_to_prepare_them(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"files": {part: {**file, "sha256": "0" * 64} for part, file in sample_data_config()["files"].items()}}
+    wanted = data_section(name="numerals", **other)
+    params = prepared.parent / "params.yaml"
+    monkeypatch.setattr(project, "PARAMS", params)
+    for named, way in (
+        (data_section(), r"Choose numerals with `python -m pipeline\.compose data=…`, then run: dvc repro preprocess"),
+        (wanted, r"names\. Run: dvc repro preprocess"),
+    ):
+        params.write_text(as_json({"data": named.model_dump(mode="json")}))
+        with pytest.raises(UserError, match=rf"what is prepared is sample \(other .*\), not numerals, .*{way}"):
+            load_training(prepared, wanted)

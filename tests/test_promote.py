@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline import promote
-from pipeline.config.compose import Choice, as_text, chosen, composed_with, promoted, read_choice, values
+from pipeline.config.compose import Choice, as_text, chosen, compose_with, promoted, read_choice, values
 from pipeline.config.load import leaves, read_params
 from pipeline.run.record import EVALUATION, TEST_EVALUATION
 from pipeline.run.train_run import recorded
@@ -91,8 +91,8 @@ def test_the_winner_becomes_params_yaml_and_the_choice(run: Promote) -> None:
     assert params.training.batch_size == 128
     assert params.training.epochs == 10
     assert "all training images" in said
-    assert values(composed_with(project.CONF, read_choice(project.CHOSEN))) == values(
-        composed_with(project.CONF, promoted(read_choice(project.CHOSEN), setting("7")))
+    assert values(compose_with(project.CONF, read_choice(project.CHOSEN))) == values(
+        compose_with(project.CONF, promoted(read_choice(project.CHOSEN), setting("7")))
     )
 
 
@@ -207,7 +207,7 @@ def test_what_conf_sets_and_no_setting_has_is_refused(here: Path) -> None:
 @pytest.mark.usefixtures("here")
 def test_a_block_and_a_regularizer_of_their_own_are_promoted() -> None:
     wanted = article({"model.blocks": {"block2": {"conv": {"kernel_size": 3}}}, "model.conv.kernel_regularizer": "l2"})
-    found = composed_with(project.CONF, promoted(Choice({}, {}), dict(leaves(recorded(wanted)))))
+    found = compose_with(project.CONF, promoted(Choice({}, {}), dict(leaves(recorded(wanted)))))
     assert values(found)["model"]["blocks"] == {"block2": {"conv": {"kernel_size": 3}}}
     assert values(found)["model"]["conv"]["kernel_regularizer"] == {"name": "l2", "l2": 0.01}
 

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 from pipeline.config.layers import blocks
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import specification_of, specified
+from pipeline.config.specification import specification_of, specify
 from pipeline.run import identity as identities
 from pipeline.run.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, usable_checkpoint, write_checkpoint
 from pipeline.run.environment import Environment, environment, lacks_bfloat16, precision_note, versions
@@ -281,7 +281,7 @@ def test_an_identity_is_the_hash_of_what_the_network_is_built_from() -> None:
     kept = json.loads(json.dumps(made.ingredients))
     assert name_of(kept) == made.name
     built = specification_of(kept)
-    assert built == specified(article(changes))
+    assert built == specify(article(changes))
     assert blocks(built.model.as_model()) == blocks(article(changes).model)
     assert (built.classes, built.image_shape, built.split_seed, built.seed) == (10, [28, 28, 1], 3, 7)
 

@@ -13,7 +13,7 @@ from faults.fuzzing.edits import constants, edited, names, places, valid
 from faults.fuzzing.target import LARGEST, Choices, Mutate, Target, told
 from pipeline.config.compose import Choice, as_params, as_text, chosen, read_choice
 from pipeline.config.layers import MOST_PARAMETERS, layers
-from pipeline.config.load import configured, parsed
+from pipeline.config.load import configure, parsed
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.command import printable
@@ -35,7 +35,7 @@ def examine(data: bytes) -> bool:
             _override(rest.decode("utf-8", errors="surrogateescape"))
         else:
             values = edited(Choices(rest)) if kind == EDITED else parsed(_text(kind, rest), NAME)
-            _survives(configured(values))
+            _survives(configure(values))
     except UserError as error:
         return told(error, through=printable)
     return True
@@ -55,8 +55,8 @@ def _survives(configuration: Configuration) -> None:
     assert all(size >= 1 for layer in found for size in layer.output)
     assert sum(layer.parameters for layer in found) <= MOST_PARAMETERS
     plain = configuration.model_dump(mode="json")
-    assert configured(json.loads(json.dumps(plain))) == configuration
-    assert configured(parsed(as_params(OmegaConf.create(plain)), NAME)) == configuration
+    assert configure(json.loads(json.dumps(plain))) == configuration
+    assert configure(parsed(as_params(OmegaConf.create(plain)), NAME)) == configuration
 
 
 def _override(text: str) -> None:

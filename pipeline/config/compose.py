@@ -1,12 +1,6 @@
-"""A setting of a study becomes the choice: its network and its training, nothing else.
+"""From a choice to params.yaml: what conf/ composes to, and what was chosen against its defaults.
 
-Where two configurations differ.
-
-What conf/ composes to.
-
-The choice against the defaults, kept in conf/chosen.yaml so that a later composition does not lose it.
-
-A choice becomes what the stages read: conf/chosen.yaml and the params.yaml that it composes to.
+The choice is kept in conf/chosen.yaml, so that a later composition does not lose it.
 """
 
 import difflib
@@ -28,149 +22,17 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import check_folder, check_override, loaded, refuse_resolvers
-from pipeline.config.load import configured, leaves, parsed, read_yaml
+from pipeline.config.guard import check_folder, check_override, loaded, parse_override, refuse_resolvers
+from pipeline.config.load import configure, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, keys, shown, validated
-from pipeline.config.overrides import parsed_override
 from pipeline.config.schema import Block, Configuration
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
-
-MISSING = "(absent)"
-
-
-def differences(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Dotted key, value before, value after, wherever the two differ; lists are compared whole."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in [*before, *(key for key in after if key not in before)]:
-            name = f"{prefix}.{key}" if prefix else str(key)
-            if key not in before:
-                yield name, MISSING, shown(after[key])
-            elif key not in after:
-                yield name, shown(before[key]), MISSING
-            else:
-                yield from differences(before[key], after[key], name)
-    elif before != after or type(before) is not type(after):
-        yield prefix, shown(before), shown(after)
-
-
-PRIMARY = "config"
-
-COMPOSITION_ERRORS = HydraException, OmegaConfBaseException
-"""What Hydra raises for a configuration that a person can mend; `told` says it."""
-
-
-def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """What the configuration folder `conf` composes to with `overrides`, all interpolations resolved.
-
-    Raises UserError with Hydra's own words, which name the key or the variants that there are.
-    """
-    check_folder(conf)
-    logging.getLogger("hydra").setLevel(logging.ERROR)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf), version_base=None):
-            found = compose(PRIMARY, overrides=list(overrides))
-        values(found)
-        OmegaConf.resolve(found)
-    except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
-        raise _wrong_in_a_file(conf, error) or UserError(told(error)) from None
-    return found
-
-
-def values(found: DictConfig) -> dict[str, Any]:
-    """A composition as plain values, references followed. Raises UserError or one of COMPOSITION_ERRORS."""
-    refuse_resolvers(OmegaConf.to_container(found))
-    # Its errors name the key, those of `resolve` do not.
-    plain = OmegaConf.to_container(found, resolve=True)
-    if not isinstance(plain, dict):
-        raise UserError("conf/: must compose to a mapping")
-    return {str(key): value for key, value in plain.items()}
-
-
-def as_params(found: DictConfig) -> str:
-    """The text of params.yaml: the bytes that DVC writes for the same composition (dvc.utils.hydra)."""
-    return OmegaConf.to_yaml(found)
-
-
-def _wrong_in_a_file(conf: Path, error: BaseException) -> ConfigurationError | None:
-    """What is wrong in the file that Hydra could not merge, where it names no key: a list in place of a mapping."""
-    file = re.match(r"In '([\w/]+)': ", str(error))
-    if file is None or _key_at_fault(error):
-        return None
-    group = file[1].rpartition("/")[0]
-    plain = OmegaConf.to_container(OmegaConf.load(conf / f"{file[1]}.yaml"))
-    if not isinstance(plain, dict):
-        return None
-    plain.pop("defaults", None)
-    present = tuple(f"{group}.{key!s}" if group else str(key) for key in plain)
-    try:
-        validated(Configuration, {group: plain} if group else plain)
-    except ConfigurationError as wrong:
-        problems = [found for found in wrong.problems if found.key.startswith(present) and not found.is_missing]
-        return ConfigurationError(problems) if problems else None
-    return None
-
-
-def _variants(options: Sequence[str] | None) -> str:
-    return f"There are: {', '.join(options)}." if options else "Look into conf/ for what there is."
-
-
-def _nearest(key: str) -> str:
-    """The whole key that a person may have meant."""
-    last = key.rpartition(".")[2]
-    ending = [known for known in keys(Configuration) if known.rpartition(".")[2] == last]
-    close = ending or difflib.get_close_matches(key, list(keys(Configuration)), n=3)
-    return f"Did you mean {' or '.join(close)}?" if close else "python -m pipeline.sweep --cfg job shows all keys."
-
-
-def told(error: BaseException) -> str:
-    """Hydra's message without the lines that only someone who writes Hydra reads."""
-    if isinstance(error, MissingConfigException):
-        return f"conf/{error.missing_cfg_file}: is no variant. {_variants(error.options)}"
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    key = _key_at_fault(error)
-    if found := re.match(r"Multiple values for ([\w/]+)\.", kept[0] if kept else ""):
-        return f"{found[1]}: has a variant already. Leave out the +: {found[1]}=…"
-    if found := re.match(r"Could not override '([^']+)'", kept[0] if kept else ""):
-        return _no_such_key(found[1], key)
-    return (f"{key}: " if key else "") + ("; ".join(kept[:4]) or type(error).__name__)
-
-
-def _no_such_key(typed: str, at_fault: str) -> str:
-    """What to type in place of a key that nothing has."""
-    if _can_be_added(typed):
-        return f"{typed}: is not there yet. Write +{typed}=… to add it."
-    if typed in keys(Configuration):
-        return f"{at_fault or typed}: is not there yet. Write +{typed} to add to {typed}."
-    if (whole := typed.rpartition(".")[0]).endswith(("_regularizer", "_constraint", "_initializer")):
-        return f"{typed}: {whole} is one value here. Write it whole: {whole}={{name: …, …}}"
-    return f"{typed}: is no key of the configuration. {_nearest(typed)}"
-
-
-def _can_be_added(key: str) -> bool:
-    """Whether a key that no variant has may be added: a group of conf/, what differs in one block."""
-    inside = re.fullmatch(r"model\.blocks\.block\d+(\.(?P<key>.+))?", key)
-    block = {None, "conv", *keys(Block)}
-    return (project.CONF / key).is_dir() if inside is None else inside["key"] in block
-
-
-def _key_at_fault(error: BaseException | None) -> str:
-    """The key that OmegaConf names, which Hydra leaves out when it tells of the same error."""
-    while error is not None:
-        if isinstance(error, OmegaConfBaseException) and error.full_key:
-            return str(error.full_key)
-        error = error.__cause__
-    return ""
-
 
 HEAD = """\
 # @package _global_
 # What was chosen against the defaults; written by `python -m pipeline.compose`.
 """
-
-
 NOTE = "# Note: "
 
 
@@ -237,7 +99,7 @@ def as_text(choice: Choice) -> str:
     return HEAD + note + OmegaConf.to_yaml(kept)
 
 
-def composed_with(conf: Path, choice: Choice) -> DictConfig:
+def compose_with(conf: Path, choice: Choice) -> DictConfig:
     """What `conf` composes to with `choice` in place of the one it holds; `conf` itself stays as it is.
 
     Raises UserError.
@@ -249,8 +111,143 @@ def composed_with(conf: Path, choice: Choice) -> DictConfig:
         return composed(tried)
 
 
+PRIMARY = "config"
+
+COMPOSITION_ERRORS = HydraException, OmegaConfBaseException
+"""What Hydra raises for a configuration that a person can mend; `told` says it."""
+
+
+def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """What the configuration folder `conf` composes to with `overrides`, all interpolations resolved.
+
+    Raises UserError with Hydra's own words, which name the key or the variants that there are.
+    """
+    check_folder(conf)
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base=None):
+            found = compose(PRIMARY, overrides=list(overrides))
+        values(found)
+        OmegaConf.resolve(found)
+    except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
+        raise _wrong_in_a_file(conf, error) or UserError(told(error)) from None
+    return found
+
+
+def values(found: DictConfig) -> dict[str, Any]:
+    """A composition as plain values, references followed. Raises UserError or one of COMPOSITION_ERRORS."""
+    refuse_resolvers(OmegaConf.to_container(found))
+    # Its errors name the key, those of `resolve` do not.
+    plain = OmegaConf.to_container(found, resolve=True)
+    if not isinstance(plain, dict):
+        raise UserError("conf/: must compose to a mapping")
+    return {str(key): value for key, value in plain.items()}
+
+
+def told(error: BaseException) -> str:
+    """Hydra's message without the lines that only someone who writes Hydra reads."""
+    if isinstance(error, MissingConfigException):
+        there = f"There are: {', '.join(error.options)}." if error.options else "Look into conf/ for what there is."
+        return f"conf/{error.missing_cfg_file}: is no variant. {there}"
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    key = _key_at_fault(error)
+    if found := re.match(r"Multiple values for ([\w/]+)\.", kept[0] if kept else ""):
+        return f"{found[1]}: has a variant already. Leave out the +: {found[1]}=…"
+    if found := re.match(r"Could not override '([^']+)'", kept[0] if kept else ""):
+        return _no_such_key(found[1], key)
+    return (f"{key}: " if key else "") + ("; ".join(kept[:4]) or type(error).__name__)
+
+
+def as_params(found: DictConfig) -> str:
+    """The text of params.yaml: the bytes that DVC writes for the same composition (dvc.utils.hydra)."""
+    return OmegaConf.to_yaml(found)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a choice composes to: the configuration, the text of params.yaml, and how that differs from the present one.
+
+    `changes` are key, present value, new value; `is_new` where there is no params.yaml yet.
+    """
+
+    choice: Choice
+    configuration: Configuration
+    text: str
+    changes: tuple[tuple[str, str, str], ...]
+    is_new: bool
+
+
+def outcome(choice: Choice) -> Outcome:
+    """Compose and check; nothing is written. Raises UserError."""
+    found = compose_with(project.CONF, choice)
+    text = as_params(found)
+    # As it will be read: YAML has more than one version.
+    configuration = configure(parsed(text, "params.yaml"))
+    try:
+        present = read_yaml(project.PARAMS)
+    except UserError:
+        # Missing or torn: that it is written anew is what a person wants.
+        present = None
+    is_new = not isinstance(present, dict) or not present
+    changes = () if is_new else tuple(differences(present, values(found)))
+    return Outcome(choice, configuration, text, changes, is_new)
+
+
+def write(found: Outcome) -> None:
+    """Put both files in place."""
+    atomic.write_file(project.CHOSEN, as_text(found.choice))
+    atomic.write_file(project.PARAMS, found.text)
+
+
+MISSING = "(absent)"
+
+
+def differences(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted key, value before, value after, wherever the two differ; lists are compared whole."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*before, *(key for key in after if key not in before)]:
+            name = f"{prefix}.{key}" if prefix else str(key)
+            if key not in before:
+                yield name, MISSING, shown(after[key])
+            elif key not in after:
+                yield name, shown(before[key]), MISSING
+            else:
+                yield from differences(before[key], after[key], name)
+    elif before != after or type(before) is not type(after):
+        yield prefix, shown(before), shown(after)
+
+
+PROMOTED = "model.", "training."
+OWN = "training.threads"
+"""What fits the machine, not the question: a sweep runs many runs of one thread, `dvc repro` one run on all."""
+
+
+def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
+    """The choice `before` with the network and the training of `setting` (dotted keys → values) in place of its own.
+
+    `note` is kept with it. Which images, the seed, threads and tracking stay as they were chosen. Raises UserError
+    where conf/ sets what the setting does not have.
+    """
+    variants = {group: name for group, name in before.variants.items() if f"{group}." not in PROMOTED}
+    own = {key: value for key, value in before.values.items() if not _is_promoted(key)}
+    wanted = {key: value for key, value in setting.items() if _is_promoted(key)}
+    present = dict(leaves(values(compose_with(project.CONF, Choice(variants, own)))))
+    for key, value in present.items():
+        has = key in wanted or any(other.startswith(f"{key}.") for other in wanted)
+        if _is_promoted(key) and not has and value not in (None, {}):
+            raise UserError(f"{key}: is set in conf/, but no setting of the study has it. Take it out of conf/ first.")
+    differing = {key: value for key, value in wanted.items() if key not in present or present[key] != value}
+    return Choice(variants, {**own, **differing}, note)
+
+
+def _is_promoted(key: str) -> bool:
+    return key.startswith(PROMOTED) and key != OWN
+
+
 def _parsed(text: str) -> Override:
-    override = parsed_override(text)
+    override = parse_override(text)
     check_override(override)
     if override.is_sweep_override():
         raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
@@ -276,74 +273,55 @@ def _overlap(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a choice composes to: the configuration, the text of params.yaml, and how that differs from the present one.
-
-    `changes` are key, present value, new value; `is_new` where there is no params.yaml yet.
-    """
-
-    choice: Choice
-    configuration: Configuration
-    text: str
-    changes: tuple[tuple[str, str, str], ...]
-    is_new: bool
-
-
-def outcome(choice: Choice) -> Outcome:
-    """Compose and check; nothing is written. Raises UserError."""
-    found = composed_with(project.CONF, choice)
-    text = as_params(found)
-    # As it will be read: YAML has more than one version.
-    configuration = configured(parsed(text, "params.yaml"))
-    present = _present()
-    changes = tuple(differences(present, values(found))) if present else ()
-    return Outcome(choice, configuration, text, changes, is_new=not present)
-
-
-def _present() -> Mapping[str, Any] | None:
-    """What params.yaml holds; None where it is missing or torn: that it is written anew is what a person wants."""
-    try:
-        values = read_yaml(project.PARAMS)
-    except UserError:
+def _wrong_in_a_file(conf: Path, error: BaseException) -> ConfigurationError | None:
+    """What is wrong in the file that Hydra could not merge, where it names no key: a list in place of a mapping."""
+    file = re.match(r"In '([\w/]+)': ", str(error))
+    if file is None or _key_at_fault(error):
         return None
-    return values if isinstance(values, dict) else None
+    group = file[1].rpartition("/")[0]
+    plain = OmegaConf.to_container(OmegaConf.load(conf / f"{file[1]}.yaml"))
+    if not isinstance(plain, dict):
+        return None
+    plain.pop("defaults", None)
+    present = tuple(f"{group}.{key!s}" if group else str(key) for key in plain)
+    try:
+        validated(Configuration, {group: plain} if group else plain)
+    except ConfigurationError as wrong:
+        problems = [found for found in wrong.problems if found.key.startswith(present) and not found.is_missing]
+        return ConfigurationError(problems) if problems else None
+    return None
 
 
-def write(found: Outcome) -> None:
-    """Put both files in place."""
-    atomic.write_file(project.CHOSEN, as_text(found.choice))
-    atomic.write_file(project.PARAMS, found.text)
+def _no_such_key(typed: str, at_fault: str) -> str:
+    """What to type in place of a key that nothing has."""
+    if _can_be_added(typed):
+        return f"{typed}: is not there yet. Write +{typed}=… to add it."
+    if typed in keys(Configuration):
+        return f"{at_fault or typed}: is not there yet. Write +{typed} to add to {typed}."
+    if (whole := typed.rpartition(".")[0]).endswith(("_regularizer", "_constraint", "_initializer")):
+        return f"{typed}: {whole} is one value here. Write it whole: {whole}={{name: …, …}}"
+    return f"{typed}: is no key of the configuration. {_nearest(typed)}"
 
 
-PROMOTED = "model.", "training."
-OWN = ("training.threads",)
-"""What fits the machine, not the question: a sweep runs many runs of one thread, `dvc repro` one run on all."""
+def _can_be_added(key: str) -> bool:
+    """Whether a key that no variant has may be added: a group of conf/, what differs in one block."""
+    inside = re.fullmatch(r"model\.blocks\.block\d+(\.(?P<key>.+))?", key)
+    block = {None, "conv", *keys(Block)}
+    return (project.CONF / key).is_dir() if inside is None else inside["key"] in block
 
 
-def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
-    """The choice `before` with the network and the training of `setting` (dotted keys → values) in place of its own.
-
-    `note` is kept with it. Which images, the seed, threads and tracking stay as they were chosen. Raises UserError
-    where conf/ sets what the setting does not have.
-    """
-    kept = Choice(
-        {group: name for group, name in before.variants.items() if f"{group}." not in PROMOTED},
-        {key: value for key, value in before.values.items() if not _is_promoted(key)},
-    )
-    wanted = {key: value for key, value in setting.items() if _is_promoted(key)}
-    composed = {key: value for key, value in leaves(values(composed_with(project.CONF, kept))) if _is_promoted(key)}
-    for key, value in composed.items():
-        inside = any(other.startswith(f"{key}.") for other in wanted)
-        if key not in wanted and not inside and value not in (None, {}):
-            raise UserError(f"{key}: is set in conf/, but no setting of the study has it. Take it out of conf/ first.")
-    differing = {key: value for key, value in wanted.items() if _differs(composed, key, value)}
-    return Choice(kept.variants, {**kept.values, **differing}, note)
+def _key_at_fault(error: BaseException | None) -> str:
+    """The key that OmegaConf names, which Hydra leaves out when it tells of the same error."""
+    while error is not None:
+        if isinstance(error, OmegaConfBaseException) and error.full_key:
+            return str(error.full_key)
+        error = error.__cause__
+    return ""
 
 
-def _is_promoted(key: str) -> bool:
-    return key.startswith(PROMOTED) and key not in OWN
-
-
-def _differs(composed: Mapping[str, Any], key: str, value: JsonValue) -> bool:
-    return key not in composed or composed[key] != value
+def _nearest(key: str) -> str:
+    """The whole key that a person may have meant."""
+    last = key.rpartition(".")[2]
+    ending = [known for known in keys(Configuration) if known.rpartition(".")[2] == last]
+    close = ending or difflib.get_close_matches(key, list(keys(Configuration)), n=3)
+    return f"Did you mean {' or '.join(close)}?" if close else "python -m pipeline.sweep --cfg job shows all keys."

@@ -1,29 +1,36 @@
-"""What no composition may do, wherever it comes from: read the machine, steer Hydra, grow without end.
+"""What no composition may do, typed or in a file of conf/: read the machine, steer Hydra, grow without end.
 
 Hydra makes objects, folders and processes from its own section, and reads the environment where `${oc.env:…}` says so.
-conf/config.yaml and conf/sweep.yaml belong to the code; all else in conf/ is looked at before Hydra sees it.
+conf/config.yaml and conf/sweep.yaml belong to the code; all else in conf/ is looked at before Hydra sees it. A key that
+no configuration has is refused when the values are validated.
 """
 
 import io
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, ValueType
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 
-from pipeline.config.load import DEEPEST, DISPUTED, LONGEST, MOST_BYTES, MOST_VALUES, as_text
-from pipeline.config.overrides import parsed_override
+from pipeline.config.load import DEEPEST, DISPUTED, ForbiddenError, leaves, read_bounded, read_bytes
 from pipeline.terminal.errors import UserError
 
 MOST_RUNS = 10_000
 """Runs of one sweep: each is composed, checked and kept in memory before the first starts."""
+
+SPLIT = "data.validation_images", "data.split_seed"
+"""What of the images may differ between the runs of a sweep."""
+
+PREPARED_ONCE = (
+    "all runs of a sweep train on the images that are prepared. Choose one with compose, run `dvc repro preprocess`, "
+    f"then sweep. {' and '.join(SPLIT)} can be swept."
+)
 
 OWN = "config.yaml", "sweep.yaml"
 
@@ -31,19 +38,32 @@ HYDRA = re.compile(r"hydra(?=$|[./@=])")
 TAKEN = re.compile(r"hydra/launcher|hydra\.launcher\.[a-z][a-z_]*(\.[a-z][a-z_]*)*|hydra\.verbose")
 """What of Hydra may be set: which launcher, and its arguments."""
 
+STEERING = re.compile(r"@|(^|[\s/.])hydra([\s/]|$)|(^|[\s/])\.\.([\s/]|$)")
+"""In a defaults list: a package, a group of Hydra's, a way out of conf/."""
 
-class ForbiddenError(UserError):
-    """Something that no configuration may do."""
+CODE = re.compile(r"(^|\.)_(target|partial|args|convert|recursive)_(\.|$)")
+"""In a key: Hydra would call what `_target_` names."""
 
 
-def refuse_resolvers(value: Any, key: str = "") -> None:
-    """Keys may refer to each other; a configuration does not read the environment or anything else of the machine."""
-    for name, text in _texts(value, key):
-        _refuse_resolver(name, text)
+def parse_override(text: str) -> Override:
+    """One override as Hydra reads it. Raises UserError."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # Bytes that the locale's encoding does not know; no file could hold them as text.
+        raise UserError(f"{text}: is no text in this locale. Write UTF-8, and set LC_ALL=C.UTF-8 or PYTHONUTF8=1.")
+    if _depth(text) > DEEPEST:
+        raise UserError(f"{text[:40]}…: holds brackets in brackets more than {DEEPEST} deep; no value is.")
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except Exception as error:  # Hydra's parser raises several kinds
+        raise UserError(f"{text}: is no override ({str(error).splitlines()[0]}). Write key=value.") from None
+    value = override.value()
+    if isinstance(value, RangeSweep) and value.step == 0:
+        raise UserError(f"{text}: is a range whose step is 0. Leave the step out, or use another.")
+    return override
 
 
 def check_override(override: Override) -> None:
-    """Raises ForbiddenError for what an override may not set."""
+    """Raises ForbiddenError for what an override may not set, UserError for a mapping that would change nothing."""
     key, text = override.key_or_group, str(override.input_line)
     if odd := DISPUTED.search(text):
         raise ForbiddenError(
@@ -53,20 +73,47 @@ def check_override(override: Override) -> None:
         raise ForbiddenError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
     value = override.value()
     for one in value.list if isinstance(value, ChoiceSweep) else [value]:
-        _refuse_empty(one, key)
-        for name, found in _texts(one, key):
-            _refuse_resolver(name, found)
-            _refuse_target(name)
-            if "." not in key and _leads_out(found):
-                raise ForbiddenError(f"{key}: must name a variant in conf/{key}, not {found}.")
-    _refuse_resolver(key, text)
+        for name, inner in leaves(one, key):
+            if inner == {}:
+                merged = "changes nothing: a mapping is merged into what is there."
+                raise UserError(f"{name}: {{}} {merged} {name}=null takes that away.")
+        _refuse_code(one, key)
+        if "." not in key and ".." in str(one).split("/"):
+            raise ForbiddenError(f"{key}: must name a variant in conf/{key}, not {one}.")
+    refuse_resolvers(text, key)
+
+
+def check_swept(overrides: Sequence[Override]) -> None:
+    """Raises UserError for a key that a sweep can't vary, and for one that would have no value."""
+    for override in overrides:
+        if not override.is_sweep_override():
+            continue
+        key = override.key_or_group
+        section = key.partition(".")[0]
+        if section in ("study", "tracking"):
+            raise UserError(f"{key}: is the same for all runs of a sweep; only what is trained can be swept.")
+        if section == "data" and key not in SPLIT:
+            raise UserError(f"{key}: can't be swept: {PREPARED_ONCE}")
+        _check_values(override)
+
+
+def check_once(overrides: Sequence[Override]) -> None:
+    """Raises UserError where a key is swept and set once more: Hydra would take the last and drop the others."""
+    keys = [override.key_or_group for override in overrides]
+    for override in overrides:
+        if override.is_sweep_override() and keys.count(override.key_or_group) > 1:
+            raise UserError(f"{override.key_or_group}: is set more than once. Name all its values in one: key=1,2,3.")
 
 
 def check_size(overrides: Sequence[Override]) -> None:
     """Raises UserError where a sweep has more runs than it can hold."""
     runs = 1
     for override in overrides:
-        runs *= _length(override.value())
+        value = override.value()
+        if isinstance(value, ChoiceSweep):
+            runs *= len(value.list)
+        elif isinstance(value, RangeSweep):
+            runs *= len(list(islice(value.range(), MOST_RUNS + 1)))
     if runs > MOST_RUNS:
         raise UserError(f"this sweep has {runs:,} runs; a sweep has at most {MOST_RUNS:,}. Split it.")
 
@@ -82,7 +129,7 @@ def check_folder(conf: Path) -> None:
     for path in _files(conf):
         name = f"{conf.name}/{path.relative_to(conf)}"
         try:
-            found = loaded(path, name)
+            plain = loaded(path, name)
         except ForbiddenError:
             raise
         except UserError as error:
@@ -90,8 +137,7 @@ def check_folder(conf: Path) -> None:
             broken = broken or error
             continue
         if path.parent != conf or path.name not in OWN:
-            _check_file(name, found)
-            _check_head(name, path)
+            _check_file(name, path, plain)
     if broken is not None:
         raise broken
 
@@ -102,23 +148,31 @@ def loaded(path: Path, name: str) -> Any:
     Another reader may take for a comment what is none for Hydra's (PyYAML). Raises ForbiddenError for what can't be
     looked at, UserError for what is no YAML; both call the file `name`.
     """
-    text = _text(path, name)
-    try:
-        _check_bounds(text, name)
-        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
-    except yaml.MarkedYAMLError as error:
-        raise UserError(f"{name}:{_line(error.problem_mark)} {error.problem or 'is no YAML'}. Mend it there.") from None
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{name}: is no YAML that Hydra reads ({reason}). Mend it there.") from None
+    return read_bounded(
+        read_bytes(path),
+        name,
+        events=lambda text: yaml.parse(text, Loader=yaml.SafeLoader),
+        load=lambda text: OmegaConf.to_container(OmegaConf.load(io.StringIO(text))),
+    )
 
 
 def declared_sweep(conf: Path, study: str) -> list[Override]:
-    """The overrides that a file in conf/study sweeps."""
+    """The overrides that a file in conf/study sweeps. Raises UserError."""
     path = conf / "study" / f"{study}.yaml"
-    found = loaded(path, path.name) if path.is_file() else None
-    hydra = found.get("hydra") if isinstance(found, Mapping) else None
-    return list(_params(hydra)) if isinstance(hydra, Mapping) else []
+    return _swept(loaded(path, path.name)) if path.is_file() else []
+
+
+def refuse_resolvers(value: Any, key: str = "") -> None:
+    """Keys may refer to each other; a configuration does not read the environment or anything else of the machine."""
+    for name, text in _texts(value, key):
+        rest = text
+        # References may stand inside each other; what is left over is none.
+        while (fewer := re.sub(r"\$\{[^${}:]*\}", "", rest)) != rest:
+            rest = fewer
+        if machine := re.search(r"\$\{[^}:]*:?", rest):
+            raise ForbiddenError(
+                f"{name}: may refer to other keys only, not {machine.group()}…}}. Write the value itself."
+            )
 
 
 def _files(conf: Path) -> Iterator[Path]:
@@ -133,138 +187,68 @@ def _files(conf: Path) -> Iterator[Path]:
                 yield path
 
 
-def _text(path: Path, name: str) -> str:
+def _check_file(name: str, path: Path, plain: Any) -> None:
+    """Raises ForbiddenError for a package or a defaults list that reaches Hydra or out of conf/, a value that would."""
+    defaults = plain.get("defaults") if isinstance(plain, Mapping) else None
+    words = [line.strip() for line in path.read_text("utf-8").splitlines() if re.match(r"\s*#.*@.*hydra", line)]
+    words += [f"{key}: {text}" for key, text in _texts(defaults, "defaults") if STEERING.search(f"{key} {text}")]
+    if words:
+        raise ForbiddenError(f"{name}: {words[0]} sets Hydra itself or a package, or leads out of conf/. Leave it out.")
     try:
-        with path.open("rb") as file:
-            return as_text(file.read(MOST_BYTES + 1), name)
+        for override in _swept(plain):
+            check_override(override)
+        _refuse_code(plain, "")
     except UserError as error:
-        raise ForbiddenError(str(error)) from None
-
-
-def _check_bounds(text: str, name: str) -> None:
-    """Raises ForbiddenError for what would take memory and minutes: an alias can stand for a billion values.
-
-    The parser's events alone are read, before anything is built.
-    """
-    depth = values = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        values += isinstance(event, NodeEvent)
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if isinstance(event, AliasEvent):
-            problem = f"write the value itself in place of *{event.anchor}"
-        elif values > MOST_VALUES:
-            problem = f"holds more than {MOST_VALUES:,} values"
-        elif depth > DEEPEST:
-            problem = f"is more than {DEEPEST} levels deep"
-        elif isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
-            problem = f"has a value of more than {LONGEST:,} characters"
-        else:
-            continue
-        raise ForbiddenError(f"{name}:{_line(event.start_mark)} {problem}. Mend it there.")
-
-
-def _line(mark: Any) -> str:
-    return f" line {mark.line + 1}," if mark else ""
-
-
-def _check_file(name: str, found: Any) -> None:
-    if isinstance(found, Mapping):
-        _check_hydra(name, found.get("hydra"))
-        _check_defaults(name, found.get("defaults"))
-    try:
-        for key, text in _texts(found, ""):
-            _refuse_target(key)
-            _refuse_resolver(key, text)
-    except ForbiddenError as error:
         raise ForbiddenError(f"{name}: {error}") from None
 
 
-def _check_head(name: str, path: Path) -> None:
-    for line in _text(path, name).splitlines():
-        if re.match(r"\s*#.*@.*hydra", line):
-            raise ForbiddenError(f"{name}: {line.strip()} sets Hydra itself. Leave it out.")
+def _swept(plain: Any) -> list[Override]:
+    """What a study sweeps, which is all that a file may say to Hydra."""
+    match plain.get("hydra") if isinstance(plain, Mapping) else None:
+        case None:
+            return []
+        case {"sweeper": {"params": params, **more}, **others} if not (more or others):
+            values = params if isinstance(params, Mapping) else {}
+            return [parse_override(f"{key}={value}") for key, value in values.items()]
+        case _:
+            raise ForbiddenError("hydra: may hold sweeper.params only, what a study sweeps.")
 
 
-def _check_hydra(name: str, section: Any) -> None:
-    """A study may say what it sweeps, and no more."""
-    if section is None:
-        return
-    sweeper = section.get("sweeper") if isinstance(section, Mapping) else None
-    if not isinstance(sweeper, Mapping) or set(section) != {"sweeper"} or set(sweeper) != {"params"}:
-        raise ForbiddenError(f"{name}: hydra: may hold sweeper.params only, what a study sweeps.")
-    try:
-        for override in _params(section):
-            check_override(override)
-    except UserError as error:
-        raise ForbiddenError(f"{name}: hydra.sweeper.params: {error}") from None
+def _check_values(override: Override) -> None:
+    value, text = override.value(), override.input_line
+    if isinstance(value, IntervalSweep):
+        raise UserError(f"{text}: names no values. A sweep takes a list (0.001,0.01) or a range(start,stop,step).")
+    if isinstance(value, RangeSweep) and next(iter(value.range()), None) is None:
+        raise UserError(f"{text}: is an empty range: there is nothing to run. range(3) is 0, 1, 2.")
+    # Which variants there are is known once Hydra has read conf/.
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP and override.config_loader is not None:
+        names = override.config_loader.get_group_options(override.key_or_group)
+        if not names:
+            raise UserError(f"{text}: {override.key_or_group} has no variants that glob could match. Name the values.")
+        if not list(override.sweep_string_iterator()):
+            raise UserError(f"{text}: matches no variant. There are: {', '.join(names)}.")
 
 
-def _params(section: Mapping[str, Any]) -> Iterator[Override]:
-    params = (section.get("sweeper") or {}).get("params")
-    if params is not None and not isinstance(params, Mapping):
-        raise UserError("hydra.sweeper.params: must be a mapping of keys to values.")
-    yield from (parsed_override(f"{key}={value}") for key, value in (params or {}).items())
+def _refuse_code(value: Any, key: str) -> None:
+    refuse_resolvers(value, key)
+    for name, _ in _texts(value, key):
+        if CODE.search(name):
+            raise ForbiddenError(f"{name}: names code; a configuration holds values only. Leave it out.")
 
 
-def _check_defaults(name: str, defaults: Any) -> None:
-    for entry, text in _texts(defaults, "defaults"):
-        _refuse_resolver(f"{name}: {entry}", text)
-        if _leads_out(text):
-            raise ForbiddenError(f"{name}: {entry}: must name a file in conf/, not {text}.")
-    for entry in defaults if isinstance(defaults, list) else ():
-        for word in entry if isinstance(entry, Mapping) else [entry]:
-            if isinstance(word, str) and re.search(r"@|(^|\s|/)hydra(/|$)", word):
-                raise ForbiddenError(f"{name}: defaults: {word} sets Hydra itself or a package. Leave it out.")
-
-
-def _refuse_resolver(key: str, text: str) -> None:
-    """References to keys may stand inside each other; what is left over is none."""
-    rest = text
-    while (fewer := re.sub(r"\$\{[^${}:]*\}", "", rest)) != rest:
-        rest = fewer
-    if found := re.search(r"\$\{[^}:]*:?", rest):
-        raise ForbiddenError(f"{key}: may refer to other keys only, not {found.group()}…}}. Write the value itself.")
-
-
-def _refuse_target(key: str) -> None:
-    """`_target_` names code that Hydra would run."""
-    if re.search(r"(^|\.)_(target|partial|args|convert|recursive)_(\.|$)", key):
-        raise ForbiddenError(f"{key}: names code; a configuration holds values only. Leave it out.")
-
-
-def _refuse_empty(value: Any, key: str) -> None:
-    if isinstance(value, Mapping):
-        if not value:
-            raise UserError(
-                f"{key}: {{}} changes nothing: a mapping is merged into what is there. {key}=null takes that away."
-            )
-        for name, inner in value.items():
-            _refuse_empty(inner, f"{key}.{name}")
-
-
-def _leads_out(name: str) -> bool:
-    return ".." in name.split("/")
+def _depth(text: str) -> int:
+    """How many brackets are open at once, at most: for many, Hydra's parser takes seconds and all of Python's stack."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "[{(") - (character in "]})")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
     """Dotted key and text of all that `value` holds, keys included."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
+    if isinstance(value, Mapping | list):
+        for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _texts(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _texts(inner, f"{key}.{number}")
     else:
         yield key, str(value)
-
-
-def _length(value: Any) -> int:
-    """How many values a sweep has."""
-    if isinstance(value, ChoiceSweep):
-        return len(value.list)
-    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
-        try:
-            return max(0, math.ceil((value.stop - value.start) / value.step))
-        except (OverflowError, TypeError, ValueError, ZeroDivisionError):
-            return MOST_RUNS + 1
-    return 1

@@ -53,16 +53,13 @@ def blocks(model: Model) -> tuple[Block, ...]:
 
     Raises ConfigurationError.
     """
-    numbers = range(1, model.depth + 1)
-    there = f"depth {model.depth} has {_block_name(1)}{f' to {_block_name(model.depth)}' if model.depth > 1 else ''}"
-    problems = [
-        Problem(key := f"model.blocks.{name}", f"is no block: {there}. Where a variant says it: {key}=null")
-        for name in model.blocks
-        if name not in map(_block_name, numbers)
-    ]
-    if problems:
-        raise ConfigurationError(problems)
-    return tuple(_block(model, number) for number in numbers)
+    names = [_block_name(number) for number in range(1, model.depth + 1)]
+    there = f"depth {model.depth} has {names[0]}{f' to {names[-1]}' if model.depth > 1 else ''}"
+    unknown = [f"model.blocks.{name}" for name in model.blocks if name not in names]
+    if unknown:
+        said = f"is no block: {there}. Where a variant says it"
+        raise ConfigurationError([Problem(key, f"{said}: {key}=null") for key in unknown])
+    return tuple(_block(model, number) for number in range(1, model.depth + 1))
 
 
 def layers(model: Model, image_shape: Sequence[int], classes: int) -> tuple[Layer, ...]:
@@ -188,7 +185,7 @@ def _conv_output(model: Model, number: int, conv: Conv, shape: Shape) -> Shape:
         raise refused(
             _key(model, number, "conv.kernel_size"),
             f"{shown(conv.kernel_size)}{dilated} is larger than the {height} × {width} input of block {number} "
-            f"(padding valid). {_smaller(min(height, width), max(dilation))}or padding same.",
+            f"(padding valid). Use at most {(min(height, width) - 1) // max(dilation) + 1}, or padding same.",
         )
     sizes = zip((height, width), kernel, strides, dilation, strict=True)
     return *(convolved(*size, conv.padding) for size in sizes), conv.filters
@@ -202,10 +199,6 @@ def _without_empty_padding(block: Block, shape_in: Shape, shape: Shape) -> Block
     if any((places - 1) * stride + (kernel - 1) * rate + 1 > size for size, places, kernel, stride, rate in sizes):
         return block
     return block.model_copy(update={"conv": conv.model_copy(update={"padding": "valid"})})
-
-
-def _smaller(size: int, dilation: int) -> str:
-    return f"Use at most {(size - 1) // dilation + 1}, "
 
 
 def _pool_output(model: Model, number: int, block: Block, shape: Shape) -> Shape:
@@ -235,10 +228,7 @@ SAME_INITIALIZER = {"variance_scaling": "lecun_normal"}
 """Keras's own default arguments make the one the other, from the same seed."""
 
 
-SAME_BIAS_INITIALIZER = SAME_INITIALIZER | {
-    "glorot_normal": "lecun_normal",
-    "glorot_uniform": "lecun_uniform",
-}
+SAME_BIAS_INITIALIZER = {**SAME_INITIALIZER, "glorot_normal": "lecun_normal", "glorot_uniform": "lecun_uniform"}
 """A vector has as many inputs as outputs, so that their mean (Glorot) is the number of inputs (LeCun)."""
 
 

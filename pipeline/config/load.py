@@ -1,18 +1,12 @@
-"""From the text of a file to a checked configuration.
-
-Nested values as dotted keys.
-"""
+"""From the text of a file to a checked configuration."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer, ComposerError
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import AliasEvent, ScalarEvent
 
 from pipeline.config.layers import layers
 from pipeline.config.messages import ConfigurationError, SectionType, refused, shown, validated
@@ -41,7 +35,11 @@ DISPUTED = re.compile("[\x85\u2028\u2029]")
 """Ends of lines in YAML 1.1, as Hydra reads it, and DVC in C; part of a comment in YAML 1.2."""
 
 
-def configured(values: object) -> Configuration:
+class ForbiddenError(UserError):
+    """Something that no configuration may do."""
+
+
+def configure(values: object) -> Configuration:
     """`values` as a configuration whose network can exist.
 
     Raises ConfigurationError with every key that is wrong in itself, or the first that does not fit the others.
@@ -68,7 +66,7 @@ def read_params(path: Path) -> Configuration:
     Raises UserError for a file that is no YAML, ConfigurationError for one that is no configuration.
     """
     with _in_file(path):
-        return configured(read_yaml(path))
+        return configure(read_yaml(path))
 
 
 def read_section(path: Path, kind: type[SectionType]) -> SectionType:
@@ -94,10 +92,15 @@ def _in_file(path: Path) -> Iterator[None]:
 def read_yaml(path: Path) -> object:
     """A YAML file's values. Raises UserError where there is no file or no YAML."""
     try:
-        with path.open("rb") as file:
-            return parsed(file.read(MOST_BYTES + 1), str(path))
+        return parsed(read_bytes(path), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. `python -m pipeline.compose` writes params.yaml from conf/.") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content, or the beginning of one that is too large for `read_bounded`."""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)
 
 
 def parsed(text: str | bytes, name: str) -> object:
@@ -105,52 +108,67 @@ def parsed(text: str | bytes, name: str) -> object:
 
     Raises UserError that calls the text `name`.
     """
-    text = as_text(text, name)
     yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _Bounded
+    return read_bounded(text, name, events=yaml.parse, load=yaml.load)
+
+
+def read_bounded(
+    content: str | bytes, name: str, *, events: Callable[[str], Iterable[Any]], load: Callable[[str], object]
+) -> object:
+    """What `load` makes of a YAML text whose `events`, by the same reader, are within bounds.
+
+    Raises ForbiddenError for what can't be looked at, UserError for what is no YAML; both call the text `name`.
+    """
+    text = _as_text(content, name)
     try:
-        return yaml.load(text)
-    except MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}," if error.problem_mark else ""
-        raise UserError(f"{name}:{line} {error.problem or 'is no YAML'}. Mend it there.") from None
-    except Exception as error:  # ruamel's own, and all that Python says of a 99th of May or a `!!bool maybe`
+        _check_bounds(events(text), name)
+        return load(text)
+    except UserError:
+        raise
+    except Exception as error:  # the readers' own, and all that Python says of a 99th of May or a `!!bool maybe`
+        if mark := getattr(error, "problem_mark", None):
+            problem = getattr(error, "problem", None) or "is no YAML"
+            raise UserError(f"{name}: line {mark.line + 1}, {problem}. Mend it there.") from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: is no YAML ({reason}). Mend it there.") from None
 
 
-def as_text(content: str | bytes, name: str) -> str:
-    """A YAML file's content as text in which every reader of YAML sees the same lines. Raises UserError."""
+def _as_text(content: str | bytes, name: str) -> str:
+    """The content as text in which every reader of YAML sees the same lines."""
     if len(content) > MOST_BYTES:
-        raise UserError(f"{name}: is larger than {MOST_BYTES:,} bytes; no configuration is.")
+        raise ForbiddenError(f"{name}: is larger than {MOST_BYTES:,} bytes; no configuration is.")
     try:
         text = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{name}: is no YAML (byte {error.start:,} is no UTF-8). Mend it there.") from None
+        raise ForbiddenError(f"{name}: is no YAML (byte {error.start:,} is no UTF-8). Mend it there.") from None
     if odd := DISPUTED.search(text):
         line = text.count("\n", 0, odd.start()) + 1
-        raise UserError(
+        raise ForbiddenError(
             f"{name}: line {line}, holds the character U+{ord(odd[0]):04X}, which ends a line for some readers of YAML "
             "and not for others. Take it out."
         )
     return text
 
 
-class _Bounded(Composer):
-    """Refuses what would take memory and minutes: a few lines of aliases (*name) can stand for a billion values."""
+def _check_bounds(events: Iterable[Any], name: str) -> None:
+    """Raises ForbiddenError for what would take memory and minutes, before anything is built.
 
-    values = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self.values += 1
-        event = self.parser.peek_event()
-        if isinstance(event, AliasEvent):
+    A few lines of aliases (*name) can stand for a billion values. PyYAML and ruamel.yaml name their events alike.
+    """
+    depth = values = 0
+    for event in events:
+        kind = type(event).__name__
+        starts = kind in ("MappingStartEvent", "SequenceStartEvent")
+        depth += starts - (kind in ("MappingEndEvent", "SequenceEndEvent"))
+        values += starts or kind in ("AliasEvent", "ScalarEvent")
+        if kind == "AliasEvent":
             problem = f"write the value itself in place of *{event.anchor}"
-        elif self.values > MOST_VALUES:
+        elif values > MOST_VALUES:
             problem = f"holds more than {MOST_VALUES:,} values"
-        elif self.depth >= DEEPEST:
+        elif depth > DEEPEST:
             problem = f"is more than {DEEPEST} levels deep"
-        elif isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
+        elif kind == "ScalarEvent" and len(event.value) > LONGEST:
             problem = f"has a value of more than {LONGEST:,} characters"
         else:
-            return super().compose_node(parent, index)
-        raise ComposerError(problem=problem, problem_mark=event.start_mark)
+            continue
+        raise ForbiddenError(f"{name}: line {event.start_mark.line + 1}, {problem}. Mend it there.")

@@ -1,12 +1,10 @@
-"""The configuration's sections. The values a person chooses lie in conf/; here is what they may be.
+"""The configuration's sections, and what their values may be. The values that a person chooses lie in conf/.
 
-The kinds of value that a configuration is made of.
-
-Every argument of Conv2D, by Keras's own names (https://keras.io/api/layers/convolution_layers/convolution2d/).
+Every argument of Conv2D is here, by Keras's own names (https://keras.io/api/layers/convolution_layers/convolution2d/).
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, LiteralString, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -21,11 +19,15 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _broken(rule: LiteralString, at: str, value: object, **facts: object) -> PydanticCustomError:
+    """What a validator of a section raises for the key `at`, dotted; `facts` are what the rule names."""
+    return PydanticCustomError("rule", rule, {"at": at, "value": value, **facts})
+
+
 def _height_width(value: object) -> Any:
     """One number for both, or height × width; two equal numbers are one number, so that one setting has one form."""
-    numbers = value if isinstance(value, list | tuple) else [value]
-    whole = all(type(number) is int and 1 <= number <= LARGEST_SIZE for number in numbers)
-    if len(numbers) not in (1, 2) or not whole or (isinstance(value, list | tuple) and len(numbers) == 1):
+    numbers = value if isinstance(value, list | tuple) else [value, value]
+    if len(numbers) != 2 or not all(type(number) is int and 1 <= number <= LARGEST_SIZE for number in numbers):
         raise PydanticCustomError(
             "size", "must be a whole number from 1 to {largest}, or two as [height, width]", {"largest": LARGEST_SIZE}
         )
@@ -156,7 +158,7 @@ class _Norms(_Kind):
     @model_validator(mode="after")
     def _each_axis_once(self) -> Self:
         if len(set(self.axis)) < len(self.axis):
-            raise PydanticCustomError("axis", "axis must name each axis once", {"at": "axis", "value": self.axis})
+            raise _broken("axis must name each axis once", "axis", self.axis)
         return self
 
 
@@ -178,11 +180,8 @@ class MinMaxNorm(_Norms):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_value > self.max_value:
-            raise PydanticCustomError(
-                "order",
-                "min_value must not be larger than max_value ({largest})",
-                {"at": "min_value", "value": self.min_value, "largest": self.max_value},
-            )
+            rule: LiteralString = "min_value must not be larger than max_value ({largest})"
+            raise _broken(rule, "min_value", self.min_value, largest=self.max_value)
         return self
 
 
@@ -218,10 +217,10 @@ class Conv(Section):
     @model_validator(mode="after")
     def _activation_is_over_the_channels(self) -> Self:
         if self.activation in OVER_THE_LAST_AXIS and self.data_format == "channels_first":
-            raise PydanticCustomError(
-                "last_axis",
+            raise _broken(
                 "with channels_first must not be taken over the last axis, which is the width; use channels_last",
-                {"at": "activation", "value": self.activation},
+                "activation",
+                self.activation,
             )
         return self
 
@@ -229,15 +228,10 @@ class Conv(Section):
     def _bias_has_one_axis(self) -> Self:
         constraint = self.bias_constraint
         if isinstance(constraint, _Norms) and constraint.axis != [0]:
-            raise PydanticCustomError(
-                "axis", "a bias has one axis: use [0]", {"at": "bias_constraint.axis", "value": constraint.axis}
-            )
+            raise _broken("a bias has one axis: use [0]", "bias_constraint.axis", constraint.axis)
         if isinstance(constraint, RadialConstraint):
-            raise PydanticCustomError(
-                "axis",
-                "RadialConstraint is for kernels; a bias has no radius. Use null",
-                {"at": "bias_constraint", "value": constraint.name},
-            )
+            rule: LiteralString = "RadialConstraint is for kernels; a bias has no radius. Use null"
+            raise _broken(rule, "bias_constraint", constraint.name)
         return self
 
 
@@ -352,15 +346,10 @@ class Data(Section):
     @model_validator(mode="after")
     def _some_left_to_train(self) -> Self:
         if self.validation_images >= self.training_images:
-            raise PydanticCustomError(
-                "validation_images",
-                "must leave images to train on: less than {images}",
-                {"at": "validation_images", "value": self.validation_images, "images": self.training_images},
-            )
+            rule: LiteralString = "must leave images to train on: less than {images}"
+            raise _broken(rule, "validation_images", self.validation_images, images=self.training_images)
         if len(set(self.class_names)) < len(self.class_names):
-            raise PydanticCustomError(
-                "class_names", "must name each class once", {"at": "class_names", "value": self.class_names}
-            )
+            raise _broken("must name each class once", "class_names", self.class_names)
         return self
 
 
@@ -427,17 +416,11 @@ class Training(Section):
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Self:
         if self.momentum > 0 and self.optimizer != "sgd":
-            raise PydanticCustomError(
-                "momentum",
-                "momentum has an effect with optimizer sgd only, not with {optimizer}; use 0 there",
-                {"at": "momentum", "value": self.momentum, "optimizer": self.optimizer},
-            )
+            rule: LiteralString = "momentum has an effect with optimizer sgd only, not with {optimizer}; use 0 there"
+            raise _broken(rule, "momentum", self.momentum, optimizer=self.optimizer)
         if self.warmup > 0 and self.schedule == "constant":
-            raise PydanticCustomError(
-                "warmup",
-                "warmup has an effect with schedule cosine only; use 0 with constant",
-                {"at": "warmup", "value": self.warmup},
-            )
+            rule = "warmup has an effect with schedule cosine only; use 0 with constant"
+            raise _broken(rule, "warmup", self.warmup)
         return self
 
 

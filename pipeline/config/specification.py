@@ -56,22 +56,22 @@ class Specification(Section):
         return layers(self.model.as_model(), self.image_shape, self.classes)
 
 
-def specified(configuration: Configuration) -> Specification:
+def specify(configuration: Configuration) -> Specification:
     """What `configuration` builds. Two ways to write the same run give the same.
 
     Raises ConfigurationError for a network that can't exist.
     """
     data, model = configuration.data, configuration.model
     # As they are built on images of this size: not all that a person writes has an effect there.
-    found = layers(model, data.image_shape, len(data.class_names))
+    built = layers(model, data.image_shape, len(data.class_names))
     return Specification(
         image_shape=data.image_shape,
         classes=len(data.class_names),
         validation_images=data.validation_images,
         split_seed=data.split_seed if data.validation_images > 0 else None,
         model=Network(
-            blocks=[layer.block for layer in found if layer.kind == "conv2d" and layer.block is not None],
-            head=cast(Head, next(layer.kind for layer in found if layer.name == "head")),
+            blocks=[layer.block for layer in built if layer.kind == "conv2d" and layer.block is not None],
+            head=cast(Head, next(layer.kind for layer in built if layer.name == "head")),
             head_dropout=model.head_dropout,
             dense=dense_as_built(model),
         ),
@@ -82,5 +82,5 @@ def specified(configuration: Configuration) -> Specification:
 
 def specification_of(ingredients: Mapping[str, JsonValue]) -> Specification:
     """The specification in the ingredients of an identity. Raises ConfigurationError for one of another version."""
-    found = {name: ingredients[name] for name in Specification.model_fields if name in ingredients}
-    return validated(Specification, found)
+    values = {name: ingredients[name] for name in Specification.model_fields if name in ingredients}
+    return validated(Specification, values)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.config.load import read_section
 from pipeline.config.schema import Data, RawFiles
-from pipeline.storage import digest
+from pipeline.storage import digest, project
 from pipeline.storage.arrays import as_npy
 from pipeline.storage.digest import as_json, unsealed
 from pipeline.terminal.errors import UserError
@@ -136,14 +137,23 @@ def _checked_summary(folder: Path, data: Data | None) -> Summary:
     summary = load_summary(folder)
     if data is None:
         return summary
-    wanted = raw_digests(data)
-    shape = list(summary.image_shape)
-    if summary.files != wanted or shape != data.image_shape:
+    if summary.files != raw_digests(data) or list(summary.image_shape) != data.image_shape:
         raise UserError(
             f"{folder}: what is prepared is {summary.name} ({_differing(summary, data)}), not {data.name}, which the "
-            "configuration names. Run: dvc repro preprocess"
+            f"configuration names. {_way_to(data)}"
         )
     return summary
+
+
+def _way_to(data: Data) -> str:
+    """What prepares the images of `data`: the stages read params.yaml, which may name others than a sweep."""
+    try:
+        present = read_section(project.PARAMS, Data)
+    except UserError:
+        present = None
+    if present is not None and (present.files, present.image_shape) == (data.files, data.image_shape):
+        return "Run: dvc repro preprocess"
+    return f"Choose {data.name} with `python -m pipeline.compose data=…`, then run: dvc repro preprocess"
 
 
 def _differing(summary: Summary, data: Data) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import Specification, specified
+from pipeline.config.specification import Specification, specify
 from pipeline.run.environment import device, versions
 from pipeline.storage import digest, project
 
@@ -42,7 +42,7 @@ class Identity:
 
 def identity(configuration: Configuration, data_digest: str) -> Identity:
     """The identity of the run that `configuration` describes on the training images with `data_digest`."""
-    specification = specified(configuration)
+    specification = specify(configuration)
     ingredients: dict[str, JsonValue] = {
         "data": data_digest,
         **specification.model_dump(mode="json"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pipeline.config.load import configured
+from pipeline.config.load import configure
 from pipeline.config.schema import Configuration, Data, Tracking
 from pipeline.data.prepared import Images
 from pipeline.run.environment import Environment
@@ -74,7 +74,7 @@ def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
     if not isinstance(own, dict):
         raise UserError(f"the record's configuration has no section data. {REPAIR}")
     files: dict[str, Any] = data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
-    return configured({**run.configuration, "data": own | files, "tracking": tracking.model_dump(mode="json")})
+    return configure({**run.configuration, "data": own | files, "tracking": tracking.model_dump(mode="json")})
 
 
 def repeat_run(configuration: Configuration, identity: Identity, images: Images) -> TrainingPart:

@@ -22,10 +22,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from pipeline.config.compose import COMPOSITION_ERRORS, told, values
-from pipeline.config.guard import check_folder, check_override, check_size, declared_sweep
-from pipeline.config.load import configured
+from pipeline.config.guard import (
+    PREPARED_ONCE,
+    SPLIT,
+    check_folder,
+    check_once,
+    check_override,
+    check_size,
+    check_swept,
+    declared_sweep,
+    parse_override,
+)
+from pipeline.config.load import configure
 from pipeline.config.messages import validated
-from pipeline.config.overrides import PREPARED_ONCE, SPLIT, check_once, check_swept, parsed_override
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
 from pipeline.run.train_run import close_unfinished
@@ -56,7 +65,7 @@ def named(arguments: Sequence[str], chosen: Mapping[str, Any]) -> list[str]:
     What is set comes first, options after: Hydra's parser takes them in one piece only.
     """
     words, options = apart(arguments)
-    parsed = [parsed_override(word) for word in words]
+    parsed = [parse_override(word) for word in words]
     if any(found.key_or_group in ("study", "study.name") for found in parsed):
         return [*words, *options]
     swept = [found.key_or_group for found in parsed if found.is_sweep_override()]
@@ -69,7 +78,7 @@ def named(arguments: Sequence[str], chosen: Mapping[str, Any]) -> list[str]:
 def check_typed(arguments: Sequence[str]) -> None:
     """Raises UserError for a key that can't be swept, or not as it was typed."""
     words, options = apart(without_mode(list(arguments)))
-    parsed = [parsed_override(word) for word in words]
+    parsed = [parse_override(word) for word in words]
     for found in parsed:
         if found.is_sweep_override() and shows(options):
             raise UserError(f"{found.input_line}: names several runs, but {options[0]} shows one. Name one value.")
@@ -124,7 +133,7 @@ def check_arguments(arguments: list[str]) -> None:
         if option.partition("=")[0] not in {*TAKEN, *SHOWING}:
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
     # By its own parser: which word is an option's and which an override is told by its place, not by its text.
-    overrides = [parsed_override(word) for word in get_args_parser().parse_intermixed_args(arguments).overrides]
+    overrides = [parse_override(word) for word in get_args_parser().parse_intermixed_args(arguments).overrides]
     for override in overrides:
         check_override(override)
     studies = [str(override.value()) for override in overrides if override.key_or_group == "study"]
@@ -155,7 +164,7 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
         composed = unseeded.copy()
         for word in job:
             if word.startswith(SEED):
-                composed.seed = parsed_override(word).value()
+                composed.seed = parse_override(word).value()
         own = [word for word in job if word not in shared and not word.startswith(SEED)]
         asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
         yield Point(" ".join(own or asked), values(composed), variants, _changed(setting, variants))
@@ -211,7 +220,7 @@ def launch_one(point: Point) -> None:
     """
     rest = dict(point.values)
     declaration = validated(Declaration, rest.pop(STUDY), prefix=STUDY)
-    configuration = configured(rest)
+    configuration = configure(rest)
     job = job_of(configuration, training_digest(project.PREPARED, configuration.data), declaration)
     folder = project.study(declaration.full_name)
     known = _has_ended(folder, job)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.config.layers import layers
-from pipeline.config.load import configured, leaves
+from pipeline.config.load import configure, leaves
 from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import test_digest, training_digest
 from pipeline.data.scoring import held_out_digest
@@ -91,7 +91,7 @@ def planned(grid: Sequence[Point], declaration: Declaration) -> Plan:
     for point in grid:
         overrides = point.overrides or NO_OVERRIDE
         try:
-            configuration = configured(point.values)
+            configuration = configure(point.values)
             declaration.check_held_out(configuration.data.validation_images)
         except UserError as error:
             refused[overrides] = Refused(overrides, str(error))

@@ -78,14 +78,21 @@ IN_THE_ROOM = (
         "pipeline/config/layers.py",
         "model.filter_growth ** (number - 1)",
         "model.filter_growth ** number",
-        frozenset({"identity"}),
+        TRAINED,
+    ),
+    Mutation(
+        "dropout in every block",
+        "pipeline/config/layers.py",
+        'changes: dict[str, Any] = {"conv": _conv(block.conv)}',
+        'changes: dict[str, Any] = {"conv": _conv(block.conv), "dropout": 0.5}',
+        TRAINED,
     ),
     Mutation(
         "dropout before pooling",
         "pipeline/config/layers.py",
         '    if block.pooling != "none":\n',
         '    yield Layer(f"{name}_early", "activation", shape, block=block)\n    if block.pooling != "none":\n',
-        frozenset({"identity"}),
+        TRAINED,
     ),
     Mutation(
         "halve the accuracy that is computed",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pipeline.config.compose import Choice, composed_with, values
-from pipeline.config.load import configured
+from pipeline.config.compose import Choice, compose_with, values
+from pipeline.config.load import configure
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 
@@ -21,7 +21,7 @@ def article_values(changes: Mapping[str, object] | None = None) -> dict[str, Any
 
 def article(changes: Mapping[str, object] | None = None) -> Configuration:
     """The checked configuration."""
-    return configured(article_values(changes))
+    return configure(article_values(changes))
 
 
 def put(values: Any, key: str, value: object) -> None:
@@ -41,4 +41,4 @@ def taken(values: Any, key: str) -> Any:
 
 @cache
 def _article() -> dict[str, Any]:
-    return values(composed_with(project.CONF, Choice({}, {})))
+    return values(compose_with(project.CONF, Choice({}, {})))
