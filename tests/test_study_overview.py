@@ -203,11 +203,11 @@ def test_a_row_is_mean_and_sample_deviation_of_the_finished_runs_alone() -> None
         replace(cell("a", 5, accuracy=0.1), seconds=100.0, collapsed=True),
     ]
     first, second = rows(study(TWO, cells))
-    assert first == Row("a", {"kernel_size": 3}, 2, 1, 1, 1, 0.625, first.deviation, 2.0, 10, 1_000)
+    assert first == Row("a", "3 × 3 kernels", {"kernel_size": 3}, 2, 1, 1, 1, 0.625, first.deviation, 2.0, 10, 1_000)
     # Two values: their difference over √2.
     assert first.deviation == pytest.approx(0.25 / math.sqrt(2), rel=1e-15)
     assert first.lost == "1 collapsed, 1 diverged, 1 failed"
-    assert second == Row("b", {"kernel_size": 5}, 0, 0, 0, 0, None, None, None, 10, 1_000)
+    assert second == Row("b", "5 × 5 kernels", {"kernel_size": 5}, 0, 0, 0, 0, None, None, None, 10, 1_000)
 
 
 def test_rows_come_in_the_order_of_declaration_whatever_ended_first() -> None:

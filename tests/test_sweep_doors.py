@@ -203,7 +203,7 @@ def test_another_launcher_gives_the_same_bits_and_skips_what_is_done(prepared: P
 
 @pytest.mark.long
 def test_a_failure_under_another_launcher_is_a_sentence_and_no_run_is_left_running(prepared: Project) -> None:
-    code = prepared.path / "pipeline" / "experiment" / "training.py"
+    code = prepared.path / "pipeline" / "run" / "train_run.py"
     text = code.read_text()
     raising = (
         '                if self.configuration.seed == 6:\n                    raise RuntimeError("told to fail")\n'

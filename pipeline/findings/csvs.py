@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.findings.decision import Decision
 from pipeline.findings.evidence import ASTRAY, Evidence
-from pipeline.findings.factors import one_line
 from pipeline.findings.statistics.intervals import Interval
 from pipeline.findings.statistics.scores import summaries
-from pipeline.studies.study_summary import shown_at
+from pipeline.studies.study_summary import one_line, shown_at
 
 RESULTS = (
     "setting", "seeds", "failed", "collapsed", "diverged", "missing", "mean", "deviation", "interval_low",

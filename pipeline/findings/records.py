@@ -13,7 +13,7 @@ from pipeline.findings.factors import grid
 from pipeline.findings.statistics.factors import Level
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import project
-from pipeline.studies.study import SCORED_ON_TEST, Cell, Study
+from pipeline.studies.study import SCORED_ON_TEST, Study, StudyRun
 from pipeline.studies.study_summary import distinctions, has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
@@ -63,7 +63,7 @@ def from_study(study: Study) -> Evidence:
     )
 
 
-def _record(cell: Cell, images: str) -> Record:
+def _record(cell: StudyRun, images: str) -> Record:
     root = project.run_root(cell.identity)
     part = TEST_EVALUATION if images == "test" else EVALUATION
     try:
@@ -80,7 +80,7 @@ def _repairable(message: str) -> str:
     return f"{message.partition(' `dvc')[0]} Run the study's sweep again: it does this run anew, and only this one."
 
 
-def _run(cell: Cell, record: Record | None, setting: int) -> Run:
+def _run(cell: StudyRun, record: Record | None, setting: int) -> Run:
     if record is None or record.evaluation is None:
         return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
     scored, where = record.evaluation, record.training.environment

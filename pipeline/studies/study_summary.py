@@ -11,16 +11,15 @@ import numpy as np
 from pydantic import JsonValue
 
 from pipeline.run.metrics import predictions
-from pipeline.studies.study import Cell, Setting, Study
+from pipeline.studies.study import Setting, Study, StudyRun
 
 NOT_SET = "not set"
 """In place of the value of a key that a setting does not have, which is neither null nor `none`."""
 
+KERNEL_SIZE, FILTERS = "model.conv.kernel_size", "model.conv.filters"
+
 ONE_CLASS = 0.95
 """Share of the images from which on a run that gives them all one class counts as collapsed."""
-
-LOST = "collapsed", "diverged", "failed"
-"""The outcomes that count in no mean."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,11 @@ class Row:
     """A setting's runs: how many have ended in which way, mean and standard deviation of the accuracy.
 
     `finished` are those that count: runs that collapsed or diverged say nothing of what their setting can do, and
-    stand in no mean. `mean` is None without one, `deviation` (of the sample, in 0..1 like the mean) with fewer than two.
+    stand in no mean. `mean` is None without one, `deviation` (of the sample, in 0..1 as the mean) with fewer than two.
     """
 
     setting: str
+    title: str
     label: dict[str, JsonValue]
     finished: int
     collapsed: int
@@ -45,9 +45,9 @@ class Row:
 
     @property
     def lost(self) -> str:
-        """`1 collapsed, 2 failed`: the runs that stand in no mean."""
+        """`1 collapsed, 2 failed`: the runs that stand in no mean; nothing where there are none."""
         counts = {"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed}
-        return lost_in_words(counts)
+        return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
 def has_collapsed(scored: Path, accuracy: float | None) -> bool:
@@ -64,19 +64,14 @@ def has_collapsed(scored: Path, accuracy: float | None) -> bool:
     return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
-def outcome(cell: Cell) -> str:
+def outcome(cell: StudyRun) -> str:
     """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
     return "collapsed" if cell.collapsed and cell.state == "finished" else cell.state
 
 
-def count_outcomes(cells: Iterable[Cell]) -> Counter[str]:
+def count_outcomes(cells: Iterable[StudyRun]) -> Counter[str]:
     """How many runs have ended in which way: finished (and learned something), collapsed, diverged, failed, waiting."""
     return Counter(map(outcome, cells))
-
-
-def lost_in_words(counts: Mapping[str, int]) -> str:
-    """`1 collapsed, 2 failed`; nothing where no run was lost."""
-    return ", ".join(f"{counts[word]} {word}" for word in LOST if counts.get(word))
 
 
 def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
@@ -100,6 +95,37 @@ def swept(study: Study) -> list[str]:
     return list(dict.fromkeys(key for values in distinctions(study).values() for key in values))
 
 
+def titles(study: Study) -> dict[str, str]:
+    """What distinguishes each setting from the others, for people."""
+    names = short_names(swept(study))
+    return {setting: title(values, names) for setting, values in distinctions(study).items()}
+
+
+def title(values: Mapping[str, JsonValue], names: Mapping[str, str]) -> str:
+    """A setting for people, by those of the dotted keys in `names` that it has: `5 × 5 kernels, 64 filters, bias true`.
+
+    `names` gives each key's short name, in the order in which they are said.
+    """
+    parts = [argument_in_words(key, short, values[key]) for key, short in names.items() if key in values]
+    nothing = [f"{one_line(short)} {NOT_SET}" for short in names.values()][:1]
+    return ", ".join(parts or nothing) or "the one setting"
+
+
+def argument_in_words(key: str, short: str, value: JsonValue) -> str:
+    """A key and its value as people say them: `5 × 5 kernels`, `64 filters`, else `dropout 0.2`."""
+    if key == KERNEL_SIZE and isinstance(value, int | list):
+        height, width = value if isinstance(value, list) and len(value) == 2 else (value, value)
+        return one_line(f"{height} × {width} kernels")
+    if key == FILTERS and isinstance(value, int):
+        return counted(value, "filter")
+    return one_line(f"{short} {shown(value)}")
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and other characters that are not for people."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
 def labels(study: Study) -> dict[str, dict[str, JsonValue]]:
     """What distinguishes each setting from the others, by short key; a key that it does not have is left out."""
     names = short_names(swept(study))
@@ -117,11 +143,11 @@ def columns(study: Study) -> list[str]:
 
 def rows(study: Study) -> list[Row]:
     """One row a setting, in the order in which they were declared."""
-    by_setting: dict[str, list[Cell]] = {name: [] for name in study.settings}
+    by_setting: dict[str, list[StudyRun]] = {name: [] for name in study.settings}
     for cell in study.cells:
         by_setting[cell.setting].append(cell)
-    label = labels(study)
-    return [_row(study, name, label[name], cells) for name, cells in by_setting.items()]
+    title, label = titles(study), labels(study)
+    return [_row(study, name, title[name], label[name], cells) for name, cells in by_setting.items()]
 
 
 def best(study: Study) -> Row | None:
@@ -130,9 +156,9 @@ def best(study: Study) -> Row | None:
     return max(scored, key=lambda row: row.mean or 0.0, default=None)
 
 
-def in_words(label: Mapping[str, JsonValue]) -> str:
-    """A label for people: `kernel_size 3, filters 16`."""
-    return ", ".join(f"{key} {shown(value)}" for key, value in label.items()) or "the one setting"
+def in_words(values: Mapping[str, JsonValue]) -> str:
+    """Keys and values as MLflow is told of them: `model.conv.kernel_size 3, model article`."""
+    return ", ".join(f"{key} {shown(value)}" for key, value in values.items()) or "the one setting"
 
 
 def score_in_words(row: Row) -> str:
@@ -212,12 +238,13 @@ def _is_explained(key: str, groups: Sequence[str], settings: Sequence[Setting]) 
     return all(len(values) == 1 for values in by_variants.values())
 
 
-def _row(study: Study, name: str, label: dict[str, JsonValue], cells: Sequence[Cell]) -> Row:
+def _row(study: Study, name: str, title: str, label: dict[str, JsonValue], cells: Sequence[StudyRun]) -> Row:
     counts = count_outcomes(cells)
     accuracies = [cell.accuracy for cell in cells if outcome(cell) == "finished" and cell.accuracy is not None]
     seconds = [cell.seconds for cell in cells if outcome(cell) == "finished" and cell.seconds is not None]
     return Row(
         setting=name,
+        title=title,
         label=label,
         finished=len(accuracies),
         collapsed=counts["collapsed"],

@@ -40,7 +40,7 @@ def faulty_project(path: Path) -> Project:
     """
     project = new_project(path, *TINY)
     project.run("dvc", "repro", "preprocess")
-    code = project.path / "pipeline" / "experiment" / "training.py"
+    code = project.path / "pipeline" / "run" / "train_run.py"
     text = code.read_text()
     assert "                self._stop_if_abandoned()\n" in text
     code.write_text(text.replace("                self._stop_if_abandoned()\n", FAULTS))
