@@ -14,7 +14,7 @@ from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.studies.study import Point, Setting, Study, StudyRun, with_runs
 from pipeline.studies.study_config import StudyConfig
-from pipeline.studies.study_summary import has_collapsed
+from pipeline.studies.study_summary import count_outcomes, has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -192,7 +192,7 @@ def study_run_of(job: Job, record: Record | None) -> StudyRun:
 
 
 def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
-    """The study with the plan's settings and cells, each as its record says."""
+    """The study with the plan's settings and runs, each as its record says."""
     study = _continued(present, plan.basis, config)
     refused = tuple({"setting": found.overrides, "reason": found.reason} for found in plan.refused)
     study = replace(study, refused=refused, settings=study.settings | dict(plan.settings))
@@ -205,16 +205,18 @@ def merge_job(
     """The study with one job more, for launchers that bring jobs one by one; `reason` where it failed."""
     study = _continued(present, basis_of(job.identity), config)
     study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration, point)})
-    cell = study_run_of(job, record_of(job))
+    run = study_run_of(job, record_of(job))
     if reason is not None:
-        cell = replace(cell, state="failed", reason=reason)
-    study = with_runs(study, [cell])
-    return replace(study, state="failed" if any(one.state == "failed" for one in study.cells) else "finished")
+        run = replace(run, state="failed", reason=reason)
+    study = with_runs(study, [run])
+    return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
 
 
 def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
-    kept = present is not None and (present.basis, present.images) == (basis, config.score_on)
-    if present is not None and not kept:
+    settings, runs = dict[str, Setting](), tuple[StudyRun, ...]()
+    if present is not None and (present.basis, present.images) == (basis, config.score_on):
+        settings, runs = present.settings, present.cells
+    elif present is not None:
         console.print(
             f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
             "runs only those that are declared now and still hold stay in it"
@@ -225,6 +227,6 @@ def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
         basis=basis,
         baseline=config.baseline,
         margin=config.margin,
-        settings=present.settings if present is not None and kept else {},
-        cells=present.cells if present is not None and kept else (),
+        settings=settings,
+        cells=runs,
     )

@@ -64,14 +64,14 @@ def has_collapsed(scored: Path, accuracy: float | None) -> bool:
     return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
-def outcome(cell: StudyRun) -> str:
+def outcome(run: StudyRun) -> str:
     """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
-    return "collapsed" if cell.collapsed and cell.state == "finished" else cell.state
+    return "collapsed" if run.collapsed and run.state == "finished" else run.state
 
 
-def count_outcomes(cells: Iterable[StudyRun]) -> Counter[str]:
+def count_outcomes(runs: Iterable[StudyRun]) -> Counter[str]:
     """How many runs have ended in which way: finished (and learned something), collapsed, diverged, failed, waiting."""
-    return Counter(map(outcome, cells))
+    return Counter(map(outcome, runs))
 
 
 def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
@@ -81,11 +81,11 @@ def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
     """
     settings = list(study.settings.values())
     groups = _differing_groups(settings)
-    keys = [
-        key for key in differing([setting.values for setting in settings]) if not _is_explained(key, groups, settings)
-    ]
+    keys = differing([setting.values for setting in settings])
+    keys = [key for key in keys if not _is_explained(key, groups, settings)]
     return {
-        name: {**{group: setting.variants[group] for group in groups}, **_at(setting.values, keys)}
+        name: {group: setting.variants[group] for group in groups}
+        | {key: setting.values[key] for key in keys if key in setting.values}
         for name, setting in study.settings.items()
     }
 
@@ -126,28 +126,41 @@ def one_line(text: str) -> str:
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
-def labels(study: Study) -> dict[str, dict[str, JsonValue]]:
-    """What distinguishes each setting from the others, by short key; a key that it does not have is left out."""
-    names = short_names(swept(study))
-    nothing: dict[str, JsonValue] = dict.fromkeys(list(names.values())[:1], NOT_SET)
-    return {
-        setting: {short: values[key] for key, short in names.items() if key in values} or nothing
-        for setting, values in distinctions(study).items()
-    }
-
-
 def columns(study: Study) -> list[str]:
-    """The short keys of all labels, in their order."""
+    """The short names of what the settings differ in."""
     return list(short_names(swept(study)).values())
 
 
 def rows(study: Study) -> list[Row]:
     """One row a setting, in the order in which they were declared."""
-    by_setting: dict[str, list[StudyRun]] = {name: [] for name in study.settings}
-    for cell in study.cells:
-        by_setting[cell.setting].append(cell)
-    title, label = titles(study), labels(study)
-    return [_row(study, name, title[name], label[name], cells) for name, cells in by_setting.items()]
+    names, values = short_names(swept(study)), distinctions(study)
+    runs: dict[str, list[StudyRun]] = {setting: [] for setting in study.settings}
+    for run in study.cells:
+        runs[run.setting].append(run)
+    return [_row(study, setting, values[setting], names, runs[setting]) for setting in study.settings]
+
+
+def _row(
+    study: Study, setting: str, values: Mapping[str, JsonValue], names: Mapping[str, str], runs: Sequence[StudyRun]
+) -> Row:
+    counts = count_outcomes(runs)
+    learned = [run for run in runs if outcome(run) == "finished"]
+    accuracies = [run.accuracy for run in learned if run.accuracy is not None]
+    seconds = [run.seconds for run in learned if run.seconds is not None]
+    return Row(
+        setting=setting,
+        title=title(values, names),
+        label={short: values[key] for key, short in names.items() if key in values},
+        finished=len(accuracies),
+        collapsed=counts["collapsed"],
+        diverged=counts["diverged"],
+        failed=counts["failed"],
+        mean=statistics.fmean(accuracies) if accuracies else None,
+        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        seconds=statistics.fmean(seconds) if seconds else None,
+        parameters=study.settings[setting].parameters,
+        multiply_adds=study.settings[setting].multiply_adds,
+    )
 
 
 def best(study: Study) -> Row | None:
@@ -202,10 +215,6 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _at(values: Mapping[str, JsonValue], keys: Sequence[str]) -> dict[str, JsonValue]:
-    return {key: values[key] for key in keys if key in values}
-
-
 def _as_json(values: Mapping[str, JsonValue], key: str) -> str:
     return json.dumps(values[key]) if key in values else ""
 
@@ -236,23 +245,3 @@ def _is_explained(key: str, groups: Sequence[str], settings: Sequence[Setting]) 
     for one in settings:
         by_variants.setdefault(tuple(one.variants[group] for group in own), set()).add(_as_json(one.values, key))
     return all(len(values) == 1 for values in by_variants.values())
-
-
-def _row(study: Study, name: str, title: str, label: dict[str, JsonValue], cells: Sequence[StudyRun]) -> Row:
-    counts = count_outcomes(cells)
-    accuracies = [cell.accuracy for cell in cells if outcome(cell) == "finished" and cell.accuracy is not None]
-    seconds = [cell.seconds for cell in cells if outcome(cell) == "finished" and cell.seconds is not None]
-    return Row(
-        setting=name,
-        title=title,
-        label=label,
-        finished=len(accuracies),
-        collapsed=counts["collapsed"],
-        diverged=counts["diverged"],
-        failed=counts["failed"],
-        mean=statistics.fmean(accuracies) if accuracies else None,
-        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        seconds=statistics.fmean(seconds) if seconds else None,
-        parameters=study.settings[name].parameters,
-        multiply_adds=study.settings[name].multiply_adds,
-    )
