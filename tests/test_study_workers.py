@@ -131,7 +131,7 @@ def test_workers_that_can_not_be_started_fail_their_jobs_alone(tmp_path: Path, m
     def refuse() -> None:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(workers.forkserver, "ensure_running", refuse)
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", refuse)
     assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == dict.fromkeys("ab", NEVER_BEGUN)
     monkeypatch.undo()
     monkeypatch.setattr(workers, "run_job", act)

@@ -84,8 +84,10 @@ def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
     keys = differing([setting.values for setting in settings])
     keys = [key for key in keys if not _is_explained(key, groups, settings)]
     return {
-        name: {group: setting.variants[group] for group in groups}
-        | {key: setting.values[key] for key in keys if key in setting.values}
+        name: {
+            **{group: setting.variants[group] for group in groups},
+            **{key: setting.values[key] for key in keys if key in setting.values},
+        }
         for name, setting in study.settings.items()
     }
 

@@ -127,11 +127,12 @@ class _Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         # A card's driver can't be shared with a process that is forked, and macOS forbids it to most libraries.
-        context = get_context("forkserver" if sys.platform == "linux" and device() == "cpu" else "spawn")
+        forked = sys.platform == "linux" and device() == "cpu"
+        context = get_context("forkserver") if forked else get_context("spawn")
         context.set_forkserver_preload(PRELOADED)
         self.pipe, theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(theirs, run_job, job), daemon=True)
-        self._is_started = _start(self._process, forked=context.get_start_method() == "forkserver")
+        self._is_started = _start(self._process, forked=forked)
         theirs.close()
 
     def ended(self) -> Ended | None:
