@@ -24,7 +24,7 @@ from tests.harness.worker_acts import Act, act
 @pytest.fixture(autouse=True)
 def _acting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "run_job", act)
-    monkeypatch.setattr(workers, "PRELOADED", ["tests.harness.worker_acts"])
+    monkeypatch.setattr(workers, "PRELOADED", ["pipeline.studies.workers", "tests.harness.worker_acts"])
     monkeypatch.setattr(workers, "BETWEEN_LOOKS", 0.05)
 
 
@@ -153,7 +153,7 @@ from pathlib import Path
 from pipeline.studies import workers
 from tests.harness.worker_acts import Act, act
 workers.run_job = act
-workers.PRELOADED = ["tests.harness.worker_acts"]
+workers.PRELOADED = ["pipeline.studies.workers", "tests.harness.worker_acts"]
 for _ in workers.LocalProcesses(2).run([Act(name, Path(sys.argv[1])) for name in ("sleep-1", "sleep-2")]):
     pass
 """
@@ -202,16 +202,16 @@ def test_no_worker_is_reached_by_ctrl_c_from_its_first_moment_not_even_the_first
 
 
 def test_leaving_the_iteration_early_kills_the_workers(tmp_path: Path) -> None:
-    with begun(done(jobs(tmp_path, "sleep-1", "a", "sleep-2", "sleep-3"), 2)) as looks:
+    with begun(done(jobs(tmp_path, "sleep-1", "nap-1", "sleep-2", "sleep-3"), 2)) as looks:
         seen = []
         for running, told in looks:
             seen.append(({name_of(job) for job in running}, [name_of(ended.job) for ended in told]))
             if tries(tmp_path, "sleep-1") and tries(tmp_path, "sleep-2"):
                 break
     # A look tells what runs while it runs.
-    assert seen[0] == ({"sleep-1", "a"}, [])
+    assert seen[0] == ({"sleep-1", "nap-1"}, [])
     assert seen[-1] == ({"sleep-1", "sleep-2"}, [])
-    assert [told for _, told in seen if told] == [["a"]]
+    assert [told for _, told in seen if told] == [["nap-1"]]
     for name in ("sleep-1", "sleep-2"):
         process = int(tries(tmp_path, name)[0].split()[0])
         with pytest.raises(ProcessLookupError):

@@ -32,8 +32,9 @@ BETWEEN_LOOKS = 0.3
 LONGEST_DEATH = 5.0
 """Seconds that a worker whose end of the pipe is closed may take to be gone."""
 
-PRELOADED = ["pipeline.run.train_run", "pipeline.run.evaluate_run"]
-"""What the process that workers are forked from imports: TensorFlow, which starts no thread before it computes."""
+PRELOADED = ["pipeline.studies.workers", "pipeline.run.train_run", "pipeline.run.evaluate_run"]
+"""What the process that workers are forked from imports, so that none does it again. None of it starts a thread: a fork
+would not copy it, and TensorFlow starts its own when it first computes."""
 
 NEVER_BEGUN = "its process could not be started: is there enough memory?"
 
