@@ -174,7 +174,7 @@ def wait_until(seen: Callable[[], bool], seconds: float = LONGEST, every: float 
 
 def assert_all_leave(project: Project) -> None:
     """Workers leave at once; the mirror, which is nicer to others than all of them, may first make its store."""
-    assert_leave(project, "spawn_main", WORKERS_LEAVE)
+    assert_leave(project, "multiprocessing.forkserver", WORKERS_LEAVE)
     assert_leave(project, "", MIRROR_LEAVES)
 
 

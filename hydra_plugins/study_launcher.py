@@ -22,8 +22,8 @@ class GridSweeper(BasicSweeper):
         from pipeline.config.guard import check_swept  # noqa: PLC0415
 
         check_swept(overrides)
-        found: list[list[list[str]]] = BasicSweeper.split_arguments(overrides, max_batch_size)
-        return found
+        jobs: list[list[list[str]]] = BasicSweeper.split_arguments(overrides, max_batch_size)
+        return jobs
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         if isinstance(self.launcher, PoolLauncher):
@@ -34,7 +34,7 @@ class GridSweeper(BasicSweeper):
 
 
 class PoolLauncher(Launcher):
-    """Runs a grid on this machine's cores: resumed, isolated, told. See pipeline.studies."""
+    """Runs a grid on this machine's cores: resumed, isolated. See pipeline.studies."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         self.hydra_context = hydra_context
@@ -42,7 +42,8 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         # Every verb that composes imports this plugin: what it needs comes when it is used.
-        from pipeline.studies.hydra_entry import composed_grid, launch_grid  # noqa: PLC0415
+        from pipeline.studies.hydra_entry import composed_grid  # noqa: PLC0415
+        from pipeline.studies.run_study import launch_grid  # noqa: PLC0415
 
         launch_grid(composed_grid(self.hydra_context.config_loader, self.config, job_overrides))
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=None) for job in job_overrides]

@@ -2,11 +2,8 @@
 
 import contextlib
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from pipeline.storage import lock, project
-from pipeline.studies.arguments import shows
 from pipeline.terminal import command
 from pipeline.tracking.mirror_process import started_early
 
@@ -41,25 +38,19 @@ def main() -> int:
         # Hydra would take a second to list the same variants.
         print(HELP.format(variants=variants()))
         return 0
+    from pipeline.config.compose import read_choice  # noqa: PLC0415 - after the help
+    from pipeline.studies.hydra_entry import check_arguments, check_typed, name_study, run_application, shows  # noqa: PLC0415
+    from pipeline.studies.run_study import launch_one  # noqa: PLC0415
+
     # Another launcher's processes have companions of their own.
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
-        from pipeline.config.compose import read_choice  # noqa: PLC0415
-        from pipeline.studies.hydra_entry import check_arguments, check_typed, named, run_application  # noqa: PLC0415 - after the help  # noqa: PLC0415
-
         check_arguments(arguments)
         check_typed(arguments)
         choice = read_choice(project.CHOSEN)
-        run_application(named(arguments, {**choice.variants, **choice.values}), _launch_one)
+        run_application(name_study(arguments, {**choice.variants, **choice.values}), launch_one)
     return 0
-
-
-def _launch_one(values: Mapping[str, Any]) -> None:
-    """One job, for launchers other than the project's own."""
-    from pipeline.studies.hydra_entry import launch_one, present_point  # noqa: PLC0415
-
-    launch_one(present_point(dict(values)))
 
 
 def variants() -> str:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from pipeline import compare
-from pipeline.findings.factors import one_line
 from pipeline.findings.load import from_store
 from pipeline.storage import project
+from pipeline.studies.study_summary import one_line
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
 from pipeline.tracking.store import StoreUnreachableError, open_store

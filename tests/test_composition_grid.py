@@ -25,7 +25,7 @@ from pipeline.studies import hydra_entry as grids
 from pipeline.studies.hydra_entry import composed_grid
 from pipeline.studies.plan import setting_of
 from pipeline.studies.study import Point
-from pipeline.studies.study_config import Declaration
+from pipeline.studies.study_config import StudyConfig
 from pipeline.terminal.errors import UserError
 
 STUDIES = sorted(path.stem for path in (project.CONF / "study").glob("*.yaml"))
@@ -270,7 +270,7 @@ def test_a_sweep_composes_to_what_one_run_does_but_for_held_out_images_threads_a
         ("training.threads", "2", "1"),
     ]
     configure(sweep)
-    validated(Declaration, alone()["study"])
+    validated(StudyConfig, alone()["study"])
 
 
 def test_conf_declares_studies() -> None:
@@ -289,7 +289,7 @@ def declared(name: str) -> tuple[DictConfig, list[list[str]]]:
 def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name: str) -> None:
     _, jobs = declared(name)
     grid_values = [values for _, values in grid(jobs, f"+study={name}")]
-    declaration = validated(Declaration, grid_values[0]["study"])
+    declaration = validated(StudyConfig, grid_values[0]["study"])
     assert declaration.name == name
     settings = []
     for values in grid_values:

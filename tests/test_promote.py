@@ -17,7 +17,7 @@ from pipeline.run.record import EVALUATION, TEST_EVALUATION
 from pipeline.run.train_run import recorded
 from pipeline.storage import project
 from pipeline.studies.plan import setting_of
-from pipeline.studies.study import Cell, Study, read_study, update_study
+from pipeline.studies.study import Study, StudyRun, read_study, update_study
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article
 from tests.harness.studies import a_project, write_record
@@ -76,7 +76,7 @@ def a_study(seeds: int, means: dict[int, float] = KERNELS, images: str = "valida
             np.save(root / part / "correct.npy", np.ones(10, dtype=bool))
             root.rename(project.run_root(found.name))
             settings[str(size)] = setting_of(configuration)
-            cells.append(Cell(found.name, str(size), seed, "finished", None, accuracy, 0.25, 2.0))
+            cells.append(StudyRun(found.name, str(size), seed, "finished", None, accuracy, 0.25, 2.0))
     baseline: dict[str, Any] = {"model.conv.kernel_size": 5}
     made = Study("kernels", images, "basis", baseline, 0.5, "finished", settings, tuple(cells))
     update_study(project.study("kernels"), lambda _present: made)

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import JsonValue
 
-from pipeline.findings.factors import grid, one_line, words
+from pipeline.findings.factors import grid
+from pipeline.studies.study_summary import argument_in_words, one_line
 from tests.harness.reports import grid_values
 
 KERNEL, FILTERS = "model.conv.kernel_size", "model.conv.filters"
@@ -68,7 +69,7 @@ def test_one_setting_has_no_factor() -> None:
     ],
 )
 def test_an_argument_in_words(key: str, value: JsonValue, said: str) -> None:
-    assert words(key, key.rpartition(".")[2], value) == said
+    assert argument_in_words(key, key.rpartition(".")[2], value) == said
 
 
 def test_a_line_is_a_line() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.findings.load import from_study, has_collapsed, scored_images
+from pipeline.findings.load import from_study, scored_images
 from pipeline.findings.results import compute_results
 from pipeline.findings.write import results_csv
 from pipeline.run.record import (
@@ -24,6 +24,7 @@ from pipeline.run.record import (
 )
 from pipeline.storage import project
 from pipeline.studies.study import read_study, update_study
+from pipeline.studies.study_summary import has_collapsed
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.fields import final_metrics, tags

@@ -13,12 +13,10 @@ import pytest
 from pipeline.data import prepared
 from pipeline.run.record import read_training
 from pipeline.storage import lock, project
-from pipeline.studies.hydra_entry import launch_one
-from pipeline.studies.job import Failure
 from pipeline.studies.plan import Job, job_of
-from pipeline.studies.run_study import conduct
+from pipeline.studies.run_study import launch_one, run_study
 from pipeline.studies.study import Point, Study, read_study
-from pipeline.studies.workers import Ended
+from pipeline.studies.workers import Ended, Failure
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article, article_values
 from tests.harness.studies import a_project, declared, prepare, swept, write_record
@@ -75,16 +73,19 @@ def finish(job: Job) -> None:
     write_record(project.run_root(job.identity.name), job.configuration, found=job.identity, scoring=job.scoring)
 
 
-def workers_that(monkeypatch: pytest.MonkeyPatch, act: Any) -> list[Job]:
-    """In place of real workers: `act` yields what they are seen to do. Returns the jobs that they were given."""
-    given: list[Job] = []
+class Acting:
+    """An executor whose jobs do what `act` says. It keeps the jobs that it was given."""
 
-    def done(jobs: Sequence[Job], _wanted: int | None) -> Iterator[tuple[list[Job], list[Ended]]]:
-        given.extend(jobs)
-        yield from act(list(jobs))
+    def __init__(self, act: Any) -> None:
+        self.act = act
+        self.given: list[Job] = []
 
-    monkeypatch.setattr("pipeline.studies.run_study.done", done)
-    return given
+    def slots(self, jobs: Sequence[Job]) -> int:
+        return len(jobs)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        self.given.extend(jobs)
+        yield from self.act(list(jobs))
 
 
 def one_by_one(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
@@ -111,12 +112,10 @@ def states() -> dict[int, str]:
     return {cell.seed: cell.state for cell in study().cells}
 
 
-def test_a_failure_is_kept_told_and_alone_tried_again(
-    monkeypatch: pytest.MonkeyPatch, companion: Told, capsys: pytest.CaptureFixture[str]
-) -> None:
-    workers_that(monkeypatch, one_by_one)
+def test_a_failure_is_kept_told_and_alone_tried_again(companion: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    executor = Acting(one_by_one)
     with pytest.raises(UserError, match=r"^1 of 3 runs failed\."):
-        conduct(grid(0, 1, 2), declared(), TRACKING)
+        run_study(grid(0, 1, 2), declared(), TRACKING, executor)
     assert states() == {0: "finished", 1: "failed", 2: "finished"}
     assert study().state == "failed"
     failed = next(cell for cell in study().cells if cell.seed == 1)
@@ -126,50 +125,46 @@ def test_a_failure_is_kept_told_and_alone_tried_again(
     assert work in companion.folders
     assert companion.folders[-1] == project.study("kernels")
     assert "out of memory" in capsys.readouterr().out
-    given = workers_that(monkeypatch, one_by_one)
+    executor = Acting(one_by_one)
     with pytest.raises(UserError, match=r"^1 of 3 runs failed\."):
-        conduct(grid(0, 1, 2), declared(), TRACKING)
-    assert [job.seed for job in given] == [1]
+        run_study(grid(0, 1, 2), declared(), TRACKING, executor)
+    assert [job.seed for job in executor.given] == [1]
 
 
-def test_a_finished_study_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch, companion: Told) -> None:
-    workers_that(monkeypatch, one_by_one)
-    conduct(grid(0, 2), declared(), TRACKING)
-    given = workers_that(monkeypatch, one_by_one)
-    conduct(grid(2, 0, 2), declared(), TRACKING)
-    assert given == []
+def test_a_finished_study_has_nothing_to_do(companion: Told) -> None:
+    executor = Acting(one_by_one)
+    run_study(grid(0, 2), declared(), TRACKING, executor)
+    executor = Acting(one_by_one)
+    run_study(grid(2, 0, 2), declared(), TRACKING, executor)
+    assert executor.given == []
     assert study().state == "finished"
     assert companion.said == ""
 
 
-def test_settings_that_can_not_exist_stop_a_sweep_unless_it_may_go_on(
-    monkeypatch: pytest.MonkeyPatch, companion: Told
-) -> None:
-    given = workers_that(monkeypatch, one_by_one)
+def test_settings_that_can_not_exist_stop_a_sweep_unless_it_may_go_on(companion: Told) -> None:
+    executor = Acting(one_by_one)
     values = article_values({"data.validation_images": 10, "model.conv.kernel_size": 99})
     wrong = Point("model.conv.kernel_size=99", values)
     with pytest.raises(UserError, match=r"study\.leave_out_refused=true"):
-        conduct([*grid(0), wrong], declared(), TRACKING)
-    assert (given, companion.folders, project.STUDIES.exists()) == ([], [], False)
-    conduct([*grid(0), wrong], declared(leave_out_refused=True), TRACKING)
-    assert [job.seed for job in given] == [0]
+        run_study([*grid(0), wrong], declared(), TRACKING, executor)
+    assert (executor.given, companion.folders, project.STUDIES.exists()) == ([], [], False)
+    run_study([*grid(0), wrong], declared(leave_out_refused=True), TRACKING, executor)
+    assert [job.seed for job in executor.given] == [0]
     assert study().refused[0]["setting"] == "model.conv.kernel_size=99"
     with pytest.raises(UserError, match="no setting of this grid can exist"):
-        conduct([wrong], declared(leave_out_refused=True), TRACKING)
+        run_study([wrong], declared(leave_out_refused=True), TRACKING, executor)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), OSError(28, "No space left on device")])
-def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(
-    monkeypatch: pytest.MonkeyPatch, companion: Told, error: BaseException
-) -> None:
+def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(companion: Told, error: BaseException) -> None:
     def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
         finish(jobs[0])
         yield [jobs[1]], [Ended(jobs[0])]
         raise error
 
-    workers_that(monkeypatch, stopped)
+    executor = Acting(stopped)
     with pytest.raises(type(error)):
-        conduct(grid(0, 1, 2), declared(), TRACKING)
+        run_study(grid(0, 1, 2), declared(), TRACKING, executor)
     left = job(1)
     run = read_training(project.checkpoint(left.identity.name) / "training").run
     assert run.outcome == "interrupted"
@@ -180,17 +175,15 @@ def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(
     assert not project.checkpoint(job(2).identity.name).exists()
 
 
-def test_a_run_that_ended_in_the_moment_the_sweep_is_stopped_is_finished_for_mlflow_too(
-    monkeypatch: pytest.MonkeyPatch, companion: Told
-) -> None:
+def test_a_run_that_ended_in_the_moment_the_sweep_is_stopped_is_finished_for_mlflow_too(companion: Told) -> None:
     def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
         yield [jobs[0]], []
         finish(jobs[0])
         raise KeyboardInterrupt
 
-    workers_that(monkeypatch, stopped)
+    executor = Acting(stopped)
     with pytest.raises(KeyboardInterrupt):
-        conduct(grid(0), declared(), TRACKING)
+        run_study(grid(0), declared(), TRACKING, executor)
     # Its curves were told while it ran: what is not told now stays RUNNING.
     ended = project.run_root(job(0).identity.name)
     assert ended in companion.folders or states() == {0: "finished"}
@@ -208,12 +201,12 @@ def test_an_impatient_second_signal_waits_until_the_runs_are_closed(
         signal.raise_signal(number)
         companion.folders.append(root)
 
-    workers_that(monkeypatch, stopped)
+    executor = Acting(stopped)
     monkeypatch.setattr(companion, "sync", impatient)
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)) as raised:
-            conduct(grid(0, 1), declared(), TRACKING)
+            run_study(grid(0, 1), declared(), TRACKING, executor)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert raised.type is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
@@ -225,43 +218,39 @@ def test_an_impatient_second_signal_waits_until_the_runs_are_closed(
 
 
 @pytest.mark.parametrize("how", ["interrupted", "failed"])
-def test_a_run_with_which_another_sweep_goes_on_is_not_closed(
-    monkeypatch: pytest.MonkeyPatch, companion: Told, how: str
-) -> None:
+def test_a_run_with_which_another_sweep_goes_on_is_not_closed(companion: Told, how: str) -> None:
     def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
         yield jobs, []
         if how == "interrupted":
             raise KeyboardInterrupt
         yield [], [Ended(one, Failure("its process was killed")) for one in jobs]
 
-    workers_that(monkeypatch, stopped)
+    executor = Acting(stopped)
     work = project.checkpoint(job(0).identity.name)
     with lock.only_one(work / "lock"), pytest.raises((KeyboardInterrupt, UserError)):
-        conduct(grid(0), declared(), TRACKING)
+        run_study(grid(0), declared(), TRACKING, executor)
     assert not (work / "training").exists()
     assert work not in companion.folders
     assert study().state == how
 
 
-def test_the_state_of_a_study_is_that_of_all_its_runs_not_of_the_last_call(
-    monkeypatch: pytest.MonkeyPatch, companion: Told
-) -> None:
+def test_the_state_of_a_study_is_that_of_all_its_runs_not_of_the_last_call(companion: Told) -> None:
     def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
         yield jobs, []
         raise KeyboardInterrupt
 
-    workers_that(monkeypatch, stopped)
+    executor = Acting(stopped)
     with pytest.raises(KeyboardInterrupt):
-        conduct(grid(3), declared(), TRACKING)
-    workers_that(monkeypatch, one_by_one)
-    conduct(grid(0), declared(), TRACKING)
+        run_study(grid(3), declared(), TRACKING, executor)
+    executor = Acting(one_by_one)
+    run_study(grid(0), declared(), TRACKING, executor)
     assert (study().state, states()) == ("interrupted", {3: "waiting", 0: "finished"})
     with pytest.raises(UserError, match=r"^1 of 1 runs failed\."):
-        conduct(grid(1), declared(), TRACKING)
-    conduct(grid(3), declared(), TRACKING)
+        run_study(grid(1), declared(), TRACKING, executor)
+    run_study(grid(3), declared(), TRACKING, executor)
     assert study().state == "failed"
-    workers_that(monkeypatch, mended)
-    conduct(grid(1), declared(), TRACKING)
+    executor = Acting(mended)
+    run_study(grid(1), declared(), TRACKING, executor)
     assert study().state == "finished"
     assert companion.folders[-1] == project.study("kernels")
 
@@ -269,14 +258,14 @@ def test_the_state_of_a_study_is_that_of_all_its_runs_not_of_the_last_call(
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize(("epochs", "outcome"), [(10, "running"), (2, "diverged"), (2, "running")])
 def test_a_checkpoint_that_a_kill_left_beside_a_finished_run_is_forgotten(
-    monkeypatch: pytest.MonkeyPatch, companion: Told, held: bool, epochs: int, outcome: Any
+    companion: Told, held: bool, epochs: int, outcome: Any
 ) -> None:
-    workers_that(monkeypatch, one_by_one)
-    conduct(grid(0), declared(), TRACKING)
+    executor = Acting(one_by_one)
+    run_study(grid(0), declared(), TRACKING, executor)
     work = project.checkpoint(job(0).identity.name)
     write_record(work, job(0).configuration, found=job(0).identity, outcome=outcome, epochs=epochs, accuracy=None)
     with lock.only_one(work / "lock") if held else contextlib.nullcontext():
-        conduct(grid(0), declared(), TRACKING)
+        run_study(grid(0), declared(), TRACKING, executor)
     another = held or (epochs, outcome) == (2, "running")
     assert work.exists() == another
     assert companion.said == ""
@@ -284,14 +273,14 @@ def test_a_checkpoint_that_a_kill_left_beside_a_finished_run_is_forgotten(
 
 @pytest.mark.parametrize("held", [False, True])
 def test_a_damaged_checkpoint_is_told_before_a_worker_starts_anew(
-    monkeypatch: pytest.MonkeyPatch, companion: Told, capsys: pytest.CaptureFixture[str], held: bool
+    companion: Told, capsys: pytest.CaptureFixture[str], held: bool
 ) -> None:
-    workers_that(monkeypatch, one_by_one)
+    executor = Acting(one_by_one)
     path = project.checkpoint(job(0).identity.name) / "state"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half")
     with lock.only_one(path.parent / "lock") if held else contextlib.nullcontext():
-        conduct(grid(0), declared(), TRACKING)
+        run_study(grid(0), declared(), TRACKING, executor)
     told = f"{path}: is damaged: removed, training starts anew" in capsys.readouterr().out
     assert told != held
     assert path.exists() == held
@@ -307,7 +296,7 @@ def one(**changes: object) -> Point:
 def test_jobs_of_other_launchers_join_the_study_once_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", lambda job, _sync: finish(job))
+    monkeypatch.setattr("pipeline.studies.run_study.run_job", lambda job, _sync: finish(job))
     launch_one(one())
     assert states() == {0: "finished"}
     assert "done already" not in capsys.readouterr().out
@@ -318,7 +307,7 @@ def test_jobs_of_other_launchers_join_the_study_once_each(
 def test_other_launchers_too_forget_a_checkpoint_that_a_kill_left_beside_a_finished_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", lambda job, _sync: finish(job))
+    monkeypatch.setattr("pipeline.studies.run_study.run_job", lambda job, _sync: finish(job))
     launch_one(one())
     work = project.checkpoint(job(0).identity.name)
     write_record(work, job(0).configuration, found=job(0).identity, outcome="running", epochs=10, accuracy=None)
@@ -332,7 +321,7 @@ def test_a_job_of_another_launcher_that_fails_is_no_waiting_run_of_a_finished_st
     def fails(_job: Job, _sync: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", fails)
+    monkeypatch.setattr("pipeline.studies.run_study.run_job", fails)
     with pytest.raises(MemoryError):
         launch_one(one())
     run = read_training(project.checkpoint(job(0).identity.name) / "training").run
@@ -347,7 +336,7 @@ def test_a_disk_that_is_full_is_told_by_the_first_file_that_it_did_not_take(monk
     def fails_too(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "second")
 
-    monkeypatch.setattr("pipeline.studies.hydra_entry.run_job", fails)
-    monkeypatch.setattr("pipeline.studies.hydra_entry.close_unfinished", fails_too)
+    monkeypatch.setattr("pipeline.studies.run_study.run_job", fails)
+    monkeypatch.setattr("pipeline.studies.run_study.close_unfinished", fails_too)
     with pytest.raises(OSError, match="first"):
         launch_one(one())

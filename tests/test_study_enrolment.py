@@ -3,15 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from pipeline.data import prepared
+from pipeline.run.record import write_manifest
 from pipeline.storage import project
-from pipeline.studies.plan import Job, Plan, Refused, job_of, planned, with_job, with_plan
+from pipeline.studies.plan import Job, Plan, Refused, job_of, merge_job, merge_plan, plan_grid
 from pipeline.studies.study import Point, Study
-from pipeline.studies.study_config import Declaration
+from pipeline.studies.study_config import StudyConfig
 from tests.harness.settings import article_values
-from tests.harness.studies import a_project, declared, prepare, swept, write_record
+from tests.harness.studies import NAMED, a_project, declared, prepare, swept, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +23,13 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare()
 
 
-def plan(sizes: tuple[int, ...], seeds: tuple[int, ...], declaration: Declaration | None = None) -> Plan:
+def plan(sizes: tuple[int, ...], seeds: tuple[int, ...], declaration: StudyConfig | None = None) -> Plan:
     grid = [
         Point("", article_values({"data.validation_images": 10, "model.conv.kernel_size": size, "seed": seed}))
         for size in sizes
         for seed in seeds
     ]
-    return planned(grid, declaration or declared())
+    return plan_grid(grid, declaration or declared())
 
 
 def finish(job: Job, accuracy: float) -> None:
@@ -41,7 +44,7 @@ def sizes(study: Study) -> list[object]:
 def test_a_new_study_is_as_declared_and_all_its_runs_wait() -> None:
     declaration = declared(baseline={"model.conv.kernel_size": 3}, margin=0.25, score_on="test")
     found = plan((3, 5), (0, 1), declaration)
-    study = with_plan(None, replace(found, refused=(Refused("a=1", "too small"),)), declaration)
+    study = merge_plan(None, replace(found, refused=(Refused("a=1", "too small"),)), declaration)
     assert (study.name, study.images, study.margin) == ("kernels_on_test", "test", 0.25)
     assert (study.baseline, study.state) == ({"model.conv.kernel_size": 3}, "running")
     assert study.refused == ({"setting": "a=1", "reason": "too small"},)
@@ -53,14 +56,30 @@ def test_a_new_study_is_as_declared_and_all_its_runs_wait() -> None:
 def test_what_is_on_disk_is_done_whoever_did_it() -> None:
     found = plan((3, 5), (0,))
     finish(found.jobs[1], 0.75)
-    study = with_plan(None, found, declared())
+    study = merge_plan(None, found, declared())
     assert [(cell.state, cell.accuracy) for cell in study.cells] == [("waiting", None), ("finished", 0.75)]
 
 
+def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed() -> None:
+    found = plan((3, 5), (0,))
+    for job, row in zip(found.jobs, ([7] * 10, range(10)), strict=True):
+        finish(job, 0.1)
+        folder = project.run_root(job.identity.name) / job.part
+        np.save(folder / "probabilities.npy", np.eye(10, dtype=np.float32)[list(row)])
+        named: dict[str, JsonValue] = {
+            "identity": job.identity.name,
+            "images": "validation",
+            "images_digest": "i",
+            "scoring": job.scoring,
+        }
+        write_manifest(folder, "evaluation.json", named | NAMED)
+    assert [cell.collapsed for cell in merge_plan(None, found, declared()).cells] == [True, False]
+
+
 def test_another_grid_of_the_same_study_joins_what_is_there() -> None:
-    first = with_plan(None, plan((3,), (0, 1)), declared())
+    first = merge_plan(None, plan((3,), (0, 1)), declared())
     kept = tuple(replace(cell, state="finished", accuracy=0.5) for cell in first.cells)
-    second = with_plan(replace(first, cells=kept, state="finished"), plan((5,), (0,)), declared(margin=1))
+    second = merge_plan(replace(first, cells=kept, state="finished"), plan((5,), (0,)), declared(margin=1))
     assert sizes(second) == [3, 5]
     assert second.cells[:2] == kept
     assert [cell.state for cell in second.cells] == ["finished", "finished", "waiting"]
@@ -70,13 +89,13 @@ def test_another_grid_of_the_same_study_joins_what_is_there() -> None:
 def test_the_same_line_again_tries_what_failed_and_what_has_lost_its_record() -> None:
     found = plan((3,), (0, 1, 2))
     finish(found.jobs[0], 0.5)
-    first = with_plan(None, found, declared())
+    first = merge_plan(None, found, declared())
     ended = [
         first.cells[0],
         replace(first.cells[1], state="failed", reason="out of memory"),
         replace(first.cells[2], state="finished", accuracy=0.9),
     ]
-    again = with_plan(replace(first, cells=tuple(ended)), found, declared())
+    again = merge_plan(replace(first, cells=tuple(ended)), found, declared())
     assert [(cell.state, cell.reason, cell.accuracy) for cell in again.cells] == [
         ("finished", None, 0.5),
         ("waiting", None, None),
@@ -85,9 +104,9 @@ def test_the_same_line_again_tries_what_failed_and_what_has_lost_its_record() ->
 
 
 def test_runs_of_another_code_leave_the_study_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    before = with_plan(None, plan((3, 5), (0,)), declared())
+    before = merge_plan(None, plan((3, 5), (0,)), declared())
     assert capsys.readouterr().out == ""
-    after = with_plan(replace(before, basis="earlier"), plan((7,), (0,)), declared())
+    after = merge_plan(replace(before, basis="earlier"), plan((7,), (0,)), declared())
     assert sizes(after) == [7]
     assert len(after.cells) == 1
     assert "study kernels" in (told := capsys.readouterr().out)
@@ -96,16 +115,16 @@ def test_runs_of_another_code_leave_the_study_and_that_is_said(capsys: pytest.Ca
 
 def test_refused_settings_are_those_of_the_last_grid() -> None:
     found = plan((3,), (0,))
-    refused = with_plan(None, replace(found, refused=(Refused("a", "b"),)), declared())
-    assert with_plan(refused, found, declared()).refused == ()
+    refused = merge_plan(None, replace(found, refused=(Refused("a", "b"),)), declared())
+    assert merge_plan(refused, found, declared()).refused == ()
 
 
 def test_accuracies_on_other_images_do_not_join_a_study() -> None:
     found = plan((3,), (0,))
     finish(found.jobs[0], 0.5)
     # A name that can't be declared any more, by an earlier version.
-    on_validation = replace(with_plan(None, found, declared()), name="kernels_on_test")
-    on_test = with_plan(on_validation, plan((5,), (0,), declared(score_on="test")), declared(score_on="test"))
+    on_validation = replace(merge_plan(None, found, declared()), name="kernels_on_test")
+    on_test = merge_plan(on_validation, plan((5,), (0,), declared(score_on="test")), declared(score_on="test"))
     assert on_test.images == "test"
     assert [cell.accuracy for cell in on_test.cells] == [None]
 
@@ -114,12 +133,12 @@ def test_jobs_join_one_by_one() -> None:
     digest = prepared.training_digest(project.PREPARED, swept().data)
     jobs = [job_of(swept({"seed": seed}), digest, declared()) for seed in (0, 1)]
     finish(jobs[1], 0.5)
-    study = with_job(with_job(None, jobs[0], declared()), jobs[1], declared())
+    study = merge_job(merge_job(None, jobs[0], declared()), jobs[1], declared())
     assert [(cell.seed, cell.state) for cell in study.cells] == [(0, "waiting"), (1, "finished")]
     assert list(study.settings) == [jobs[0].setting]
     assert study.state == "finished"
     finish(jobs[0], 0.25)
-    again = with_job(study, jobs[0], declared())
+    again = merge_job(study, jobs[0], declared())
     assert [(cell.seed, cell.accuracy) for cell in again.cells] == [(0, 0.25), (1, 0.5)]
     larger = job_of(swept({"model.conv.kernel_size": 7}), digest, declared())
-    assert sizes(with_job(again, larger, declared())) == [5, 7]
+    assert sizes(merge_job(again, larger, declared())) == [5, 7]

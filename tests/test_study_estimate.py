@@ -12,7 +12,7 @@ from pipeline.config.schema import Configuration
 from pipeline.run.identity import identity
 from pipeline.storage import project
 from pipeline.studies import estimate
-from pipeline.studies.estimate import FIXED_COST, RATES, RECORD_BYTES, START, Estimate, estimated
+from pipeline.studies.estimate import FIXED_COST, RATES, RECORD_BYTES, START, Estimate, estimate_time
 from pipeline.studies.plan import Job, setting_of
 from tests.harness.studies import DATA, a_project, swept, write_record
 
@@ -32,7 +32,7 @@ def job(configuration: Configuration | None = None) -> Job:
 
 def estimate_of(*jobs: Job) -> Estimate:
     settings = {found.setting: setting_of(found.configuration) for found in jobs}
-    return estimated(jobs, settings)
+    return estimate_time(jobs, settings)
 
 
 def measure(name: str, seconds: float, **changes: Any) -> Path:

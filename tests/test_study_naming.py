@@ -1,9 +1,12 @@
 """What `python -m pipeline.sweep` makes of the words that a person typed."""
 
+import importlib
+import inspect
+
 import pytest
 
-from pipeline.studies.arguments import without_mode
-from pipeline.studies.hydra_entry import check_typed, launch_grid, named
+from pipeline.studies.hydra_entry import check_typed, name_study, without_mode
+from pipeline.studies.run_study import launch_grid
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article_values
@@ -35,11 +38,11 @@ from tests.harness.studies import declared
     ],
 )
 def test_an_ad_hoc_sweep_is_named_after_its_keys(typed: list[str], name: str) -> None:
-    assert named(typed, {}) == [*typed, f"study.name={name}"]
+    assert name_study(typed, {}) == [*typed, f"study.name={name}"]
 
 
 def name_of_line(*typed: str, **chosen: object) -> str:
-    (found,) = [word for word in named(typed, chosen) if word.startswith("study.name=")]
+    (found,) = [word for word in name_study(typed, chosen) if word.startswith("study.name=")]
     return found.removeprefix("study.name=")
 
 
@@ -97,7 +100,7 @@ def test_what_differs_in_a_value_alone_has_another_name() -> None:
     ],
 )
 def test_what_is_set_comes_in_one_piece_as_hydra_takes_it(typed: list[str], passed: list[str]) -> None:
-    assert named(typed, {}) == passed
+    assert name_study(typed, {}) == passed
 
 
 @pytest.mark.parametrize(
@@ -143,13 +146,13 @@ def test_a_line_that_is_as_it_should_be_is_taken(typed: list[str]) -> None:
     ],
 )
 def test_a_sweep_that_has_a_name_or_chooses_nothing_is_left_as_it_was_typed(typed: list[str]) -> None:
-    assert sorted(named(typed, {})) == sorted(typed)
+    assert sorted(name_study(typed, {})) == sorted(typed)
 
 
 @pytest.mark.parametrize("word", ["model.conv.kernel_size=[3", "a=b=,c", "model.conv.filters=8,,16"])
 def test_a_word_that_is_no_override_is_refused_in_a_sentence(word: str) -> None:
     with pytest.raises(UserError, match="is no override"):
-        named([word], {})
+        name_study([word], {})
 
 
 @pytest.mark.parametrize(
@@ -212,3 +215,11 @@ def test_which_images_are_prepared_can_not_be_swept(key: str) -> None:
 def test_a_study_with_a_key_that_there_is_not_is_refused_by_its_whole_key() -> None:
     with pytest.raises(UserError, match=r"^study\.margni: is no key .*Did you mean study\.margin\?"):
         launch_grid([Point("", article_values() | {"study": STUDY | {"margni": 1}})])
+
+
+def test_what_the_sweeper_takes_from_inside_hydra_is_as_it_was() -> None:
+    """hydra_plugins/study_launcher.py builds on it; Hydra names no public sweeper."""
+    module = importlib.import_module("hydra._internal.core_plugins.basic_sweeper")
+    split, check = module.BasicSweeper.split_arguments, module.BasicSweeper.validate_batch_is_legal
+    assert list(inspect.signature(split).parameters) == ["overrides", "max_batch_size"]
+    assert list(inspect.signature(check).parameters) == ["self", "batch"]

@@ -16,13 +16,13 @@ from pipeline.studies.study_summary import (
     columns,
     differing,
     in_words,
-    labels,
     rows,
     score_in_words,
     short_names,
     shown,
     shown_at,
     swept,
+    titles,
 )
 from tests.harness.studies import cell, study
 
@@ -90,8 +90,9 @@ def test_short_names_are_ends_of_their_keys_and_all_different(keys: list[str]) -
 
 def test_a_label_holds_what_is_swept_and_nothing_else() -> None:
     assert swept(study(TWO)) == ["model.conv.kernel_size"]
-    assert labels(study(TWO)) == {"a": {"kernel_size": 3}, "b": {"kernel_size": 5}}
-    assert labels(study({"a": TWO["a"]})) == {"a": {}}
+    assert [row.label for row in rows(study(TWO))] == [{"kernel_size": 3}, {"kernel_size": 5}]
+    assert titles(study(TWO)) == {"a": "3 × 3 kernels", "b": "5 × 5 kernels"}
+    assert titles(study({"a": TWO["a"]})) == {"a": "the one setting"}
     assert in_words({}) == "the one setting"
 
 
@@ -117,24 +118,24 @@ DEEP: dict[str, JsonValue] = {
 def test_a_variant_stands_for_all_that_it_sets() -> None:
     found = variants(("article", ARTICLE), ("deep", DEEP))
     assert swept(found) == columns(found) == ["model"]
-    assert [in_words(label) for label in labels(found).values()] == ["model article", "model deep"]
+    assert list(titles(found).values()) == ["model article", "model deep"]
 
 
 def test_what_was_changed_beside_a_variant_is_told_with_it() -> None:
     filters: list[dict[str, JsonValue]] = [{"model.conv.filters": count} for count in (8, 16)]
     asked = [(name, base | one) for name, base in (("article", ARTICLE), ("deep", DEEP)) for one in filters]
     crossed = variants(*asked, changed=("model.conv.filters",))
-    words = [in_words(label) for label in labels(crossed).values()]
-    assert words == [f"model {name}, filters {count}" for name in ("article", "deep") for count in (8, 16)]
+    words = list(titles(crossed).values())
+    assert words == [f"model {name}, {count} filters" for name in ("article", "deep") for count in (8, 16)]
     # By two sweeps, of which one changed what the other left as the variant has it.
     apart = variants(("article", ARTICLE), ("deep", DEEP | filters[0]), changed=("model.conv.filters",))
-    assert [in_words(label) for label in labels(apart).values()] == [
-        "model article, filters 32",
-        "model deep, filters 8",
+    assert list(titles(apart).values()) == [
+        "model article, 32 filters",
+        "model deep, 8 filters",
     ]
     blocks = variants(("article", ARTICLE), ("deep", DEEP), changed=("model.blocks",))
-    assert "pooling none" in in_words(labels(blocks)["s1"])
-    assert "pooling" not in in_words(labels(blocks)["s0"])
+    assert "pooling none" in titles(blocks)["s1"]
+    assert "pooling" not in titles(blocks)["s0"]
 
 
 def test_settings_of_a_time_when_variants_were_not_kept_are_told_apart_by_their_values() -> None:
@@ -147,15 +148,14 @@ def test_settings_of_a_time_when_variants_were_not_kept_are_told_apart_by_their_
 def test_a_group_that_is_no_section_may_set_any_key() -> None:
     found = study({"a": {"training.epochs": 1, "model.depth": 1}, "b": {"training.epochs": 2, "model.depth": 2}})
     named = {name: replace(setting, variants={"idea": name}) for name, setting in found.settings.items()}
-    assert [in_words(label) for label in labels(replace(found, settings=named)).values()] == ["idea a", "idea b"]
+    assert list(titles(replace(found, settings=named)).values()) == ["idea a", "idea b"]
 
 
 def test_what_is_not_set_is_told_from_what_is_none() -> None:
     found = study({"a": {"p": "none"}, "c": {"q": 1}, "d": {}})
-    label = labels(found)
-    assert label == {"a": {"p": "none"}, "c": {"q": 1}, "d": {"p": "not set"}}
-    assert [in_words(one) for one in label.values()] == ["p none", "q 1", "p not set"]
-    assert [shown_at(label["c"], key) for key in columns(found)] == ["not set", "1"]
+    assert [row.label for row in rows(found)] == [{"p": "none"}, {"q": 1}, {}]
+    assert list(titles(found).values()) == ["p none", "q 1", "p not set"]
+    assert [shown_at(rows(found)[1].label, key) for key in columns(found)] == ["not set", "1"]
 
 
 def test_settings_that_differ_in_a_list_or_a_nested_block_are_told_apart() -> None:
@@ -164,7 +164,7 @@ def test_settings_that_differ_in_a_list_or_a_nested_block_are_told_apart() -> No
         "b": {"model.dense.units": [8], "model.blocks": {}},
         "c": {"model.dense.units": [], "model.blocks.block2.conv.filters": 4},
     }
-    words = [in_words(label) for label in labels(study(settings)).values()]
+    words = list(titles(study(settings)).values())
     assert len(set(words)) == 3
     assert "units [8]" in words[1]
     assert "filters 4" in words[2]
@@ -199,15 +199,15 @@ def test_a_row_is_mean_and_sample_deviation_of_the_finished_runs_alone() -> None
         replace(cell("a", 1, "diverged", 0.1), seconds=100.0),
         cell("a", 2, accuracy=0.75),
         cell("a", 3, "failed"),
-        cell("a", 4, "interrupted"),
-        cell("a", 5, "waiting"),
-        cell("a", 6, "running"),
+        cell("a", 4, "waiting"),
+        replace(cell("a", 5, accuracy=0.1), seconds=100.0, collapsed=True),
     ]
     first, second = rows(study(TWO, cells))
-    assert first == Row("a", {"kernel_size": 3}, 2, 1, 2, 0.625, first.deviation, 2.0, 10, 1_000)
+    assert first == Row("a", "3 × 3 kernels", {"kernel_size": 3}, 2, 1, 1, 1, 0.625, first.deviation, 2.0, 10, 1_000)
     # Two values: their difference over √2.
     assert first.deviation == pytest.approx(0.25 / math.sqrt(2), rel=1e-15)
-    assert second == Row("b", {"kernel_size": 5}, 0, 0, 0, None, None, None, 10, 1_000)
+    assert first.lost == "1 collapsed, 1 diverged, 1 failed"
+    assert second == Row("b", "5 × 5 kernels", {"kernel_size": 5}, 0, 0, 0, 0, None, None, None, 10, 1_000)
 
 
 def test_rows_come_in_the_order_of_declaration_whatever_ended_first() -> None:
@@ -227,6 +227,11 @@ def test_the_best_has_the_highest_mean_and_zero_is_a_mean() -> None:
     found = best(study(TWO, cells))
     assert found is not None
     assert found.setting == "b"
+
+
+def test_runs_that_all_collapsed_are_no_best_setting() -> None:
+    cells = [replace(cell("a", 0, accuracy=0.1), collapsed=True), replace(cell("b", 0, accuracy=0.1), collapsed=True)]
+    assert best(study(TWO, cells)) is None
 
 
 def test_a_finished_run_without_a_score_is_no_part_of_the_mean() -> None:

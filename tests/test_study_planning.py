@@ -13,7 +13,7 @@ from pipeline.data.scoring import held_out_digest
 from pipeline.run.identity import scoring_identity
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record
 from pipeline.storage import lock, project
-from pipeline.studies.plan import Job, Repeated, basis_of, cell_of, job_of, planned, record_of, setting_of
+from pipeline.studies.plan import Job, Repeated, basis_of, job_of, plan_grid, record_of, setting_of, study_run_of
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article_values
@@ -112,7 +112,7 @@ def test_a_plan_holds_each_run_once_and_its_settings_in_the_order_of_the_grid() 
         one("model.conv.filters=8 tracking.experiment=x", model__conv__filters=8, tracking__experiment="x"),
         one("model.conv.kernel_size=[5,5]", model__conv__filters=8, model__conv__kernel_size=[5, 5]),
     ]
-    plan = planned(grid, declared())
+    plan = plan_grid(grid, declared())
     assert [(found.configuration.model.conv.filters, found.seed) for found in plan.jobs] == [(16, 1), (8, 0), (16, 0)]
     assert [found.values["model.conv.filters"] for found in plan.settings.values()] == [16, 8]
     assert [found.setting for found in plan.jobs] == [*plan.settings, next(iter(plan.settings))]
@@ -123,26 +123,26 @@ def test_a_plan_holds_each_run_once_and_its_settings_in_the_order_of_the_grid() 
 def test_points_that_are_the_same_run_are_no_runs_of_their_own_and_are_kept_as_they_were_typed() -> None:
     same = one("model.conv.kernel_size=[5,5]", model__conv__kernel_size=[5, 5])
     grid = [one("model.conv.kernel_size=5"), same, same, one("model.conv.kernel_size=5"), one("seed=1", seed=1)]
-    plan = planned(grid, declared())
+    plan = plan_grid(grid, declared())
     assert len(plan.jobs) == 2
     assert plan.repeated == (
         Repeated("model.conv.kernel_size=[5,5]", "model.conv.kernel_size=5", 2),
         Repeated("model.conv.kernel_size=5", "model.conv.kernel_size=5", 1),
     )
-    assert planned(grid[:1], declared()).repeated == ()
+    assert plan_grid(grid[:1], declared()).repeated == ()
 
 
 def test_a_baseline_of_a_grid_that_can_not_exist_is_not_what_is_told() -> None:
     wrong = [
         one(f"filters={filters}", model__conv__kernel_size=99, model__conv__filters=filters) for filters in (8, 16)
     ]
-    plan = planned(wrong, declared(baseline={"model.conv.filters": 8}))
+    plan = plan_grid(wrong, declared(baseline={"model.conv.filters": 8}))
     assert len(plan.refused) == 2
-    assert planned(wrong, declared(baseline={"model.conv.filters": 8}, leave_out_refused=True)).jobs == ()
+    assert plan_grid(wrong, declared(baseline={"model.conv.filters": 8}, leave_out_refused=True)).jobs == ()
     some = [*wrong[:1], one("filters=16", model__conv__filters=16)]
-    assert len(planned(some, declared(baseline={"model.conv.filters": 8})).refused) == 1
+    assert len(plan_grid(some, declared(baseline={"model.conv.filters": 8})).refused) == 1
     with pytest.raises(ConfigurationError, match=r"is 0 of 1, without the 1 that can't exist"):
-        planned(some, declared(baseline={"model.conv.filters": 8}, leave_out_refused=True))
+        plan_grid(some, declared(baseline={"model.conv.filters": 8}, leave_out_refused=True))
 
 
 def test_a_setting_that_can_not_exist_is_refused_once_whatever_its_seeds() -> None:
@@ -151,7 +151,7 @@ def test_a_setting_that_can_not_exist_is_refused_once_whatever_its_seeds() -> No
         for size in (5, 99, 0)
         for seed in (0, 1)
     ]
-    plan = planned(grid, declared())
+    plan = plan_grid(grid, declared())
     assert [found.configuration.model.conv.kernel_size for found in plan.jobs] == [5, 5]
     assert [found.overrides for found in plan.refused] == ["model.conv.kernel_size=99", "model.conv.kernel_size=0"]
     assert all("model.conv.kernel_size" in found.reason for found in plan.refused)
@@ -163,28 +163,28 @@ def test_images_that_are_missing_while_dvc_runs_may_be_in_the_making(
     monkeypatch.setattr(project, "PREPARED", tmp_path / "nowhere")
     monkeypatch.setattr(project, "STAGE_LOCK", tmp_path / ".stage.lock")
     with pytest.raises(UserError, match=r"images are missing\. Run: dvc repro"):
-        planned([one("")], declared())
+        plan_grid([one("")], declared())
     with lock.stage(), pytest.raises(UserError, match="a `dvc repro` is running and may be making them"):
-        planned([one("")], declared())
+        plan_grid([one("")], declared())
 
 
 def test_a_grid_of_refused_settings_alone_has_no_jobs() -> None:
-    plan = planned([one("", model__conv__kernel_size=99)], declared())
+    plan = plan_grid([one("", model__conv__kernel_size=99)], declared())
     assert (plan.jobs, plan.settings, plan.basis) == ((), {}, "")
     assert [found.overrides for found in plan.refused] == ["(no override)"]
 
 
 def test_a_baseline_that_is_no_setting_stops_the_plan() -> None:
     grid = [one(model__conv__filters=filters) for filters in (8, 16)]
-    planned(grid, declared(baseline={"model.conv.filters": 16}))
+    plan_grid(grid, declared(baseline={"model.conv.filters": 16}))
     with pytest.raises(ConfigurationError, match=r"study\.baseline: .* is 0 of 2"):
-        planned(grid, declared(baseline={"model.conv.filters": 32}))
+        plan_grid(grid, declared(baseline={"model.conv.filters": 32}))
 
 
 def test_without_prepared_images_the_error_says_how_to_make_them() -> None:
     shutil.rmtree(project.PREPARED)
     with pytest.raises(UserError, match=r"dvc repro preprocess"):
-        planned([one()], declared())
+        plan_grid([one()], declared())
 
 
 # Records
@@ -231,12 +231,12 @@ def test_a_record_of_another_run_in_its_place_is_not_used() -> None:
 
 def test_a_cell_is_what_the_record_says() -> None:
     found = job(seed=3)
-    waiting = cell_of(found, None)
+    waiting = study_run_of(found, None)
     assert (waiting.identity, waiting.setting, waiting.seed) == (found.identity.name, found.setting, 3)
     assert (waiting.state, waiting.accuracy, waiting.loss, waiting.seconds) == ("waiting", None, None, None)
     recorded(found, epochs=3, seconds=0.1, accuracy=0.0)
-    finished = cell_of(found, record_of(found))
+    finished = study_run_of(found, record_of(found))
     assert (finished.state, finished.accuracy, finished.loss, finished.seconds) == ("finished", 0.0, 0.25, 0.3)
     recorded(found, outcome="diverged")
-    assert cell_of(found, record_of(found)).state == "diverged"
-    assert cell_of(found, read_record(recorded(job(seed=4), accuracy=None))).state == "waiting"
+    assert study_run_of(found, record_of(found)).state == "diverged"
+    assert study_run_of(found, read_record(recorded(job(seed=4), accuracy=None))).state == "waiting"

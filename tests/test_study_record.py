@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage.digest import sealed, unsealed
-from pipeline.studies.study import Cell, Setting, Study, find_study, read_study, update_study, with_cells
+from pipeline.studies.study import Setting, Study, StudyRun, find_study, read_study, update_study, with_runs
 from pipeline.terminal.errors import UserError
 from tests.harness.studies import a_project, cell, study
 
@@ -22,9 +22,9 @@ FULL = Study(
     state="failed",
     settings={"b": Setting({"x": None, "y": [1, 2]}, 3, 4, {"model": "deep"}, ("y",)), "a": Setting({"x": {}}, 5, 6)},
     cells=(
-        Cell("1", "b", 0, "finished", None, 0.5, 1.25, 3.5),
-        Cell("2", "a", 1, "failed", "out of memory “☃”"),
-        Cell("3", "a", 2),
+        StudyRun("1", "b", 0, "finished", None, 0.5, 1.25, 3.5),
+        StudyRun("2", "a", 1, "failed", "out of memory “☃”"),
+        StudyRun("3", "a", 2),
     ),
     refused=({"setting": "model.conv.kernel_size=99", "reason": "too large"},),
 )
@@ -86,9 +86,9 @@ def test_a_change_that_raises_leaves_the_study_as_it_was(studies: Path) -> None:
 def test_changes_of_several_writers_all_count(studies: Path) -> None:
     written(studies / "kernels", study({"a": {}}))
 
-    def joined(present: Study | None, new: Cell) -> Study:
+    def joined(present: Study | None, new: StudyRun) -> Study:
         assert present is not None
-        return with_cells(present, [new])
+        return with_runs(present, [new])
 
     def add(writer: int) -> None:
         for number in range(4):
@@ -105,7 +105,7 @@ def test_changes_of_several_writers_all_count(studies: Path) -> None:
 
 def test_a_cell_takes_the_place_of_that_with_its_identity_and_a_new_one_comes_last() -> None:
     before = study({"a": {}}, [cell("a", 0, "waiting"), cell("a", 1, "waiting")])
-    after = with_cells(before, [cell("a", 2), cell("a", 0, accuracy=0.5)])
+    after = with_runs(before, [cell("a", 2), cell("a", 0, accuracy=0.5)])
     assert after.cells == (cell("a", 0, accuracy=0.5), cell("a", 1, "waiting"), cell("a", 2))
     assert before.cells == (cell("a", 0, "waiting"), cell("a", 1, "waiting"))
 

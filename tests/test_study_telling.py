@@ -16,10 +16,11 @@ from pipeline.studies import console
 from pipeline.studies.console import duration, size
 from pipeline.studies.estimate import Estimate
 from pipeline.studies.plan import Job, Plan, Refused, Repeated
-from pipeline.studies.study import Cell, Study
+from pipeline.studies.study import Study, StudyRun
 from tests.harness.studies import DATA, a_project, cell, study, swept
 
 SETTINGS: dict[str, dict[str, Any]] = {"a": {"conv.filters": 8}, "b": {"conv.filters": 16}}
+COLLAPSED = replace(cell("a", 3, accuracy=0.1), collapsed=True)
 HOSTILE = "no [/gpu:0] for [Op:Conv2D] [[node a]] [red] \\[x] 100 %"
 """What TensorFlow's messages are like; rich would take parts of it for mark-up."""
 
@@ -77,31 +78,31 @@ def plan(seeds: int) -> Plan:
 
 def test_before_it_starts_a_sweep_says_how_many_runs_how_long_and_how_much(told: Any) -> None:
     estimate = Estimate({"1": 100.0, "2": 200.0}, 3_000_000, measured=True)
-    console.tell_plan(study(SETTINGS), plan(3), estimate, 2)
+    console.print_plan(study(SETTINGS), plan(3), estimate, 2)
     assert (text := told()).startswith(
         "study kernels: 3 runs (1 setting, 3 seeds), scored on the validation images; 1 done already, 2 to do"
     )
     # (100 + 200) / 2 s, and 8 s to start.
     assert "about 3 min with 2 at a time (by the runs of this machine), 3 MB of disk" in text
-    console.tell_plan(study(SETTINGS), plan(1), replace(estimate, measured=False), 2)
+    console.print_plan(study(SETTINGS), plan(1), replace(estimate, measured=False), 2)
     assert "1 run (1 setting, 1 seed)" in (text := told())
     assert "roughly: no such run was measured here yet" in text
 
 
 def test_a_sweep_without_anything_to_do_does_not_say_how_long_it_takes(told: Any) -> None:
-    console.tell_plan(study({"a": SETTINGS["a"]}), plan(2), Estimate({}, 0, measured=False), 0)
+    console.print_plan(study({"a": SETTINGS["a"]}), plan(2), Estimate({}, 0, measured=False), 0)
     assert told().endswith("2 done already, 0 to do")
 
 
 def test_points_of_a_grid_that_are_the_same_run_are_told_before_it_starts(told: Any) -> None:
     twice = Repeated("model.conv.filters=16", "model.conv.filters=16", 2)
     written = Repeated("model.conv.kernel_size=[5,5]", "model.conv.kernel_size=5", 1)
-    console.tell_plan(ended(), replace(plan(3), repeated=(twice, written)), Estimate({}, 0, measured=False), 0)
+    console.print_plan(ended(), replace(plan(3), repeated=(twice, written)), Estimate({}, 0, measured=False), 0)
     text = told()
     assert text.startswith("study kernels: 3 runs (1 setting, 3 seeds; 6 asked for, 3 of them a second time), scored")
     assert "model.conv.filters=16 is asked for more than once" in text
     assert text.count("model.conv.kernel_size=[5,5] is the same as model.conv.kernel_size=5") == 1
-    console.tell_plan(ended(), replace(plan(3), repeated=(twice, *[written] * 4)), Estimate({}, 0, measured=False), 0)
+    console.print_plan(ended(), replace(plan(3), repeated=(twice, *[written] * 4)), Estimate({}, 0, measured=False), 0)
     assert told().count("and 2 more") == 1
 
 
@@ -110,11 +111,13 @@ def test_a_sweep_that_joins_others_says_before_it_starts_in_what_they_differ(tol
     other = {"training.epochs": 1, "conv.filters": 8}
     found = study({"a": SETTINGS["a"] | {"training.epochs": 10}, "b": other, "c": other | {"conv.filters": 16}})
     settings = {name: replace(found.settings[name], variants=article if name == "a" else smoke) for name in "abc"}
-    console.tell_plan(replace(found, settings=settings), plan(2), Estimate({}, 0, measured=False), 0)
+    console.print_plan(replace(found, settings=settings), plan(2), Estimate({}, 0, measured=False), 0)
     text = told()
     assert "note: study kernels holds 2 settings more, by earlier sweeps, which differ in training;" in text
     # More values of what is swept are no other study.
-    console.tell_plan(study({"a": {"f": 1}, "b": {"f": 2}, "c": {"f": 3}}), plan(2), Estimate({}, 0, measured=False), 0)
+    console.print_plan(
+        study({"a": {"f": 1}, "b": {"f": 2}, "c": {"f": 3}}), plan(2), Estimate({}, 0, measured=False), 0
+    )
     assert "note:" not in told()
 
 
@@ -128,7 +131,7 @@ def test_no_width_of_a_terminal_cuts_off_a_score(width: int, monkeypatch: pytest
         monkeypatch.setattr(
             "pipeline.studies.console.console", Console(file=out, width=width, soft_wrap=True, markup=False)
         )
-        console.tell_results(study(found, cells))
+        console.print_results(study(found, cells))
         said = out.getvalue()
         for part in ("62.50 ± 17.68 % (2)", "highest", "mean", "failed", *(["multiply-adds"] if width >= 120 else [])):
             assert part in said or (found is settings and part == "multiply-adds")
@@ -139,32 +142,34 @@ def test_a_disk_that_is_nearly_full_is_noted(told: Any, monkeypatch: pytest.Monk
     usage = namedtuple("usage", "free")
     for free, noted in ((6_000_000, False), (5_900_000, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: usage(free))
-        console.tell_plan(study(SETTINGS), plan(2), Estimate({"1": 1.0}, 3_000_000, measured=True), 1)
+        console.print_plan(study(SETTINGS), plan(2), Estimate({"1": 1.0}, 3_000_000, measured=True), 1)
         assert ("note: only 6 MB of disk is free" in told()) is noted
 
 
 def test_refused_settings_are_listed_with_their_reasons(told: Any) -> None:
-    console.tell_refused([Refused("model.conv.filters=0", "must be at least 1"), Refused("a=[3,5]", "is no key")])
+    console.print_refused([Refused("model.conv.filters=0", "must be at least 1"), Refused("a=[3,5]", "is no key")])
     text = told()
     for part in ("model.conv.filters=0", "must be at least 1", "a=[3,5]", "is no key"):
         assert part in text
 
 
 def test_refused_settings_are_listed_with_their_reasons_as_they_were_typed(told: Any) -> None:
-    console.tell_refused([Refused("model.dense.units=[8,x]", "must be [a,b]"), Refused("y=[a,b]", "z")])
+    console.print_refused([Refused("model.dense.units=[8,x]", "must be [a,b]"), Refused("y=[a,b]", "z")])
     text = told()
     for part in ("model.dense.units=[8,x]", "must be [a,b]", "y=[a,b]"):
         assert part in text
 
 
 def test_results_say_what_was_best_what_failed_and_what_diverged(capsys: pytest.CaptureFixture[str]) -> None:
-    console.tell_results(replace(ended(), cells=(*ended().cells, cell("b", 1, "failed"), cell("a", 2, "diverged"))))
+    console.print_results(
+        replace(ended(), cells=(*ended().cells, cell("b", 1, "failed"), cell("a", 2, "diverged"), COLLAPSED))
+    )
     lines = capsys.readouterr().out.splitlines()
     (a,) = (line for line in lines if "62.50 ± 17.68 % (2)" in line)
     (b,) = (line for line in lines if "90.00 % (1)" in line)
     assert "filters" in lines[1]
     assert "highest mean, 1 failed" in b
-    assert "1 diverged" in a
+    assert "1 collapsed, 1 diverged" in a
     assert "highest" not in a
     assert "validation images" in "".join(lines)
     assert "pipeline.ui --study kernels" in " ".join(" ".join(lines).split())
@@ -181,8 +186,8 @@ def test_results_say_what_was_best_what_failed_and_what_diverged(capsys: pytest.
     ],
 )
 def test_any_study_can_be_told(found: Study, told: Any) -> None:
-    console.tell_results(found)
-    console.tell_failures(found, found.cells)
+    console.print_results(found)
+    console.print_failures(found, found.cells)
     told()
 
 
@@ -192,6 +197,7 @@ def test_any_study_can_be_told(found: Study, told: Any) -> None:
         (cell("a", 3, accuracy=0.5), "3/12 filters 8, seed 3: 50.00% in 2.0 s"),
         (cell("a", 3, accuracy=0.0), "3/12 filters 8, seed 3: 0.00% in 2.0 s"),
         (cell("a", 3, "diverged", 0.1), "3/12 filters 8, seed 3: diverged 10.00% in 2.0 s"),
+        (COLLAPSED, "3/12 filters 8, seed 3: collapsed 10.00% in 2.0 s"),
         (cell("a", 3, "diverged"), "3/12 filters 8, seed 3: diverged"),
         (replace(cell("b", 0, "failed"), reason="out of memory"), "3/12 filters 16, seed 0: failed out of memory"),
         (replace(cell("b", 0, "failed"), reason=HOSTILE), f"3/12 filters 16, seed 0: failed {HOSTILE}"),
@@ -200,19 +206,20 @@ def test_any_study_can_be_told(found: Study, told: Any) -> None:
         "finished",
         "finished with nothing right",
         "diverged",
+        "collapsed",
         "diverged without a score",
         "failed",
         "failed with brackets",
     ],
 )
-def test_a_run_that_has_ended_is_one_line_with_its_reason_word_for_word(found: Cell, words: str, told: Any) -> None:
-    console.tell_run(ended(), found, 3, 12)
+def test_a_run_that_has_ended_is_one_line_with_its_reason_word_for_word(found: StudyRun, words: str, told: Any) -> None:
+    console.print_run(ended(), found, 3, 12)
     assert told() == words
 
 
 def test_failures_are_listed_with_their_reasons(told: Any) -> None:
     failed = [replace(cell("a", 0, "failed"), reason="killed"), replace(cell("b", 1, "failed"), reason="no memory")]
-    console.tell_failures(study(SETTINGS, failed), failed)
+    console.print_failures(study(SETTINGS, failed), failed)
     text = told()
     for part in ("filters 8", "filters 16", "killed", "no memory"):
         assert part in text
@@ -220,7 +227,7 @@ def test_failures_are_listed_with_their_reasons(told: Any) -> None:
 
 def test_failures_are_listed_with_their_reasons_word_for_word(told: Any) -> None:
     failed = [replace(cell("a", 0, "failed"), reason="killed [a]"), replace(cell("b", 1, "failed"), reason="[/b]")]
-    console.tell_failures(study(SETTINGS, failed), failed)
+    console.print_failures(study(SETTINGS, failed), failed)
     text = told()
     for part in ("filters 8", "filters 16", "killed [a]", "[/b]"):
         assert part in text
@@ -230,7 +237,7 @@ def test_a_failure_names_the_file_that_holds_its_traceback(told: Any, monkeypatc
     monkeypatch.setattr(project, "ROOT", project.CHECKPOINTS.parent)
     failed = [replace(cell("a", 0, "failed"), reason="x"), replace(cell("b", 1, "failed"), reason="y")]
     atomic.write_file(project.checkpoint("a-0") / "failure.txt", "Traceback")
-    console.tell_failures(study(SETTINGS, failed), failed)
+    console.print_failures(study(SETTINGS, failed), failed)
     text = told()
     assert "checkpoints/a-0/failure.txt" in text
     assert "b-1" not in text
@@ -253,22 +260,22 @@ class Shown:
 
 def test_the_live_line_says_done_running_failed_the_best_and_the_time_left() -> None:
     shown: Any = Shown()
-    line = console.Line(shown, 9)
-    line.update(study(SETTINGS), done=0, running=2, failed=0, left=None)
+    line = console.SweepLine(shown, 9)
+    line.update(study(SETTINGS), [], running=2, left=None)
     assert (shown.completed, shown.description) == (0, "done 0 · running 2 · failed 0")
-    line.update(ended(), done=3, running=1, failed=2, left=100.0)
+    line.update(ended(), [*ended().cells, *[cell("b", 1, "failed")] * 2], running=1, left=100.0)
     best = "best 90.00 % (1): filters 16"
     assert (shown.completed, shown.description) == (5, f"done 3 · running 1 · failed 2 · {best} · 2 min left")
 
 
 def test_where_nobody_watches_the_live_line_is_silent(told: Any) -> None:
-    with console.line(3) as line:
-        line.update(ended(), done=1, running=1, failed=0, left=1.0)
+    with console.live_line(3) as line:
+        line.update(ended(), ended().cells[:1], running=1, left=1.0)
     assert told() == ""
 
 
 def test_settings_of_earlier_sweeps_are_counted_not_shown(told: Any) -> None:
-    console.tell_results(ended(), others=2)
+    console.print_results(ended(), others=2)
     assert "note: study kernels holds 2 settings more, by earlier sweeps" in told()
-    console.tell_results(ended())
+    console.print_results(ended())
     assert "note:" not in told()

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from multiprocessing import active_children
 from pathlib import Path
@@ -14,19 +15,21 @@ import pytest
 
 from pipeline.storage import lock, project
 from pipeline.studies import workers
-from pipeline.studies.job import failure
 from pipeline.studies.plan import Job
-from pipeline.studies.workers import MOST_STARTS, Ended, cores, done
+from pipeline.studies.workers import NEVER_BEGUN, Ended, LocalProcesses, cores, failure
 from pipeline.terminal.errors import UserError
-from tests.harness.worker_acts import Act, act, start, start_and_die, start_without_data
+from tests.harness.worker_acts import Act, act
 
 
 @pytest.fixture(autouse=True)
-def _acting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(workers, "run_in_worker", act)
-    monkeypatch.setattr(workers, "start_worker", start)
+def _acting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "run_job", act)
+    monkeypatch.setattr(workers, "PRELOADED", ["pipeline.studies.workers", "tests.harness.worker_acts"])
     monkeypatch.setattr(workers, "BETWEEN_LOOKS", 0.05)
-    monkeypatch.setenv("TEST_FOLDER", str(tmp_path))
+
+
+def done(jobs: Sequence[Job], wanted: int | None) -> Iterator[tuple[list[Job], list[Ended]]]:
+    return LocalProcesses(wanted).run(jobs)
 
 
 def jobs(folder: Path, *names: str, threads: int = 1) -> list[Job]:
@@ -57,7 +60,7 @@ def begun(looks: Iterator[tuple[list[Job], list[Ended]]]) -> Iterator[Iterator[t
 
 
 def tries(folder: Path, name: str) -> list[str]:
-    """The words of the workers that began the job: process and threads."""
+    """The process ids of the workers that began the job."""
     path = folder / name
     return path.read_text().splitlines() if path.exists() else []
 
@@ -70,11 +73,11 @@ def test_no_jobs_need_no_worker() -> None:
     assert list(done([], None)) == []
 
 
-def test_a_worker_does_one_job_after_another_in_the_same_process(tmp_path: Path) -> None:
+def test_each_job_has_a_process_of_its_own_and_its_word_is_its_last(tmp_path: Path) -> None:
     names = [f"job-{number}" for number in range(5)]
     assert reasons(ends(done(jobs(tmp_path, *names), 1))) == dict.fromkeys(names)
-    (process,) = {line for name in names for line in tries(tmp_path, name)}
-    assert process.endswith(" 1")
+    assert len({line for name in names for line in tries(tmp_path, name)}) == 5
+    assert not active_children()
 
 
 def test_what_another_sweep_does_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,92 +108,110 @@ def test_a_job_that_fails_in_any_way_fails_alone(tmp_path: Path) -> None:
     assert all(len(tries(tmp_path, name)) == 1 for name in names)
     raised, killed = found["raise"].failure, found["kill"].failure
     assert raised is not None
-    assert "in act" in raised.traceback
+    assert "in _work" in raised.traceback
     assert "ValueError: first line\nsecond line" in raised.traceback
     assert killed is not None
     assert killed.traceback == ""
 
 
-def test_jobs_of_different_threads_are_done_by_workers_of_these_threads(tmp_path: Path) -> None:
-    mixed = [*jobs(tmp_path, "a", "b", threads=2), *jobs(tmp_path, "c"), *jobs(tmp_path, "d", threads=2)]
-    assert reasons(ends(done(mixed, 1))) == dict.fromkeys("cabd")
-    told = {name: tries(tmp_path, name)[0].split() for name in "abcd"}
-    assert {name: threads for name, (_, threads) in told.items()} == {"a": "2", "b": "2", "c": "1", "d": "2"}
-    assert told["a"][0] == told["b"][0] == told["d"][0] != told["c"][0]
+def test_jobs_of_different_threads_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 3)
+    mixed = [*jobs(tmp_path, "a", "b", threads=2), *jobs(tmp_path, "c"), *jobs(tmp_path, "d", threads=9)]
+    together = []
+    seen = set()
+    for running, ended in done(mixed, None):
+        together.append(sum(job.configuration.training.threads for job in [*running, *(one.job for one in ended)]))
+        seen |= {name_of(one.job) for one in ended}
+    assert seen == set("abcd")
+    # More threads than cores only where the job would never be done else.
+    assert set(together) <= {1, 2, 3, 9}
 
 
-def test_a_worker_that_dies_before_it_begins_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "start_worker", start_and_die)
-    (tmp_path / "die-1").touch()
-    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == {"a": None, "b": None}
-    assert not list(tmp_path.glob("die*"))
+def test_workers_that_can_not_be_started_fail_their_jobs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", refuse)
+    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == dict.fromkeys("ab", NEVER_BEGUN)
+    monkeypatch.undo()
+    monkeypatch.setattr(workers, "run_job", act)
+    assert reasons(ends(done(jobs(tmp_path, "a"), 1))) == {"a": None}
 
 
-def test_a_worker_that_can_not_start_says_why_of_each_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "start_worker", start_without_data)
-    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == dict.fromkeys("ab", "data/prepared: is missing")
-    assert tries(tmp_path, "a") == []
+def test_the_process_that_workers_come_from_may_die(tmp_path: Path) -> None:
+    with begun(done(jobs(tmp_path, "nap-1", "nap-2", "a"), 1)) as looks:
+        next(looks)
+        wait_for(lambda: bool(tries(tmp_path, "nap-1")))
+        os.kill(parent_of(int(tries(tmp_path, "nap-1")[0])), signal.SIGKILL)
+        assert reasons(ends(looks)) == dict.fromkeys(["nap-1", "nap-2", "a"])
 
 
-FIRST_WORKER = """\
+SWEEP = """\
+import sys
 import time
+from pathlib import Path
+from pipeline.studies import workers
+from tests.harness.worker_acts import Act, act
+workers.run_job = act
+workers.PRELOADED = ["pipeline.studies.workers", "tests.harness.worker_acts"]
+for _ in workers.LocalProcesses(2).run([Act(name, Path(sys.argv[1])) for name in ("sleep-1", "sleep-2")]):
+    pass
+"""
+
+
+def test_a_sweep_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    sweep = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path)])
+    wait_for(lambda: len([*tries(tmp_path, "sleep-1"), *tries(tmp_path, "sleep-2")]) == 2)
+    left = [int(process) for name in ("sleep-1", "sleep-2") for process in tries(tmp_path, name)]
+    left.append(parent_of(left[0]))
+    assert len(set(left)) == 3
+    assert parent_of(left[-1]) == sweep.pid
+    sweep.kill()
+    sweep.wait()
+    wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in left))
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def wait_for(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < deadline, "was not seen in time"
+        time.sleep(0.05)
+
+
+BLOCKED = """\
+import sys, time
 from multiprocessing import get_context
 from pathlib import Path
 from pipeline.studies import workers
-worker = get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
-with workers._ctrl_c_later():
-    worker.start()
+worker = get_context(sys.argv[1]).Process(target=time.sleep, args=(60,), daemon=True)
+assert workers._start(worker, forked=sys.argv[1] == "forkserver")
 print(Path(f"/proc/{worker.pid}/status").read_text().partition("SigBlk:")[2].split()[0])
 worker.kill()
 """
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc tells which signals a process blocks")
-def test_no_worker_is_reached_by_ctrl_c_from_its_first_moment_not_even_the_first(tmp_path: Path) -> None:
-    interrupted = 1 << (signal.SIGINT - 1)
-    with begun(done(jobs(tmp_path, "sleep-1"), 1)) as looks:
-        next(looks)
-        (worker,) = active_children()
-        blocked = Path(f"/proc/{worker.pid}/status").read_text().partition("SigBlk:")[2].split()[0]
-        assert int(blocked, 16) & interrupted
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    alone = subprocess.run([sys.executable, "-c", FIRST_WORKER], capture_output=True, text=True, check=True)
-    assert int(alone.stdout, 16) & interrupted
-
-
-NO_START = f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"
-
-
-def test_workers_that_always_die_before_they_begin_do_not_go_on_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "start_worker", start_and_die)
-    for number in range(50):
-        (tmp_path / f"die-{number}").touch()
-    assert reasons(ends(done(jobs(tmp_path, "a"), 1))) == {"a": NO_START}
-    assert tries(tmp_path, "a") == []
-
-
-def test_a_job_that_no_worker_could_begin_leaves_the_others_a_new_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "start_worker", start_and_die)
-    for number in range(MOST_STARTS):
-        (tmp_path / f"die-{number}").touch()
-    assert reasons(ends(done(jobs(tmp_path, "a", "b"), 1))) == {"a": NO_START, "b": None}
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_no_worker_is_reached_by_ctrl_c_from_its_first_moment_not_even_the_first(method: str) -> None:
+    alone = subprocess.run([sys.executable, "-c", BLOCKED, method], capture_output=True, text=True, check=True)
+    assert int(alone.stdout, 16) & 1 << (signal.SIGINT - 1)
 
 
 def test_leaving_the_iteration_early_kills_the_workers(tmp_path: Path) -> None:
-    with begun(done(jobs(tmp_path, "sleep-1", "a", "sleep-2", "sleep-3"), 2)) as looks:
+    with begun(done(jobs(tmp_path, "sleep-1", "nap-1", "sleep-2", "sleep-3"), 2)) as looks:
         seen = []
         for running, told in looks:
             seen.append(({name_of(job) for job in running}, [name_of(ended.job) for ended in told]))
             if tries(tmp_path, "sleep-1") and tries(tmp_path, "sleep-2"):
                 break
     # A look tells what runs while it runs.
-    assert seen[0] == ({"sleep-1", "a"}, [])
+    assert seen[0] == ({"sleep-1", "nap-1"}, [])
     assert seen[-1] == ({"sleep-1", "sleep-2"}, [])
-    assert [told for _, told in seen if told] == [["a"]]
+    assert [told for _, told in seen if told] == [["nap-1"]]
     for name in ("sleep-1", "sleep-2"):
         process = int(tries(tmp_path, name)[0].split()[0])
         with pytest.raises(ProcessLookupError):
@@ -226,10 +247,10 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPat
     ("threads", "wanted", "count"), [(1, None, 8), (2, None, 4), (3, None, 2), (9, None, 1), (9, 5, 5), (1, 1, 1)]
 )
 def test_jobs_times_threads_are_the_cores_unless_another_number_is_wanted(
-    threads: int, wanted: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+    threads: int, wanted: int | None, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 8)
-    assert workers.workers(threads, wanted) == count
+    assert LocalProcesses(wanted).slots(jobs(tmp_path, *"abcdefghij", threads=threads)) == count
 
 
 @pytest.mark.parametrize(
@@ -241,7 +262,7 @@ def test_jobs_times_threads_are_the_cores_unless_another_number_is_wanted(
     ],
 )
 def test_how_a_process_died_is_told_in_words(status: int, reason: str) -> None:
-    assert workers._death(status) == reason
+    assert workers.death_in_words(status) == reason
 
 
 @pytest.mark.parametrize(

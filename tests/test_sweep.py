@@ -39,7 +39,7 @@ def test_a_sweep_says_what_it_will_do_and_what_came_of_it(swept: Project) -> Non
     assert "study kernel_size: 4 runs (2 settings, 2 seeds)" in said
     assert "0 done already, 4 to do" in said
     assert re.search(r"about \d+ s with \d+ at a time .*, \d+ MB of disk", said)
-    assert len(re.findall(r"^\d/4  kernel_size [35], seed [01]: \d+\.\d+% in ", said, re.MULTILINE)) == 4
+    assert len(re.findall(r"^\d/4  [35] × [35] kernels, seed [01]: \d+\.\d+% in ", said, re.MULTILINE)) == 4
     for size in (3, 5):
         assert re.search(rf"{size} +│ +\d+\.\d\d ± \d+\.\d\d % \(2\)", said)
 
@@ -166,8 +166,8 @@ def test_a_run_of_two_studies_is_trained_once_and_appears_under_both(swept: Proj
 
 
 def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> None:
-    training = swept.path / "pipeline" / "network" / "training.py"
-    picture = swept.path / "pipeline" / "scoring" / "pictures" / "confusion.py"
+    training = swept.path / "pipeline" / "network" / "fit.py"
+    picture = swept.path / "pipeline" / "figures" / "prediction_figures.py"
     before = training.read_text(), picture.read_text()
     training.write_text(before[0].replace("Training: what decides", "Training: all that decides"))
     picture.write_text(before[1] + '\nCOLOUR = "green"\n')
@@ -240,7 +240,7 @@ def test_a_run_is_done_again_from_mlflow_alone_and_nothing_changes(swept: Projec
 
 
 def test_other_code_makes_another_run_and_the_first_epoch_that_differs_is_told(swept: Project) -> None:
-    code = swept.path / "pipeline" / "network" / "randomness.py"
+    code = swept.path / "pipeline" / "network" / "fit.py"
     text = code.read_text()
     code.write_text(text.replace('"order"', '"another order"'))
     try:

@@ -163,6 +163,6 @@ def descendants(pid: int) -> list[int]:
 def is_training(pid: int) -> bool:
     """Whether the process is there and is a worker."""
     try:
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False

@@ -15,7 +15,7 @@ import pytest
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.storage import project
-from pipeline.studies.study import Cell, Study, update_study
+from pipeline.studies.study import Study, StudyRun, update_study
 from pipeline.tracking import mirror_worker
 from pipeline.tracking.mirror_process import settings
 from pipeline.tracking.mirror_worker import follow
@@ -96,7 +96,7 @@ def message(found: Study) -> str:
 
 
 def written(*identities: str, state: Any = "running") -> Study:
-    cells = [Cell(one, "a", seed, "finished", None, 0.9, 0.25, 3.0) for seed, one in enumerate(identities)]
+    cells = [StudyRun(one, "a", seed, "finished", None, 0.9, 0.25, 3.0) for seed, one in enumerate(identities)]
     found = replace(study({"a": {"x": 1}}, cells), state=state)
     return update_study(project.study(found.name), lambda _: found)
 

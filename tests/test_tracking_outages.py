@@ -14,7 +14,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
-from pipeline.studies.study import Cell, State
+from pipeline.studies.study import RunState, StudyRun
 from pipeline.tracking import timeouts
 from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
@@ -135,8 +135,8 @@ def left(number: int, outcome: Any) -> str:
 def test_runs_that_ended_badly_while_the_store_was_away_are_told_later(store: Store) -> None:
     name = next(names)
     identities = [left(0, "failed"), left(1, "running"), left(2, "interrupted"), left(3, "running"), "nowhere"]
-    states: list[State] = ["failed", "waiting", "waiting", "waiting", "waiting"]
-    cells = [Cell(one, "a", seed, state) for seed, (one, state) in enumerate(zip(identities, states, strict=True))]
+    states: list[RunState] = ["failed", "waiting", "waiting", "waiting", "waiting"]
+    cells = [StudyRun(one, "a", seed, state) for seed, (one, state) in enumerate(zip(identities, states, strict=True))]
     found = replace(study({"a": {"x": 1}}, cells), name=name)
     with FileLock(project.checkpoint(identities[3]) / "lock"):
         # This one is being trained now.

@@ -11,7 +11,7 @@ import pytest
 from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
-from pipeline.studies.study import Cell, State, Study
+from pipeline.studies.study import RunState, Study, StudyRun
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness import studies
@@ -46,8 +46,8 @@ def recorded(number: int, **changes: Any) -> str:
     return found.name
 
 
-def with_runs(*identities: str, name: str | None = None, state: State = "finished") -> Study:
-    cells = [Cell(one, "a", seed, state, None, 0.9, 0.25, 3.0, "s") for seed, one in enumerate(identities)]
+def with_runs(*identities: str, name: str | None = None, state: RunState = "finished") -> Study:
+    cells = [StudyRun(one, "a", seed, state, None, 0.9, 0.25, 3.0, "s") for seed, one in enumerate(identities)]
     return replace(study(SETTINGS, cells), name=name or next(names))
 
 
@@ -158,7 +158,7 @@ def test_a_key_that_is_swept_no_more_leaves_the_grid(store: Store) -> None:
 def test_finished_and_diverged_runs_are_brought_up_as_children_once(store: Store) -> None:
     identities = [recorded(0), recorded(1, outcome="diverged")]
     found = with_runs(*identities, "waiting", "failed")
-    states: list[State] = ["finished", "diverged", "waiting", "failed"]
+    states: list[RunState] = ["finished", "diverged", "waiting", "failed"]
     cells = tuple(replace(cell, state=state) for cell, state in zip(found.cells, states, strict=True))
     for _ in range(2):
         bring_up(store, replace(found, cells=cells))

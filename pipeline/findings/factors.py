@@ -9,12 +9,10 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipeline.findings.statistics.factors import Level
-from pipeline.studies.study_summary import NOT_SET, differing, short_names, shown
+from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
 
 Values = Mapping[str, JsonValue]
 """A setting: dotted keys and their values."""
-
-KERNEL_SIZE, FILTERS = "model.conv.kernel_size", "model.conv.filters"
 
 
 @dataclass(frozen=True)
@@ -59,34 +57,14 @@ def grid(settings: Sequence[Values]) -> Grid:
     return Grid(
         factors=tuple(factors),
         levels=laid,
-        labels=tuple(_label(values, ordered, names) for values in settings),
+        labels=tuple(title(values, {key: names[key] for key in ordered}) for values in settings),
         order=tuple(sorted(range(len(settings)), key=lambda number: places[number])),
     )
-
-
-def words(key: str, short: str, value: JsonValue) -> str:
-    """A key and its value as people say them: `5 × 5 kernels`, `64 filters`, else `dropout 0.2`."""
-    if key == KERNEL_SIZE and isinstance(value, int | list):
-        height, width = value if isinstance(value, list) and len(value) == 2 else (value, value)
-        return one_line(f"{height} × {width} kernels")
-    if key == FILTERS and isinstance(value, int):
-        return f"{value} filter{'' if value == 1 else 's'}"
-    return one_line(f"{short} {shown(value)}")
 
 
 def shown_level(level: Level) -> str:
     """A level as a person would type it, on one line."""
     return one_line(shown(list(level) if isinstance(level, tuple) else level))
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and other characters that are not for people."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
-
-
-def _label(values: Values, keys: Sequence[str], names: Mapping[str, str]) -> str:
-    said = [words(key, names[key], values[key]) for key in keys if key in values]
-    return ", ".join(said or [f"{one_line(names[key])} {NOT_SET}" for key in keys[:1]]) or "the one setting"
 
 
 def _column(values: Sequence[JsonValue]) -> list[Level]:

@@ -9,7 +9,6 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +20,10 @@ from pipeline.data.scoring import held_out, held_out_digest
 from pipeline.findings.factors import grid
 from pipeline.findings.runs import Comparison, Run, Setting
 from pipeline.findings.statistics.differences import MARGIN
-from pipeline.run.metrics import predictions
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
 from pipeline.storage import project
-from pipeline.studies.study import ENDED, SCORED_ON_TEST, Cell, Study
-from pipeline.studies.study_summary import distinctions, shown
+from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
+from pipeline.studies.study_summary import distinctions, has_collapsed, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 from pipeline.tracking.fields import BASELINE_VALUES, GRID
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
 
 ALONE = "latency_ms_batch_1"
 """The latency of an image by itself, of a run beside which no other was at work."""
-
-ONE_CLASS = 0.95
-"""Share of the images from which on a run that gives them all one class counts as collapsed."""
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 STATES = {"RUNNING": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted"}
@@ -183,7 +178,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _record(cell: Cell, images: str) -> Record:
+def _record(cell: StudyRun, images: str) -> Record:
     root = project.run_root(cell.identity)
     part = TEST_EVALUATION if images == "test" else EVALUATION
     try:
@@ -197,7 +192,7 @@ def _record(cell: Cell, images: str) -> Record:
     return record
 
 
-def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
+def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
     if record is None or record.evaluation is None:
         return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
     scored, where = record.evaluation, record.training.environment
@@ -223,20 +218,6 @@ def _recorded_run(cell: Cell, record: Record | None, setting: int) -> Run:
         on_test=test.scored if test is not None and scored.images != "test" else None,
         answers=answers if answers.exists() else None,
     )
-
-
-def has_collapsed(scored: Path, accuracy: float | None) -> bool:
-    """Whether the probabilities [images, classes] in the folder `scored` name one class for at least ONE_CLASS of them.
-
-    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
-    class's share. One that is right so often (all images are of one class) has not. False without probabilities.
-    """
-    try:
-        named = predictions(np.load(scored / "probabilities.npy", allow_pickle=False))
-    except (OSError, ValueError):
-        return False
-    most = np.unique(named, return_counts=True)[1].max(initial=0)
-    return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
 def _hardware(hardware: Mapping[str, JsonValue]) -> str:

@@ -24,15 +24,15 @@ from pydantic_core import to_json
 
 from pipeline.figures.style import legible
 from pipeline.findings import wording
-from pipeline.findings.factors import one_line, shown_level
+from pipeline.findings.factors import shown_level
 from pipeline.findings.figures import MOST_FIRST, draw_figures
-from pipeline.findings.load import ONE_CLASS, ScoredImages, scored_images
+from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
 from pipeline.findings.runs import LOST
 from pipeline.findings.statistics.differences import FEWEST_SEEDS, Verdict
 from pipeline.findings.statistics.intervals import Interval
 from pipeline.storage import atomic
-from pipeline.studies.study_summary import shown_at
+from pipeline.studies.study_summary import ONE_CLASS, one_line, shown_at
 
 PICTURES = "pictures"
 RESULTS = (

@@ -45,7 +45,7 @@ class Estimate:
         return START + sum(self.seconds.values()) / workers if self.seconds else 0.0
 
 
-def estimated(jobs: Sequence[Job], settings: Mapping[str, Setting]) -> Estimate:
+def estimate_time(jobs: Sequence[Job], settings: Mapping[str, Setting]) -> Estimate:
     """The estimate for `jobs`, from the runs that this machine has done where there are any."""
     rates = _measured_rates(jobs[0]) if jobs else {}
     seconds = {

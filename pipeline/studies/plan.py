@@ -1,7 +1,4 @@
-"""From the configurations of a grid to the runs that are done, those that are missing, and those that can't exist.
-
-A study with the jobs that were asked for now: what it held of the same code and data stays.
-"""
+"""From the configurations of a grid to its runs, and into the study: what it held of the same code and data stays."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,8 +14,9 @@ from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, r
 from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
-from pipeline.studies.study import Cell, Point, Setting, Study, with_cells
-from pipeline.studies.study_config import Declaration
+from pipeline.studies.study import Point, Setting, Study, StudyRun, with_runs
+from pipeline.studies.study_config import StudyConfig
+from pipeline.studies.study_summary import count_outcomes, has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -77,10 +75,10 @@ class Plan:
     repeated: tuple[Repeated, ...] = ()
 
 
-def planned(grid: Sequence[Point], declaration: Declaration) -> Plan:
+def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
     """The plan for `grid`. Where settings are refused, and not left out, they come before what the baseline may lack.
 
-    Raises UserError without prepared images, ConfigurationError for a declaration that does not fit the grid.
+    Raises UserError without prepared images, ConfigurationError for a study that does not fit the grid.
     """
     data_digest = ""
     jobs: dict[str, Job] = {}
@@ -92,21 +90,21 @@ def planned(grid: Sequence[Point], declaration: Declaration) -> Plan:
         overrides = point.overrides or NO_OVERRIDE
         try:
             configuration = configure(point.values)
-            declaration.check_held_out(configuration.data.validation_images)
+            config.check_held_out(configuration.data.validation_images)
         except UserError as error:
             refused[overrides] = Refused(overrides, str(error))
             continue
         # They are the same for all: `data` can't be swept.
         data_digest = data_digest or _data_digest(configuration.data)
-        job = job_of(configuration, data_digest, declaration)
+        job = job_of(configuration, data_digest, config)
         if (name := job.identity.name) in jobs:
             repeated[overrides, asked[name]] += 1
             continue
         jobs[name], asked[name] = job, overrides
         if job.setting not in settings:
             settings[job.setting] = setting_of(job.configuration, point)
-    if not refused or (declaration.leave_out_refused and jobs):
-        declaration.check_baseline(list(settings.values()), left_out=len(refused))
+    if not refused or (config.leave_out_refused and jobs):
+        config.check_baseline(list(settings.values()), left_out=len(refused))
     basis = basis_of(next(iter(jobs.values())).identity) if jobs else ""
     again = tuple(Repeated(*words, runs) for words, runs in repeated.items())
     return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis, again)
@@ -125,11 +123,11 @@ def _data_digest(data: Data) -> str:
         ) from None
 
 
-def job_of(configuration: Configuration, data_digest: str, declaration: Declaration) -> Job:
+def job_of(configuration: Configuration, data_digest: str, config: StudyConfig) -> Job:
     """The job for one configuration. Raises ConfigurationError where there is nothing to score on."""
-    declaration.check_held_out(configuration.data.validation_images)
+    config.check_held_out(configuration.data.validation_images)
     found = identity(configuration, data_digest)
-    on_test = declaration.score_on == "test"
+    on_test = config.score_on == "test"
     data = configuration.data
     images = (
         test_digest(project.PREPARED, data)
@@ -138,7 +136,7 @@ def job_of(configuration: Configuration, data_digest: str, declaration: Declarat
     )
     setting = digest.of_value({name: value for name, value in found.ingredients.items() if name != "seed"})
     scoring = scoring_identity(images, data.class_names)
-    return Job(configuration, found, setting[:12], declaration.score_on, scoring, declaration.pictures)
+    return Job(configuration, found, setting[:12], config.score_on, scoring, config.pictures)
 
 
 def basis_of(run: Identity) -> str:
@@ -177,12 +175,12 @@ def record_of(job: Job) -> Record | None:
     return record if record.training.run.identity == job.identity.name and scored and pictured else None
 
 
-def cell_of(job: Job, record: Record | None) -> Cell:
+def study_run_of(job: Job, record: Record | None) -> StudyRun:
     """The job as a study keeps it."""
     if record is None or record.evaluation is None:
-        return Cell(job.identity.name, job.setting, job.seed)
+        return StudyRun(job.identity.name, job.setting, job.seed)
     scores = record.evaluation.scores
-    return Cell(
+    return StudyRun(
         identity=job.identity.name,
         setting=job.setting,
         seed=job.seed,
@@ -191,43 +189,46 @@ def cell_of(job: Job, record: Record | None) -> Cell:
         loss=scores["loss"],
         seconds=None if record.training.seconds is None else round(record.training.seconds, 3),
         scoring=record.evaluation.scoring,
+        collapsed=has_collapsed(record.evaluation.folder, scores["accuracy"]),
     )
 
 
-def with_plan(present: Study | None, plan: Plan, declaration: Declaration) -> Study:
-    """The study with the plan's settings and cells, each as its record says."""
-    study = _continued(present, plan.basis, declaration)
+def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
+    """The study with the plan's settings and runs, each as its record says."""
+    study = _continued(present, plan.basis, config)
     refused = tuple({"setting": found.overrides, "reason": found.reason} for found in plan.refused)
     study = replace(study, refused=refused, settings=study.settings | dict(plan.settings))
-    return with_cells(study, [cell_of(job, record_of(job)) for job in plan.jobs])
+    return with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
 
 
-def with_job(
-    present: Study | None, job: Job, declaration: Declaration, point: Point | None = None, reason: str | None = None
+def merge_job(
+    present: Study | None, job: Job, config: StudyConfig, point: Point | None = None, reason: str | None = None
 ) -> Study:
     """The study with one job more, for launchers that bring jobs one by one; `reason` where it failed."""
-    study = _continued(present, basis_of(job.identity), declaration)
+    study = _continued(present, basis_of(job.identity), config)
     study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration, point)})
-    cell = cell_of(job, record_of(job))
+    run = study_run_of(job, record_of(job))
     if reason is not None:
-        cell = replace(cell, state="failed", reason=reason)
-    study = with_cells(study, [cell])
-    return replace(study, state="failed" if any(one.state == "failed" for one in study.cells) else "finished")
+        run = replace(run, state="failed", reason=reason)
+    study = with_runs(study, [run])
+    return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
 
 
-def _continued(present: Study | None, basis: str, declaration: Declaration) -> Study:
-    kept = present is not None and (present.basis, present.images) == (basis, declaration.score_on)
-    if present is not None and not kept:
+def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
+    settings, runs = dict[str, Setting](), tuple[StudyRun, ...]()
+    if present is not None and (present.basis, present.images) == (basis, config.score_on):
+        settings, runs = present.settings, present.cells
+    elif present is not None:
         console.print(
             f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
             "runs only those that are declared now and still hold stay in it"
         )
     return Study(
-        name=declaration.full_name,
-        images=declaration.score_on,
+        name=config.full_name,
+        images=config.score_on,
         basis=basis,
-        baseline=declaration.baseline,
-        margin=declaration.margin,
-        settings=present.settings if present is not None and kept else {},
-        cells=present.cells if present is not None and kept else (),
+        baseline=config.baseline,
+        margin=config.margin,
+        settings=settings,
+        cells=runs,
     )

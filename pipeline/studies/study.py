@@ -1,7 +1,7 @@
 """What a study is and what came of it: studies/<name>/study.json, whole or not there."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ STUDY = "study.json"
 SCORED_ON_TEST = "_on_test"
 """Ends the name of a study that opens the test images."""
 
-State = Literal["waiting", "running", "finished", "diverged", "failed", "interrupted"]
+RunState = Literal["waiting", "finished", "diverged", "failed"]
 ENDED = ("finished", "diverged")
 """The states that are not tried again."""
 
@@ -31,18 +31,22 @@ StudyState = Literal["running", "finished", "failed", "interrupted"]
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
-class Cell:
-    """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record."""
+class StudyRun:
+    """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record.
+
+    `collapsed`: it names one class whatever it sees (study_summary.has_collapsed).
+    """
 
     identity: Name
     setting: str
     seed: int
-    state: State = "waiting"
+    state: RunState = "waiting"
     reason: str | None = None
     accuracy: float | None = None
     loss: float | None = None
     seconds: float | None = None
     scoring: str | None = None
+    collapsed: bool = False
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -93,7 +97,7 @@ class Study:
     margin: float
     state: StudyState = "running"
     settings: dict[str, Setting] = field(default_factory=dict)
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[StudyRun, ...] = ()
     refused: tuple[dict[str, str], ...] = ()
 
 
@@ -105,10 +109,7 @@ def find_study(name: str) -> Study:
 
 
 def read_study(folder: Path) -> Study:
-    """The study in `folder`.
-
-    Raises UserError where there is none, or another version's.
-    """
+    """The study in `folder`. Raises UserError where there is none, or another version's."""
     path = folder / STUDY
     refuse_links(folder)
     try:
@@ -117,32 +118,37 @@ def read_study(folder: Path) -> Study:
             raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run its sweep again.")
         values = unsealed(text)
         del values["layout"]
-        return _study(values, folder.name)
+        study = checked(Study, values)
+        if study.name != folder.name:
+            # Reports and MLflow are written under the name that it gives itself.
+            raise ValueError(f"it says that it is study {study.name}")
+        if unknown := {run.setting for run in study.cells} - study.settings.keys():
+            raise ValueError(f"settings {', '.join(sorted(unknown))} are missing")
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. {_known()}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: is damaged ({error}). Run its sweep again: no run is lost.") from None
+    return study
 
 
 def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:
     """Replace the study in `folder` by what `change` makes of it (None: there is none); one process at a time."""
     refuse_links(folder)
     with lock.only_one(folder / ".lock"):
-        present = present_study(folder)
-        changed = change(present)
-        atomic.write_file(folder / STUDY, sealed({"layout": LAYOUT} | asdict(changed)))
-        return changed
+        study = change(present_study(folder))
+        atomic.write_file(folder / STUDY, sealed({"layout": LAYOUT} | asdict(study)))
+        return study
 
 
-def with_cells(study: Study, cells: Sequence[Cell]) -> Study:
-    """The study with `cells` in place of those with the same identity, new ones at the end."""
-    found = {cell.identity: cell for cell in study.cells} | {cell.identity: cell for cell in cells}
-    return replace(study, cells=tuple(found.values()))
+def with_runs(study: Study, runs: Sequence[StudyRun]) -> Study:
+    """The study with `runs` in place of those with the same identity, new ones at the end."""
+    by_identity = {run.identity: run for run in study.cells} | {run.identity: run for run in runs}
+    return replace(study, cells=tuple(by_identity.values()))
 
 
-def came_of(study: Study) -> StudyState:
+def final_state(study: Study) -> StudyState:
     """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped."""
-    states = {cell.state for cell in study.cells}
+    states = {run.state for run in study.cells}
     return "failed" if "failed" in states else "finished" if states <= set(ENDED) else "interrupted"
 
 
@@ -157,20 +163,10 @@ def present_study(folder: Path) -> Study | None:
         return None
 
 
-def _study(values: object, name: str) -> Study:
-    found = checked(Study, values)
-    if found.name != name:
-        # Reports and MLflow are written under the name that it gives itself.
-        raise ValueError(f"it says that it is study {found.name}")
-    if strange := {cell.setting for cell in found.cells} - found.settings.keys():
-        raise ValueError(f"settings {', '.join(sorted(strange))} are missing")
-    return found
-
-
 def _known() -> str:
-    names = sorted(_names())
-    return f"There are: {', '.join(names)}." if names else "`python -m pipeline.sweep --help` tells how to make one."
+    names = ", ".join(_names())
+    return f"There are: {names}." if names else "`python -m pipeline.sweep --help` tells how to make one."
 
 
-def _names() -> Iterator[str]:
-    yield from (path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))
+def _names() -> list[str]:
+    return sorted(path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))

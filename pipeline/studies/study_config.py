@@ -37,7 +37,7 @@ StudyName = Annotated[
 ]
 
 
-class Declaration(Section):
+class StudyConfig(Section):
     """`jobs` runs at once (null: as many as the cores allow); `score_on: test` opens the test images."""
 
     name: StudyName | None

@@ -2,27 +2,39 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 from pydantic import JsonValue
 
-from pipeline.studies.study import Cell, Setting, Study
+from pipeline.run.metrics import predictions
+from pipeline.studies.study import Setting, Study, StudyRun
 
 NOT_SET = "not set"
 """In place of the value of a key that a setting does not have, which is neither null nor `none`."""
 
+KERNEL_SIZE, FILTERS = "model.conv.kernel_size", "model.conv.filters"
+
+ONE_CLASS = 0.95
+"""Share of the images from which on a run that gives them all one class counts as collapsed."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """A setting's runs: how many have ended in which way, mean and standard deviation of the finished ones' accuracy.
+    """A setting's runs: how many have ended in which way, mean and standard deviation of the accuracy.
 
-    `mean` is None without a finished run, `deviation` (of the sample, in 0..1 like the mean) with fewer than two.
+    `finished` are those that count: runs that collapsed or diverged say nothing of what their setting can do, and
+    stand in no mean. `mean` is None without one, `deviation` (of the sample, in 0..1 as the mean) with fewer than two.
     """
 
     setting: str
+    title: str
     label: dict[str, JsonValue]
     finished: int
+    collapsed: int
     diverged: int
     failed: int
     mean: float | None
@@ -30,6 +42,36 @@ class Row:
     seconds: float | None
     parameters: int
     multiply_adds: int
+
+    @property
+    def lost(self) -> str:
+        """`1 collapsed, 2 failed`: the runs that stand in no mean; nothing where there are none."""
+        counts = {"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed}
+        return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def has_collapsed(scored: Path, accuracy: float | None) -> bool:
+    """Whether the probabilities [images, classes] in the folder `scored` name one class for at least ONE_CLASS of them.
+
+    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
+    class's share. One that is right so often (all images are of one class) has not. False without probabilities.
+    """
+    try:
+        named = predictions(np.load(scored / "probabilities.npy", allow_pickle=False))
+    except (OSError, ValueError):
+        return False
+    most = np.unique(named, return_counts=True)[1].max(initial=0)
+    return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
+
+
+def outcome(run: StudyRun) -> str:
+    """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
+    return "collapsed" if run.collapsed and run.state == "finished" else run.state
+
+
+def count_outcomes(runs: Iterable[StudyRun]) -> Counter[str]:
+    """How many runs have ended in which way: finished (and learned something), collapsed, diverged, failed, waiting."""
+    return Counter(map(outcome, runs))
 
 
 def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
@@ -39,11 +81,13 @@ def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
     """
     settings = list(study.settings.values())
     groups = _differing_groups(settings)
-    keys = [
-        key for key in differing([setting.values for setting in settings]) if not _is_explained(key, groups, settings)
-    ]
+    keys = differing([setting.values for setting in settings])
+    keys = [key for key in keys if not _is_explained(key, groups, settings)]
     return {
-        name: {**{group: setting.variants[group] for group in groups}, **_at(setting.values, keys)}
+        name: {
+            **{group: setting.variants[group] for group in groups},
+            **{key: setting.values[key] for key in keys if key in setting.values},
+        }
         for name, setting in study.settings.items()
     }
 
@@ -53,28 +97,72 @@ def swept(study: Study) -> list[str]:
     return list(dict.fromkeys(key for values in distinctions(study).values() for key in values))
 
 
-def labels(study: Study) -> dict[str, dict[str, JsonValue]]:
-    """What distinguishes each setting from the others, by short key; a key that it does not have is left out."""
+def titles(study: Study) -> dict[str, str]:
+    """What distinguishes each setting from the others, for people."""
     names = short_names(swept(study))
-    nothing: dict[str, JsonValue] = dict.fromkeys(list(names.values())[:1], NOT_SET)
-    return {
-        setting: {short: values[key] for key, short in names.items() if key in values} or nothing
-        for setting, values in distinctions(study).items()
-    }
+    return {setting: title(values, names) for setting, values in distinctions(study).items()}
+
+
+def title(values: Mapping[str, JsonValue], names: Mapping[str, str]) -> str:
+    """A setting for people, by those of the dotted keys in `names` that it has: `5 × 5 kernels, 64 filters, bias true`.
+
+    `names` gives each key's short name, in the order in which they are said.
+    """
+    parts = [argument_in_words(key, short, values[key]) for key, short in names.items() if key in values]
+    nothing = [f"{one_line(short)} {NOT_SET}" for short in names.values()][:1]
+    return ", ".join(parts or nothing) or "the one setting"
+
+
+def argument_in_words(key: str, short: str, value: JsonValue) -> str:
+    """A key and its value as people say them: `5 × 5 kernels`, `64 filters`, else `dropout 0.2`."""
+    if key == KERNEL_SIZE and isinstance(value, int | list):
+        height, width = value if isinstance(value, list) and len(value) == 2 else (value, value)
+        return one_line(f"{height} × {width} kernels")
+    if key == FILTERS and isinstance(value, int):
+        return counted(value, "filter")
+    return one_line(f"{short} {shown(value)}")
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and other characters that are not for people."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def columns(study: Study) -> list[str]:
-    """The short keys of all labels, in their order."""
+    """The short names of what the settings differ in."""
     return list(short_names(swept(study)).values())
 
 
 def rows(study: Study) -> list[Row]:
     """One row a setting, in the order in which they were declared."""
-    by_setting: dict[str, list[Cell]] = {name: [] for name in study.settings}
-    for cell in study.cells:
-        by_setting[cell.setting].append(cell)
-    label = labels(study)
-    return [_row(study, name, label[name], cells) for name, cells in by_setting.items()]
+    names, values = short_names(swept(study)), distinctions(study)
+    runs: dict[str, list[StudyRun]] = {setting: [] for setting in study.settings}
+    for run in study.cells:
+        runs[run.setting].append(run)
+    return [_row(study, setting, values[setting], names, runs[setting]) for setting in study.settings]
+
+
+def _row(
+    study: Study, setting: str, values: Mapping[str, JsonValue], names: Mapping[str, str], runs: Sequence[StudyRun]
+) -> Row:
+    counts = count_outcomes(runs)
+    learned = [run for run in runs if outcome(run) == "finished"]
+    accuracies = [run.accuracy for run in learned if run.accuracy is not None]
+    seconds = [run.seconds for run in learned if run.seconds is not None]
+    return Row(
+        setting=setting,
+        title=title(values, names),
+        label={short: values[key] for key, short in names.items() if key in values},
+        finished=len(accuracies),
+        collapsed=counts["collapsed"],
+        diverged=counts["diverged"],
+        failed=counts["failed"],
+        mean=statistics.fmean(accuracies) if accuracies else None,
+        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        seconds=statistics.fmean(seconds) if seconds else None,
+        parameters=study.settings[setting].parameters,
+        multiply_adds=study.settings[setting].multiply_adds,
+    )
 
 
 def best(study: Study) -> Row | None:
@@ -83,9 +171,9 @@ def best(study: Study) -> Row | None:
     return max(scored, key=lambda row: row.mean or 0.0, default=None)
 
 
-def in_words(label: Mapping[str, JsonValue]) -> str:
-    """A label for people: `kernel_size 3, filters 16`."""
-    return ", ".join(f"{key} {shown(value)}" for key, value in label.items()) or "the one setting"
+def in_words(values: Mapping[str, JsonValue]) -> str:
+    """Keys and values as MLflow is told of them: `model.conv.kernel_size 3, model article`."""
+    return ", ".join(f"{key} {shown(value)}" for key, value in values.items()) or "the one setting"
 
 
 def score_in_words(row: Row) -> str:
@@ -129,10 +217,6 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _at(values: Mapping[str, JsonValue], keys: Sequence[str]) -> dict[str, JsonValue]:
-    return {key: values[key] for key in keys if key in values}
-
-
 def _as_json(values: Mapping[str, JsonValue], key: str) -> str:
     return json.dumps(values[key]) if key in values else ""
 
@@ -163,20 +247,3 @@ def _is_explained(key: str, groups: Sequence[str], settings: Sequence[Setting]) 
     for one in settings:
         by_variants.setdefault(tuple(one.variants[group] for group in own), set()).add(_as_json(one.values, key))
     return all(len(values) == 1 for values in by_variants.values())
-
-
-def _row(study: Study, name: str, label: dict[str, JsonValue], cells: Sequence[Cell]) -> Row:
-    accuracies = [cell.accuracy for cell in cells if cell.state == "finished" and cell.accuracy is not None]
-    seconds = [cell.seconds for cell in cells if cell.state == "finished" and cell.seconds is not None]
-    return Row(
-        setting=name,
-        label=label,
-        finished=len(accuracies),
-        diverged=sum(cell.state == "diverged" for cell in cells),
-        failed=sum(cell.state in ("failed", "interrupted") for cell in cells),
-        mean=statistics.fmean(accuracies) if accuracies else None,
-        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        seconds=statistics.fmean(seconds) if seconds else None,
-        parameters=study.settings[name].parameters,
-        multiply_adds=study.settings[name].multiply_adds,
-    )

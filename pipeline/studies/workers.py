@@ -1,28 +1,51 @@
-"""Processes that do a study's jobs side by side, and survive each other."""
+"""Runs of a study, side by side: who does them, and what is done for each."""
 
 import os
 import signal
+import sys
+import threading
+import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
+from functools import cache
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Protocol
 
-from pipeline.studies.job import Failure, failure, is_taken, run_in_worker, start_worker
-from pipeline.studies.plan import Job
+from pipeline.data.prepared import Images, load_test, load_training
+from pipeline.data.scoring import test_set, validation_set
+from pipeline.run.checkpoint import CHECKPOINT, remove_checkpoint, usable_checkpoint
+from pipeline.run.environment import device
+from pipeline.run.record import TRAINING, TrainingPart, read_training
+from pipeline.storage import lock, project
+from pipeline.studies.plan import Job, record_of
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
 
 BETWEEN_LOOKS = 0.3
 """Seconds between two looks at what the workers do."""
 
-MOST_STARTS = 3
-"""How often a job is given to a new worker because the last one died before it began."""
-
 LONGEST_DEATH = 5.0
 """Seconds that a worker whose end of the pipe is closed may take to be gone."""
 
-BEGUN = "begun"
-"""What a worker says when it has taken a job; then, how it ended."""
+PRELOADED = ["pipeline.studies.workers", "pipeline.run.train_run", "pipeline.run.evaluate_run"]
+"""What the process that workers are forked from imports, so that none does it again. None of it starts a thread: a fork
+would not copy it, and TensorFlow starts its own when it first computes."""
+
+NEVER_BEGUN = "its process could not be started: is there enough memory?"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed, in a line, and where there is one the traceback."""
+
+    reason: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,138 +56,128 @@ class Ended:
     failure: Failure | None = None
 
 
+class Executor(Protocol):
+    """Who does jobs. It is no part of a run's identity: the bits are the same wherever they are computed."""
+
+    def slots(self, jobs: Sequence[Job]) -> int:
+        """How many of `jobs` go on at once."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        """Do `jobs`; yields again and again which are running, and which have ended since.
+
+        Leaving the iteration early ends those that run.
+        """
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Does each job in a process of its own on this machine: one that dies takes only its own job with it.
+
+    `wanted` runs go on at once; where that is None as many as the cores allow.
+    """
+
+    wanted: int | None = None
+
+    def slots(self, jobs: Sequence[Job]) -> int:
+        """How many of `jobs` go on at once."""
+        most = max((self.wanted or max(1, cores() // _threads(job)) for job in jobs), default=0)
+        return min(most, len(jobs))
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        """Do `jobs`, as an Executor does."""
+        waiting = deque(jobs)
+        workers: list[_Worker] = []
+        try:
+            while waiting or workers:
+                while (job := self._next(waiting, workers)) is not None:
+                    waiting.remove(job)
+                    workers.append(_Worker(job))
+                wait([worker.pipe for worker in workers], BETWEEN_LOOKS)
+                ended = [ended for worker in workers if (ended := worker.ended())]
+                gone = [one.job for one in ended]
+                workers = [worker for worker in workers if worker.job not in gone]
+                yield [worker.job for worker in workers], ended
+        finally:
+            for worker in workers:
+                worker.stop()
+
+    def _next(self, waiting: Sequence[Job], workers: Sequence["_Worker"]) -> Job | None:
+        """The first job for which there is room and that no other sweep does now, so that two sweeps divide the work.
+
+        Where others do all that is left it is the first: its worker waits, and goes on should the other be killed.
+        """
+        busy = [_threads(worker.job) for worker in workers]
+        if self.wanted is not None:
+            fitting = list(waiting) if len(busy) < self.wanted else []
+        else:
+            fitting = [job for job in waiting if not busy or sum(busy) + _threads(job) <= cores()]
+        return next((job for job in fitting if not _is_taken(job)), next(iter(fitting), None))
+
+
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers(threads: int, wanted: int | None) -> int:
-    """How many runs of `threads` threads go on at once: as many as the cores allow, or as many as are `wanted`."""
-    return wanted or max(1, cores() // threads)
-
-
-def done(jobs: Sequence[Job], wanted: int | None) -> Iterator[tuple[list[Job], list[Ended]]]:
-    """Do `jobs`; yields again and again which are running, and which have ended since.
-
-    A worker that dies takes only its own job with it. Leaving the iteration early kills the workers.
-    """
-    for threads in sorted({job.configuration.training.threads for job in jobs}):
-        # A process sets its number of threads once: one group of workers after another.
-        same = [job for job in jobs if job.configuration.training.threads == threads]
-        yield from _done_by([_Worker(threads) for _ in range(min(len(same), workers(threads, wanted)))], same)
-
-
-def _done_by(crew: Sequence["_Worker"], jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
-    waiting = deque(jobs)
-    try:
-        while waiting or any(worker.job for worker in crew):
-            for worker in crew:
-                if worker.job is None and waiting:
-                    worker.start(_next(waiting))
-            wait([worker.pipe for worker in crew if worker.job], BETWEEN_LOOKS)
-            ended = [ended for worker in crew if (ended := worker.ended())]
-            yield [worker.job for worker in crew if worker.job], ended
-    finally:
-        for worker in crew:
-            worker.stop()
-
-
-def _next(waiting: deque[Job]) -> Job:
-    """Take the first job out that no other sweep does now, so that two sweeps divide the work.
-
-    Where others do all that is left it is the first: its worker waits, and goes on with it should the other be killed.
-    """
-    job = next((job for job in waiting if not is_taken(job)), waiting[0])
-    waiting.remove(job)
-    return job
+def _threads(job: Job) -> int:
+    return job.configuration.training.threads
 
 
 class _Worker:
-    """A process with a pipe of its own, replaced when it dies: workers that share one can block each other in dying."""
+    """The process of one job, with a pipe on which it says how it ended."""
 
-    def __init__(self, threads: int) -> None:
-        self.job: Job | None = None
-        self._threads = threads
-        self._open()
-
-    def start(self, job: Job) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
-        if not self._process.is_alive():
-            self._renew()
-        self._starts = 0
-        self._give(job)
-
-    def ended(self) -> Ended | None:
-        """How the job ended, when it has; the worker is then free."""
-        job = self.job
-        if job is None:
-            return None
-        try:
-            while self.pipe.poll():
-                said = self.pipe.recv()
-                if said != BEGUN:
-                    self.job = None
-                    return Ended(job, said)
-                self._begun = True
-        except (EOFError, OSError):
-            # However it died, with whatever status: nobody holds the other end any more.
-            return self._lost(job)
-        return None
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.pipe.close()
-
-    def _open(self) -> None:
-        # Spawned: a fork would copy the threads' locks of this process, held or not.
-        context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        acts = theirs, start_worker, self._threads, run_in_worker
-        self._process = context.Process(target=_serve, args=acts, daemon=True)
-        with _ctrl_c_later():
-            self._process.start()
+        # A card's driver can't be shared with a process that is forked, and macOS forbids it to most libraries.
+        forked = sys.platform == "linux" and device() == "cpu"
+        context = get_context("forkserver") if forked else get_context("spawn")
+        context.set_forkserver_preload(PRELOADED)
+        self.pipe, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work, args=(theirs, run_job, job), daemon=True)
+        self._is_started = _start(self._process, forked=forked)
         theirs.close()
 
-    def _renew(self) -> None:
-        self.stop()
-        self._open()
-
-    def _give(self, job: Job) -> None:
-        self._begun = False
-        self._starts += 1
-        # One that has just died is noticed when it is listened to.
-        with suppress(OSError):
-            self.pipe.send(job)
-
-    def _lost(self, job: Job) -> Ended | None:
-        """What becomes of the job whose worker is gone: it failed, or had not been begun and is given to another."""
-        self._process.join(LONGEST_DEATH)
-        reason = _death(self._process.exitcode) if self._begun else NEVER_BEGUN
-        self._renew()
-        if not self._begun and self._starts < MOST_STARTS:
-            self._give(job)
+    def ended(self) -> Ended | None:
+        """How the job ended, when it has."""
+        if not self.pipe.poll():
             return None
-        self.job = None
-        return Ended(job, Failure(reason))
+        try:
+            failure = self.pipe.recv()
+        except (EOFError, OSError):
+            # However it died, with whatever status: nobody holds the other end any more.
+            failure = Failure(self._death())
+        self.stop()
+        return Ended(self.job, failure)
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        if self._is_started:
+            self._process.kill()
+            self._process.join()
+        self.pipe.close()
+
+    def _death(self) -> str:
+        """How a process ended that did not say so itself."""
+        if not self._is_started:
+            return NEVER_BEGUN
+        self._process.join(LONGEST_DEATH)
+        return death_in_words(self._process.exitcode)
 
 
-NEVER_BEGUN = f"{MOST_STARTS} workers for it died before they could begin: is there enough memory?"
-
-
-def _serve(pipe: Connection, start: Callable[[int], None], threads: int, act: Callable[[Job], Failure | None]) -> None:
-    """A worker's life: one job after another, until the sweep closes its end."""
+def _start(process: BaseProcess, *, forked: bool) -> bool:
+    """Start a process that Ctrl-C never reaches; whether it could be started."""
     try:
-        start(threads)
-    except Exception as error:
-        # It can do no job: the one that it was started for is told why.
-        pipe.send(failure(error))
-        return
-    with suppress(EOFError, OSError):
-        while True:
-            job = pipe.recv()
-            pipe.send(BEGUN)
-            pipe.send(act(job))
+        if forked:
+            # It hands its mask of signals on. It may import for seconds, in which a Ctrl-C shall reach us.
+            with _ctrl_c_later():
+                forkserver.ensure_running()
+            process.start()
+        else:
+            with _ctrl_c_later():
+                process.start()
+    except (EOFError, OSError):
+        return False
+    return True
 
 
 @contextmanager
@@ -179,10 +192,132 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _death(exitcode: int | None) -> str:
-    """How a process ended that did not say so itself."""
+def death_in_words(exitcode: int | None) -> str:
+    """How a process ended, by its exit status."""
     if exitcode == -signal.SIGKILL:
         return "its process was killed (SIGKILL): by a person, or by the system for lack of memory"
     if exitcode is not None and exitcode < 0:
         return f"its process was ended by signal {-exitcode} ({signal.strsignal(-exitcode)})"
     return f"its process ended with status {exitcode}"
+
+
+def _work(pipe: Connection, act: Callable[[Job, Callable[[Path], None]], None], job: Job) -> None:
+    """A worker's life. What goes wrong is told in words: not all exceptions travel."""
+    _leave_with_parent()
+    # The sweep tells; a worker's own lines would be a second voice.
+    console.quiet = True
+    warnings.simplefilter("ignore")
+    try:
+        act(job, _nobody)
+    except BaseException as error:
+        pipe.send(failure(error))
+    else:
+        pipe.send(None)
+
+
+def _leave_with_parent() -> None:
+    """A sweep that is killed leaves no worker behind: the next one goes on from the last checkpoint."""
+    parent = parent_process()
+
+    def wait_for_end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+
+
+def _nobody(_root: Path) -> None:
+    """The sweep looks at the record's file itself: a queue could be left locked by a worker that is killed."""
+
+
+def failure(error: BaseException) -> Failure:
+    """What an exception says, in a line; where it was raised only when it is none that a person can mend."""
+    if isinstance(error, UserError):
+        return Failure(str(error))
+    words = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    return Failure(": ".join(words), "".join(traceback.format_exception(error)))
+
+
+def run_job(job: Job, sync: Callable[[Path], None]) -> None:
+    """Train and score what is missing of the job's record; `sync` is told of a record whenever it has grown.
+
+    One process at a time does a job: another waits, and then finds it done.
+    """
+    root = project.run_root(job.identity.name)
+    with lock.only_one(_lock(job)):
+        if record_of(job) is None:
+            from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - imports TensorFlow
+
+            training = _finished_training(job, root) or _train(job, root, sync)
+            data = job.configuration.data
+            on_test = job.images == "test"
+            scored = test_set(test_images(), data) if on_test else validation_set(training_images(), data)
+            evaluate_run(training, scored, root / job.part, pictured=job.pictured)
+        remove_checkpoint(project.checkpoint(job.identity.name))
+        sync(root)
+
+
+def _finished_training(job: Job, root: Path) -> TrainingPart | None:
+    """The training part where it is whole: only its scores are missing, or of an earlier code."""
+    try:
+        training = read_training(root / TRAINING)
+    except UserError:
+        return None
+    return training if training.run.identity == job.identity.name else None
+
+
+def _train(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart:
+    from pipeline.run.train_run import train_run  # noqa: PLC0415 - imports TensorFlow
+
+    train_run(job.configuration, job.identity, training_images(), root, sync)
+    return read_training(root / TRAINING)
+
+
+@cache
+def training_images() -> Images:
+    """The training images, read and checked once in a process."""
+    return load_training(project.PREPARED)
+
+
+@cache
+def test_images() -> Images:
+    """The test images: only for a study that asks for them."""
+    return load_test(project.PREPARED)
+
+
+def _lock(job: Job) -> Path:
+    return project.run_root(job.identity.name) / ".lock"
+
+
+def _is_taken(job: Job) -> bool:
+    """Whether a process does the job now: that of another sweep, when ours has not begun it."""
+    try:
+        return lock.is_held(_lock(job))
+    except OSError:
+        # Told by the worker that gets it, as the failure of this job alone.
+        return False
+
+
+def forget_checkpoint(job: Job) -> None:
+    """Remove what a worker that was killed after its last write has left beside the finished record of its run.
+
+    A training that has not got so far is another's: an interrupted `dvc repro` of the same run.
+    """
+    work = project.checkpoint(job.identity.name)
+    try:
+        run = read_training(work / TRAINING).run
+        ended = run.epochs == job.configuration.training.epochs or run.outcome == "diverged"
+    except UserError:
+        ended = True
+    if ended:
+        remove_checkpoint(work)
+
+
+def check_checkpoint(job: Job, tell: Callable[[str], None]) -> None:
+    """Remove and tell a damaged checkpoint of the job, unless another process writes it: a worker tells nobody."""
+    work = project.checkpoint(job.identity.name)
+    if (work / CHECKPOINT).exists():
+        with lock.if_free(work / "lock") as free:
+            if free:
+                usable_checkpoint(work / CHECKPOINT, tell)

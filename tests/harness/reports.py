@@ -14,7 +14,7 @@ from pipeline.findings.runs import Setting as ComparedSetting
 from pipeline.findings.statistics.scores import Scores
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.storage import project
-from pipeline.studies.study import Cell, Setting, Study, update_study
+from pipeline.studies.study import Setting, Study, StudyRun, update_study
 from tests.harness.settings import article
 from tests.harness.studies import NAMED, START, write_record
 
@@ -112,14 +112,14 @@ def write_study(
     return update_study(project.study(name), lambda _: study)
 
 
-def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, images: str, answered: int) -> Cell:
+def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, images: str, answered: int) -> StudyRun:
     changes: dict[str, object] = {key: value for key, value in values.items() if key.startswith("model")}
     configuration = article({"data.validation_images": 10, "seed": seed} | changes)
     part = TEST_EVALUATION if images == "test" else EVALUATION
     scratch = project.RUNS / f"{row}-{seed}"
     found = write_record(scratch, configuration, part=part, accuracy=None if np.isnan(score) else score / 100)
     if np.isnan(score):
-        return Cell(found.name, f"s{row}", seed, "failed", "out of memory")
+        return StudyRun(found.name, f"s{row}", seed, "failed", "out of memory")
     np.save(scratch / part / "correct.npy", answers(score, answered, number=1000 * row + seed), allow_pickle=False)
     digest = (
         held_out_digest(training_digest(project.PREPARED, configuration.data), 10, 0)
@@ -135,7 +135,7 @@ def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, im
     }
     write_manifest(scratch / part, "evaluation.json", kept | NAMED)
     scratch.rename(project.run_root(found.name))
-    return Cell(found.name, f"s{row}", seed, "finished", None, score / 100, 0.25, 3.0)
+    return StudyRun(found.name, f"s{row}", seed, "finished", None, score / 100, 0.25, 3.0)
 
 
 def answers(score: float, images: int, number: int) -> NDArray[np.bool_]:

@@ -29,8 +29,8 @@ from pipeline.run.train_run import describe_run
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of, pack
 from pipeline.storage.digest import as_json
-from pipeline.studies.study import Cell, Setting, State, Study
-from pipeline.studies.study_config import Declaration
+from pipeline.studies.study import RunState, Setting, Study, StudyRun
+from pipeline.studies.study_config import StudyConfig
 from tests.harness.settings import article
 
 DATA = "d" * 64
@@ -62,7 +62,7 @@ def prepare() -> None:
     )
 
 
-def declared(**changes: object) -> Declaration:
+def declared(**changes: object) -> StudyConfig:
     """The declaration of conf/sweep.yaml, named `kernels`, with changes."""
     plain: dict[str, object] = {
         "name": "kernels",
@@ -73,7 +73,7 @@ def declared(**changes: object) -> Declaration:
         "jobs": None,
         "pictures": False,
     }
-    return Declaration.model_validate(plain | changes)
+    return StudyConfig.model_validate(plain | changes)
 
 
 def swept(changes: Mapping[str, object] | None = None) -> Configuration:
@@ -82,17 +82,17 @@ def swept(changes: Mapping[str, object] | None = None) -> Configuration:
 
 
 def study(
-    settings: Mapping[str, Mapping[str, JsonValue]], cells: Sequence[Cell] = (), images: str = "validation"
+    settings: Mapping[str, Mapping[str, JsonValue]], cells: Sequence[StudyRun] = (), images: str = "validation"
 ) -> Study:
     """A study of these settings, each of 10 parameters and 1,000 multiply-adds."""
     each = {name: Setting(dict(values), 10, 1_000) for name, values in settings.items()}
     return Study("kernels", images, "basis", None, 0.5, "running", each, tuple(cells))
 
 
-def cell(setting: str, seed: int, state: State = "finished", accuracy: float | None = None) -> Cell:
+def cell(setting: str, seed: int, state: RunState = "finished", accuracy: float | None = None) -> StudyRun:
     """A cell; one with an accuracy took two seconds."""
     seconds = None if accuracy is None else 2.0
-    return Cell(f"{setting}-{seed}", setting, seed, state, None, accuracy, None, seconds)
+    return StudyRun(f"{setting}-{seed}", setting, seed, state, None, accuracy, None, seconds)
 
 
 def write_record(

@@ -3,16 +3,16 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.studies.job import Failure, failure
 from pipeline.terminal.errors import UserError
 
 
 @dataclass(frozen=True)
 class Act:
-    """In place of a job: what to do, the folder in which a worker leaves word, and its threads."""
+    """In place of a job: what to do, the folder in which its worker leaves word, and its threads."""
 
     name: str
     folder: Path
@@ -38,35 +38,10 @@ class ClumsyError(Exception):
         super().__init__(f"{one} and {two}")
 
 
-def start(threads: int) -> None:
-    os.environ["TEST_THREADS"] = str(threads)
-
-
-def start_and_die(threads: int) -> None:
-    """Dies as often as there are files `die…` in the folder that the environment names."""
-    start(threads)
-    for file in sorted(Path(os.environ["TEST_FOLDER"]).glob("die*")):
-        file.unlink()
-        os._exit(1)
-
-
-def start_without_data(threads: int) -> None:
-    start(threads)
-    raise UserError("data/prepared: is missing")
-
-
-def act(job: Act) -> Failure | None:
+def act(job: Act, _sync: Callable[[Path], None]) -> None:
     """Ends like a job of the pipeline."""
-    try:
-        _act(job)
-    except BaseException as error:
-        return failure(error)
-    return None
-
-
-def _act(job: Act) -> None:
     with (job.folder / job.name).open("a") as file:
-        file.write(f"{os.getpid()} {os.environ['TEST_THREADS']}\n")
+        file.write(f"{os.getpid()}\n")
     match job.name.partition("-")[0]:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -86,3 +61,5 @@ def _act(job: Act) -> None:
             raise refused("a.b", "must be 3.")
         case "sleep":
             time.sleep(60)
+        case "nap":
+            time.sleep(1)
