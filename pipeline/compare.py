@@ -22,7 +22,7 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.study_mirror import Attaching
+from pipeline.tracking.mirror_process import attach_report, started_early
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -36,15 +36,16 @@ def main() -> int:
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
     tracking = read_section(project.PARAMS, Tracking)
     stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
-    with contextlib.nullcontext() if stored or not tracking.enabled else Attaching(tracking) as attaching:
+    attached = tracking.enabled and not stored
+    with started_early() if attached else contextlib.nullcontext():
         evidence = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)
         decision = decide(evidence)
         folder = project.REPORTS / evidence.study
         write_report(evidence, decision, folder)
         print("\n".join(_told(evidence, decision)))
         print(f"\n{_shown(folder / 'report.html')}")
-        if attaching is not None:
-            print(attaching.attach(evidence.study, folder))
+        if attached:
+            print(attach_report(tracking, evidence.study, folder))
     return 0
 
 

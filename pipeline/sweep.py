@@ -41,7 +41,7 @@ def main() -> int:
         # Hydra would take a second to list the same variants.
         print(HELP.format(variants=variants()))
         return 0
-    # Another launcher's processes have companions of their own.
+    # Another launcher's processes have mirror processes of their own.
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():

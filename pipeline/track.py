@@ -4,15 +4,6 @@ Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else
 a database that was lost is filled anew: every `dvc repro` and `dvc exp run` that DVC's cache has, and every study.
 """
 
-import argparse
-import contextlib
-import json
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NoReturn
-
 from pipeline.config.load import read_params, read_section
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
@@ -23,33 +14,19 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.mirror_worker import follow
 from pipeline.tracking.restore import Everything
 from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown
-from pipeline.tracking.study_mirror import StudyMirror, attached
+from pipeline.tracking.study_mirror import StudyMirror
 
 
 def main() -> int:
     parser = command.arguments(__doc__, "track")
-    # What pipeline.tracking.mirror_process and pipeline.tracking.study_mirror start; of no use to a person.
-    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--attach", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
     parser.add_argument("--all", action="store_true", help="all studies, and every record that DVC's cache has")
     arguments = parser.parse_args()
     if arguments.all and arguments.study:
         parser.error("either a study or --all")
-    if arguments.follow:
-        # Only what follow says goes out: mlflow prints the address of each run that ends.
-        with contextlib.redirect_stdout(sys.stderr):
-            said = follow(sys.stdin)
-        print(said or "", flush=True)
-        _leave()
-    if arguments.attach:
-        if report := sys.stdin.readline():
-            print(_attached(json.loads(report)), flush=True)
-        _leave()
     tracking = read_section(project.PARAMS, Tracking)
     if not tracking.enabled:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
@@ -63,17 +40,6 @@ def main() -> int:
             f"{error}. The records are complete; once that is mended, the same command brings MLflow up to them."
         ) from None
     return 0
-
-
-def _leave() -> NoReturn:
-    """Somebody waits for this process, and Python needs 0.7 s to take mlflow apart."""
-    os._exit(0)
-
-
-def _attached(report: Mapping[str, Any]) -> str:
-    """What a pipeline.tracking.study_mirror.Attaching asks for."""
-    with contextlib.redirect_stdout(sys.stderr):
-        return attached(Tracking.model_validate(report["tracking"]), report["study"], Path(report["folder"]))
 
 
 def _tracked_record(tracking: Tracking) -> str:

@@ -3,7 +3,6 @@
 import json
 import math
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
 from pipeline.tracking.store import StoreUnreachableError, open_store
-from pipeline.tracking.study_mirror import Attaching
 from tests.harness.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
 from tests.harness.settings import article
 from tests.harness.studies import a_project
@@ -262,18 +260,6 @@ def test_the_report_is_attached_to_the_studys_run(
     attached = {artifact.path for artifact in client.list_artifacts(store, "report")}
     assert {"report/report.html", "report/report.md", "report/results.csv", "report/pictures"} <= attached
     assert (reports / "kernels").is_dir()
-
-
-def test_an_attaching_process_that_dies_is_a_line_and_one_that_is_not_needed_ends(
-    reports: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.tracking.study_mirror.COMMAND", [sys.executable, "-c", "raise SystemExit(3)"])
-    with Attaching(article().tracking) as found:
-        assert "ended with status 3" in found.attach("kernels", reports)
-    monkeypatch.setattr("pipeline.tracking.study_mirror.COMMAND", [sys.executable, "-c", "import time; time.sleep(60)"])
-    with Attaching(article().tracking) as found:
-        pass
-    assert found._process.poll() == -signal.SIGKILL
 
 
 def test_a_study_or_a_store_that_is_not_there_is_a_line_and_no_error(

@@ -82,7 +82,7 @@ def trial(injection: Injection) -> str:
     injection.says(f"{name}: allocation {place} refused{', and all later ones' if lasting else ''}, {size}")
     outcome = _outcome(status, said)
     _check_parts(at.path)
-    for part in ("spawn_main", "--follow"):
+    for part in ("spawn_main", "mirror_worker"):
         sweeps.assert_leave(at.project, part)
     for verb in case.again:
         at.done(*verb)

@@ -39,7 +39,7 @@ from pipeline.studies.study_config import SEEDS_ALONE, Declaration, name_of
 from pipeline.studies.study_summary import in_words, labels
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.mirror_process import Companion
+from pipeline.tracking.mirror_process import MirrorProcess
 
 UNNAMED = "seed", "study", "tracking", "hydra"
 """Sections that tell no sweep from another: more seeds join a study, wherever its runs are tracked."""
@@ -222,10 +222,10 @@ def launch_one(point: Point) -> None:
         forget_checkpoint(job)
         if not known:
             # Another study's run, which joins this one.
-            with Companion(configuration.tracking, study.name, job.part) as companion:
+            with MirrorProcess(configuration.tracking, study.name, job.part) as companion:
                 companion.sync_study(folder)
         return
-    with Companion(configuration.tracking, study.name, job.part) as companion:
+    with MirrorProcess(configuration.tracking, study.name, job.part) as companion:
         companion.sync_study(folder)
         reason = None
         try:

@@ -21,7 +21,7 @@ from pipeline.studies.workers import Ended, done, workers
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 from pipeline.terminal.signals import undisturbed
-from pipeline.tracking.mirror_process import Companion
+from pipeline.tracking.mirror_process import MirrorProcess
 
 
 def conduct(grid: Sequence[Point], declaration: Declaration, tracking: Tracking) -> None:
@@ -42,7 +42,7 @@ def conduct(grid: Sequence[Point], declaration: Declaration, tracking: Tracking)
     folder = project.study(declaration.full_name)
     part = TEST_EVALUATION if declaration.score_on == "test" else EVALUATION
     study = update_study(folder, partial(with_plan, plan=plan, declaration=declaration))
-    with Companion(tracking, study.name, part) as companion:
+    with MirrorProcess(tracking, study.name, part) as companion:
         failed = _Conductor(study, plan, companion).conducted(declaration.jobs)
     if companion.said:
         console.print(
@@ -54,7 +54,7 @@ def conduct(grid: Sequence[Point], declaration: Declaration, tracking: Tracking)
 
 
 class _Conductor:
-    def __init__(self, study: Study, plan: Plan, companion: Companion) -> None:
+    def __init__(self, study: Study, plan: Plan, companion: MirrorProcess) -> None:
         self.study = study
         self.plan = plan
         self.folder = project.study(study.name)

@@ -1,97 +1,37 @@
-"""A study in MLflow: one parent run with its grid and table, its runs as children.
+"""A study in MLflow: one parent run with its grid, its table and its report, its runs as children."""
 
-A report among the artifacts of its study, put there by a process that imports MLflow while the report is made.
-
-The reports of studies among their artifacts in MLflow.
-"""
-
-import json
-import sys
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
 from mlflow.entities import RunTag
 
-from pipeline.config.schema import Tracking
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import digest, project
 from pipeline.studies.study import ENDED, Study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields
-from pipeline.tracking.mirror_process import dismiss, started
 from pipeline.tracking.run_mirror import STATUS, Mirror, unfinished
-from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching, settle
-from pipeline.tracking.timeouts import found_or_made, open_soon, within
+from pipeline.tracking.store import Store, check_place, reaching, settle
+from pipeline.tracking.timeouts import found_or_made
 
-if TYPE_CHECKING:
-    from pipeline.config.schema import Tracking
-
-COMMAND = [sys.executable, "-m", "pipeline.track", "--attach"]
+REPORT = "report"
+"""The folder of a report among the artifacts of its study."""
 
 
-class Attaching:
-    """A context in which one report can be attached; its process ends with it, whether it was needed or not."""
-
-    def __init__(self, tracking: "Tracking") -> None:
-        self._tracking = tracking
-
-    def __enter__(self) -> Self:
-        self._process = started(COMMAND)
-        return self
-
-    def attach(self, study: str, folder: Path) -> str:
-        """Put `folder` among the artifacts of the study's MLflow run; returns what to tell."""
-        report = {"tracking": self._tracking.model_dump(mode="json"), "study": study, "folder": str(folder)}
-        said = self._process.communicate(json.dumps(report))[0].strip()
-        return (
-            said or f"not attached: the process that writes to the store ended with status {self._process.returncode}"
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process.poll() is None:
-            dismiss(self._process)
-
-
-NAME = "report"
-
-ATTACHED_WITHIN = 60.0
-"""Seconds for a report of some twenty files."""
-
-
-def attached(tracking: Tracking, study: str, folder: Path) -> str:
-    """Put the report in `folder` among the artifacts of the study's run; returns what to tell."""
-    try:
-        run_id = attach(tracking, study, folder)
-    except StoreUnreachableError as error:
-        return f"not attached in MLflow ({error}); the same line attaches it once the store can be reached"
-    if run_id is None:
-        return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
-    return f"attached in MLflow to run {run_id}"
-
-
-def attach(tracking: Tracking, study: str, folder: Path) -> str | None:
-    """Put `folder` as NAME among the artifacts of the study's run, whose id is returned; None where it has none.
+def attach(store: Store, study: str, folder: Path) -> str:
+    """Put the report in `folder` among the artifacts of the study's run; returns what to tell.
 
     Raises StoreUnreachableError.
     """
-    store = open_soon(tracking)
-    return within(ATTACHED_WITHIN, tracking, lambda: _attached(store, study, folder))
-
-
-def _attached(store: Store, study: str, folder: Path) -> str | None:
     with reaching(store.address):
         wanted = f"tags.study = '{study}' and tags.role = 'study'"
-        found = store.client.search_runs([store.experiment_id], wanted, max_results=1)
-        if not found:
-            return None
-        check_place(store.address, found[0].info.artifact_uri)
-        run_id = str(found[0].info.run_id)
-        store.client.log_artifacts(run_id, str(folder), NAME)
-        settle(store, found[0].info.artifact_uri)
-        return run_id
+        runs = store.client.search_runs([store.experiment_id], wanted, max_results=1)
+        if not runs:
+            return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
+        run = runs[0].info
+        check_place(store.address, run.artifact_uri)
+        store.client.log_artifacts(run.run_id, str(folder), REPORT)
+        settle(store, run.artifact_uri)
+        return f"attached in MLflow to run {run.run_id}"
 
 
 class StudyMirror:

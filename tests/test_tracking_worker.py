@@ -1,4 +1,4 @@
-"""The companion's side: what it is told of on its standard input is in the store when the input has ended."""
+"""The mirror worker: what it is told of on its standard input is in the store when the input has ended."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.tracking.mirror_worker._newest", one_by_one)
-        return within(10, lambda: follow(lines()))
+        return within(10, lambda: follow(lines())[0])
 
 
 def within(seconds: float, call: Callable[[], str | None]) -> str | None:
@@ -88,7 +88,7 @@ def within(seconds: float, call: Callable[[], str | None]) -> str | None:
 
 
 def record(root: Path, part: str = "evaluation") -> str:
-    return json.dumps({"record": str(root), "part": part})
+    return json.dumps({"record": str(root), "part": part, "model": False})
 
 
 def message(found: Study) -> str:
@@ -294,4 +294,4 @@ def test_a_line_that_was_cut_when_its_writer_was_killed_ends_nothing_but_itself(
 def test_an_input_that_ends_at_once_is_no_error(store: Store) -> None:
     assert told(store) is None
     assert statuses(store, "study") == []
-    assert within(5, lambda: follow(iter([]))) is None
+    assert within(5, lambda: follow(iter([]))[0]) is None

@@ -63,7 +63,7 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
     with pytest.raises(StoreUnreachableError, match="outside of"):
         StudyMirror(store, "kernels").parent()
     with pytest.raises(StoreUnreachableError, match="outside of"):
-        attach(article().tracking, "kernels", project.RUNS / "one")
+        attach(store, "kernels", project.RUNS / "one")
     with pytest.raises(UserError, match="outside of"):
         fetched_training(article().tracking, run, outside.parent / "fetched")
     assert sorted(outside.rglob("*")) == before
