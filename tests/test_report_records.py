@@ -14,12 +14,13 @@ from pydantic import JsonValue
 
 from pipeline.findings.csvs import results_csv
 from pipeline.findings.decision import decide
-from pipeline.findings.records import from_study, names_one_class
+from pipeline.findings.records import from_study
 from pipeline.findings.writing import scored_images
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record, write_manifest
 from pipeline.storage import project
 from pipeline.storage.digest import sealed
 from pipeline.studies.study import read_study, update_study
+from pipeline.studies.study_summary import has_collapsed
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.fields import final_metrics, tags
@@ -73,8 +74,8 @@ def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
     for image, name in enumerate(named):
         probabilities[image, name] = 0.91 if name >= 0 else math.nan
     np.save(tmp_path / "probabilities.npy", probabilities)
-    assert names_one_class(tmp_path / "probabilities.npy", accuracy) is collapsed
-    assert not names_one_class(tmp_path / "nothing.npy", accuracy)
+    assert has_collapsed(tmp_path, accuracy) is collapsed
+    assert not has_collapsed(tmp_path / "nothing", accuracy)
 
 
 def test_a_collapsed_run_is_told_and_in_no_mean() -> None:

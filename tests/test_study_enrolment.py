@@ -3,15 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.data import prepared
+from pipeline.run.record import write_manifest
 from pipeline.storage import project
 from pipeline.studies.plan import Job, Plan, Refused, job_of, planned, with_job, with_plan
 from pipeline.studies.study import Point, Study
 from pipeline.studies.study_config import Declaration
 from tests.harness.settings import article_values
-from tests.harness.studies import a_project, declared, prepare, swept, write_record
+from tests.harness.studies import NAMED, a_project, declared, prepare, swept, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,17 @@ def test_what_is_on_disk_is_done_whoever_did_it() -> None:
     finish(found.jobs[1], 0.75)
     study = with_plan(None, found, declared())
     assert [(cell.state, cell.accuracy) for cell in study.cells] == [("waiting", None), ("finished", 0.75)]
+
+
+def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed() -> None:
+    found = plan((3, 5), (0,))
+    for job, row in zip(found.jobs, ([7] * 10, range(10)), strict=True):
+        finish(job, 0.1)
+        folder = project.run_root(job.identity.name) / job.part
+        np.save(folder / "probabilities.npy", np.eye(10, dtype=np.float32)[list(row)])
+        named = {"identity": job.identity.name, "images": "validation", "images_digest": "i", "scoring": job.scoring}
+        write_manifest(folder, "evaluation.json", named | NAMED)
+    assert [cell.collapsed for cell in with_plan(None, found, declared()).cells] == [True, False]
 
 
 def test_another_grid_of_the_same_study_joins_what_is_there() -> None:

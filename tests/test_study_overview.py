@@ -199,15 +199,15 @@ def test_a_row_is_mean_and_sample_deviation_of_the_finished_runs_alone() -> None
         replace(cell("a", 1, "diverged", 0.1), seconds=100.0),
         cell("a", 2, accuracy=0.75),
         cell("a", 3, "failed"),
-        cell("a", 4, "interrupted"),
-        cell("a", 5, "waiting"),
-        cell("a", 6, "running"),
+        cell("a", 4, "waiting"),
+        replace(cell("a", 5, accuracy=0.1), seconds=100.0, collapsed=True),
     ]
     first, second = rows(study(TWO, cells))
-    assert first == Row("a", {"kernel_size": 3}, 2, 1, 2, 0.625, first.deviation, 2.0, 10, 1_000)
+    assert first == Row("a", {"kernel_size": 3}, 2, 1, 1, 1, 0.625, first.deviation, 2.0, 10, 1_000)
     # Two values: their difference over √2.
     assert first.deviation == pytest.approx(0.25 / math.sqrt(2), rel=1e-15)
-    assert second == Row("b", {"kernel_size": 5}, 0, 0, 0, None, None, None, 10, 1_000)
+    assert first.lost == "1 collapsed, 1 diverged, 1 failed"
+    assert second == Row("b", {"kernel_size": 5}, 0, 0, 0, 0, None, None, None, 10, 1_000)
 
 
 def test_rows_come_in_the_order_of_declaration_whatever_ended_first() -> None:
@@ -227,6 +227,11 @@ def test_the_best_has_the_highest_mean_and_zero_is_a_mean() -> None:
     found = best(study(TWO, cells))
     assert found is not None
     assert found.setting == "b"
+
+
+def test_runs_that_all_collapsed_are_no_best_setting() -> None:
+    cells = [replace(cell("a", 0, accuracy=0.1), collapsed=True), replace(cell("b", 0, accuracy=0.1), collapsed=True)]
+    assert best(study(TWO, cells)) is None
 
 
 def test_a_finished_run_without_a_score_is_no_part_of_the_mean() -> None:

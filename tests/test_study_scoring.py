@@ -109,9 +109,7 @@ def test_scoring_is_told_by_what_the_classes_are_called() -> None:
     assert scoring_identity("i", ["a", "b"]) != scoring_identity("i", ["a", "c"])
 
 
-@pytest.mark.parametrize(
-    "module", ["scoring/metrics.py", "scoring/tables.py", "network/prediction.py", "experiment/evaluation.py"]
-)
+@pytest.mark.parametrize("module", ["run/metrics.py", "network/predict.py", "run/evaluate_run.py"])
 def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str) -> None:
     before = scoring_identity("i", "ab")
     assert scoring_after_a_change_of(code / module, "# why\n\n") == before
@@ -120,9 +118,9 @@ def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str
 
 def test_code_that_draws_or_tells_or_trains_makes_no_other_scoring(code: Path) -> None:
     before = scoring_identity("i", "ab")
-    pictures = sorted((code / "scoring" / "pictures").glob("*.py"))
-    assert len(pictures) > 3
-    others = ["study/telling.py", "tracking/mirror.py", "network/training.py"]
+    pictures = sorted((code / "figures").glob("*.py"))
+    assert len(pictures) > 1
+    others = ["studies/console.py", "tracking/run_mirror.py", "network/fit.py"]
     for path in [*pictures, *(code / other for other in others)]:
         assert scoring_after_a_change_of(path) == before, path
 

@@ -20,6 +20,7 @@ from pipeline.studies.study import Cell, Study
 from tests.harness.studies import DATA, a_project, cell, study, swept
 
 SETTINGS: dict[str, dict[str, Any]] = {"a": {"conv.filters": 8}, "b": {"conv.filters": 16}}
+COLLAPSED = replace(cell("a", 3, accuracy=0.1), collapsed=True)
 HOSTILE = "no [/gpu:0] for [Op:Conv2D] [[node a]] [red] \\[x] 100 %"
 """What TensorFlow's messages are like; rich would take parts of it for mark-up."""
 
@@ -158,13 +159,15 @@ def test_refused_settings_are_listed_with_their_reasons_as_they_were_typed(told:
 
 
 def test_results_say_what_was_best_what_failed_and_what_diverged(capsys: pytest.CaptureFixture[str]) -> None:
-    console.tell_results(replace(ended(), cells=(*ended().cells, cell("b", 1, "failed"), cell("a", 2, "diverged"))))
+    console.tell_results(
+        replace(ended(), cells=(*ended().cells, cell("b", 1, "failed"), cell("a", 2, "diverged"), COLLAPSED))
+    )
     lines = capsys.readouterr().out.splitlines()
     (a,) = (line for line in lines if "62.50 ± 17.68 % (2)" in line)
     (b,) = (line for line in lines if "90.00 % (1)" in line)
     assert "filters" in lines[1]
     assert "highest mean, 1 failed" in b
-    assert "1 diverged" in a
+    assert "1 collapsed, 1 diverged" in a
     assert "highest" not in a
     assert "validation images" in "".join(lines)
     assert "pipeline.ui --study kernels" in " ".join(" ".join(lines).split())
@@ -192,6 +195,7 @@ def test_any_study_can_be_told(found: Study, told: Any) -> None:
         (cell("a", 3, accuracy=0.5), "3/12 filters 8, seed 3: 50.00% in 2.0 s"),
         (cell("a", 3, accuracy=0.0), "3/12 filters 8, seed 3: 0.00% in 2.0 s"),
         (cell("a", 3, "diverged", 0.1), "3/12 filters 8, seed 3: diverged 10.00% in 2.0 s"),
+        (COLLAPSED, "3/12 filters 8, seed 3: collapsed 10.00% in 2.0 s"),
         (cell("a", 3, "diverged"), "3/12 filters 8, seed 3: diverged"),
         (replace(cell("b", 0, "failed"), reason="out of memory"), "3/12 filters 16, seed 0: failed out of memory"),
         (replace(cell("b", 0, "failed"), reason=HOSTILE), f"3/12 filters 16, seed 0: failed {HOSTILE}"),
@@ -200,6 +204,7 @@ def test_any_study_can_be_told(found: Study, told: Any) -> None:
         "finished",
         "finished with nothing right",
         "diverged",
+        "collapsed",
         "diverged without a score",
         "failed",
         "failed with brackets",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pipeline.findings import numbers
 from pipeline.findings.decision import Decision
 from pipeline.findings.evidence import ASTRAY, ENDED, Evidence, Run
-from pipeline.findings.records import ONE_CLASS
 from pipeline.findings.statistics.differences import Verdict
 from pipeline.findings.statistics.scores import is_constant, means, present
+from pipeline.studies.study_summary import ONE_CLASS
 
 ASTRAY_TITLE = (
     "Runs that did not learn, counted here and in no mean, difference or noise (collapsed: one class for at least "

@@ -6,25 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import JsonValue
 
 from pipeline.findings.evidence import ENDED, Evidence, Run, Setting
 from pipeline.findings.factors import grid
 from pipeline.findings.statistics.factors import Level
-from pipeline.run.metrics import predictions
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import project
 from pipeline.studies.study import SCORED_ON_TEST, Cell, Study
-from pipeline.studies.study_summary import distinctions
+from pipeline.studies.study_summary import distinctions, has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 
 ALONE = "latency_ms_batch_1"
 """The latency of an image by itself, of a run beside which no other was at work."""
-
-ONE_CLASS = 0.95
-"""Share of the images from which on a run that gives them all one class counts as collapsed."""
 
 
 def from_study(study: Study) -> Evidence:
@@ -108,22 +103,8 @@ def _run(cell: Cell, record: Record | None, setting: int) -> Run:
         scored=scored.scored,
         on_test=_opened(test) if scored.images != "test" else None,
         answers=answers if answers.exists() else None,
-        collapsed=accuracy is not None and names_one_class(scored.folder / "probabilities.npy", accuracy),
+        collapsed=has_collapsed(scored.folder, accuracy),
     )
-
-
-def names_one_class(path: Path, accuracy: float) -> bool:
-    """Whether the probabilities [images, classes] at `path` name one class for at least ONE_CLASS of the images.
-
-    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
-    class's share. One that is right so often (all images are of one class) has not. False without such a file.
-    """
-    try:
-        named = predictions(np.load(path, allow_pickle=False))
-    except (OSError, ValueError):
-        return False
-    most = np.unique(named, return_counts=True)[1].max(initial=0)
-    return bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
 def _opened(path: Path) -> int | None:

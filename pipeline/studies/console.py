@@ -21,6 +21,7 @@ from pipeline.studies.study_summary import (
     counted,
     in_words,
     labels,
+    outcome,
     rows,
     score_in_words,
     shown_at,
@@ -131,9 +132,7 @@ def _results(study: Study, found: Sequence[Row]) -> Table | str:
 
 
 def _notes(row: Row, *, is_highest: bool) -> str:
-    notes = ["highest mean"] if is_highest else []
-    notes += [f"{count} {word}" for count, word in ((row.diverged, "diverged"), (row.failed, "failed")) if count]
-    return ", ".join(notes)
+    return ", ".join(filter(None, ("highest mean" if is_highest else "", row.lost)))
 
 
 def _table(
@@ -198,7 +197,7 @@ def line(total: int) -> Iterator[Line]:
 
 def tell_run(study: Study, cell: Cell, number: int, total: int) -> None:
     """One run that has ended."""
-    came = cell.state if cell.state != "finished" else ""
+    came = outcome(cell) if outcome(cell) != "finished" else ""
     score = "" if cell.accuracy is None else f"{cell.accuracy:.2%} in {cell.seconds:.1f} s"
     said = " ".join(filter(None, (came, score, cell.reason if cell.state == "failed" else None)))
     console.print(

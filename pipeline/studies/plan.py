@@ -17,6 +17,7 @@ from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.studies.study import Cell, Point, Setting, Study, with_cells
 from pipeline.studies.study_config import Declaration
+from pipeline.studies.study_summary import has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -189,6 +190,7 @@ def cell_of(job: Job, record: Record | None) -> Cell:
         loss=scores["loss"],
         seconds=round(sum(time.seconds for time in record.training.times), 3),
         scoring=record.evaluation.scoring,
+        collapsed=has_collapsed(record.evaluation.folder, scores["accuracy"]),
     )
 
 

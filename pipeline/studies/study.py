@@ -19,7 +19,7 @@ STUDY = "study.json"
 SCORED_ON_TEST = "_on_test"
 """Ends the name of a study that opens the test images."""
 
-State = Literal["waiting", "running", "finished", "diverged", "failed", "interrupted"]
+State = Literal["waiting", "finished", "diverged", "failed"]
 ENDED = ("finished", "diverged")
 """The states that are not tried again."""
 
@@ -29,7 +29,10 @@ StudyState = Literal["running", "finished", "failed", "interrupted"]
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record."""
+    """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record.
+
+    `collapsed`: it names one class whatever it sees (study_summary.has_collapsed).
+    """
 
     identity: Name
     setting: str
@@ -40,6 +43,7 @@ class Cell:
     loss: float | None = None
     seconds: float | None = None
     scoring: str | None = None
+    collapsed: bool = False
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -2,27 +2,39 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 from pydantic import JsonValue
 
+from pipeline.run.metrics import predictions
 from pipeline.studies.study import Cell, Setting, Study
 
 NOT_SET = "not set"
 """In place of the value of a key that a setting does not have, which is neither null nor `none`."""
 
+ONE_CLASS = 0.95
+"""Share of the images from which on a run that gives them all one class counts as collapsed."""
+
+LOST = "collapsed", "diverged", "failed"
+"""The outcomes that count in no mean."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """A setting's runs: how many have ended in which way, mean and standard deviation of the finished ones' accuracy.
+    """A setting's runs: how many have ended in which way, mean and standard deviation of the accuracy.
 
-    `mean` is None without a finished run, `deviation` (of the sample, in 0..1 like the mean) with fewer than two.
+    `finished` are those that count: runs that collapsed or diverged say nothing of what their setting can do, and
+    stand in no mean. `mean` is None without one, `deviation` (of the sample, in 0..1 like the mean) with fewer than two.
     """
 
     setting: str
     label: dict[str, JsonValue]
     finished: int
+    collapsed: int
     diverged: int
     failed: int
     mean: float | None
@@ -30,6 +42,41 @@ class Row:
     seconds: float | None
     parameters: int
     multiply_adds: int
+
+    @property
+    def lost(self) -> str:
+        """`1 collapsed, 2 failed`: the runs that stand in no mean."""
+        counts = {"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed}
+        return lost_in_words(counts)
+
+
+def has_collapsed(scored: Path, accuracy: float | None) -> bool:
+    """Whether the probabilities [images, classes] in the folder `scored` name one class for at least ONE_CLASS of them.
+
+    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
+    class's share. One that is right so often (all images are of one class) has not. False without probabilities.
+    """
+    try:
+        named = predictions(np.load(scored / "probabilities.npy", allow_pickle=False))
+    except (OSError, ValueError):
+        return False
+    most = np.unique(named, return_counts=True)[1].max(initial=0)
+    return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
+
+
+def outcome(cell: Cell) -> str:
+    """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
+    return "collapsed" if cell.collapsed and cell.state == "finished" else cell.state
+
+
+def count_outcomes(cells: Iterable[Cell]) -> Counter[str]:
+    """How many runs have ended in which way: finished (and learned something), collapsed, diverged, failed, waiting."""
+    return Counter(map(outcome, cells))
+
+
+def lost_in_words(counts: Mapping[str, int]) -> str:
+    """`1 collapsed, 2 failed`; nothing where no run was lost."""
+    return ", ".join(f"{counts[word]} {word}" for word in LOST if counts.get(word))
 
 
 def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
@@ -166,14 +213,16 @@ def _is_explained(key: str, groups: Sequence[str], settings: Sequence[Setting]) 
 
 
 def _row(study: Study, name: str, label: dict[str, JsonValue], cells: Sequence[Cell]) -> Row:
-    accuracies = [cell.accuracy for cell in cells if cell.state == "finished" and cell.accuracy is not None]
-    seconds = [cell.seconds for cell in cells if cell.state == "finished" and cell.seconds is not None]
+    counts = count_outcomes(cells)
+    accuracies = [cell.accuracy for cell in cells if outcome(cell) == "finished" and cell.accuracy is not None]
+    seconds = [cell.seconds for cell in cells if outcome(cell) == "finished" and cell.seconds is not None]
     return Row(
         setting=name,
         label=label,
         finished=len(accuracies),
-        diverged=sum(cell.state == "diverged" for cell in cells),
-        failed=sum(cell.state in ("failed", "interrupted") for cell in cells),
+        collapsed=counts["collapsed"],
+        diverged=counts["diverged"],
+        failed=counts["failed"],
         mean=statistics.fmean(accuracies) if accuracies else None,
         deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         seconds=statistics.fmean(seconds) if seconds else None,
