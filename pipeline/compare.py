@@ -58,11 +58,11 @@ def _recorded(named: list[str]) -> Evidence:
 
 def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Evidence:
     """Runs of the MLflow store: those of a filter, or by their ids."""
-    from pipeline.tracking.download import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
+    from pipeline.tracking.download import find_runs, get_runs  # noqa: PLC0415 - mlflow takes 1.5 s
     from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 
     try:
-        runs, where = runs_by_id(tracking, named) if wanted is None else runs_found(tracking, wanted)
+        runs, where = get_runs(tracking, named) if wanted is None else find_runs(tracking, wanted)
     except StoreUnreachableError as error:
         raise UserError(
             f"{error}. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml."

@@ -91,10 +91,10 @@ def _claim(named: str, tracking: Tracking) -> Claim:
     for folder in (Path(named), Path(named) / TRAINING, project.run_root(named) / TRAINING):
         if (folder / "run.json").is_file():
             return read_claim(folder)
-    from pipeline.tracking.download import fetched_training  # noqa: PLC0415 - mlflow, only when it is asked
+    from pipeline.tracking.download import download_training  # noqa: PLC0415 - mlflow, only when it is asked
 
     with tempfile.TemporaryDirectory() as place:
-        return read_claim(fetched_training(tracking, named, Path(place)))
+        return read_claim(download_training(tracking, named, Path(place)))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.restore import Everything
 from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown
-from pipeline.tracking.study_mirror import StudyMirror
+from pipeline.tracking.study_mirror import StudyMirror, restore
 
 
 def main() -> int:
@@ -68,20 +67,19 @@ def _left() -> Record | None:
 def _track_all(tracking: Tracking) -> int:
     """Bring the store up to all there is and say what could not be had; returns the exit status."""
     store = open_store(tracking)
-    everything = Everything(store, exported)
-    everything.bring_up()
-    studies = ", ".join(everything.studies) or "none"
+    restored = restore(store, exported)
+    studies = ", ".join(restored.studies) or "none"
     print(
-        f"MLflow in {shown(store.address)} holds {len(everything.runs)} runs of `dvc repro` and `dvc exp run`; "
+        f"MLflow in {shown(store.address)} holds {len(restored.runs)} runs of `dvc repro` and `dvc exp run`; "
         f"studies with their runs: {studies}"
     )
-    if everything.lost:
-        print(f"not whole in DVC's cache: {everything.lost} records (`dvc fetch --all-commits` gets what a remote has)")
-    if everything.unreadable:
-        print(f"made by another version, and not read by this one: {everything.unreadable} records in DVC's cache")
-    for problem in everything.problems:
+    if restored.lost:
+        print(f"not whole in DVC's cache: {restored.lost} records (`dvc fetch --all-commits` gets what a remote has)")
+    if restored.unreadable:
+        print(f"made by another version, and not read by this one: {restored.unreadable} records in DVC's cache")
+    for problem in restored.problems:
         print(f"not brought up: {problem}")
-    return 1 if everything.problems else 0
+    return 1 if restored.problems else 0
 
 
 def _tracked_study(tracking: Tracking, name: str) -> str:

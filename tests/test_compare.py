@@ -15,7 +15,7 @@ from pipeline.findings.factors import one_line
 from pipeline.findings.stored import from_store
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
+from pipeline.tracking.download import StoredRun, find_runs, get_runs
 from pipeline.tracking.store import StoreUnreachableError, open_store
 from tests.harness.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
 from tests.harness.settings import article
@@ -219,10 +219,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_filter_and_ids_find_the_same_runs_the_oldest_first(store: str) -> None:
-    found, where = runs_found(article().tracking, "tags.study = 'kernels' and tags.role = 'run'")
+    found, where = find_runs(article().tracking, "tags.study = 'kernels' and tags.role = 'run'")
     assert [run.started for run in found] == list(range(1, 13))
     assert where.endswith("mlflow.db")
-    by_id, _ = runs_by_id(article().tracking, [run.run_id for run in reversed(found)])
+    by_id, _ = get_runs(article().tracking, [run.run_id for run in reversed(found)])
     assert by_id == found
     assert store not in {run.run_id for run in found}
 
@@ -230,9 +230,9 @@ def test_a_filter_and_ids_find_the_same_runs_the_oldest_first(store: str) -> Non
 def test_a_filter_that_is_none_and_an_id_that_is_none_are_told_in_a_sentence(store: str) -> None:
     assert store
     with pytest.raises(StoreUnreachableError):
-        runs_found(article().tracking, "not a filter")
+        find_runs(article().tracking, "not a filter")
     with pytest.raises(StoreUnreachableError):
-        runs_by_id(article().tracking, ["0" * 32])
+        get_runs(article().tracking, ["0" * 32])
 
 
 def test_hostile_runs_of_a_store_make_a_harmless_report(
