@@ -174,7 +174,8 @@ def test_runs_that_collapsed_are_in_no_mean_and_said_to_be() -> None:
     assert head[:3] == ["setting", "accuracy", "collapsed"]
     assert row[1:3] == ["85.00 ± 7.07 % (2)", "1"]
     (line,) = csv.DictReader(io.StringIO(table_csv(found)))
-    assert (line["finished"], line["collapsed"], float(line["mean"])) == ("2", "1", pytest.approx(0.85))
+    assert (line["finished"], line["collapsed"]) == ("2", "1")
+    assert float(line["mean"]) == pytest.approx(0.85)
     assert "collapsed" not in study_description(study({"a": SETTINGS["a"]}, CELLS[:2]))
 
 
