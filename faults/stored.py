@@ -114,12 +114,7 @@ def _check_run(store: MlflowClient, run: Any, record: Record, study: str, *, who
 
 def _check_metrics(store: MlflowClient, run: Any, record: Record) -> None:
     """Every value of the record is there exactly once, and no other."""
-    seconds = {time.epoch: time.seconds for time in record.training.times}
-    points = [
-        (name, epoch.epoch, value)
-        for epoch in record.training.history
-        for name, value in fields.epoch_metrics(epoch, seconds[epoch.epoch]).items()
-    ]
+    points = [(point.name, point.epoch, point.value) for point in fields.curves(record)]
     points += [(name, 0, value) for name, value in fields.final_metrics(record).items()]
     stored = [
         (name, point.step, point.value)

@@ -17,7 +17,7 @@ from tests.harness.mlflow_store import client
 from tests.harness.project import Project
 
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100", "tracking=off"
-FOLLOW = "track", "--follow"
+FOLLOW = ("tracking.mirror_worker",)
 
 
 def make_states(at: Bench, shared: Path, *, mirrored: bool) -> None:
@@ -60,17 +60,17 @@ def _keep(at: Bench, state: Path, *, mirrored: bool) -> None:
 
 
 def _follow(at: Bench, root: Path) -> None:
-    """Tell a companion of the record at `root`."""
+    """Tell a mirror process of the record at `root`."""
     at.project.edit_params({"tracking.enabled": True})
     at.done(*FOLLOW, source=messages(at, root))
 
 
 def messages(at: Bench, *roots: Path) -> Path:
-    """What a companion reads on its standard input: settings, and the records at `roots`, or those that grow."""
+    """What a mirror process reads on its standard input: settings, and the records at `roots`, or those that grow."""
     target = at.path.with_name(f"{at.path.name}.messages")
     found = roots or tuple(at.path.glob("checkpoints/*"))
     tracking = Tracking.model_validate(at.project.params()["tracking"])
-    named = [json.dumps({"record": str(root), "part": EVALUATION}) for root in found]
+    named = [json.dumps({"record": str(root), "part": EVALUATION, "model": False}) for root in found]
     target.write_text("".join(f"{line}\n" for line in [settings(tracking, REPRO_STUDY), *named]), encoding="utf-8")
     return target
 

@@ -19,7 +19,7 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.study_mirror import Attaching
+from pipeline.tracking.mirror_process import attach_report, started_early
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -34,16 +34,17 @@ def main() -> int:
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
     tracking = read_section(project.PARAMS, Tracking)
     stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
-    with contextlib.nullcontext() if stored or not tracking.enabled else Attaching(tracking) as attaching:
+    attached = tracking.enabled and not stored
+    with started_early() if attached else contextlib.nullcontext():
         comparison = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)
         results = compute_results(comparison)
         folder = project.REPORTS / comparison.study
         write_report(results, folder)
         # Before the store is waited for.
         print(results_json(results) if arguments.json else f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
-        attached = None if attaching is None else attaching.attach(comparison.study, folder)
-        if attached is not None and not arguments.json:
-            print(attached)
+        said = attach_report(tracking, comparison.study, folder) if attached else ""
+        if said and not arguments.json:
+            print(said)
     return 0
 
 
@@ -56,11 +57,11 @@ def _recorded(named: list[str]) -> Comparison:
 
 def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Comparison:
     """Runs of the MLflow store: those of a filter, or by their ids."""
-    from pipeline.tracking.download import runs_by_id, runs_found  # noqa: PLC0415 - mlflow takes 1.5 s
+    from pipeline.tracking.download import find_runs, get_runs  # noqa: PLC0415 - mlflow takes 1.5 s
     from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 
     try:
-        runs, where = runs_by_id(tracking, named) if wanted is None else runs_found(tracking, wanted)
+        runs, where = get_runs(tracking, named) if wanted is None else find_runs(tracking, wanted)
     except StoreUnreachableError as error:
         raise UserError(
             f"{error}. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml."

@@ -10,6 +10,7 @@ from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import lock, project
 from pipeline.terminal import command
+from pipeline.tracking.mirror_process import LONGEST_STAGE_WAIT, MirrorProcess
 
 
 def main() -> int:
@@ -26,13 +27,13 @@ def _evaluate(data: Data, tracking: Tracking) -> int:
         print(f"note: {note}")
     from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
-    evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
-    # DVC has the training part: `dvc repro --force train` shall train.
-    remove_checkpoint(project.checkpoint(training.run.identity))
-    if tracking.enabled:
-        from pipeline.tracking.mirror_process import mirrored  # noqa: PLC0415 - mlflow, once there is something to tell
-
-        mirrored(tracking, project.RECORD, REPRO_STUDY)
+    with MirrorProcess(tracking, REPRO_STUDY, EVALUATION, LONGEST_STAGE_WAIT) as mirror:
+        evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
+        # DVC has the training part: `dvc repro --force train` shall train.
+        remove_checkpoint(project.checkpoint(training.run.identity))
+        mirror.sync(project.RECORD, model=True)
+    if mirror.said:
+        print(f"tracking: {mirror.said}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")
     print(f"accuracy {evaluation.scores['accuracy']:.2%} of {len(images.labels):,} test images")
     return 0
 

@@ -89,10 +89,10 @@ def _find_recorded(named: str, tracking: Tracking) -> TrainingPart:
     for folder in (Path(named), Path(named) / TRAINING, project.run_root(named) / TRAINING):
         if (folder / "run.json").is_file():
             return read_reproducible(folder)
-    from pipeline.tracking.download import fetched_training  # noqa: PLC0415 - mlflow, only when it is asked
+    from pipeline.tracking.download import download_training  # noqa: PLC0415 - mlflow, only when it is asked
 
     with tempfile.TemporaryDirectory() as place:
-        return read_reproducible(fetched_training(tracking, named, Path(place)))
+        return read_reproducible(download_training(tracking, named, Path(place)))
 
 
 if __name__ == "__main__":

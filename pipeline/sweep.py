@@ -42,7 +42,7 @@ def main() -> int:
     from pipeline.studies.hydra_entry import check_arguments, check_typed, name_study, run_application, shows  # noqa: PLC0415
     from pipeline.studies.run_study import launch_one  # noqa: PLC0415
 
-    # Another launcher's processes have companions of their own.
+    # Another launcher's processes have mirror processes of their own.
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():

@@ -4,15 +4,6 @@ Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else
 a database that was lost is filled anew: every `dvc repro` and `dvc exp run` that DVC's cache has, and every study.
 """
 
-import argparse
-import contextlib
-import json
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NoReturn
-
 from pipeline.config.load import read_params, read_section
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
@@ -23,33 +14,18 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.mirror_worker import follow
-from pipeline.tracking.restore import Everything
 from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import StoreUnreachableError, open_store, shown
-from pipeline.tracking.study_mirror import StudyMirror, attached
+from pipeline.tracking.study_mirror import StudyMirror, restore
 
 
 def main() -> int:
     parser = command.arguments(__doc__, "track")
-    # What pipeline.tracking.mirror_process and pipeline.tracking.study_mirror start; of no use to a person.
-    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--attach", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("study", nargs="?", help="a study of sweeps; without it the record of `dvc repro`")
     parser.add_argument("--all", action="store_true", help="all studies, and every record that DVC's cache has")
     arguments = parser.parse_args()
     if arguments.all and arguments.study:
         parser.error("either a study or --all")
-    if arguments.follow:
-        # Only what follow says goes out: mlflow prints the address of each run that ends.
-        with contextlib.redirect_stdout(sys.stderr):
-            said = follow(sys.stdin)
-        print(said or "", flush=True)
-        _leave()
-    if arguments.attach:
-        if report := sys.stdin.readline():
-            print(_attached(json.loads(report)), flush=True)
-        _leave()
     tracking = read_section(project.PARAMS, Tracking)
     if not tracking.enabled:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
@@ -63,17 +39,6 @@ def main() -> int:
             f"{error}. The records are complete; once that is mended, the same command brings MLflow up to them."
         ) from None
     return 0
-
-
-def _leave() -> NoReturn:
-    """Somebody waits for this process, and Python needs 0.7 s to take mlflow apart."""
-    os._exit(0)
-
-
-def _attached(report: Mapping[str, Any]) -> str:
-    """What a pipeline.tracking.study_mirror.Attaching asks for."""
-    with contextlib.redirect_stdout(sys.stderr):
-        return attached(Tracking.model_validate(report["tracking"]), report["study"], Path(report["folder"]))
 
 
 def _tracked_record(tracking: Tracking) -> str:
@@ -102,20 +67,19 @@ def _left() -> Record | None:
 def _track_all(tracking: Tracking) -> int:
     """Bring the store up to all there is and say what could not be had; returns the exit status."""
     store = open_store(tracking)
-    everything = Everything(store, export_network)
-    everything.bring_up()
-    studies = ", ".join(everything.studies) or "none"
+    restored = restore(store, export_network)
+    studies = ", ".join(restored.studies) or "none"
     print(
-        f"MLflow in {shown(store.address)} holds {len(everything.runs)} runs of `dvc repro` and `dvc exp run`; "
+        f"MLflow in {shown(store.address)} holds {len(restored.runs)} runs of `dvc repro` and `dvc exp run`; "
         f"studies with their runs: {studies}"
     )
-    if everything.lost:
-        print(f"not whole in DVC's cache: {everything.lost} records (`dvc fetch --all-commits` gets what a remote has)")
-    if everything.unreadable:
-        print(f"made by another version, and not read by this one: {everything.unreadable} records in DVC's cache")
-    for problem in everything.problems:
+    if restored.lost:
+        print(f"not whole in DVC's cache: {restored.lost} records (`dvc fetch --all-commits` gets what a remote has)")
+    if restored.unreadable:
+        print(f"made by another version, and not read by this one: {restored.unreadable} records in DVC's cache")
+    for problem in restored.problems:
         print(f"not brought up: {problem}")
-    return 1 if everything.problems else 0
+    return 1 if restored.problems else 0
 
 
 def _tracked_study(tracking: Tracking, name: str) -> str:

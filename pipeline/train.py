@@ -15,7 +15,7 @@ from pipeline.run.record import EVALUATION
 from pipeline.storage import lock, project
 from pipeline.terminal import command
 from pipeline.terminal.progress import console
-from pipeline.tracking.mirror_process import Companion
+from pipeline.tracking.mirror_process import MirrorProcess
 
 
 def main() -> int:
@@ -30,13 +30,12 @@ def _train(configuration: Configuration) -> int:
     console.print(layer_table(configuration))
     for note in filter(None, (variables_note(), precision_note(configuration.training.precision))):
         console.print(f"note: {note}")
-    companion = Companion(configuration.tracking, REPRO_STUDY, EVALUATION)
-    with companion:
+    with MirrorProcess(configuration.tracking, REPRO_STUDY, EVALUATION) as mirror:
         from pipeline.run.train_run import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
-        run = train_run(configuration, identity(configuration, images.digest), images, project.RECORD, companion.sync)
-    if companion.said:
-        print(f"tracking: {companion.said}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")
+        run = train_run(configuration, identity(configuration, images.digest), images, project.RECORD, mirror.sync)
+    if mirror.said:
+        print(f"tracking: {mirror.said}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")
     if run.outcome == "diverged":
         print(f"the loss was not finite in epoch {run.epochs}: this run diverged. A smaller learning rate may help.")
     return 0

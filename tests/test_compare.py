@@ -3,7 +3,6 @@
 import json
 import math
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,8 @@ from pipeline.findings.load import from_store
 from pipeline.storage import project
 from pipeline.studies.study_summary import one_line
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.download import StoredRun, runs_by_id, runs_found
+from pipeline.tracking.download import StoredRun, find_runs, get_runs
 from pipeline.tracking.store import StoreUnreachableError, open_store
-from pipeline.tracking.study_mirror import Attaching
 from tests.harness.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
 from tests.harness.settings import article
 from tests.harness.studies import a_project
@@ -258,10 +256,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_filter_and_ids_find_the_same_runs_the_oldest_first(store: str) -> None:
-    found, where = runs_found(article().tracking, "tags.study = 'kernels' and tags.role = 'run'")
+    found, where = find_runs(article().tracking, "tags.study = 'kernels' and tags.role = 'run'")
     assert [run.started for run in found] == list(range(1, 13))
     assert where.endswith("mlflow.db")
-    by_id, _ = runs_by_id(article().tracking, [run.run_id for run in reversed(found)])
+    by_id, _ = get_runs(article().tracking, [run.run_id for run in reversed(found)])
     assert by_id == found
     assert store not in {run.run_id for run in found}
 
@@ -269,9 +267,9 @@ def test_a_filter_and_ids_find_the_same_runs_the_oldest_first(store: str) -> Non
 def test_a_filter_that_is_none_and_an_id_that_is_none_are_told_in_a_sentence(store: str) -> None:
     assert store
     with pytest.raises(StoreUnreachableError):
-        runs_found(article().tracking, "not a filter")
+        find_runs(article().tracking, "not a filter")
     with pytest.raises(StoreUnreachableError):
-        runs_by_id(article().tracking, ["0" * 32])
+        get_runs(article().tracking, ["0" * 32])
 
 
 def test_hostile_runs_of_a_store_make_a_harmless_report(
@@ -299,18 +297,6 @@ def test_the_report_is_attached_to_the_studys_run(
     attached = {artifact.path for artifact in client.list_artifacts(store, "report")}
     assert {"report/report.html", "report/report.md", "report/results.csv", "report/pictures"} <= attached
     assert (reports / "kernels").is_dir()
-
-
-def test_an_attaching_process_that_dies_is_a_line_and_one_that_is_not_needed_ends(
-    reports: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.tracking.study_mirror.COMMAND", [sys.executable, "-c", "raise SystemExit(3)"])
-    with Attaching(article().tracking) as found:
-        assert "ended with status 3" in found.attach("kernels", reports)
-    monkeypatch.setattr("pipeline.tracking.study_mirror.COMMAND", [sys.executable, "-c", "import time; time.sleep(60)"])
-    with Attaching(article().tracking) as found:
-        pass
-    assert found._process.poll() == -signal.SIGKILL
 
 
 def test_a_study_or_a_store_that_is_not_there_is_a_line_and_no_error(

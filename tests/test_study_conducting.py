@@ -57,7 +57,7 @@ class Told:
 @pytest.fixture
 def companion(monkeypatch: pytest.MonkeyPatch) -> Told:
     told = Told()
-    monkeypatch.setattr("pipeline.studies.run_study.Companion", told)
+    monkeypatch.setattr("pipeline.studies.run_study.MirrorProcess", told)
     return told
 
 

@@ -1,13 +1,17 @@
 """A store that is no store, or never answers: told in a line, soon, and left as it is."""
 
 import contextlib
+import json
 import socket
 import sqlite3
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,10 +20,8 @@ from pipeline.config.schema import Tracking
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import store
-from pipeline.tracking.download import fetched_training
+from pipeline.tracking.download import download_training, within
 from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching, reason
-from pipeline.tracking.study_mirror import attached
-from pipeline.tracking.timeouts import within
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
 
@@ -75,16 +77,14 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        monkeypatch.setattr("pipeline.tracking.timeouts.ANSWERS_WITHIN", 0.5)
+        monkeypatch.setattr("pipeline.tracking.download.ANSWERS_WITHIN", 0.5)
         yield address
 
 
-def test_compare_and_reproduce_do_not_wait_for_a_store_that_never_answers(silent: str, tmp_path: Path) -> None:
+def test_reproduce_does_not_wait_for_a_store_that_never_answers(silent: str, tmp_path: Path) -> None:
     started = time.monotonic()
-    told = attached(TRACKING, "kernels", tmp_path)
-    assert told.startswith(f"not attached in MLflow ({silent}: did not do its part")
-    with pytest.raises(UserError, match="is no record here, and http"):
-        fetched_training(TRACKING, "0" * 32, tmp_path)
+    with pytest.raises(UserError, match=f"is no record here, and {silent}: did not do its part"):
+        download_training(TRACKING, "0" * 32, tmp_path)
     assert time.monotonic() - started < 5
 
 
@@ -252,28 +252,95 @@ def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: 
         open_store(TRACKING)
 
 
-def test_of_an_endless_file_from_a_server_only_the_beginning_is_fetched(
+RUN = "0" * 32
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """An MLflow server that says of everything that it is a folder of folders, and sends each file for ever."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path.endswith("experiments/get-by-name"):
+            place = {"artifact_location": "mlflow-artifacts:/1", "lifecycle_stage": "active"}
+            self.answer({"experiment": {"experiment_id": "1", "name": "broken"} | place})
+        elif path.endswith("runs/get"):
+            place = {"artifact_uri": f"mlflow-artifacts:/1/{RUN}/artifacts", "lifecycle_stage": "active"}
+            self.answer({"run": {"info": {"run_id": RUN, "experiment_id": "1", "status": "FINISHED"} | place}})
+        elif path.endswith("mlflow-artifacts/artifacts"):
+            self.answer({"files": [{"path": str(number), "is_dir": number % 2 == 0} for number in range(1000)]})
+        else:
+            self.asked.append(path)
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b"x" * 100_000)
+
+    def answer(self, values: dict[str, object]) -> None:
+        body = json.dumps(values).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_of_an_endless_record_from_a_server_only_the_beginning_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.tracking.download.MOST_BYTES", 1_000_000)
-    store = open_store(TRACKING)
-    run = store.client.create_run(store.experiment_id)
     place = tmp_path / "fetched"
     place.mkdir()
-
-    def endless(_self: object, _run: str, path: str, folder: str) -> str:
-        # As mlflow writes what a server sends: piece by piece, to a file.
-        target = Path(folder) / Path(path).name
-        with target.open("wb") as file:
-            for _ in range(1_000):
-                file.write(b"x" * 100_000)
-        return str(target)
-
-    monkeypatch.setattr(type(store.client), "download_artifacts", endless)
-    with pytest.raises(UserError, match=r"has no training/run\.json of it \(.*File too large"):
-        fetched_training(TRACKING, run.info.run_id, place)
-    assert sum(path.stat().st_size for path in place.iterdir()) <= 1_000_000
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(UserError, match=r"has no training/run\.json of it \(.*File too large"):
+            download_training(TRACKING, RUN, place)
+        server.shutdown()
+    asked = {path for path in Hostile.asked if "mlflow-artifacts" in path}
+    assert {path.rpartition("/artifacts/")[2] for path in asked} == {"training/run.json"}
+    assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) <= 1_000_000
     (tmp_path / "large").write_bytes(b"x" * 2_000_000)  # the limit is gone
+
+
+@pytest.mark.parametrize("kind", ["a folder", "too much in all"])
+def test_a_record_in_a_store_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.download.MOST_BYTES", 1_000_000)
+    store = open_store(TRACKING)
+    run = store.client.create_run(store.experiment_id).info.run_id
+    own = tmp_path / "own" / "run.json" if kind == "a folder" else tmp_path / "own"
+    own.mkdir(parents=True)
+    for name in ("run.json", "history.csv", "environment.json"):
+        (own / name).write_bytes(b"x" * 400_000)
+    store.client.log_artifacts(run, str(tmp_path / "own"), "training")
+    place = tmp_path / "fetched"
+    place.mkdir()
+    said = {
+        "a folder": r"run\.json of it \(a folder in place of a file",
+        "too much in all": r"environment\.json .*File too large",
+    }
+    with pytest.raises(UserError, match=rf"has no training/{said[kind]}"):
+        download_training(TRACKING, run, place)
+    assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) <= 1_000_000
+
+
+def test_the_files_of_a_record_are_fetched_as_they_are(tmp_path: Path) -> None:
+    store = open_store(TRACKING)
+    run = store.client.create_run(store.experiment_id).info.run_id
+    for name in ("run.json", "history.csv", "environment.json"):
+        store.client.log_text(run, name, f"training/{name}")
+    place = tmp_path / "fetched"
+    place.mkdir()
+    assert {path.name: path.read_text() for path in download_training(TRACKING, run, place).iterdir()} == {
+        name: name for name in ("run.json", "history.csv", "environment.json")
+    }
 
 
 @pytest.mark.parametrize(

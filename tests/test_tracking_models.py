@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModelStatus
 from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
-from pipeline.tracking import models
+from pipeline.tracking import run_mirror
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
 from tests.harness.spoiled import lost, spoiled
@@ -46,7 +46,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir()
         (folder / "MLmodel").write_text("a model")
 
-    monkeypatch.setattr(models, "_save", save)
+    monkeypatch.setattr(run_mirror, "_save", save)
 
 
 def whole_model(store: Store, run_id: str) -> Any:

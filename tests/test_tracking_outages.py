@@ -15,11 +15,9 @@ from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import RunState, StudyRun
-from pipeline.tracking import timeouts
 from pipeline.tracking.run_mirror import Mirror, unfinished
-from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.store import RETRIES, Store, StoreUnreachableError, ensure_run, open_store
 from pipeline.tracking.study_mirror import StudyMirror
-from pipeline.tracking.timeouts import found_or_made
 from tests.harness.spoiled import lost, spoiled
 from tests.harness.studies import a_project, study, swept, write_record
 
@@ -50,7 +48,7 @@ def tagged(store: Store, name: str) -> list[Any]:
 def test_a_run_whose_creation_was_not_answered_is_made_once(store: Store) -> None:
     forgetful = spoiled(store, create_run=lost(store.client.create_run))
     tags = {"study": next(names), "role": "study"}
-    made = found_or_made(forgetful, tags, "name")
+    made = ensure_run(forgetful, tags, {}, "name")
     assert [run.info.run_id for run in tagged(store, tags["study"])] == [made.info.run_id]
 
 
@@ -62,22 +60,22 @@ def test_a_creation_that_fails_is_tried_three_times(store: Store) -> None:
         raise ConnectionError("away")
 
     with pytest.raises(ConnectionError):
-        found_or_made(spoiled(store, create_run=failing), {"study": next(names)}, "name")
+        ensure_run(spoiled(store, create_run=failing), {"study": next(names)}, {}, "name")
     assert len(tried) == 3
 
 
 def test_mlflow_sends_the_creation_of_a_run_no_second_time_by_itself(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(timeouts.RETRIES, "5")
+    monkeypatch.setenv(RETRIES, "5")
     seen = []
 
     def looking(*arguments: Any, **options: Any) -> Any:
         seen.append(MLFLOW_HTTP_REQUEST_MAX_RETRIES.get())
         return store.client.create_run(*arguments, **options)
 
-    found_or_made(spoiled(store, create_run=looking), {"study": next(names)}, "name")
-    assert (seen, os.environ[timeouts.RETRIES]) == ([0], "5")
+    ensure_run(spoiled(store, create_run=looking), {"study": next(names)}, {}, "name")
+    assert (seen, os.environ[RETRIES]) == ([0], "5")
 
 
 def test_of_two_runs_that_should_be_one_the_empty_one_goes(store: Store) -> None:
@@ -97,7 +95,7 @@ def test_runs_in_which_something_is_written_are_never_deleted(store: Store) -> N
     for _ in range(2):
         run = store.client.create_run(store.experiment_id, tags={"study": name})
         store.client.log_metric(run.info.run_id, "training/loss", 1.0)
-    found_or_made(store, {"study": name}, "name")
+    ensure_run(store, {"study": name}, {}, "name")
     assert len(tagged(store, name)) == 2
 
 

@@ -109,7 +109,7 @@ def test_a_parent_holds_the_grid_the_state_and_the_table(store: Store) -> None:
     assert (tags["outcome"], tags["scored_on"], tags["margin"]) == ("running", "validation", "0.5")
     assert tags["baseline"] == "model.conv.kernel_size [3, 5]"
     assert "| 3 | 90.00 % (1) |" in " ".join(tags["mlflow.note.content"].replace("&emsp;", " ").split())
-    assert csv(store, found).splitlines()[1].startswith("3,1,0,0,0.9,")
+    assert csv(store, found).splitlines()[1].startswith("3,1,0,0,0,0.9,")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_the_table_is_kept_up_to_date(store: Store) -> None:
     ended = replace(waiting, identity=recorded(1), state="finished", accuracy=0.8)
     bring_up(store, replace(found, cells=(found.cells[0], ended)))
     assert "85.00 ± 7.07 % (2)" in parent(store, found).data.tags["mlflow.note.content"]
-    assert csv(store, found).splitlines()[1].startswith("3,2,0,0,0.85")
+    assert csv(store, found).splitlines()[1].startswith("3,2,0,0,0,0.85")
 
 
 def test_the_table_has_every_digit_after_a_new_scoring_too(store: Store) -> None:

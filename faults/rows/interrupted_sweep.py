@@ -171,7 +171,7 @@ def _victim(project: Project, process: Popen[str], target: str, chance: random.R
     """The process to strike; that of a worker or the mirror is waited for while the sweep runs."""
     if target == "sweep":
         return process.pid if process.poll() is None else None
-    mark = {"worker": "multiprocessing.forkserver", "mirror": "--follow"}[target]
+    mark = {"worker": "multiprocessing.forkserver", "mirror": "mirror_worker"}[target]
     found: list[int] = []
 
     def seen() -> bool:

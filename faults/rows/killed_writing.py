@@ -56,7 +56,6 @@ RECORD = (
 )
 MIRROR = (
     Case(TRACK, "scored", STORE, (TRACK,)),
-    Case(EVALUATE, "unscored", STORE, (TRACK,)),
     Case(FOLLOW, "trained", STORE, (TRAIN, EVALUATE, TRACK)),
     Case(TRACK, "scored", STORE, (TRACK,)),
     Case(TRACK, "no store", STORE, (TRACK,)),

@@ -50,7 +50,7 @@ from pipeline.studies.workers import (
 from pipeline.terminal.command import undisturbed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.mirror_process import Companion
+from pipeline.tracking.mirror_process import MirrorProcess
 
 STUDY = "study"
 """The section of a grid's values that declares the study."""
@@ -97,7 +97,7 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
     if not plan.jobs:
         raise UserError("no setting of this grid can exist; nothing was started.")
     study = update_study(project.study(config.full_name), partial(merge_plan, plan=plan, config=config))
-    with Companion(tracking, study.name, _part(config)) as companion:
+    with MirrorProcess(tracking, study.name, _part(config)) as companion:
         failed = _Runner(study, plan, companion, executor).run()
     if companion.said:
         console.print(
@@ -113,7 +113,7 @@ def _part(config: StudyConfig) -> str:
 
 
 class _Runner:
-    def __init__(self, study: Study, plan: Plan, companion: Companion, executor: Executor) -> None:
+    def __init__(self, study: Study, plan: Plan, companion: MirrorProcess, executor: Executor) -> None:
         self.study = study
         self.plan = plan
         self.folder = project.study(study.name)
@@ -252,7 +252,7 @@ def launch_one(point: Point) -> None:
         if job.identity.name in ended:
             return
     # A run that another study has done joins this one.
-    with Companion(configuration.tracking, study.name, job.part) as companion:
+    with MirrorProcess(configuration.tracking, study.name, job.part) as companion:
         companion.sync_study(folder)
         if is_done:
             return

@@ -18,6 +18,9 @@ NOT_SET = "not set"
 
 KERNEL_SIZE, FILTERS = "model.conv.kernel_size", "model.conv.filters"
 
+LOST = "collapsed", "diverged", "failed"
+"""How runs end that stand in no mean."""
+
 ONE_CLASS = 0.95
 """Share of the images from which on a run that gives them all one class counts as collapsed."""
 
@@ -45,9 +48,8 @@ class Row:
 
     @property
     def lost(self) -> str:
-        """`1 collapsed, 2 failed`: the runs that stand in no mean; nothing where there are none."""
-        counts = {"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed}
-        return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        """The runs that stand in no mean, in words; nothing where there are none."""
+        return lost_in_words({"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed})
 
 
 def has_collapsed(scored: Path, accuracy: float | None) -> bool:
@@ -72,6 +74,11 @@ def outcome(run: StudyRun) -> str:
 def count_outcomes(runs: Iterable[StudyRun]) -> Counter[str]:
     """How many runs have ended in which way: finished (and learned something), collapsed, diverged, failed, waiting."""
     return Counter(map(outcome, runs))
+
+
+def lost_in_words(counts: Mapping[str, int]) -> str:
+    """`1 collapsed, 2 failed`; nothing where no run was lost."""
+    return ", ".join(f"{counts[word]} {word}" for word in LOST if counts.get(word))
 
 
 def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:

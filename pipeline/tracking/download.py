@@ -1,30 +1,66 @@
-"""What an MLflow store holds of runs, as plain values, to compare them where their records are not at hand.
-
-The small files of a run's record, back from the store.
-"""
+"""What an MLflow store holds of runs: the small files of a record, and plain values to compare. All is untrusted."""
 
 import contextlib
 import resource
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.config.schema import Tracking
 from pipeline.run.record import CLOCK, TRAINING
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching, shown
-from pipeline.tracking.timeouts import open_soon
+from pipeline.tracking.store import (
+    Store,
+    StoreUnreachableError,
+    address,
+    check_place,
+    open_store,
+    reaching,
+    search_runs,
+    shown,
+)
+
+ANSWERS_WITHIN = 15.0
+"""Seconds in which a store must answer a person who waits for it: one of 5 s a call does."""
 
 FILES = "run.json", "history.csv"
 CLOCK_FILE = f"{CLOCK}.json"
 """Where it was made; not every record says it."""
 
-MOST_BYTES = 20_000_000
-"""Of each of them: a history of 100,000 epochs has 10 MB. A server may say that it is small, and send for ever."""
+MOST_BYTES = 40_000_000
+"""Of all of them: a history of 100,000 epochs has 10 MB. A server may say that it is small, and send for ever."""
+
+Result = TypeVar("Result")
 
 
-def fetched_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
+def within(seconds: float, tracking: Tracking, call: Callable[[], Result]) -> Result:
+    """What `call`, which talks to the store, returns. Raises StoreUnreachableError when it needs longer.
+
+    It is then left to itself: for commands that are about to end.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return future.result(timeout=seconds)
+    except TimeoutError:
+        if future.done():
+            raise
+        raise StoreUnreachableError(f"{shown(address(tracking))}: did not do its part within {seconds:.0f} s") from None
+
+
+def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     """What the store holds of the training part of an MLflow run, put below `folder`; returns where.
 
     Raises UserError where there is no such run, or no record with it.
@@ -32,28 +68,40 @@ def fetched_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     if not run_id.isalnum():
         raise UserError(f"{run_id}: is no record's folder, no identity in runs/, and no MLflow run id.")
     try:
-        store = open_soon(tracking)
-    except StoreUnreachableError as error:
-        raise UserError(f"{run_id}: is no record here, and {error}.") from None
-    try:
+        store = _open_soon(tracking)
         with reaching(store.address):
-            check_place(store.address, store.client.get_run(run_id).info.artifact_uri)
+            location = store.client.get_run(run_id).info.artifact_uri
+            check_place(store.address, location)
     except StoreUnreachableError as error:
         raise UserError(f"{run_id}: is no record here, and {error}.") from None
+    room = MOST_BYTES
     for name in (*FILES, CLOCK_FILE):
         try:
-            with _files_of_at_most(MOST_BYTES):
-                found = Path(store.client.download_artifacts(run_id, f"{TRAINING}/{name}", str(folder)))
-            if not found.is_file():
-                raise IsADirectoryError("a folder in place of a file")
+            with _files_of_at_most(room):
+                path = _download_file(store, location, f"{TRAINING}/{name}", folder)
+            room -= path.stat().st_size
         except Exception as error:  # mlflow raises several kinds, the file system's among them
             if name == CLOCK_FILE:
                 break
-            reason = str(error).splitlines()[0][:200]
+            # mlflow puts a heading before each file's own reason.
+            reason = str(error).rpartition("#####\n")[2].splitlines()[0][:200]
             raise UserError(
                 f"{run_id}: is no record here, and {shown(store.address)} has no {TRAINING}/{name} of it ({reason})."
             ) from None
     return folder / TRAINING
+
+
+def _download_file(store: Store, location: str, name: str, folder: Path) -> Path:
+    """One file of the artifacts at `location`, put below `folder`.
+
+    Of what a server calls a folder mlflow fetches every file, without an end: here nothing is a folder.
+    """
+    repository = get_artifact_repository(location, tracking_uri=store.address)
+    repository.list_artifacts = lambda path=None: []  # noqa: ARG005
+    path = Path(repository.download_artifacts(name, str(folder)))
+    if not path.is_file():
+        raise IsADirectoryError("a folder in place of a file")
+    return path
 
 
 @contextlib.contextmanager
@@ -65,9 +113,6 @@ def _files_of_at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
-
-
-PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -82,35 +127,27 @@ class StoredRun:
     tags: dict[str, str]
 
 
-def runs_found(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
+def find_runs(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
     """The runs of the project's experiment that the filter selects, the oldest first, and the store's address.
 
     Raises StoreUnreachableError, for a filter that is none, too.
     """
-    store = open_soon(tracking)
+    store = _open_soon(tracking)
     with reaching(store.address):
-        return _searched(store, wanted), shown(store.address)
+        return [_plain(run) for run in search_runs(store, wanted)], shown(store.address)
 
 
-def runs_by_id(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun], str]:
+def get_runs(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun], str]:
     """The runs with these ids, the oldest first, and the store's address. Raises StoreUnreachableError."""
-    store = open_soon(tracking)
+    store = _open_soon(tracking)
     with reaching(store.address):
-        found = [_plain(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
-    return sorted(found, key=lambda run: run.started), shown(store.address)
+        runs = [_plain(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
+    return sorted(runs, key=lambda run: run.started), shown(store.address)
 
 
-def _searched(store: Store, wanted: str) -> list[StoredRun]:
-    found: list[StoredRun] = []
-    token: str | None = None
-    while True:
-        page = store.client.search_runs(
-            [store.experiment_id], wanted, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        found += map(_plain, page)
-        token = page.token
-        if not token:
-            return found
+def _open_soon(tracking: Tracking) -> Store:
+    """The store, where somebody waits for it. Raises StoreUnreachableError."""
+    return within(ANSWERS_WITHIN, tracking, lambda: open_store(tracking))
 
 
 def _plain(run: Any) -> StoredRun:

@@ -1,11 +1,8 @@
-"""The mirror as the end of a stage: what could not be told to MLflow is said, and costs nothing.
+"""The mirror process: it talks to MLflow beside us, so that MLflow's imports, waits and faults cost us nothing.
 
-A process beside ours that imports MLflow, which takes seconds, so that ours need not.
-
-Tracking beside a training: another process talks to MLflow, so that its imports, waits and faults cost nothing.
-
-The training, or the sweep, names the folder of a record or of a study on the companion's standard input whenever
-there is more in it; the companion brings MLflow up to it. When the input ends, it closes what has not ended and leaves.
+We name, on its standard input, the folder of a record or of a study whenever there is more in it; it brings MLflow up
+to that (pipeline.tracking.mirror_worker). When the input ends it closes what has not ended, says what went wrong, and
+leaves. Nothing is imported here that MLflow needs.
 """
 
 import contextlib
@@ -13,106 +10,88 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline.config.schema import Tracking
-from pipeline.run.record import read_record
-from pipeline.run.weights import export_network
 from pipeline.storage import project
-from pipeline.tracking.run_mirror import Mirror
-from pipeline.tracking.store import StoreUnreachableError, open_store
-from pipeline.tracking.timeouts import within
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Tracking
 
-
-def started(command: Sequence[str]) -> "subprocess.Popen[str]":
-    """`command`, to be told on its standard input what to do; what it says on standard output is for a person."""
-    # A session of its own: Ctrl-C is for us, and we then tell it how we ended.
-    return subprocess.Popen(
-        command,
-        cwd=project.ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | {"PYTHONIOENCODING": "utf-8:backslashreplace"},
-        start_new_session=True,
-    )
-
-
-def dismiss(process: "subprocess.Popen[str]") -> None:
-    """End it, whatever it does."""
-    process.kill()
-    process.communicate()
-
-
-COMMAND = [sys.executable, "-m", "pipeline.track", "--follow"]
+COMMAND = [sys.executable, "-m", "pipeline.tracking.mirror_worker"]
 
 LONGEST_WAIT = 30.0
-"""Seconds that a finished training waits for its companion."""
+"""Seconds that a finished training waits for its mirror process."""
+
+LONGEST_STAGE_WAIT = 60.0
+"""Seconds that a finished evaluation waits: with its files and its model."""
+
+LONGEST_REPORT_WAIT = 60.0
+"""Seconds that a report of some twenty files is waited for."""
 
 _early: list[subprocess.Popen[str]] = []
-"""The process of the next companion, where it has been started before anybody knows what it will be told."""
+"""The next mirror process, where it has been started before anybody knows what it will be told."""
 
 
 @contextlib.contextmanager
 def started_early() -> Iterator[None]:
-    """Let the next companion import MLflow, which takes seconds, while what needs it is still being planned.
+    """Let the next mirror process import MLflow, which takes seconds, while what needs it is still being planned.
 
-    Its process ends with the block where no companion took it.
+    It ends with the block where nobody took it.
     """
-    _early.append(_started())
+    _early.append(_start())
     try:
         yield
     finally:
-        _dismiss()
+        _end_early()
 
 
-def _started() -> subprocess.Popen[str]:
-    process = started(COMMAND)
-    if process.stdin is not None:
-        # A companion that does not read shall hold nobody up.
-        os.set_blocking(process.stdin.fileno(), False)
-    return process
+def attach_report(tracking: "Tracking", study: str, folder: Path) -> str:
+    """Put the report in `folder` among the artifacts of the study's MLflow run; returns what to tell."""
+    with MirrorProcess(tracking, study, longest_wait=LONGEST_REPORT_WAIT) as mirror:
+        mirror.attach(folder)
+    if mirror.failed:
+        return f"not attached in MLflow ({mirror.said}); the same line attaches it once the store can be reached"
+    return mirror.said
 
 
-def _dismiss() -> None:
-    while _early:
-        dismiss(_early.pop())
+class MirrorProcess:
+    """A context in which a process mirrors what is named to it; then `said` holds what went wrong, in a sentence."""
 
-
-class Companion:
-    """A context in which `sync` may be called; `said` holds what went wrong once it has been left."""
-
-    def __init__(self, tracking: "Tracking", study: str, part: str) -> None:
-        self._study = study
-        self._tracking = tracking
+    def __init__(
+        self, tracking: "Tracking", study: str, part: str = "evaluation", longest_wait: float | None = None
+    ) -> None:
+        """`part` is the evaluation of the records that are named to it, `longest_wait` in seconds."""
+        self._first = settings(tracking, study)
+        self._enabled = tracking.enabled
         self._part = part
+        self._longest_wait = longest_wait or LONGEST_WAIT
         self._process: subprocess.Popen[str] | None = None
         self._missed = False
         self.said = ""
+        self.failed = False
 
     def __enter__(self) -> Self:
-        if self._tracking.enabled:
-            self._process = _early.pop() if _early else _started()
-            self._write(settings(self._tracking, self._study))
+        if self._enabled:
+            self._process = _early.pop() if _early else _start()
+            self._write(self._first)
         else:
-            _dismiss()
+            _end_early()
         return self
 
-    def sync(self, root: Path) -> None:
-        """There is more in the record at `root`. Returns at once."""
-        self._write(json.dumps({"record": str(root), "part": self._part}))
+    def sync(self, root: Path, *, model: bool = False) -> None:
+        """There is more in the record at `root`; its Keras model too is wanted where `model`. Returns at once."""
+        self._write(json.dumps({"record": str(root), "part": self._part, "model": model}))
 
     def sync_study(self, folder: Path) -> None:
         """There is more in the study in `folder`. Returns at once."""
         self._write(json.dumps({"study": str(folder)}))
+
+    def attach(self, folder: Path) -> None:
+        """There is a report in `folder`."""
+        self._write(json.dumps({"report": str(folder)}))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,11 +100,13 @@ class Companion:
         if process is None:
             return
         try:
-            self.said = process.communicate(timeout=LONGEST_WAIT)[0].strip()
+            self.said = process.communicate(timeout=self._longest_wait)[0].strip()
         except subprocess.TimeoutExpired:
             process.kill()
-            self.said = f"the store did not keep up within {LONGEST_WAIT:.0f} s"
-        if process.returncode and not self.said:
+            process.wait()
+            self.said = f"the store did not keep up within {self._longest_wait:.0f} s"
+        self.failed = process.returncode != 0
+        if self.failed and not self.said:
             self.said = f"the process that writes to the store ended with status {process.returncode}"
         if self._missed and not self.said:
             self.said = "the process that writes to the store did not listen for a while"
@@ -133,7 +114,7 @@ class Companion:
     def _write(self, line: str) -> None:
         if self._process is None or self._process.stdin is None:
             return
-        # Lines this short are taken whole or not at all; a companion that is gone says so at the end.
+        # Lines this short are taken whole or not at all; a process that is gone says so at the end.
         try:
             os.write(self._process.stdin.fileno(), f"{line}\n".encode())
         except BlockingIOError:
@@ -143,20 +124,31 @@ class Companion:
 
 
 def settings(tracking: "Tracking", study: str) -> str:
-    """The first line that a companion reads."""
+    """The first line that a mirror process reads."""
     return json.dumps({"tracking": tracking.model_dump(mode="json"), "study": study})
 
 
-LONGEST_STAGE_WAIT = 60.0
-"""Seconds that a finished evaluation waits for the store."""
+def _start() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        COMMAND,
+        cwd=project.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:backslashreplace"},
+        # A session of its own: Ctrl-C is for us, and we then tell it how we ended.
+        start_new_session=True,
+    )
+    if process.stdin is not None:
+        # One that does not read shall hold nobody up.
+        os.set_blocking(process.stdin.fileno(), False)
+    return process
 
 
-def mirrored(tracking: Tracking, root: Path, study: str) -> None:
-    """Bring MLflow up to the record at `root`; a store that is away, or too slow, is one line."""
-    record = read_record(root)
-    try:
-        within(
-            LONGEST_STAGE_WAIT, tracking, lambda: Mirror(open_store(tracking)).bring_up(record, study, export_network)
-        )
-    except StoreUnreachableError as error:
-        print(f"tracking: {error}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")
+def _end_early() -> None:
+    while _early:
+        process = _early.pop()
+        process.kill()
+        process.communicate()

@@ -1,71 +1,90 @@
-"""The companion's side: mirror records, and the study they belong to, while they are written."""
+"""The mirror worker: the mirror process's program. It mirrors records, and their study, while these are written.
+
+`python -m pipeline.tracking.mirror_worker` reads what a pipeline.tracking.mirror_process.MirrorProcess writes.
+"""
 
 import contextlib
 import json
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import read_record
+from pipeline.run.weights import export_network
 from pipeline.storage import project
 from pipeline.studies.study import read_study
+from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.run_mirror import Mirror, killed
 from pipeline.tracking.store import Store, StoreUnreachableError, open_store
-from pipeline.tracking.study_mirror import StudyMirror
+from pipeline.tracking.study_mirror import StudyMirror, attach
 
 LEAST_PRIORITY = 19
 
-LAST_ATTEMPTS, BETWEEN_ATTEMPTS = 3, 1.0
-"""How often, and after how many seconds, a store that fails is tried again when nothing more comes."""
+LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
+"""How often, after how many seconds, and until when a store that fails is tried again when nothing more comes."""
 
-Message = dict[str, str]
-"""`{"record": folder, "part": which evaluation}` or `{"study": folder}`: there is more in that folder."""
+Message = dict[str, Any]
+"""`{"record": folder, "part": which evaluation, "model": whether it is wanted}`, `{"study": folder}`,
+`{"report": folder}`: there is more in that folder.
+"""
 
 
-def follow(lines: Iterable[str]) -> str | None:
+def main() -> int:
+    # Only what is for a person goes out: mlflow prints the address of each run that ends.
+    with contextlib.redirect_stdout(sys.stderr):
+        problem, said = follow(sys.stdin)
+    print(problem or said or "", flush=True)
+    # Somebody waits for this process, and Python needs 0.7 s to take mlflow apart.
+    os._exit(1 if problem else 0)
+
+
+def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
     """Read the settings (pipeline.tracking.mirror_process.settings), then messages; bring MLflow up to what they name.
 
-    It ends with the input.
-    Returns what went wrong with the last attempt, or None. What could not be written is tried again with the next
-    message.
+    It ends with the input. What could not be written is tried again with the next message. Returns what went wrong
+    with the last attempt, and what became of a report, or None.
     """
     os.nice(LEAST_PRIORITY)
     reader = iter(lines)
     first = next(reader, None)
     if first is None:
-        return None
+        return None, None
     settings = json.loads(first)
-    follower = _Follower(Tracking.model_validate(settings["tracking"]), settings["study"])
+    worker = _Worker(Tracking.model_validate(settings["tracking"]), settings["study"])
     named: queue.Queue[Message | None] = queue.Queue()
     threading.Thread(target=_read, args=(reader, named), daemon=True).start()
     ended = False
     while not ended:
         newest = _newest(named)
         ended = newest[-1] is None
-        follower.take([message for message in newest if message is not None])
+        worker.take([message for message in newest if message is not None])
         if ended:
-            follower.close()
-        follower.write()
+            worker.close()
+        began = time.monotonic()
+        worker.write()
     for _ in range(LAST_ATTEMPTS - 1):
-        if follower.is_up_to_date:
+        if worker.unreachable is None or time.monotonic() > began + LAST_WITHIN:
             break
         time.sleep(BETWEEN_ATTEMPTS)
-        follower.write()
-    return follower.problem
+        worker.write()
+    return worker.problem, worker.attached
 
 
-class _Follower:
+class _Worker:
     """Remembers what has not been written yet, and which runs have not ended."""
 
     def __init__(self, tracking: Tracking, study: str) -> None:
-        self._unreachable: str | None = None
+        self.unreachable: str | None = None
+        self.attached: str | None = None
         self._unreadable: dict[str, str] = {}
         self._tracking = tracking
         self._study = study
@@ -75,14 +94,9 @@ class _Follower:
         self._closing = False
 
     @property
-    def is_up_to_date(self) -> bool:
-        """Whether the store answered to the last."""
-        return self._unreachable is None
-
-    @property
     def problem(self) -> str | None:
         """Why the store is not up to all that was named."""
-        return self._unreachable or next(iter(self._unreadable.values()), None)
+        return self.unreachable or next(iter(self._unreadable.values()), None)
 
     def take(self, messages: Iterable[Message]) -> None:
         """A folder that is named twice is read once."""
@@ -94,10 +108,9 @@ class _Follower:
         self.take(json.loads(key) for key in self._unreadable)
         self._unreadable.clear()
         for name, message in self._growing.items():
-            if "record" in message and not Path(message["record"]).exists():
-                # It ended in this moment, and lies where it stays.
-                message = message | {"record": str(project.run_root(name))}  # noqa: PLW2901
-            self.take([message])
+            moved = "record" in message and not Path(message["record"]).exists()
+            # It ended in this moment, and lies where it stays.
+            self.take([message | {"record": str(project.run_root(name))} if moved else message])
 
     def write(self) -> None:
         """Bring the store up to all that waits."""
@@ -107,22 +120,25 @@ class _Follower:
                 # Another store may answer at this address next time: ask it what it has.
                 self._mirror = Mirror(self._store)
                 self._studies = StudyMirror(self._store, self._study)
-            self._unreachable = None
+            self.unreachable = None
             for key, message in list(self._waiting.items()):
-                self._write_one(key, message)
+                try:
+                    self._write_one(message)
+                except UserError as error:
+                    self._unreadable[key] = str(error)
                 del self._waiting[key]
         except StoreUnreachableError as error:
-            self._store, self._unreachable = None, str(error)
+            self._store, self.unreachable = None, str(error)
 
-    def _write_one(self, key: str, message: Message) -> None:
-        try:
-            if "study" in message:
-                self._write_study(message)
-            elif Path(message["record"]).exists():
-                # Else it has been moved to where it stays, which is another message.
-                self._write_record(message)
-        except UserError as error:
-            self._unreadable[key] = str(error)
+    def _write_one(self, message: Message) -> None:
+        if "study" in message:
+            self._write_study(message)
+        elif "report" in message:
+            if self._store is not None:
+                self.attached = attach(self._store, self._study, Path(message["report"]))
+        elif Path(message["record"]).exists():
+            # Else it has been moved to where it stays, which is another message.
+            self._write_record(message)
 
     def _write_study(self, message: Message) -> None:
         study = read_study(Path(message["study"]))
@@ -139,7 +155,7 @@ class _Follower:
         if running and self._closing:
             record = killed(record)
         if self._study == REPRO_STUDY:
-            self._mirror.bring_up(record, self._study)
+            self._mirror.bring_up(record, self._study, export_network if message["model"] else None)
         else:
             self._studies.bring_up_run(record)
         self._keep(run.identity, message, growing=running)
@@ -162,7 +178,11 @@ def _read(lines: Iterable[str], named: queue.Queue[Message | None]) -> None:
 
 def _newest(named: queue.Queue[Message | None]) -> list[Message | None]:
     """All messages that wait, at least one; None as the last where the input has ended."""
-    found = [named.get()]
-    while not named.empty() and found[-1] is not None:
-        found.append(named.get())
-    return found
+    newest = [named.get()]
+    while not named.empty() and newest[-1] is not None:
+        newest.append(named.get())
+    return newest
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,7 +1,4 @@
-"""The MLflow store: where it is, made ready once, quiet.
-
-Why a store could not be reached, for people. Needs no mlflow.
-"""
+"""The MLflow store: where it is, made ready once, quiet; what must be done there once; why it could not be reached."""
 
 import contextlib
 import logging
@@ -10,10 +7,10 @@ import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import mlflow
@@ -24,76 +21,24 @@ from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.artifact_locations import ARTIFACTS, follow_move, problem_with
 
-AWAY = "move it away; `python -m pipeline.track --all` fills another"
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
-CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
-
-LONGEST = 300
-
-FOLDER = (
-    "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` makes a database of it; name that "
-    "(sqlite:///…) or a server"
-)
-
-DRIVER = "is a database whose driver is not installed here: name the MLflow server in front of it (http://…)"
-
-SAID = (
-    ("filesystem tracking backend", FOLDER),
-    ("No module named 'psycopg", DRIVER),
-    ("No module named 'MySQLdb'", DRIVER),
-    ("No module named 'pymysql'", DRIVER),
-    ("timestamps before 1980", CLOCK),
-    ("ushort format requires", CLOCK),
-    ("Max retries exceeded", "does not answer"),
-    ("timed out", "does not answer"),
-    ("not in a valid JSON format", "answers, but not as an MLflow server does"),
-    ("Response body: '<", "answers, but not as an MLflow server does"),
-    ("file is not a database", f"is no database: {AWAY}"),
-    ("file is encrypted or is not a database", f"is no database: {AWAY}"),
-    ("disk image is malformed", f"is a damaged database: {AWAY}"),
-    ("_alembic_tmp_", f"is a database that was left half made: {AWAY}"),
-    ("out-of-date database schema", f"is a database of another version of MLflow: {AWAY}, or run `mlflow db upgrade`"),
-    ("Can't locate revision", f"is a database of a later version of MLflow: {AWAY}"),
-    ("disk is full", "lies on a disk that is full: make room"),
-    ("disk I/O error", "lies on a disk that reports an error"),
-    ("database is locked", "is locked by another program; end that program"),
-    ("readonly database", "can't be written: look at the rights of the file and its folder"),
-    ("unable to open database file", "can't be opened: look at the rights of the file and its folder"),
-)
-"""What of an exception's words means what."""
-
-
-def reason(error: Exception) -> str:
-    """One line, without the text of a page or a statement of SQL."""
-    said = str(error).strip()
-    if status := re.search(r"too many (\d+) error responses", said):
-        return f"answers with errors (status {status[1]})"
-    for words, meaning in SAID:
-        if words in said:
-            return meaning
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"can't be used ({error.filename}: {error.strerror})"
-    line = (said.splitlines() or [type(error).__name__])[0]
-    # Not within a word, where there are several.
-    return line if len(line) <= LONGEST else f"{line[:LONGEST].rpartition(' ')[0] or line[:LONGEST]} …"
-
-
-# Before mlflow is imported: it reads some of these once.
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ["DO_NOT_TRACK"] = "true"
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-# A server that is busy may ask for an hour.
-os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# mlflow reads some of these once. A server that is busy may ask to come again in an hour.
+os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+for variable, value in (
+    (RETRIES, "1"),
+    ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+    ("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false"),
+    ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+    ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
+):
+    os.environ.setdefault(variable, value)
 # It would decide which run is written to.
 os.environ.pop("MLFLOW_RUN_ID", None)
-for name in ("mlflow", "alembic"):
-    logging.getLogger(name).setLevel(logging.ERROR)
+for logger in ("mlflow", "alembic"):
+    logging.getLogger(logger).setLevel(logging.ERROR)
 # It shows a traceback of what it raises, which is told in a sentence.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
 
 SQLITE = "sqlite:///"
 LONGEST_PATH = project.LONGEST_DATABASE
@@ -107,6 +52,47 @@ LONGEST_MAKING = 15.0
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows training runs, not conversations with a language model."""
+
+ATTEMPTS = 3
+
+PAGE, MOST_PAGES = 1000, 100
+"""Runs in one answer, by MLflow's limit, and answers: a server may say for ever that there are more."""
+
+AWAY = "move it away; `python -m pipeline.track --all` fills another"
+CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
+FOLDER = (
+    "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` makes a database of it; name that "
+    "(sqlite:///…) or a server"
+)
+DRIVER = "is a database whose driver is not installed here: name the MLflow server in front of it (http://…)"
+NO_MLFLOW = "answers, but not as an MLflow server does"
+LONGEST_REASON = 300
+
+REASONS = {
+    "filesystem tracking backend": FOLDER,
+    "No module named 'psycopg": DRIVER,
+    "No module named 'MySQLdb'": DRIVER,
+    "No module named 'pymysql'": DRIVER,
+    "timestamps before 1980": CLOCK,
+    "ushort format requires": CLOCK,
+    "Max retries exceeded": "does not answer",
+    "timed out": "does not answer",
+    "not in a valid JSON format": NO_MLFLOW,
+    "Response body: '<": NO_MLFLOW,
+    "is not a database": f"is no database: {AWAY}",
+    "disk image is malformed": f"is a damaged database: {AWAY}",
+    "_alembic_tmp_": f"is a database that was left half made: {AWAY}",
+    "out-of-date database schema": f"is a database of another version of MLflow: {AWAY}, or run `mlflow db upgrade`",
+    "Can't locate revision": f"is a database of a later version of MLflow: {AWAY}",
+    "disk is full": "lies on a disk that is full: make room",
+    "disk I/O error": "lies on a disk that reports an error",
+    "database is locked": "is locked by another program; end that program",
+    "readonly database": "can't be written: look at the rights of the file and its folder",
+    "unable to open database file": "can't be opened: look at the rights of the file and its folder",
+}
+"""What of an exception's words means what."""
+
+Result = TypeVar("Result")
 
 
 class StoreUnreachableError(Exception):
@@ -206,10 +192,103 @@ def reaching(where: str) -> Iterator[None]:
     # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     try:
         yield
-    except StoreUnreachableError:
+    except (StoreUnreachableError, UserError):
         raise
     except Exception as error:
         raise StoreUnreachableError(f"{shown(where)}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """One line, without the text of a page or a statement of SQL."""
+    text = str(error).strip()
+    if status := re.search(r"too many (\d+) error responses", text):
+        return f"answers with errors (status {status[1]})"
+    for words, meaning in REASONS.items():
+        if words in text:
+            return meaning
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"can't be used ({error.filename}: {error.strerror})"
+    line = (text.splitlines() or [type(error).__name__])[0]
+    start = line[:LONGEST_REASON]
+    # Not within a word, where there are several.
+    return line if line == start else f"{start.rpartition(' ')[0] or start} …"
+
+
+def ensure(find: Callable[[], Result], make: Callable[[], Result]) -> Result:
+    """What `find` finds, else what `make` makes: for requests that must not be done twice.
+
+    What an earlier request did and could not tell is found by the next search; nothing is done without one.
+    """
+    attempts = ATTEMPTS
+    while not (result := find()):
+        attempts -= 1
+        try:
+            with _sent_once():
+                return make()
+        except Exception:
+            # It may have been done all the same.
+            if not attempts:
+                raise
+    return result
+
+
+def ensure_run(
+    store: Store,
+    tags: Mapping[str, str],
+    more: Mapping[str, str],
+    name: str,
+    started: int | None = None,
+    fits: Callable[[Any], bool] = lambda _run: True,
+) -> Any:
+    """The MLflow run with these tags that `fits`; made with `more` tags, name and start (ms), where there is none.
+
+    Of several the one in which most is written, the same for everybody who asks; empty ones are deleted: a request
+    that was given up may still arrive, and make a second one, in which nobody writes.
+    """
+    wanted = " and ".join(f"tags.{tag} = '{text}'" for tag, text in tags.items())
+
+    def find() -> list[Any]:
+        return [run for run in store.client.search_runs([store.experiment_id], wanted) if fits(run)]
+
+    def make() -> list[Any]:
+        own = {**tags, **more}
+        return [store.client.create_run(store.experiment_id, start_time=started, tags=own, run_name=name)]
+
+    def written(run: Any) -> int:
+        # `outcome` is among the first that is written of a record or a study.
+        return len(run.data.metrics) + ("outcome" in run.data.tags)
+
+    with writing():
+        runs = sorted(ensure(find, make), key=lambda run: (-written(run), run.info.start_time or 0, run.info.run_id))
+        for other in runs[1:]:
+            if not written(other):
+                store.client.delete_run(other.info.run_id)
+    check_place(store.address, runs[0].info.artifact_uri)
+    return runs[0]
+
+
+def search_runs(store: Store, wanted: str) -> Iterator[Any]:
+    """Every run that the filter selects, the oldest first. Raises StoreUnreachableError where they have no end."""
+    token: str | None = None
+    for _ in range(MOST_PAGES):
+        page = store.client.search_runs(
+            [store.experiment_id], wanted, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        yield from page
+        if not (token := page.token):
+            return
+    raise StoreUnreachableError(f"{shown(store.address)}: has more than {PAGE * MOST_PAGES:,} such runs")
+
+
+@contextlib.contextmanager
+def _sent_once() -> Iterator[None]:
+    """mlflow repeats a request that was not answered: one that makes something would make two."""
+    before = os.environ[RETRIES]
+    os.environ[RETRIES] = "0"
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = before
 
 
 def writing() -> contextlib.AbstractContextManager[None]:

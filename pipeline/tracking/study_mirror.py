@@ -1,97 +1,46 @@
-"""A study in MLflow: one parent run with its grid and table, its runs as children.
+"""A study in MLflow: one parent run with its grid, its table and its report, its runs as children.
 
-A report among the artifacts of its study, put there by a process that imports MLflow while the report is made.
-
-The reports of studies among their artifacts in MLflow.
+And all studies and runs of this project at once: what an emptied store held before is there again.
 """
 
-import json
-import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
 from mlflow.entities import RunTag
 
-from pipeline.config.schema import Tracking
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
+from pipeline.run.dvc_records import Restorer, cached_records
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
 from pipeline.storage import digest, project
-from pipeline.studies.study import ENDED, Study
+from pipeline.studies.study import ENDED, STUDY, Study, read_study
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import bar
 from pipeline.tracking import fields
-from pipeline.tracking.mirror_process import dismiss, started
-from pipeline.tracking.run_mirror import STATUS, Mirror, unfinished
-from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching, settle
-from pipeline.tracking.timeouts import found_or_made, open_soon, within
+from pipeline.tracking.run_mirror import STATUS, Export, Mirror, unfinished, write_status
+from pipeline.tracking.store import Store, check_place, ensure_run, reaching, search_runs, settle
 
-if TYPE_CHECKING:
-    from pipeline.config.schema import Tracking
-
-COMMAND = [sys.executable, "-m", "pipeline.track", "--attach"]
+REPORT = "report"
+"""The folder of a report among the artifacts of its study."""
 
 
-class Attaching:
-    """A context in which one report can be attached; its process ends with it, whether it was needed or not."""
-
-    def __init__(self, tracking: "Tracking") -> None:
-        self._tracking = tracking
-
-    def __enter__(self) -> Self:
-        self._process = started(COMMAND)
-        return self
-
-    def attach(self, study: str, folder: Path) -> str:
-        """Put `folder` among the artifacts of the study's MLflow run; returns what to tell."""
-        report = {"tracking": self._tracking.model_dump(mode="json"), "study": study, "folder": str(folder)}
-        said = self._process.communicate(json.dumps(report))[0].strip()
-        return (
-            said or f"not attached: the process that writes to the store ended with status {self._process.returncode}"
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process.poll() is None:
-            dismiss(self._process)
-
-
-NAME = "report"
-
-ATTACHED_WITHIN = 60.0
-"""Seconds for a report of some twenty files."""
-
-
-def attached(tracking: Tracking, study: str, folder: Path) -> str:
-    """Put the report in `folder` among the artifacts of the study's run; returns what to tell."""
-    try:
-        run_id = attach(tracking, study, folder)
-    except StoreUnreachableError as error:
-        return f"not attached in MLflow ({error}); the same line attaches it once the store can be reached"
-    if run_id is None:
-        return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
-    return f"attached in MLflow to run {run_id}"
-
-
-def attach(tracking: Tracking, study: str, folder: Path) -> str | None:
-    """Put `folder` as NAME among the artifacts of the study's run, whose id is returned; None where it has none.
+def attach(store: Store, study: str, folder: Path) -> str:
+    """Put the report in `folder` among the artifacts of the study's run; returns what to tell.
 
     Raises StoreUnreachableError.
     """
-    store = open_soon(tracking)
-    return within(ATTACHED_WITHIN, tracking, lambda: _attached(store, study, folder))
-
-
-def _attached(store: Store, study: str, folder: Path) -> str | None:
     with reaching(store.address):
         wanted = f"tags.study = '{study}' and tags.role = 'study'"
-        found = store.client.search_runs([store.experiment_id], wanted, max_results=1)
-        if not found:
-            return None
-        check_place(store.address, found[0].info.artifact_uri)
-        run_id = str(found[0].info.run_id)
-        store.client.log_artifacts(run_id, str(folder), NAME)
-        settle(store, found[0].info.artifact_uri)
-        return run_id
+        runs = store.client.search_runs([store.experiment_id], wanted, max_results=1)
+        if not runs:
+            return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
+        run = runs[0].info
+        check_place(store.address, run.artifact_uri)
+        store.client.log_artifacts(run.run_id, str(folder), REPORT)
+        settle(store, run.artifact_uri)
+        return f"attached in MLflow to run {run.run_id}"
 
 
 class StudyMirror:
@@ -147,7 +96,7 @@ class StudyMirror:
         """The MLflow run id of the study, made when it is missing."""
         if self._parent is None:
             tags = {"study": self._study, "role": "study"}
-            self._parent = str(found_or_made(self._store, tags, self._study).info.run_id)
+            self._parent = str(ensure_run(self._store, tags, {}, self._study).info.run_id)
         return self._parent
 
     def _write_parent(self, parent: str, study: Study) -> None:
@@ -164,22 +113,79 @@ class StudyMirror:
             self._client.log_text(parent, table, "settings.csv")
             settle(self._store, run.info.artifact_uri)
             self._client.log_batch(parent, tags=missing)
-        status = STATUS[study.state]
-        if run.info.status != status:
-            if status == "RUNNING":
-                self._client.update_run(parent, status=status)
-            else:
-                self._client.set_terminated(parent, status)
+        write_status(self._store, run, STATUS[study.state])
 
     def _whole(self, parent: str) -> dict[str, str]:
         """Identity → scoring of the study's runs that the store holds to their end, which is written last."""
         child = f"tags.`mlflow.parentRunId` = '{parent}'"
-        wanted = f"tags.study = '{self._study}' and {child} and attributes.status = 'FINISHED'"
-        found: dict[str, str] = {}
-        token: str | None = None
-        while True:
-            page = self._client.search_runs([self._store.experiment_id], wanted, max_results=1000, page_token=token)
-            found |= {run.data.tags["identity"]: run.data.tags.get("scoring", "") for run in page}
-            token = page.token
-            if not token:
-                return found
+        own = f"tags.study = '{self._study}' and tags.role = 'run'"
+        runs = search_runs(self._store, f"{own} and {child} and attributes.status = 'FINISHED'")
+        return {run.data.tags["identity"]: run.data.tags.get("scoring", "") for run in runs}
+
+
+@dataclass
+class Restored:
+    """The runs of `dvc repro` and `dvc exp run`, those in DVC's cache among them, and the studies with theirs.
+
+    `runs` are the MLflow runs that hold the first, `studies` the names of the second; of `lost` records DVC's cache
+    has not every file, `unreadable` ones are another version's; `problems` says what else could not be read.
+    """
+
+    runs: set[str] = field(default_factory=set)
+    studies: list[str] = field(default_factory=list)
+    lost: int = 0
+    unreadable: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def keep_problem(self) -> Iterator[None]:
+        """What is damaged shall not keep the rest out of the store."""
+        try:
+            yield
+        except UserError as error:
+            self.problems.append(str(error))
+
+
+def restore(store: Store, export: Export) -> Restored:
+    """Bring the store up to all that this project knows of its runs.
+
+    Raises StoreUnreachableError; called again it goes on and adds nothing.
+    """
+    restored, mirror = Restored(), Mirror(store)
+    studies = []
+    for path in sorted(project.STUDIES.glob(f"*/{STUDY}")):
+        with restored.keep_problem():
+            studies.append(read_study(path.parent))
+    # The oldest first, as they were made: of what a clock measured twice the store keeps the first.
+    _restore_cached(restored, mirror, export)
+    if (project.RECORD / TRAINING / "run.json").exists():
+        with restored.keep_problem():
+            restored.runs.add(mirror.bring_up(read_record(project.RECORD), REPRO_STUDY, export))
+    swept = {cell.identity for study in studies for cell in study.cells}
+    for work in sorted(project.CHECKPOINTS.glob("*")):
+        with restored.keep_problem():
+            if work.name not in swept and (record := unfinished(work.name)) is not None:
+                restored.runs.add(mirror.bring_up(record, REPRO_STUDY))
+    for study in studies:
+        with restored.keep_problem():
+            restored.studies.append(study.name)
+            of_study = StudyMirror(store, study.name)
+            of_study.bring_up_study(study)
+            of_study.bring_up_unfinished(study)
+    return restored
+
+
+def _restore_cached(restored: Restored, mirror: Mirror, export: Export) -> None:
+    restorer, records = Restorer(), cached_records()
+    with bar("records") as progress:
+        task = progress.add_task("DVC's cache", total=len(records))
+        for record in records:
+            with tempfile.TemporaryDirectory(prefix="record-") as folder:
+                if not restorer.restore(record, Path(folder)):
+                    restored.lost += 1
+                else:
+                    try:
+                        restored.runs.add(mirror.bring_up(read_record(Path(folder)), REPRO_STUDY, export))
+                    except UserError:
+                        restored.unreadable += 1
+            progress.advance(task)

@@ -1,15 +1,31 @@
-"""What of a study goes to its MLflow run: tags, the table as Markdown, the table as CSV. Needs no mlflow."""
+"""What of a record and of a study goes to MLflow: curves, tags, the table as Markdown and as CSV. Needs no mlflow."""
 
 import csv
 import io
+import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.config.schema import Training
+from pipeline.run.record import read_record
 from pipeline.studies.study import Study
-from pipeline.tracking.fields import MOST_ROWS, MOST_TEXT, study_description, study_tags, table_csv
-from tests.harness.studies import cell, study
+from pipeline.tracking.fields import (
+    MOST_ROWS,
+    MOST_TEXT,
+    curves,
+    description,
+    mean_rate,
+    study_description,
+    study_tags,
+    table_csv,
+    tags,
+)
+from tests.harness.settings import article
+from tests.harness.studies import a_project, cell, study, swept, write_record
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "a": {"model.conv.kernel_size": 3, "model.conv.padding": "same", "model.conv.use_bias": True},
@@ -23,6 +39,58 @@ CELLS = [
     cell("b", 3, "failed"),
     cell("c", 0, "waiting"),
 ]
+
+
+def training(**changes: object) -> Training:
+    return article({f"training.{key}": value for key, value in changes.items()}).training
+
+
+def test_the_rate_of_an_epoch_is_what_it_was_trained_with() -> None:
+    constant = training(learning_rate=0.005, epochs=1)
+    assert mean_rate(constant, 1) == 0.005
+    halves = training(learning_rate=0.1, schedule="cosine", epochs=2)
+    # The mean of (1 + cos πt) / 2 over the first half is 1/2 + 1/π.
+    assert [mean_rate(halves, epoch) for epoch in (1, 2)] == pytest.approx(
+        [0.1 * (0.5 + 1 / math.pi), 0.1 * (0.5 - 1 / math.pi)], rel=1e-12
+    )
+    rising = training(learning_rate=0.1, schedule="cosine", warmup=0.5, epochs=2)
+    assert [mean_rate(rising, epoch) for epoch in (1, 2)] == pytest.approx([0.05, 0.05], rel=1e-12)
+
+
+@pytest.mark.parametrize(("warmup", "epochs"), [(0.0, 7), (0.1, 3), (0.1, 10), (0.37, 5), (0.9, 1)])
+def test_the_rate_of_an_epoch_is_the_mean_over_its_steps(warmup: float, epochs: int) -> None:
+    steps = 20_000 * epochs
+    share = (np.arange(steps) + 0.5) / steps
+    cosine = (1 + np.cos(np.pi * (share - warmup) / (1 - warmup))) / 2
+    rates = 0.003 * np.where(share < warmup, share / (warmup or 1), cosine)
+    settings = training(learning_rate=0.003, schedule="cosine", warmup=warmup, epochs=epochs)
+    found = [mean_rate(settings, epoch) for epoch in range(1, epochs + 1)]
+    np.testing.assert_allclose(found, rates.reshape(epochs, -1).mean(axis=1), rtol=1e-6)
+
+
+def test_the_curve_of_the_rate_does_not_end_at_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+    changes = {"training.schedule": "cosine", "training.epochs": 2, "training.learning_rate": 0.1}
+    write_record(tmp_path, swept(changes))
+    record = read_record(tmp_path)
+    rates = {point.epoch: point.value for point in curves(record) if point.name == "training/learning_rate"}
+    # The history of this record says 0.001 of each epoch.
+    assert rates == pytest.approx({1: 0.0818, 2: 0.0182}, abs=1e-4)
+
+
+def test_a_run_that_names_one_class_whatever_it_sees_is_tagged_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_project(monkeypatch, tmp_path)
+    write_record(tmp_path, swept(), accuracy=0.1)
+    record = read_record(tmp_path)
+    assert record.evaluation is not None
+    for best, collapsed in ((np.zeros(100, np.int64), "true"), (np.arange(100) % 10, "false")):
+        np.save(record.evaluation.folder / "probabilities.npy", np.eye(10, dtype=np.float32)[best])
+        assert tags(record, "kernels")["collapsed"] == collapsed
+        assert ("It collapsed" in description(record)) == (collapsed == "true")
+    write_record(tmp_path / "unscored", swept(), accuracy=None)
+    assert "collapsed" not in tags(read_record(tmp_path / "unscored"), "kernels")
 
 
 def table(found: Study) -> list[list[str]]:
@@ -95,6 +163,20 @@ def test_the_description_counts_and_shows_each_setting() -> None:
         ["[3, 5]", "valid", "–", "1", "10", "1,000", ""],
         ["none", "same", "–", "0", "10", "1,000", ""],
     ]
+
+
+def test_runs_that_collapsed_are_in_no_mean_and_said_to_be() -> None:
+    cells = [*CELLS[:2], replace(cell("a", 4, accuracy=0.1), collapsed=True)]
+    found = study({"a": SETTINGS["a"]}, cells)
+    assert "2 of 3 runs finished, 1 collapsed; accuracy" in study_description(found)
+    assert "Runs that collapsed stand in no mean." in study_description(found)
+    head, _, row = table(found)
+    assert head[:3] == ["setting", "accuracy", "collapsed"]
+    assert row[1:3] == ["85.00 ± 7.07 % (2)", "1"]
+    (line,) = csv.DictReader(io.StringIO(table_csv(found)))
+    assert (line["finished"], line["collapsed"]) == ("2", "1")
+    assert float(line["mean"]) == pytest.approx(0.85)
+    assert "collapsed" not in study_description(study({"a": SETTINGS["a"]}, CELLS[:2]))
 
 
 def test_a_column_of_diverged_runs_is_there_only_where_there_are_any() -> None:

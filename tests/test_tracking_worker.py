@@ -1,4 +1,4 @@
-"""The companion's side: what it is told of on its standard input is in the store when the input has ended."""
+"""The mirror worker: what it is told of on its standard input is in the store when the input has ended."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import TRAINING, read_training, write_training
 from pipeline.storage import project
 from pipeline.studies.study import Study, StudyRun, update_study
 from pipeline.tracking import mirror_worker
@@ -75,7 +77,7 @@ def told(store: Store, *steps: Step, name: str = "kernels") -> str | None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.tracking.mirror_worker._newest", one_by_one)
-        return within(10, lambda: follow(lines()))
+        return within(10, lambda: follow(lines())[0])
 
 
 def within(seconds: float, call: Callable[[], str | None]) -> str | None:
@@ -88,7 +90,7 @@ def within(seconds: float, call: Callable[[], str | None]) -> str | None:
 
 
 def record(root: Path, part: str = "evaluation") -> str:
-    return json.dumps({"record": str(root), "part": part})
+    return json.dumps({"record": str(root), "part": part, "model": False})
 
 
 def message(found: Study) -> str:
@@ -143,6 +145,60 @@ def test_a_training_that_begins_anew_is_not_there_twice(store: Store) -> None:
 
     assert told(store, record(work), lambda: anew(0), record(work), lambda: anew(3), record(work)) is None
     assert steps(store, "clock/epoch_seconds") == [1, 2, 3]
+
+
+def other_bits(root: Path, epochs: int) -> None:
+    """The record at `root`, as it grows on another class of processor."""
+    write_record(root, swept({"seed": 0}), epochs=epochs, outcome="running", accuracy=None, seconds=9)
+    part = read_training(root / TRAINING)
+    history = [replace(epoch, loss=epoch.loss * 1.000001) for epoch in part.history]
+    write_training(root / TRAINING, part.run, history)
+
+
+@pytest.mark.parametrize("name", ["kernels", REPRO_STUDY])
+def test_a_training_that_begins_anew_with_other_bits_is_a_curve_of_its_own(store: Store, name: str) -> None:
+    work = growing(2)
+    growths: list[Step] = []
+    for epochs in range(4):
+        growths += [partial(other_bits, work, epochs), record(work)]
+    assert told(store, record(work), *growths, name=name) is None
+    for _ in range(2):
+        found = store.client.search_runs([store.experiment_id], "tags.identity LIKE '%'")
+        runs = {run.data.tags["role"]: run for run in found}
+        assert len(found) == len(runs) == 2
+        assert values(store, runs["superseded"]) == [1.0, 0.5]
+        assert values(store, runs["run"]) == pytest.approx([1.000001, 0.5000005, 0.333333667], rel=1e-8)
+        assert {run.info.status for run in found} == {"KILLED"}
+        assert runs["superseded"].data.tags["reason"].startswith("superseded: the training began anew")
+        # Told again nothing changes.
+        assert told(store, record(work), name=name) is None
+
+
+def test_a_run_goes_on_in_the_curve_that_it_agrees_with(store: Store) -> None:
+    work = growing(2)
+    there_and_back: list[Step] = [lambda: other_bits(work, 2), record(work), lambda: growing(3), record(work)]
+    assert told(store, record(work), *there_and_back) is None
+    found = store.client.search_runs([store.experiment_id], "tags.identity LIKE '%'")
+    runs = {run.data.tags["role"]: run for run in found}
+    assert len(found) == len(runs) == 2
+    assert values(store, runs["run"]) == [1.0, 0.5, pytest.approx(1 / 3)]
+    assert values(store, runs["superseded"]) == pytest.approx([1.000001, 0.5000005], rel=1e-9)
+
+
+def test_a_run_that_diverged_agrees_with_itself(store: Store) -> None:
+    work = growing(2)
+    part = read_training(work / TRAINING)
+    history = [part.history[0], replace(part.history[1], loss=float("nan"), validation_loss=float("inf"))]
+    write_training(work / TRAINING, part.run, history)
+    for _ in range(2):
+        assert told(store, record(work)) is None
+    (run,) = store.client.search_runs([store.experiment_id], "tags.identity LIKE '%'")
+    assert len(values(store, run)) == 2
+
+
+def values(store: Store, run: Any) -> list[float]:
+    """The curve of the training loss."""
+    return [point.value for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
 
 
 def test_what_says_running_when_the_input_ends_was_killed(store: Store) -> None:
@@ -294,4 +350,4 @@ def test_a_line_that_was_cut_when_its_writer_was_killed_ends_nothing_but_itself(
 def test_an_input_that_ends_at_once_is_no_error(store: Store) -> None:
     assert told(store) is None
     assert statuses(store, "study") == []
-    assert within(5, lambda: follow(iter([]))) is None
+    assert within(5, lambda: follow(iter([]))[0]) is None

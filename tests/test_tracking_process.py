@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import track
 from pipeline.config.schema import Tracking
 from pipeline.run.record import EVALUATION
-from pipeline.tracking import mirror_process
-from pipeline.tracking.mirror_process import Companion, started_early
+from pipeline.tracking import mirror_process, mirror_worker
+from pipeline.tracking.mirror_process import MirrorProcess, attach_report, started_early
 
-TRACKING = Tracking(enabled=True, address=None, experiment="companions")
+TRACKING = Tracking(enabled=True, address=None, experiment="processes")
 READS_ALL = "import sys; print(len(sys.stdin.readlines()))"
 READS_NOTHING = "import time; time.sleep(60)"
 READS_LATE = "import sys, time; time.sleep(1); sys.stdin.read()"
@@ -22,11 +21,11 @@ MANY = 5_000
 """Messages that no pipe holds."""
 
 
-def beside(program: str, monkeypatch: pytest.MonkeyPatch, longest_wait: float = 20) -> Companion:
-    """A companion that runs `program` in place of ours."""
+def beside(program: str, monkeypatch: pytest.MonkeyPatch, longest_wait: float = 20) -> MirrorProcess:
+    """A mirror process that runs `program` in place of ours."""
     monkeypatch.setattr("pipeline.tracking.mirror_process.LONGEST_WAIT", longest_wait)
     monkeypatch.setattr("pipeline.tracking.mirror_process.COMMAND", [sys.executable, "-c", program])
-    return Companion(TRACKING, "kernels", EVALUATION)
+    return MirrorProcess(TRACKING, "kernels", EVALUATION)
 
 
 def test_every_message_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,7 +63,7 @@ def test_one_that_is_killed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_without_tracking_nothing_is_started(tmp_path: Path) -> None:
-    with Companion(TRACKING.model_copy(update={"enabled": False}), "kernels", EVALUATION) as found:
+    with MirrorProcess(TRACKING.model_copy(update={"enabled": False}), "kernels", EVALUATION) as found:
         found.sync(tmp_path)
     assert (found.said, found._process) == ("", None)
 
@@ -76,7 +75,7 @@ def test_one_that_was_started_early_is_told_the_same(monkeypatch: pytest.MonkeyP
         with found:
             assert found._process is early
             found.sync(tmp_path)
-            with Companion(TRACKING, "others", EVALUATION) as second:
+            with MirrorProcess(TRACKING, "others", EVALUATION) as second:
                 assert second._process is not early
     assert (found.said, second.said) == ("2", "1")
 
@@ -89,23 +88,40 @@ def test_one_that_was_started_early_and_is_not_needed_is_gone(
     with started_early():
         (early,) = mirror_process._early
         if enabled is not None:
-            with Companion(TRACKING.model_copy(update={"enabled": enabled}), "kernels", EVALUATION):
+            with MirrorProcess(TRACKING.model_copy(update={"enabled": enabled}), "kernels", EVALUATION):
                 assert early.poll() == -signal.SIGKILL
     assert early.poll() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("import sys; sys.stdin.read(); print('attached')", "attached"),
+        ("raise SystemExit(3)", "not attached in MLflow (the process that writes to the store ended with status 3); "),
+        ("print('the store: is away'); raise SystemExit(1)", "not attached in MLflow (the store: is away); "),
+        (READS_NOTHING, "not attached in MLflow (the store did not keep up within 1 s); the same line "),
+    ],
+)
+def test_what_becomes_of_a_report_is_a_line(
+    program: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    beside(program, monkeypatch)
+    monkeypatch.setattr(mirror_process, "LONGEST_REPORT_WAIT", 1)
+    assert attach_report(TRACKING, "kernels", tmp_path).startswith(said)
 
 
 def test_what_mlflow_prints_is_not_taken_for_what_went_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def follow(_lines: object) -> None:
+    def follow(_lines: object) -> tuple[None, None]:
         print("View run 5×5 at: http://127.0.0.1:5000/")
+        return None, None
 
     def leave(status: int) -> None:
         raise SystemExit(status)
 
-    monkeypatch.setattr(track, "follow", follow)
+    monkeypatch.setattr(mirror_worker, "follow", follow)
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(sys, "argv", ["track", "--follow"])
-    with pytest.raises(SystemExit):
-        track.main()
+    with pytest.raises(SystemExit, match="0"):
+        mirror_worker.main()
     assert capsys.readouterr().out.strip() == ""

@@ -12,7 +12,7 @@ from pipeline.storage import project
 from pipeline.studies.study import update_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.artifact_locations import problem_with
-from pipeline.tracking.download import fetched_training
+from pipeline.tracking.download import download_training
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store
 from pipeline.tracking.study_mirror import StudyMirror, attach
@@ -63,9 +63,9 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
     with pytest.raises(StoreUnreachableError, match="outside of"):
         StudyMirror(store, "kernels").parent()
     with pytest.raises(StoreUnreachableError, match="outside of"):
-        attach(article().tracking, "kernels", project.RUNS / "one")
+        attach(store, "kernels", project.RUNS / "one")
     with pytest.raises(UserError, match="outside of"):
-        fetched_training(article().tracking, run, outside.parent / "fetched")
+        download_training(article().tracking, run, outside.parent / "fetched")
     assert sorted(outside.rglob("*")) == before
     assert not (outside.parent / "fetched").exists()
 
@@ -140,7 +140,7 @@ def test_a_servers_artifacts_are_served_by_it_or_by_a_cloud(location: str, said:
 
 
 def test_versions_that_are_none_do_not_get_into_a_models_requirements(outside: Path) -> None:
-    from pipeline.tracking.models import _save  # noqa: PLC0415 - imports what only a model needs
+    from pipeline.tracking.run_mirror import _save  # noqa: PLC0415 - imports what only a model needs
 
     record = read_record(project.RUNS / "one").training
     record.run.ingredients["versions"] = {"keras": "3\n--index-url elsewhere", "numpy": "2", "tensorflow": "2"}
