@@ -92,13 +92,14 @@ def _trained(project: Project, server: Server, does: Callable[..., str]) -> Spee
         said, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(said)
-    timing = json.loads((project.path / "record" / "training" / "timing.json").read_text(encoding="utf-8"))["epochs"]
+    (clock,) = project.path.glob("record/clock/*.training.json")
+    timing = json.loads(clock.read_text(encoding="utf-8"))["epochs"]
     return sum(epoch["seconds"] for epoch in timing[1:]), ended - begun
 
 
 def _epochs(project: Project) -> int:
     """How many epochs the training has done."""
-    (timing, *_) = [*project.path.glob("checkpoints/*/training/timing.json"), None]
+    (timing, *_) = [*project.path.glob("checkpoints/*/clock/*.training.json"), None]
     try:
         return 0 if timing is None else len(json.loads(timing.read_text(encoding="utf-8"))["epochs"])
     except (OSError, ValueError):

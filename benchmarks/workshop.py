@@ -70,10 +70,8 @@ def has(library: str) -> bool:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    hardware = environment()["hardware"]
-    assert isinstance(hardware, dict)
     return {
-        **hardware,
+        **environment().hardware,
         "bfloat16": not lacks_bfloat16(),
         "platform": platform.platform(),
         "load at the start": round(os.getloadavg()[0], 1),

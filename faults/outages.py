@@ -30,7 +30,7 @@ class Scene:
         wanted = self.injection.random.randrange(1, EPOCHS - 1)
         self.injection.says(f"after epoch {wanted}")
         while self.process is not None and self.process.poll() is None:
-            for timing in self.project.path.glob("checkpoints/*/training/timing.json"):
+            for timing in self.project.path.glob("checkpoints/*/clock/*.training.json"):
                 try:
                     if len(json.loads(timing.read_text(encoding="utf-8"))["epochs"]) >= wanted:
                         return

@@ -23,7 +23,6 @@ QUICK = (
 PATIENCE = 1_800.0
 """Seconds that a command may take on a busy machine."""
 
-VOLATILE = "timing.json", "environment.json"
 REPEATS = "data/prepared", "record/training", "record/evaluation"
 
 
@@ -48,8 +47,7 @@ def results(path: Path) -> dict[str, str]:
     found = {}
     for part in REPEATS:
         for file, sha256 in digest.of_folder(path / part).items():
-            if Path(file).name not in VOLATILE:
-                found[f"{part}/{file}"] = sha256
+            found[f"{part}/{file}"] = sha256
     return found
 
 

@@ -14,10 +14,10 @@ from pipeline.run.record import EVALUATION, TRAINING, Record, read_record
 from pipeline.storage import digest
 from pipeline.tracking import fields
 
-SMALL = {"run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"}
+SMALL = {"run.json", "history.csv", "clock.json", "evaluation.json", "metrics.json", "per_class.csv"}
 """The files of a run of a sweep that go to the store."""
 
-CLOCKED = "timing.json", "environment.json", "study.json", "settings.csv"
+CLOCKED = "clock.json", "study.json", "settings.csv"
 """Files that hold what a clock measured."""
 
 

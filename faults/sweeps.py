@@ -32,7 +32,7 @@ GRID = (
 )
 SETTINGS = "model.conv.kernel_size=3,5"
 STUDY = "kernel_size"
-REPEAT = "training/model.weights.h5", "training/history.csv", "evaluation/probabilities.npy", "evaluation/metrics.json"
+REPEAT = "training/weights.npz", "training/history.csv", "evaluation/probabilities.npy", "evaluation/metrics.json"
 LONGEST = 600
 """Seconds after which a command is taken to hang: this machine may be busy."""
 
@@ -95,7 +95,7 @@ def written(project: Project) -> dict[str, dict[str, int]]:
 def epochs_done(project: Project) -> dict[str, list[int]]:
     """Identity → the moments at which the epochs of a run that is not finished have ended."""
     found = {}
-    for timing in (project.path / "checkpoints").glob("*/training/timing.json"):
+    for timing in (project.path / "checkpoints").glob("*/clock/*.training.json"):
         # Whoever was killed may have been about to write it.
         with contextlib.suppress(OSError, ValueError):
             found[timing.parts[-3]] = _ended(timing)
@@ -105,7 +105,7 @@ def epochs_done(project: Project) -> dict[str, list[int]]:
 def assert_no_epoch_was_done_again(project: Project, before: dict[str, list[int]]) -> None:
     """Every run went on after the epochs `before` that were there when it was left."""
     for identity, ended in before.items():
-        now = _ended(project.path / "runs" / identity / "training" / "timing.json")
+        now = _ended(project.path / "runs" / identity / "clock" / f"{identity}.training.json")
         assert now[: len(ended)] == ended, f"{identity}: epochs that ended at {ended} were done again: {now}"
 
 

@@ -87,7 +87,7 @@ def store(path: Path, scratch: Path) -> MlflowClient:
 
 def runs(path: Path) -> dict[str, str]:
     """Path → SHA-256 of what of a sweep's runs repeats."""
-    kept = "weights.h5", "history.csv", "probabilities.npy", "metrics.json"
+    kept = "weights.npz", "history.csv", "probabilities.npy", "metrics.json"
     return {name: found for name, found in digest.of_folder(path / "runs").items() if name.endswith(kept)}
 
 

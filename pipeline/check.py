@@ -9,8 +9,8 @@ import os
 from pipeline.config.compose import composed, differences, values
 from pipeline.config.guard import ForbiddenError
 from pipeline.config.load import configured, read_params, read_yaml
-from pipeline.run.identity import deciding_code, fingerprint, scoring_code, versions
-from pipeline.run.processor import device
+from pipeline.run.environment import device, versions
+from pipeline.run.identity import deciding_code, fingerprint, scoring_code
 from pipeline.run.record import LAYOUT
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import as_json
@@ -25,7 +25,7 @@ PREPARING_CODE = (
 )
 """The code that decides what the prepared images are."""
 
-DRAWING_CODE = "pipeline/figures/*.py", "pipeline/run/export.py"
+DRAWING_CODE = "pipeline/figures/*.py", "pipeline/run/weights.py"
 """The code that decides, beside the scores', what an evaluation writes."""
 
 MOST_SHOWN = 3

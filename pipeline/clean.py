@@ -43,9 +43,9 @@ LOCKS = (
     "studies/*/.lock",
 )
 
-TIMES = "timing.json"
+TIMES = "clock/*.training.json"
 MOST_BYTES = 10_000_000
-"""Of a record's timing.json: a hundred thousand epochs have less."""
+"""Of what a clock said of a training: a hundred thousand epochs have less."""
 
 
 def main() -> int:
@@ -100,21 +100,17 @@ def _wanted(costly: Sequence[str]) -> bool:
 
 
 def _trainings() -> set[tuple[float, ...]]:
-    """Of every training that any record knows, in DVC's cache too: the seconds of its epochs, as they were measured."""
-    records = [
-        path
-        for root in (project.RECORD, *project.RUNS.glob("*"), *project.CHECKPOINTS.glob("*"))
-        for path in root.glob(f"training/{TIMES}")
-    ]
-    found = set()
-    for path in (*records, *(project.DVC / "cache").glob("files/md5/??/*")):
+    """Of every training that any record knows, earlier ones of `dvc repro` too: its epochs' seconds as measured."""
+    roots = project.RECORD, *project.RUNS.glob("*"), *project.CHECKPOINTS.glob("*")
+    trainings = set()
+    for path in (path for root in roots for path in root.glob(TIMES)):
         try:
             with path.open("rb") as file:
-                content = file.read(MOST_BYTES) if file.peek(1).startswith(b"{") else b""
-            found.add(tuple(float(epoch["seconds"]) for epoch in json.loads(content)["epochs"]))
+                content = file.read(MOST_BYTES)
+            trainings.add(tuple(float(epoch["seconds"]) for epoch in json.loads(content)["epochs"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return found - {()}
+    return trainings - {()}
 
 
 def _remove(name: str) -> int:

@@ -17,15 +17,14 @@ from pipeline.config.schema import Data, Tracking
 from pipeline.data.prepared import load_training
 from pipeline.run.environment import environment, variables_note
 from pipeline.run.identity import identity
-from pipeline.run.record import TRAINING
+from pipeline.run.record import TRAINING, TrainingPart
 from pipeline.run.reproduction import (
-    Claim,
     circumstances,
     configuration_of,
     is_bit_identical,
     parting_epoch,
-    read_claim,
-    repeated,
+    read_reproducible,
+    repeat_run,
 )
 from pipeline.storage import project
 from pipeline.terminal import command
@@ -46,13 +45,13 @@ def main() -> int:
     parser.add_argument("run", help="a record's folder, an identity, or an MLflow run id")
     named = parser.parse_args().run
     data, tracking = read_section(project.PARAMS, Data), read_section(project.PARAMS, Tracking)
-    claim = _claim(named, tracking)
-    if claim.run.outcome not in ("finished", "diverged"):
-        raise UserError(f"{named}: is {claim.run.outcome}; only a run that has ended can be done again.")
-    configuration = configuration_of(claim.run, data, tracking)
+    recorded = _find_recorded(named, tracking)
+    if recorded.run.outcome not in ("finished", "diverged"):
+        raise UserError(f"{named}: is {recorded.run.outcome}; only a run that has ended can be done again.")
+    configuration = configuration_of(recorded.run, data, tracking)
     images = load_training(project.PREPARED, data)
     present = identity(configuration, images.digest)
-    differing = circumstances(claim, present, environment())
+    differing = circumstances(recorded, present, environment())
     if differing:
         table = Table("", "recorded", "here", title="not as it was", title_justify="left")
         for row in differing:
@@ -62,39 +61,38 @@ def main() -> int:
         console.print("code, data, versions and hardware are as they were")
     if note := variables_note():
         console.print(f"note: {note}")
-    again = repeated(configuration, present, images)
-    return _verdict(claim, again)
+    return _verdict(recorded, repeat_run(configuration, present, images))
 
 
-def _verdict(claim: Claim, again: Claim) -> int:
-    if is_bit_identical(claim, again):
+def _verdict(recorded: TrainingPart, again: TrainingPart) -> int:
+    if is_bit_identical(recorded, again):
         print(f"bit-identical: the weights and the history (epochs: {len(again.history)}) are the same bytes")
         return 0
-    epoch = parting_epoch(claim, again)
+    epoch = parting_epoch(recorded, again)
     where = "the histories are the same, the weights are not" if epoch is None else f"histories part in epoch {epoch}"
-    then, now = claim.history[-1], again.history[-1]
+    then, now = recorded.history[-1], again.history[-1]
     scored = "validation" if then.validation_accuracy is not None else "training"
     before, after = (
         epoch.accuracy if epoch.validation_accuracy is None else epoch.validation_accuracy for epoch in (then, now)
     )
     points = 100 * (after - before)
     said = f"{where}; {scored} accuracy {after:.2%} against {before:.2%} recorded ({points:+.2f} points)"
-    if abs(points) <= NOISE_BOUND and len(claim.history) == len(again.history):
+    if abs(points) <= NOISE_BOUND and len(recorded.history) == len(again.history):
         print(f"not bit-identical, but equal within the seed noise of ± {NOISE_BOUND:.2f} points: {said}")
         return 0
     print(f"different: {said}")
     return DIFFERENT
 
 
-def _claim(named: str, tracking: Tracking) -> Claim:
-    """The claim of a record's folder, of a run's identity, or of an MLflow run."""
+def _find_recorded(named: str, tracking: Tracking) -> TrainingPart:
+    """The training part of a record's folder, of a run's identity, or of an MLflow run."""
     for folder in (Path(named), Path(named) / TRAINING, project.run_root(named) / TRAINING):
         if (folder / "run.json").is_file():
-            return read_claim(folder)
+            return read_reproducible(folder)
     from pipeline.tracking.download import fetched_training  # noqa: PLC0415 - mlflow, only when it is asked
 
     with tempfile.TemporaryDirectory() as place:
-        return read_claim(fetched_training(tracking, named, Path(place)))
+        return read_reproducible(fetched_training(tracking, named, Path(place)))
 
 
 if __name__ == "__main__":

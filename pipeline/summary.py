@@ -18,16 +18,18 @@ def summary(training: TrainingPart, evaluation: EvaluationPart) -> list[str]:
     """The lines that a person wants to read at the end."""
     scores, run = evaluation.scores, training.run
     loss = "not finite" if scores["loss"] is None else f"{scores['loss']:.4f}"
-    seconds = sum(time.seconds for time in training.times)
+    seconds = "" if training.seconds is None else f" in {training.seconds:.0f} s"
     latency = ", ".join(
         f"{value:.2f} ms an image (batches of {name.rpartition('_')[2]})" for name, value in evaluation.latency.items()
     )
+    if latency:
+        latency = f"; prediction takes {latency}"
     if any(name.startswith(SHARED) for name in evaluation.latency):
         latency += ", beside other runs"
     lines = [
         f"{evaluation.images} accuracy  {scores['accuracy']:.2%} (loss {loss})",
         f"network        {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image",
-        f"training       {run.epochs} epoch{'s'[: run.epochs > 1]} in {seconds:.0f} s; prediction takes {latency}",
+        f"training       {run.epochs} epoch{'s'[: run.epochs > 1]}{seconds}{latency}",
         f"pictures       {(evaluation.folder / 'pictures').relative_to(project.ROOT)}/",
         "MLflow UI      make ui",
     ]

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 from pipeline.config.load import read_params, read_section
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
-from pipeline.run.export import exported
 from pipeline.run.identity import REPRO_STUDY, identity
 from pipeline.run.record import TRAINING, Record, read_record
+from pipeline.run.weights import export_network
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
@@ -85,7 +85,7 @@ def _tracked_record(tracking: Tracking) -> str:
         left_id = mirror.bring_up(left, REPRO_STUDY)
     if record is None:
         return f"MLflow run {left_id} in {shown(store.address)} holds what the training did that has not ended"
-    run_id = mirror.bring_up(record, REPRO_STUDY, exported)
+    run_id = mirror.bring_up(record, REPRO_STUDY, export_network)
     return f"MLflow run {run_id} in {shown(store.address)} holds what {project.RECORD.name}/ holds"
 
 
@@ -102,7 +102,7 @@ def _left() -> Record | None:
 def _track_all(tracking: Tracking) -> int:
     """Bring the store up to all there is and say what could not be had; returns the exit status."""
     store = open_store(tracking)
-    everything = Everything(store, exported)
+    everything = Everything(store, export_network)
     everything.bring_up()
     studies = ", ".join(everything.studies) or "none"
     print(

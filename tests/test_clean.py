@@ -17,7 +17,7 @@ from pipeline.storage import lock, project
 ROOT = Path(__file__).parents[1]
 CHEAP = ("data/raw/images", "data/prepared/images.npy", "fingerprints/train.json", "dvc_plots/static/a.png")
 COSTLY = (
-    "runs/0123/training/model.weights.h5",
+    "runs/0123/training/weights.npz",
     "studies/kernels/study.json",
     "mlflow.db",
     "mlartifacts/1/a",
@@ -30,13 +30,13 @@ KEPT = ("record/evaluation/metrics.json", "data/by_hand/images", "params.yaml", 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A project in which everything was made: four trainings of 3.5 s, one of them in record/ and in the cache."""
+    """A project in which everything was made: four trainings of 3.5 s, one of them in runs/ and in record/."""
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     for name in (*CHEAP, *COSTLY, *KEPT):
         _write(tmp_path / name, "x" * 1000)
     for number, name in enumerate(("runs/0123", "runs/4567", "record", "checkpoints/4567")):
-        _write(tmp_path / name / "training" / "timing.json", _timing(number / 100))
-    _write(tmp_path / ".dvc/cache/files/md5/01/23", _timing(0.02))
+        _write(tmp_path / name / "clock" / f"{number}.training.json", _timing(number / 100))
+    _write(tmp_path / "record/clock/of_a_sweep_too.training.json", _timing(0.01))
     return tmp_path
 
 

@@ -148,10 +148,9 @@ def test_a_model_is_loaded_in_one_place_and_from_weights_alone() -> None:
         (path.relative_to(project.ROOT).as_posix(), name)
         for path, tree in trees()
         for name, _, _ in called(tree)
-        if name in ("load_weights", "load_model", "from_config", "model_from_json", "deserialize", "weights_of")
+        if name in ("load_weights", "load_model", "from_config", "model_from_json", "deserialize", "read_weights")
         and path.is_relative_to(project.ROOT / "pipeline")
     }
     assert loading == {
-        ("pipeline/run/export.py", "load_weights"),
-        ("pipeline/run/export.py", "weights_of"),
+        ("pipeline/run/weights.py", "read_weights"),
     }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from tests.harness.project import HARD, ROOT, Project, new_project, stages_run
 from tests.sample import content
 
 REPEATING = (
-    "record/training/model.weights.h5",
+    "record/training/weights.npz",
     "record/training/history.csv",
     "record/evaluation/metrics.json",
     "record/evaluation/per_class.csv",
@@ -206,7 +207,7 @@ def test_an_edit_of_what_decides_weights_trains_again_and_one_of_the_scores_eval
     assert after == accuracy / 2
     fewer.plant(unchanged.path)
     assert stages_run(unchanged.run("dvc", "repro")) == ["check", "train", "evaluate"]
-    assert digests(unchanged)["record/training/model.weights.h5"] != before["record/training/model.weights.h5"]
+    assert digests(unchanged)["record/training/weights.npz"] != before["record/training/weights.npz"]
 
 
 def test_a_class_that_is_called_otherwise_is_called_so_everywhere(unchanged: Project) -> None:
@@ -289,7 +290,7 @@ def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
     flipped = {
         "data/prepared/train_images.npy": ("train", "dvc repro --force preprocess"),
         "data/prepared/test_labels.npy": ("evaluate", "dvc repro --force preprocess"),
-        "record/training/model.weights.h5": ("evaluate", "dvc repro --force train"),
+        "record/training/weights.npz": ("evaluate", "dvc repro --force train"),
         "record/training/history.csv": ("track", "dvc repro --force train"),
         "record/evaluation/predictions.csv": ("track", "dvc repro --force evaluate"),
     }
@@ -305,6 +306,38 @@ def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
         assert "Traceback" not in said
 
 
+def test_a_fresh_clone_that_trains_to_the_same_bits_is_not_dirty(finished: Project, tmp_path: Path) -> None:
+    clone = Project(tmp_path / "clone")
+    finished.run("git", "clone", "-q", str(finished.path), str(clone.path))
+    assert stages_run(clone.run("dvc", "repro")) == ["check", "fetch", "preprocess", "train", "evaluate"]
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert (clone.path / "dvc.lock").read_bytes() == (finished.path / "dvc.lock").read_bytes()
+    # What DVC does not keep: a record that comes out of its cache elsewhere has no clock.
+    shutil.rmtree(clone.path / "record" / "clock")
+    assert "training       3 epochs\n" in clone.verb("summary")
+    assert "damaged" not in clone.verb("verify")
+    assert "not recorded" in clone.verb("reproduce", "record")
+    clone.verb("track", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
+    (run,) = runs(MlflowClient(f"sqlite:///{tmp_path}/other.db"))
+    assert run.info.status == "FINISHED"
+    assert not [name for name in run.data.metrics if name.startswith("clock/")]
+    assert len(curve(MlflowClient(f"sqlite:///{tmp_path}/other.db"), run, "training/loss")) == 3
+
+
+def test_track_all_knows_the_clock_of_an_earlier_run(unchanged: Project, tmp_path: Path) -> None:
+    unchanged.edit_params({"training.epochs": 1})
+    unchanged.run("dvc", "repro")
+    unchanged.verb("track", "--all", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
+    other = MlflowClient(f"sqlite:///{tmp_path}/other.db")
+    found = {run.data.params["training.epochs"]: run for run in runs(other)}
+    (before,) = (
+        run for run in runs(client(unchanged)) if run.data.tags["identity"] == found["3"].data.tags["identity"]
+    )
+    for name in ("clock/training_seconds", "clock/latency_ms_batch_1"):
+        assert found["3"].data.metrics[name] == before.data.metrics[name]
+        assert name in found["1"].data.metrics
+
+
 HELD = """\
                 self._stop_if_abandoned()
                 while (project.ROOT / "hold").exists():
@@ -316,7 +349,7 @@ def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(fin
     project = new_project(tmp_path, *HARD)
     project.run("dvc", "repro", "preprocess")
     # Each epoch's end waits while a file is there: the same run, but for what is no part of its identity.
-    code = project.path / "pipeline" / "experiment" / "training.py"
+    code = project.path / "pipeline" / "run" / "train_run.py"
     code.write_text(code.read_text().replace("                self._stop_if_abandoned()\n", HELD))
     (project.path / "hold").touch()
     repro = project.start("dvc", "repro")

@@ -1,65 +1,72 @@
-"""Weights reach a disk that is full as an error, not as half a file."""
+"""Arrays and weights as files: the same bytes each time, and a disk that is full is an error, not half a file."""
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.run.weights import weights_file
+from pipeline.run.weights import network_weights
 from pipeline.storage import project
-from tests.harness.mounts import in_mounts_of_its_own
+from pipeline.storage.arrays import Arrays, digest_of, pack, unpack
+
+ARRAYS: Arrays = {
+    "block1_conv/kernel": np.arange(5000, dtype=np.float32).reshape(50, 100),
+    "count": np.array(3, np.int64),
+    "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    "nothing": np.zeros((0, 4), np.float32),
+}
 
 
-class Network:
-    """Keeps its weights in HDF5, like Keras, which takes seconds to import."""
-
-    def save_weights(self, path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            file["kernel"] = np.arange(5000, dtype=np.float32)
-
-
-def test_weights_have_the_bytes_of_the_file_that_they_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    network: Any = Network()
-    content = weights_file(network)
-    assert list(tmp_path.iterdir()) == []
-    network.save_weights(tmp_path / "plain")
-    assert content == (tmp_path / "plain").read_bytes()
+def test_arrays_are_read_as_they_were_written_and_numpy_reads_them_too(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(pack(ARRAYS))
+    found, numpys = unpack(pack(ARRAYS)), np.load(tmp_path / "a.npz", allow_pickle=False)
+    assert list(found) == list(ARRAYS) == numpys.files
+    for name, array in ARRAYS.items():
+        for other in (found[name], numpys[name]):
+            assert (other.dtype, other.shape) == (array.dtype, array.shape)
+            assert np.array_equal(other, array)
 
 
-def test_keras_writes_the_same_bytes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_arrays_are_the_same_bytes_whenever_they_are_written() -> None:
+    program = (
+        "import sys, time; time.localtime = lambda *_: time.gmtime(2_000_000_000)\n"
+        "from pipeline.storage.arrays import pack\n"
+        "from tests.test_experiment_saving import ARRAYS\n"
+        "sys.stdout.buffer.write(pack(ARRAYS))"
+    )
+    later = subprocess.run([sys.executable, "-c", program], cwd=project.ROOT, capture_output=True, check=True).stdout
+    assert later == pack(ARRAYS)
+
+
+@given(st.sampled_from(["name", "type", "shape", "values", "order"]))
+def test_the_digest_is_another_when_anything_of_the_arrays_is(changed: str) -> None:
+    one = {"a": np.arange(6, dtype=np.float32), "b": np.zeros(2, np.float32)}
+    others: dict[str, Arrays] = {
+        "name": {"c": one["a"], "b": one["b"]},
+        "type": {"a": one["a"].view(np.int32), "b": one["b"]},
+        "shape": {"a": one["a"].reshape(2, 3), "b": one["b"]},
+        "values": {"a": one["a"] + 1, "b": one["b"]},
+        "order": {"b": one["b"], "a": one["a"]},
+    }
+    assert digest_of(one) != digest_of(others[changed])
+    assert digest_of(one) == digest_of(unpack(pack(one)))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_networks_weights_are_all_that_it_predicts_with() -> None:
     import keras  # noqa: PLC0415 - seconds
 
-    monkeypatch.chdir(tmp_path)
-    network = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(3, 2), keras.layers.BatchNormalization()])
-    network.save_weights(tmp_path / "plain.weights.h5")
-    assert weights_file(network) == (tmp_path / "plain.weights.h5").read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["plain.weights.h5"]
-
-
-def test_weights_larger_than_the_files_in_memory_and_than_the_temporary_folder_are_kept(tmp_path: Path) -> None:
-    program = """
-import os, subprocess, sys
-from pathlib import Path
-for place in ("/dev/shm", sys.argv[1]):
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(print("no mount:", done.stderr.strip()))
-os.environ["TMPDIR"] = sys.argv[1]
-import h5py, numpy as np
-from pipeline.run.weights import weights_file
-class Network:
-    def save_weights(self, path):
-        with h5py.File(path, "w") as file:
-            file["kernel"] = np.ones(100_000, np.float32)
-print(len(weights_file(Network())) > 400_000, len(list(Path(sys.argv[1]).iterdir())))
-"""
-    done = in_mounts_of_its_own(program, tmp_path)
-    assert (done.stdout, done.returncode) == ("True 0\n", 0), done.stderr
+    inputs = keras.Input((4, 4, 1))
+    outputs = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(3, 2, name="conv")(inputs))
+    network = keras.Model(inputs, keras.layers.Dropout(0.5)(outputs))
+    norm = ("gamma", "beta", "moving_mean", "moving_variance")
+    weights = network_weights(network)
+    assert list(weights) == ["conv/kernel", "conv/bias", *(f"norm/{name}" for name in norm)]
+    assert all(map(np.array_equal, weights.values(), network.get_weights()))
 
 
 @pytest.mark.parametrize("room", [0, 500, 3000, 20_000])
@@ -67,10 +74,10 @@ def test_weights_for_which_there_is_no_room_name_their_place(tmp_path: Path, roo
     program = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline.run.weights import weights_file
 from pipeline.storage import atomic
-from tests.test_experiment_saving import Network
-content = weights_file(Network())
+from pipeline.storage.arrays import pack
+from tests.test_experiment_saving import ARRAYS
+content = pack(ARRAYS)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:

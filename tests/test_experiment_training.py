@@ -40,7 +40,7 @@ def train(root: Path, images: Images = IMAGES, run: Identity = RUN, interrupted_
             raise KeyboardInterrupt
 
     train_run(CONFIGURATION, run, images, root, sync, work=root / "work")
-    return read_training(root / TRAINING).files["model.weights.h5"]
+    return str(read_training(root / TRAINING).run.weights)
 
 
 def test_a_run_goes_on_where_it_was_left_on_the_same_class_of_processor_and_elsewhere_starts_anew(

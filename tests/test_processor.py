@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.run import processor
-from pipeline.run.environment import environment
-from pipeline.run.processor import NAMES, device, processor_class
+from pipeline.run import environment as module
+from pipeline.run.environment import NAMES, device, environment, processor_class
 
 
 def test_the_environment_says_the_processors_class_and_the_device() -> None:
-    hardware: Any = environment()["hardware"]
+    hardware: Any = environment().hardware
     assert (hardware["processor_class"], hardware["device"]) == (processor_class(), device())
 
 
@@ -34,7 +33,7 @@ def test_the_environment_says_the_processors_class_and_the_device() -> None:
 def test_a_processors_class_is_the_machine_and_the_instruction_sets_that_decide_bits(
     told: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processor, "CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(module, "CPU", tmp_path / "cpuinfo")
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)
     assert processor_class() == f"{platform.machine()}{expected}"
@@ -43,9 +42,9 @@ def test_a_processors_class_is_the_machine_and_the_instruction_sets_that_decide_
 def test_the_device_is_the_cpu_where_there_is_no_card_and_else_what_tensorflow_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processor, "CARDS", tmp_path / "gpus")
-    monkeypatch.setattr(processor, "NODES", (tmp_path / "nvidia0",))
-    monkeypatch.setattr(processor, "NAMES", "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES', 'NVIDIA L4'))")
+    monkeypatch.setattr(module, "CARDS", tmp_path / "gpus")
+    monkeypatch.setattr(module, "NODES", (tmp_path / "nvidia0",))
+    monkeypatch.setattr(module, "NAMES", "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES', 'NVIDIA L4'))")
     assert device() == "cpu"
     (tmp_path / "nvidia0").touch()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

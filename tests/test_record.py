@@ -5,7 +5,9 @@ import json
 import math
 import os
 import platform
+import shutil
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,25 +24,32 @@ from pipeline.config.schema import Configuration
 from pipeline.config.specification import specification_of, specified
 from pipeline.run import identity as identities
 from pipeline.run.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, usable_checkpoint, write_checkpoint
-from pipeline.run.environment import environment, lacks_bfloat16, precision_note
+from pipeline.run.environment import Environment, environment, lacks_bfloat16, precision_note, versions
 from pipeline.run.identity import fingerprint, identity, name_of
 from pipeline.run.record import (
     LAYOUT,
     Epoch,
     EpochTime,
+    EvaluationClock,
     Run,
+    TrainingClock,
     history_csv,
     read_evaluation,
     read_history,
+    read_record,
     read_training,
+    write_clock,
     write_manifest,
     write_training,
 )
-from pipeline.storage import lock
+from pipeline.storage import digest, lock, project
 from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article
 from tests.harness.studies import NAMED
+
+LAYOUTS = Path(__file__).parent / "layouts"
+"""Records and checkpoints that former versions wrote."""
 
 # Fingerprints
 
@@ -289,7 +298,7 @@ def test_identity_holds_the_code_and_the_versions(monkeypatch: pytest.MonkeyPatc
     other_code = name()
     monkeypatch.undo()
     for package_name in ("python", "keras", "numpy", "tensorflow"):
-        changed = {**identities.versions(), package_name: "0"}
+        changed = {**versions(), package_name: "0"}
         monkeypatch.setattr(identities, "versions", lambda changed=changed: changed)
         assert name() != before
         monkeypatch.undo()
@@ -361,7 +370,7 @@ def test_a_damaged_checkpoint_is_removed_and_told(tmp_path: Path) -> None:
     assert told == []
     path.write_bytes(path.read_bytes()[:-1])
     assert usable_checkpoint(path, told.append) is None
-    assert told == [f"{path} is damaged: removed, training starts anew"]
+    assert told == [f"{path}: is damaged: removed, training starts anew"]
     assert not path.exists()
     assert usable_checkpoint(path, told.append) is None
 
@@ -418,46 +427,47 @@ def run(configuration: Configuration | None = None) -> Run:
 
 HISTORY = (Epoch(1, 2.25, 0.5, 0.001), Epoch(2, math.nan, 0.25, 0.001))
 TIMES = (EpochTime(1, 1.5, 1_700_000_000_000), EpochTime(2, 1.25, 1_700_000_001_250))
+HERE = Environment("abc", False, {"python": "3.12"}, {"cores": 2})
 
 
 @pytest.fixture
 def training(tmp_path: Path) -> Path:
-    (tmp_path / "training").mkdir()
-    (tmp_path / "training" / "model.weights.h5").write_bytes(bytes(range(256)))
-    write_training(tmp_path / "training", run(), HISTORY, TIMES, {"git_commit": "abc"})
-    return tmp_path / "training"
+    return write(tmp_path, TIMES, HERE)
+
+
+def write(root: Path, times: Sequence[EpochTime], where: Environment) -> Path:
+    (root / "training").mkdir(parents=True)
+    (root / "training" / "weights.npz").write_bytes(bytes(range(256)))
+    write_training(root / "training", run(), HISTORY)
+    write_clock(root, "training", TrainingClock(run().identity, tuple(times), where))
+    return root / "training"
+
+
+def clock_of(training: Path) -> Path:
+    (path,) = (training.parent / "clock").glob("*.training.json")
+    return path
 
 
 def test_a_training_part_is_read_as_it_was_written(training: Path) -> None:
     found = read_training(training)
-    assert found.run == run()
+    assert replace(found.run, files={}) == run()
     assert repr(found.history) == repr(HISTORY)
-    assert found.times == TIMES
-    assert found.environment == {"git_commit": "abc"}
-    assert found.weights.read_bytes() == bytes(range(256))
+    assert (found.times, found.environment, found.seconds) == (TIMES, HERE, 2.75)
 
 
-def test_a_training_part_says_its_layout_and_the_digests_of_what_repeats(training: Path) -> None:
+def test_a_training_part_says_its_layout_and_the_digests_of_its_files_which_all_repeat(training: Path) -> None:
     values = json.loads((training / "run.json").read_text())
-    assert values["layout"] == LAYOUT == 3
-    assert sorted(values["files"]) == ["history.csv", "model.weights.h5"]
-    assert sorted(path.name for path in training.iterdir()) == sorted(
-        ["run.json", "history.csv", "model.weights.h5", "timing.json", "environment.json"]
-    )
+    assert values["layout"] == LAYOUT == 4
+    assert sorted(values["files"]) == ["history.csv", "weights.npz"]
+    assert sorted(path.name for path in training.iterdir()) == ["history.csv", "run.json", "weights.npz"]
 
 
-def test_writing_a_training_part_again_repeats_it_byte_for_byte_but_for_the_clock(
-    training: Path, tmp_path: Path
-) -> None:
-    again = tmp_path / "again"
-    again.mkdir()
-    (again / "model.weights.h5").write_bytes(bytes(range(256)))
-    write_training(again, run(), HISTORY, (EpochTime(1, 9.0, 1), EpochTime(2, 9.0, 2)), {"git_commit": "def"})
-    for file in ("run.json", "history.csv", "model.weights.h5"):
-        assert (again / file).read_bytes() == (training / file).read_bytes()
+def test_writing_a_training_part_again_repeats_it_byte_for_byte(training: Path, tmp_path: Path) -> None:
+    again = write(tmp_path / "again", (EpochTime(1, 9.0, 1), EpochTime(2, 9.0, 2)), Environment("def"))
+    assert digest.of_folder(again) == digest.of_folder(training)
 
 
-@pytest.mark.parametrize("file", ["history.csv", "model.weights.h5"])
+@pytest.mark.parametrize("file", ["history.csv", "weights.npz"])
 def test_any_byte_of_a_file_that_repeats_is_noticed(training: Path, file: str) -> None:
     path = training / file
     content = path.read_bytes()
@@ -472,16 +482,30 @@ def test_any_byte_of_a_file_that_repeats_is_noticed(training: Path, file: str) -
         read_training(training)
 
 
-def test_another_layout_is_refused_by_both_numbers(training: Path) -> None:
-    values = json.loads((training / "run.json").read_text())
-    (training / "run.json").write_text(json.dumps(values | {"layout": 1}))
-    with pytest.raises(UserError, match=r"run\.json: layout 1, but this version reads layout 3\."):
-        read_training(training)
+@pytest.mark.parametrize("layout", [1, 2, 3])
+def test_a_record_of_a_former_layout_is_refused_by_both_numbers(layout: int) -> None:
+    root = LAYOUTS / f"record_{layout}"
+    with pytest.raises(UserError, match=rf"run\.json: layout {layout}, but this version reads layout 4\. `dvc repro"):
+        read_record(root)
+
+
+def test_a_checkpoint_of_a_former_layout_is_refused_by_both_numbers_and_one_of_this_is_read(tmp_path: Path) -> None:
+    shutil.copy(LAYOUTS / "checkpoint_1", tmp_path)
+    told: list[str] = []
+    assert usable_checkpoint(tmp_path / "checkpoint_1", told.append) is None
+    path = tmp_path / "checkpoint_1"
+    assert told == [
+        f"{path}: is a checkpoint of layout 1, but this version reads layout 2: removed, training starts anew"
+    ]
+    kept = read_checkpoint(LAYOUTS / "checkpoint_2")
+    assert kept is not None
+    assert kept.history == (Epoch(1, 2.25, 0.5, 0.001),)
+    assert kept.state["network/0"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "3", "null", "{}", '{"layout": 3}', '{"layout": 3, "files": {}}', '{"layout": 3, "files": 3}'],
+    ["", "{", "[]", "3", "null", "{}", '{"layout": 4}', '{"layout": 4, "files": {}}', '{"layout": 4, "files": 3}'],
 )
 def test_a_damaged_run_json_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
     (training / "run.json").write_text(content)
@@ -490,45 +514,86 @@ def test_a_damaged_run_json_is_refused_with_what_makes_it_anew(training: Path, c
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"epochs": [{"epoch": 1}]}', '{"epochs": 3}'])
-def test_a_damaged_timing_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
-    (training / "timing.json").write_text(content)
-    with pytest.raises(UserError, match="`dvc repro --force train` makes it anew"):
+def test_a_damaged_clock_is_refused_with_what_to_do(training: Path, content: str) -> None:
+    clock_of(training).write_text(content)
+    with pytest.raises(UserError, match=r"training\.json: is damaged .* Remove it: the times are then unknown"):
         read_training(training)
 
 
-@pytest.mark.parametrize("file", ["run.json", "timing.json", "environment.json"])
-def test_any_digit_of_a_file_that_seals_itself_is_noticed(training: Path, file: str) -> None:
-    path = training / file
-    content = path.read_text()
-    for position in (place for place, letter in enumerate(content) if letter.isalnum()):
-        other = "1" if content[position] == "0" else "0"
-        path.write_text(content[:position] + other + content[position + 1 :])
-        with pytest.raises(UserError, match="`dvc repro --force train` makes it anew"):
-            read_training(training)
+def test_any_digit_of_a_document_is_noticed(training: Path) -> None:
+    for path in (training / "run.json", clock_of(training)):
+        content = path.read_text()
+        for position in (place for place, letter in enumerate(content) if letter.isalnum()):
+            other = "1" if content[position] == "0" else "0"
+            path.write_text(content[:position] + other + content[position + 1 :])
+            with pytest.raises(UserError, match=f"{path.name}: "):
+                read_training(training)
+        path.write_text(content)
+    assert read_training(training).times == TIMES
 
 
-@pytest.mark.parametrize("file", ["run.json", "timing.json", "environment.json"])
-def test_a_missing_part_is_refused(training: Path, file: str) -> None:
-    (training / file).unlink()
-    with pytest.raises(UserError, match="dvc repro"):
+def test_a_missing_part_is_refused(training: Path) -> None:
+    (training / "run.json").unlink()
+    with pytest.raises(UserError, match=r"run\.json: is missing\. `dvc repro --force train`"):
         read_training(training)
+
+
+# The clock
+
+
+def test_without_a_clock_times_and_environment_are_unknown(training: Path) -> None:
+    clock_of(training).unlink()
+    found = read_training(training)
+    assert (found.times, found.seconds, found.environment) == ((), None, Environment())
+
+
+def test_the_clock_of_another_run_is_not_taken_for_this_ones(training: Path) -> None:
+    kept = clock_of(training).read_text()
+    clock_of(training).write_text(sealed({**unsealed(kept), "identity": "another"}))
+    assert read_training(training).times == ()
+
+
+def test_what_dvc_repro_measured_serves_a_record_that_comes_out_of_a_cache(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "RECORD", tmp_path / "record")
+    clock = TrainingClock(run().identity, TIMES[:1], HERE)
+    write_clock(project.RECORD, "training", clock)
+    assert read_training(training).times == TIMES
+    clock_of(training).unlink()
+    found = read_training(training)
+    # One epoch is missing there: how long all took is not known.
+    assert (found.times, found.seconds) == (TIMES[:1], None)
+
+
+def test_an_experiment_in_a_folder_of_its_own_keeps_its_clock_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "RECORD", tmp_path / "temporary" / "record")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    write_clock(project.RECORD, "training", TrainingClock("one", TIMES, HERE))
+    assert (tmp_path / "project" / "record" / "clock" / "one.training.json").is_file()
 
 
 def test_an_evaluation_part_is_read_as_it_was_written_and_checked(tmp_path: Path) -> None:
     scores = {"accuracy": 0.9, "loss": None}
-    (tmp_path / "metrics.json").write_text(as_json(scores))
-    (tmp_path / "timing.json").write_text(sealed({"latency": {"1": 0.5}, "scored": 1_700_000_000_000}))
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "one.png").write_bytes(b"1")
-    values = {"identity": "i", "images": "test", "images_digest": "d", **NAMED, "scoring": "s"}
-    write_manifest(tmp_path, "evaluation.json", values)
-    found = read_evaluation(tmp_path)
+    folder = tmp_path / "evaluation"
+    (folder / "pictures").mkdir(parents=True)
+    (folder / "metrics.json").write_text(as_json(scores))
+    (folder / "pictures" / "one.png").write_bytes(b"1")
+    values: dict[str, JsonValue] = {"identity": "i", "images": "test", "images_digest": "d", **NAMED, "scoring": "s"}
+    write_manifest(folder, "evaluation.json", values)
+    write_clock(tmp_path, "evaluation", EvaluationClock("i", "s", {"1": 0.5}, 1_700_000_000_000))
+    found = read_evaluation(folder)
     assert (found.identity, found.images, found.images_digest, found.scoring) == ("i", "test", "d", "s")
     assert {"dataset": found.dataset, "class_names": found.class_names} == NAMED
     assert (found.scores, found.latency, found.scored) == (scores, {"1": 0.5}, 1_700_000_000_000)
-    (tmp_path / "pictures" / "one.png").write_bytes(b"2")
+    # Its classes were called otherwise then: another scoring.
+    write_clock(tmp_path, "evaluation", EvaluationClock("i", "other", {"1": 0.5}, 1_700_000_000_000))
+    assert (read_evaluation(folder).latency, read_evaluation(folder).scored) == ({}, None)
+    (folder / "pictures" / "one.png").write_bytes(b"2")
     with pytest.raises(UserError, match=r"one\.png: is not what evaluation\.json says .* --force evaluate"):
-        read_evaluation(tmp_path)
+        read_evaluation(folder)
 
 
 def test_json_is_read_by_everyone() -> None:
@@ -549,15 +614,17 @@ def test_a_seal_is_read_back_and_another_is_refused() -> None:
 
 
 def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    found: Any = environment()
-    assert len(found["git_commit"]) == 40
-    assert found["versions"] == identities.versions() | {"python": platform.python_version()}
-    assert found["hardware"]["cores"] == os.cpu_count()
-    assert found["hardware"]["memory_gib"] > 0
+    found = environment()
+    assert found.git_commit is not None
+    assert len(found.git_commit) == 40
+    assert found.versions == versions() | {"python": platform.python_version()}
+    assert found.hardware["cores"] == os.cpu_count()
+    assert isinstance(found.hardware["memory_gib"], float)
+    assert found.hardware["memory_gib"] > 0
     monkeypatch.setenv("PATH", "/nowhere")
-    without_git: Any = environment()
-    assert (without_git["git_commit"], without_git["uncommitted_changes"]) == (None, None)
-    assert without_git["hardware"] == found["hardware"]
+    without_git = environment()
+    assert (without_git.git_commit, without_git.uncommitted_changes) == (None, None)
+    assert without_git.hardware == found.hardware
 
 
 @pytest.mark.parametrize(
@@ -574,7 +641,7 @@ def test_environment_says_commit_versions_and_hardware(monkeypatch: pytest.Monke
 def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
     told: str | None, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.run.processor.CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr("pipeline.run.environment.CPU", tmp_path / "cpuinfo")
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)
     assert lacks_bfloat16() is lacks

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from pipeline.run.dvc_records import Restorer, cached_records
+from pipeline.run.environment import Environment
+from pipeline.run.record import EVALUATION, TRAINING, EpochTime, EvaluationClock, TrainingClock, write_clock
 from pipeline.storage import project
 
 
@@ -16,6 +18,7 @@ from pipeline.storage import project
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that is in no git repository."""
     monkeypatch.setattr(project, "ROOT", tmp_path / "project")
+    monkeypatch.setattr(project, "RECORD", tmp_path / "project" / "record")
     monkeypatch.setattr(project, "DVC", tmp_path / "project" / ".dvc")
     (project.DVC / "cache").mkdir(parents=True)
     return tmp_path
@@ -41,20 +44,20 @@ def note(name: str, *, read: Mapping[str, str], wrote: Mapping[str, str]) -> Non
     path.write_text(yaml.safe_dump({"cmd": "python -m pipeline", **files}))
 
 
-def trained(name: str, ended: int) -> dict[str, str]:
-    times = json.dumps({"epochs": [{"ended": ended}]})
-    return {"record/training/run.json": cached(name), "record/training/timing.json": cached(times)}
+def trained(name: str, ended: int | None) -> dict[str, str]:
+    """A training whose identity is `name`; a clock says when it ended, unless that is None."""
+    if ended is not None:
+        write_clock(project.RECORD, TRAINING, TrainingClock(name, (EpochTime(1, 1.0, ended),), Environment()))
+    return {"record/training/run.json": cached(json.dumps({"identity": name}))}
 
 
 def scored(name: str, when: int) -> dict[str, str]:
-    return {
-        "record/evaluation/evaluation.json": cached(f"{name} scored"),
-        "record/evaluation/timing.json": cached(json.dumps({"scored": when})),
-    }
+    write_clock(project.RECORD, EVALUATION, EvaluationClock(name, "s", {}, when))
+    return {"record/evaluation/evaluation.json": cached(json.dumps({"identity": name, "scoring": "s"}))}
 
 
 def test_what_was_scored_belongs_to_what_was_trained_and_the_oldest_comes_first() -> None:
-    late, early, alone = trained("late", 30), trained("early", 10), trained("alone", 20)
+    late, early, alone, lost = trained("late", 30), trained("early", 10), trained("alone", 20), trained("lost", None)
     run = "record/training/run.json"
     for name, read, wrote in (
         ("a", {"data/x": "0" * 32}, late),
@@ -62,24 +65,25 @@ def test_what_was_scored_belongs_to_what_was_trained_and_the_oldest_comes_first(
         ("c", {"data/x": "0" * 32}, alone),
         ("d", {run: late[run], "data/y": "1" * 32}, scored("late", 31)),
         ("e", {run: early[run]}, scored("early", 11)),
-        ("f", {run: "2" * 32}, scored("trained elsewhere", 5)),
+        ("f", {run: "2" * 32}, scored("trained_elsewhere", 5)),
+        ("i", {"data/x": "0" * 32}, lost),
         ("g", {}, {"data/prepared": "3" * 32}),
     ):
         note(name, read=read, wrote=wrote)
     ((project.DVC / "cache") / "runs" / "h" / "h").mkdir(parents=True)
     ((project.DVC / "cache") / "runs" / "h" / "h" / "h").write_text("cmd: [")
     found = cached_records()
-    assert [record["training/run.json"] for record in found] == [early[run], alone[run], late[run]]
-    assert ["evaluation/evaluation.json" in record for record in found] == [True, False, True]
+    assert [record["training/run.json"] for record in found] == [lost[run], early[run], alone[run], late[run]]
+    assert ["evaluation/evaluation.json" in record for record in found] == [False, True, False, True]
 
 
-def test_a_training_that_was_done_again_to_the_same_bits_is_that_which_was_scored() -> None:
-    first, again = trained("one", 10), trained("one", 99)
-    note("a", read={}, wrote=again)
-    note("b", read={}, wrote=first)
-    note("c", read={"record/training/run.json": first["record/training/run.json"]}, wrote=scored("one", 11))
+def test_a_training_that_was_done_again_to_the_same_bits_is_one_record() -> None:
+    one = trained("one", 10)
+    note("a", read={}, wrote=one)
+    note("b", read={}, wrote=trained("one", 99))
+    note("c", read=one, wrote=scored("one", 11))
     (record,) = cached_records()
-    assert record["training/timing.json"] == first["record/training/timing.json"]
+    assert record["evaluation/evaluation.json"]
 
 
 def test_files_and_folders_are_there_as_they_were(place: Path) -> None:

@@ -96,7 +96,8 @@ def test_an_archive_without_git_is_reproduced(tmp_path: Path) -> None:
 
 
 def environment_of(path: Path) -> Any:
-    return json.loads((path / "record" / "training" / "environment.json").read_text())
+    (clock,) = (path / "record" / "clock").glob("*.training.json")
+    return json.loads(clock.read_text())["environment"]
 
 
 @pytest.mark.parametrize("left", ["", '{"read": {"a', "[]"])

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -16,9 +15,15 @@ from pipeline.findings.csvs import results_csv
 from pipeline.findings.decision import decide
 from pipeline.findings.records import from_study, names_one_class
 from pipeline.findings.writing import scored_images
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_record, write_manifest
+from pipeline.run.record import (
+    EVALUATION,
+    TEST_EVALUATION,
+    EvaluationClock,
+    read_record,
+    write_clock,
+    write_manifest,
+)
 from pipeline.storage import project
-from pipeline.storage.digest import sealed
 from pipeline.studies.study import read_study, update_study
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
@@ -81,7 +86,13 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     study = write_study(random_scores(3))
     root = project.run_root(study.cells[4].identity)
     np.save(root / EVALUATION / "probabilities.npy", np.eye(10, dtype=np.float32)[[7] * 10])
-    kept = {"identity": study.cells[4].identity, "images": "validation", "images_digest": "i", **NAMED, "scoring": "s"}
+    kept: dict[str, JsonValue] = {
+        "identity": study.cells[4].identity,
+        "images": "validation",
+        "images_digest": "i",
+        **NAMED,
+        "scoring": "s",
+    }
     write_manifest(root / EVALUATION, "evaluation.json", kept)
     found = from_study(study)
     assert [(run.setting, run.seed, run.outcome) for run in found.runs if run.collapsed] == [(1, 1, "collapsed")]
@@ -94,9 +105,9 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
 
 def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_so() -> None:
     study = write_study(random_scores(2))
-    shared = {"latency": {"shared_latency_ms_batch_1": 9.57}, "scored": START}
     for cell in study.cells[:3]:
-        (project.run_root(cell.identity) / EVALUATION / "timing.json").write_text(sealed(shared))
+        clock = EvaluationClock(cell.identity, "s", {"shared_latency_ms_batch_1": 9.57}, START)
+        write_clock(project.run_root(cell.identity), EVALUATION, clock)
     found = from_study(study)
     assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
     assert "9.57" not in results_csv(found, decide(found))
@@ -182,7 +193,7 @@ def test_runs_that_another_study_scored_on_test_are_told() -> None:
     study = write_study(random_scores(2))
     root = project.run_root(study.cells[0].identity)
     shutil.copytree(root / EVALUATION, root / TEST_EVALUATION)
-    (root / TEST_EVALUATION / "timing.json").write_text(json.dumps({"latency": {}, "scored": 5}))
+    write_clock(root, TEST_EVALUATION, EvaluationClock(study.cells[0].identity, "s", {}, 5))
     assert [run.on_test for run in from_study(study).runs[:2]] == [5, None]
 
 

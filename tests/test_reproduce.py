@@ -6,29 +6,29 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from pipeline.run.environment import Environment
 from pipeline.run.identity import Identity
-from pipeline.run.record import Epoch, Run
-from pipeline.run.reproduction import Claim, circumstances, is_bit_identical, parting_epoch, read_claim
+from pipeline.run.record import Epoch, Run, TrainingPart
+from pipeline.run.reproduction import circumstances, is_bit_identical, parting_epoch, read_reproducible
 from pipeline.terminal.errors import UserError
 
-HERE: dict[str, JsonValue] = {
-    "git_commit": "abc",
-    "versions": {"python": "3.11.7", "keras": "3"},
-    "hardware": {"cores": 2},
-}
+HERE = Environment("abc", False, {"python": "3.11.7", "keras": "3"}, {"cores": 2})
 
 
-def claim(*losses: float, weights: str = "w", history: str = "h") -> Claim:
+def recorded(*losses: float, weights: str = "w", history: str = "h") -> TrainingPart:
     epochs = tuple(Epoch(number, loss, 0.5, 0.1) for number, loss in enumerate(losses, start=1))
-    run = Run("id", {"code": "c" * 64, "data": "d" * 64}, {}, "finished", None, len(epochs), 1, 1, [])
-    return Claim(run, {"model.weights.h5": weights, "history.csv": history}, epochs, HERE)
+    ingredients: dict[str, JsonValue] = {"code": "c" * 64, "data": "d" * 64}
+    files = {"weights.npz": "any", "history.csv": history}
+    run = Run("id", ingredients, {}, "finished", None, len(epochs), 1, 1, [], weights, files)
+    return TrainingPart(run, epochs, (), HERE, Path())
 
 
 def test_a_run_is_bit_identical_when_weights_and_history_are() -> None:
-    assert is_bit_identical(claim(1.0), claim(1.0))
-    assert not is_bit_identical(claim(1.0), claim(1.0, weights="v"))
-    assert not is_bit_identical(claim(1.0), claim(1.0, history="g"))
-    nothing = replace(claim(1.0), files={})
+    assert is_bit_identical(recorded(1.0), recorded(1.0))
+    assert not is_bit_identical(recorded(1.0), recorded(1.0, weights="v"))
+    assert not is_bit_identical(recorded(1.0), recorded(1.0, history="g"))
+    growing = replace(recorded(1.0).run, weights=None)
+    nothing = replace(recorded(1.0), run=growing)
     assert not is_bit_identical(nothing, nothing)
 
 
@@ -46,31 +46,29 @@ def test_a_run_is_bit_identical_when_weights_and_history_are() -> None:
 def test_histories_part_in_the_first_epoch_that_differs(
     ours: tuple[float, ...], theirs: tuple[float, ...], epoch: int | None
 ) -> None:
-    assert parting_epoch(claim(*ours), claim(*theirs)) == epoch
+    assert parting_epoch(recorded(*ours), recorded(*theirs)) == epoch
 
 
 def test_what_is_not_as_it_was_is_named() -> None:
     same = Identity("id", {"code": "c" * 64, "data": "d" * 64})
-    assert circumstances(claim(1.0), same, dict(HERE)) == []
+    assert circumstances(recorded(1.0), same, HERE) == []
     other = Identity("id", {"code": "e" * 64, "data": "d" * 64})
-    here: dict[str, JsonValue] = {
-        "git_commit": "xyz",
-        "versions": {"python": "3.12.0", "keras": "3"},
-        "hardware": {"cores": 8},
-    }
-    assert circumstances(claim(1.0), other, dict(here)) == [
+    here = Environment("xyz", False, {"python": "3.12.0", "keras": "3"}, {"cores": 8})
+    assert circumstances(recorded(1.0), other, here) == [
         ("commit", "abc", "xyz"),
         ("code (digest)", "c" * 12, "e" * 12),
         ("versions: python", "3.11.7", "3.12.0"),
         ("hardware: cores", "2", "8"),
     ]
-    more: dict[str, JsonValue] = {**HERE, "hardware": {"cores": 2, "device": "cpu"}}
-    assert circumstances(claim(1.0), same, more) == [("hardware: device", "not recorded", "cpu")]
+    more = replace(HERE, hardware={"cores": 2, "device": "cpu"})
+    assert circumstances(recorded(1.0), same, more) == [("hardware: device", "not recorded", "cpu")]
+    unknown = replace(recorded(1.0), environment=Environment())
+    assert ("commit", "not recorded", "abc") in circumstances(unknown, same, HERE)
 
 
 def test_a_folder_without_a_record_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is missing"):
-        read_claim(tmp_path)
+        read_reproducible(tmp_path)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match=r"run\.json: is damaged"):
-        read_claim(tmp_path)
+        read_reproducible(tmp_path)

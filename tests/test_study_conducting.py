@@ -292,7 +292,7 @@ def test_a_damaged_checkpoint_is_told_before_a_worker_starts_anew(
     path.write_bytes(b"half")
     with lock.only_one(path.parent / "lock") if held else contextlib.nullcontext():
         conduct(grid(0), declared(), TRACKING)
-    told = f"{path} is damaged: removed, training starts anew" in capsys.readouterr().out
+    told = f"{path}: is damaged: removed, training starts anew" in capsys.readouterr().out
     assert told != held
     assert path.exists() == held
     assert companion.said == ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_a_record_that_can_not_be_read_is_passed_over(content: str) -> None:
 
 def test_a_record_without_an_epoch_or_without_a_clock_is_passed_over() -> None:
     write_record(project.run_root("0"), swept(), epochs=0)
-    (measure("1", 7.5).parent / "timing.json").unlink()
+    shutil.rmtree(measure("1", 7.5).parents[1] / "clock")
     measure("2", 0.0)
     assert not estimate_of(job()).measured
 

@@ -109,9 +109,7 @@ def test_scoring_is_told_by_what_the_classes_are_called() -> None:
     assert scoring_identity("i", ["a", "b"]) != scoring_identity("i", ["a", "c"])
 
 
-@pytest.mark.parametrize(
-    "module", ["scoring/metrics.py", "scoring/tables.py", "network/prediction.py", "experiment/evaluation.py"]
-)
+@pytest.mark.parametrize("module", ["run/metrics.py", "network/predict.py", "run/evaluate_run.py"])
 def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str) -> None:
     before = scoring_identity("i", "ab")
     assert scoring_after_a_change_of(code / module, "# why\n\n") == before
@@ -120,9 +118,9 @@ def test_code_that_computes_scores_makes_another_scoring(code: Path, module: str
 
 def test_code_that_draws_or_tells_or_trains_makes_no_other_scoring(code: Path) -> None:
     before = scoring_identity("i", "ab")
-    pictures = sorted((code / "scoring" / "pictures").glob("*.py"))
+    pictures = sorted((code / "figures").glob("*.py"))
     assert len(pictures) > 3
-    others = ["study/telling.py", "tracking/mirror.py", "network/training.py"]
+    others = ["studies/console.py", "tracking/run_mirror.py", "network/fit.py"]
     for path in [*pictures, *(code / other for other in others)]:
         assert scoring_after_a_change_of(path) == before, path
 
@@ -146,11 +144,11 @@ def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
     assert read_training(work / "training").run.outcome == "interrupted"
 
 
-@pytest.mark.parametrize("damage", ["no folder", "no file", "run.json", "history.csv", "timing.json"])
+@pytest.mark.parametrize("damage", ["no folder", "no file", "run.json", "history.csv", "clock"])
 def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
     damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.run.train_run.environment", lambda: dict(ENVIRONMENT))
+    monkeypatch.setattr("pipeline.run.train_run.environment", lambda: ENVIRONMENT)
     configuration = swept()
     found = identity(configuration, DATA)
     training = project.checkpoint(found.name) / "training"
@@ -158,7 +156,8 @@ def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
         training.mkdir(parents=True)
     elif damage != "no folder":
         write_record(training.parent, configuration, found=found, outcome="running", accuracy=None)
-        (training / damage).write_text("{")
+        clock = training.parent / "clock" / f"{found.name}.training.json"
+        (clock if damage == "clock" else training / damage).write_text("{")
     train_run.close_unfinished(configuration, found, "failed", "killed")
     after = read_training(training)
     assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "killed", 0)

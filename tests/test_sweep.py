@@ -102,7 +102,7 @@ def test_the_parent_holds_the_grid_and_the_table(swept: Project) -> None:
 
 def test_models_and_pictures_stay_out_of_mlflow_unless_asked_for(swept: Project) -> None:
     names = {path.name for path in (swept.path / "mlartifacts").rglob("*") if path.is_file()}
-    texts = {"run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"}
+    texts = {"run.json", "history.csv", "clock.json", "evaluation.json", "metrics.json", "per_class.csv"}
     assert names == texts | {"configuration.json", "settings.csv"}
 
 
@@ -187,11 +187,11 @@ def test_a_record_that_is_damaged_is_said_and_made_again(swept: Project) -> None
     size = study(swept)["settings"][cell["setting"]]["values"]["model.conv.kernel_size"]
     line = f"model.conv.kernel_size={size}", "seed=0", "study.name=damaged"
     before = bits(swept, cell["identity"])
-    weights = swept.path / "runs" / cell["identity"] / "training" / "model.weights.h5"
+    weights = swept.path / "runs" / cell["identity"] / "training" / "weights.npz"
     middle = len(before[0]) // 2
     weights.write_bytes(before[0][:middle] + bytes([before[0][middle] ^ 1]) + before[0][middle + 1 :])
     said = sweep(swept, *line)
-    assert "model.weights.h5" in said
+    assert "weights.npz" in said
     assert "0 done already, 1 to do" in said
     assert bits(swept, cell["identity"]) == before
 
@@ -222,7 +222,7 @@ def test_a_run_has_the_same_bits_alone_and_one_by_one_and_side_by_side(swept: Pr
     shutil.rmtree(swept.path / "checkpoints")
     alone = swept.path / "record" / "training"
     assert json.loads((alone / "run.json").read_text())["identity"] == cell["identity"]
-    assert ((alone / "model.weights.h5").read_bytes(), (alone / "history.csv").read_bytes()) == side_by_side[:2]
+    assert ((alone / "weights.npz").read_bytes(), (alone / "history.csv").read_bytes()) == side_by_side[:2]
 
 
 def test_a_run_is_done_again_from_mlflow_alone_and_nothing_changes(swept: Project, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
     assert parent != run
     changed("UPDATE runs SET artifact_uri = ?", f"file://{outside}")
     (outside / "training").mkdir()
-    for name in ("run.json", "history.csv", "environment.json"):
+    for name in ("run.json", "history.csv", "clock.json"):
         (outside / "training" / name).write_text("secret")
     before = sorted(outside.rglob("*"))
     store = open_store(article().tracking)
@@ -143,7 +143,7 @@ def test_versions_that_are_none_do_not_get_into_a_models_requirements(outside: P
     from pipeline.tracking.models import _save  # noqa: PLC0415 - imports what only a model needs
 
     record = read_record(project.RUNS / "one").training
-    record.environment["versions"] = {"keras": "3\n--index-url elsewhere", "numpy": "2", "tensorflow": "2"}
+    record.run.ingredients["versions"] = {"keras": "3\n--index-url elsewhere", "numpy": "2", "tensorflow": "2"}
 
     class Network:
         input_shape = (None, 28, 28, 1)

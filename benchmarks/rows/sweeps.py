@@ -75,7 +75,7 @@ def tiny(workshop: Workshop) -> Finding:
 
 def _ended(project: Project) -> list[float]:
     """When each run was scored, in seconds."""
-    found = (project.path / "runs").glob("*/evaluation/timing.json")
+    found = (project.path / "runs").glob("*/clock/*.evaluation.json")
     return [json.loads(path.read_text(encoding="utf-8"))["scored"] / 1000 for path in found]
 
 

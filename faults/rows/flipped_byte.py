@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from faults.campaign import Injection, Row
-from faults.reference import QUICK, VOLATILE, copied, made, results
+from faults.reference import QUICK, copied, made, results
+from pipeline.run.record import CLOCK
 from pipeline.storage import digest
 from tests.harness.project import Project
 
@@ -113,7 +114,7 @@ def _bits(path: Path) -> dict[str, str]:
     of_runs = {
         f"runs/{name}": sha256
         for name, sha256 in digest.of_folder(path / "runs").items()
-        if Path(name).name not in VOLATILE and not any(part.startswith(".") for part in Path(name).parts)
+        if CLOCK not in Path(name).parts and not any(part.startswith(".") for part in Path(name).parts)
     }
     return results(path) | of_runs
 

@@ -10,6 +10,7 @@ from faults.campaign import Injection, Row
 from faults.disk import Call, Disk, library, reason_not_to
 from faults.reference import litter
 from pipeline.run.checkpoint import read_checkpoint
+from pipeline.run.record import CLOCK
 from pipeline.storage import digest
 from pipeline.storage.digest import unsealed
 
@@ -29,7 +30,7 @@ IMPORTS = (
     "pipeline.run.evaluate_run",
 )
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100"
-CLOCKED = "timing.json", "environment.json", "study.json"
+CLOCKED = "study.json", "state"
 WHOLE = "data/raw", "data/prepared", "record/training", "record/evaluation"
 """Folders that are replaced as a whole."""
 
@@ -175,7 +176,7 @@ def _files(root: Path) -> dict[str, str]:
             path = root / part / name
             if path.name in ("lock", ".lock") or path.suffix == ".lock" or ".hydra" in path.parts:
                 continue
-            found[f"{part}/{name}"] = _is_whole(path) if path.name in (*CLOCKED, "state") else sha256
+            found[f"{part}/{name}"] = _is_whole(path) if path.name in CLOCKED or CLOCK in path.parts else sha256
     return found | {"params.yaml": digest.of_file(root / "params.yaml")}
 
 

@@ -7,9 +7,10 @@ from faults.campaign import Injection, Row
 from faults.mlflow_server import Server
 from faults.outages import EPOCHS, OUTAGES, Outage, Scene
 from faults.proxy import Proxy, passing
-from faults.reference import QUICK, VOLATILE, copied, made
+from faults.reference import QUICK, copied, made
 from faults.reference import results as repro_results
 from faults.waiting import Waits
+from pipeline.run.record import CLOCK
 from pipeline.storage import digest
 
 STUDY = "kernel_size"
@@ -107,7 +108,7 @@ def results(path: Path, door: str) -> dict[str, str]:
     if door == "dvc repro":
         return repro_results(path)
     files = digest.of_folder(path / "runs")
-    return {file: sha256 for file, sha256 in files.items() if Path(file).name not in VOLATILE and file[0] != "."}
+    return {file: sha256 for file, sha256 in files.items() if CLOCK not in Path(file).parts and file[0] != "."}
 
 
 ROW = Row(

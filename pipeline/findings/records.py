@@ -1,6 +1,5 @@
 """From a study and its records to the evidence; each record is checked as it is read."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipeline.findings.evidence import ENDED, Evidence, Run, Setting
 from pipeline.findings.factors import grid
 from pipeline.findings.statistics.factors import Level
 from pipeline.run.metrics import predictions
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
 from pipeline.storage import project
 from pipeline.studies.study import SCORED_ON_TEST, Cell, Study
 from pipeline.studies.study_summary import distinctions
@@ -90,7 +89,7 @@ def _run(cell: Cell, record: Record | None, setting: int) -> Run:
         return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
     scored, where = record.evaluation, record.training.environment
     accuracy = scored.scores["accuracy"]
-    test = record.root / TEST_EVALUATION / "timing.json"
+    test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
     answers = scored.folder / "correct.npy"
     return Run(
         setting=setting,
@@ -99,14 +98,14 @@ def _run(cell: Cell, record: Record | None, setting: int) -> Run:
         state=record.training.run.outcome,
         reason=record.training.run.reason,
         accuracy=None if accuracy is None else 100 * accuracy,
-        seconds=sum(time.seconds for time in record.training.times),
+        seconds=record.training.seconds,
         latency=scored.latency.get(ALONE),
-        commit=None if where["git_commit"] is None else str(where["git_commit"]),
-        uncommitted=bool(where["uncommitted_changes"]),
-        hardware=_hardware(where["hardware"]),
+        commit=where.git_commit,
+        uncommitted=bool(where.uncommitted_changes),
+        hardware=_hardware(where.hardware),
         images_digest=scored.images_digest,
         scored=scored.scored,
-        on_test=_opened(test) if scored.images != "test" else None,
+        on_test=test.scored if test is not None and scored.images != "test" else None,
         answers=answers if answers.exists() else None,
         collapsed=accuracy is not None and names_one_class(scored.folder / "probabilities.npy", accuracy),
     )
@@ -126,14 +125,7 @@ def names_one_class(path: Path, accuracy: float) -> bool:
     return bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
-def _opened(path: Path) -> int | None:
-    """When the part whose clock this is was scored, in milliseconds since 1970; None where there is none."""
-    return int(json.loads(path.read_text(encoding="utf-8"))["scored"]) if path.exists() else None
-
-
-def _hardware(found: JsonValue) -> str:
-    if not isinstance(found, dict):
-        return ""
+def _hardware(found: dict[str, JsonValue]) -> str:
     parts = found.get("processor"), f"{found.get('cores')} cores", found.get("system")
     return ", ".join(str(part) for part in parts if part)
 
@@ -180,9 +172,9 @@ def _data(records: Sequence[Record]) -> dict[str, Any]:
     if not records:
         return {}
     run = records[0].training.run
-    data = run.configuration["data"]
+    specification = run.specification
     return {
         "data": str(run.ingredients["data"]),
-        "split": (data["validation_images"], data["split_seed"]),
+        "split": (specification.validation_images, specification.split_seed),
         "class_names": next((tuple(record.evaluation.class_names) for record in records if record.evaluation), ()),
     }

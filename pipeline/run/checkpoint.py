@@ -1,27 +1,24 @@
 """How far a training got: one file, whole or not there, noticed when damaged."""
 
 import hashlib
-import io
 import json
 import shutil
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.run.record import Epoch, EpochTime, checked
+from pipeline.run.record import Epoch, EpochTime
 from pipeline.storage import atomic, lock
-
-State = Mapping[str, NDArray[Any]]
+from pipeline.storage.arrays import Arrays, pack, unpack
+from pipeline.storage.documents import validate
 
 CHECKPOINT = "state"
 """The file, in the folder of a run that trains."""
 
-_MARK = b"conv2d checkpoint 2\n"
+LAYOUT = 2
+_MARK = b"conv2d checkpoint "
 _DIGEST_BYTES = 32
 
 
@@ -29,7 +26,7 @@ _DIGEST_BYTES = 32
 class Checkpoint:
     """The state after the last epoch of `history`, as a processor of class `processor` computed it."""
 
-    state: State
+    state: Arrays
     history: tuple[Epoch, ...]
     times: tuple[EpochTime, ...]
     processor: str
@@ -42,10 +39,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "times": [asdict(time) for time in checkpoint.times],
         "processor": checkpoint.processor,
     }
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, _said=np.array(json.dumps(said)), **checkpoint.state)
-    payload = content.getvalue()
-    atomic.write_file(path, _MARK + hashlib.sha256(payload).digest() + payload)
+    payload = pack({"_said": np.array(json.dumps(said)), **checkpoint.state})
+    atomic.write_file(path, _head(payload) + payload)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -57,36 +52,34 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    start = len(_MARK) + _DIGEST_BYTES
-    payload = content[start:]
-    if content[:start] != _MARK + hashlib.sha256(payload).digest():
+    mark, _, rest = content.partition(b"\n")
+    layout = mark.removeprefix(_MARK).decode(errors="replace")
+    if mark.startswith(_MARK) and layout.isdecimal() and len(layout) < 4 and int(layout) < LAYOUT:
+        raise ValueError(f"{path}: is a checkpoint of layout {layout}, but this version reads layout {LAYOUT}")
+    payload = rest[_DIGEST_BYTES:]
+    if content != _head(payload) + payload:
         raise ValueError(f"{path}: is damaged")
     try:
-        return _checkpoint(payload)
-    except (KeyError, TypeError, MemoryError, RecursionError, EOFError, zipfile.BadZipFile) as error:
+        arrays = unpack(payload)
+        said = json.loads(str(arrays.pop("_said")))
+        history, times = validate(tuple[Epoch, ...], said["history"]), validate(tuple[EpochTime, ...], said["times"])
+        return Checkpoint(arrays, history, times, validate(str, said["processor"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: is none of this version ({error})") from None
 
 
 def usable_checkpoint(path: Path, tell: Callable[[str], None]) -> Checkpoint | None:
-    """The checkpoint at `path`; one that is damaged is removed and told, as if there were none."""
+    """The checkpoint at `path`; one that can't be used is removed and told, as if there were none."""
     try:
         return read_checkpoint(path)
-    except ValueError:
+    except ValueError as error:
         path.unlink()
-        tell(f"{path} is damaged: removed, training starts anew")
+        tell(f"{error}: removed, training starts anew")
         return None
 
 
-def _checkpoint(payload: bytes) -> Checkpoint:
-    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
-        # np.savez compresses nothing: what is compressed could unpack to any size.
-        if sum(member.file_size for member in archive.infolist()) > len(payload):
-            raise ValueError("a checkpoint holds more than its bytes")
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        said = json.loads(str(arrays["_said"]))
-        state = {name: arrays[name] for name in arrays.files if name != "_said"}
-    history, times = checked(tuple[Epoch, ...], said["history"]), checked(tuple[EpochTime, ...], said["times"])
-    return Checkpoint(state, history, times, checked(str, said["processor"]))
+def _head(payload: bytes) -> bytes:
+    return _MARK + f"{LAYOUT}\n".encode() + hashlib.sha256(payload).digest()
 
 
 def remove_checkpoint(work: Path) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.run.record import EVALUATION, TRAINING, leads_out
+from pipeline.run.record import EVALUATION, TRAINING, EvaluationClock, TrainingClock, read_clock
 from pipeline.storage import dvc_files, project
+from pipeline.storage.documents import leads_out
+from pipeline.terminal.errors import UserError
 
 Files = Mapping[str, str]
 """Path inside a record → its MD5, as DVC writes it."""
@@ -80,21 +82,16 @@ class Restorer:
 
 
 def _made(record: Files) -> int:
-    """When a record was scored, else when its training ended, in milliseconds; 0 where nothing tells."""
-    for part, when in ((EVALUATION, _when_scored), (TRAINING, _when_trained)):
-        content = _cached(record.get(f"{part}/timing.json", ""))
-        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
-            if content is not None:
-                return when(json.loads(content))
+    """When a record was scored, else when its training ended, in milliseconds; 0 where no clock of it is kept."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, UserError):
+        run = json.loads(_cached(record.get(TRAINED, "")) or b"")
+        scoring = json.loads(_cached(record.get(SCORED, "")) or b"{}").get("scoring")
+        evaluation = read_clock(project.RECORD / EVALUATION, str(run["identity"]), EvaluationClock)
+        if evaluation is not None and evaluation.scoring == scoring:
+            return evaluation.scored
+        training = read_clock(project.RECORD / TRAINING, str(run["identity"]), TrainingClock)
+        return 0 if training is None else training.epochs[-1].ended
     return 0
-
-
-def _when_scored(timing: Any) -> int:
-    return int(timing["scored"])
-
-
-def _when_trained(timing: Any) -> int:
-    return int(timing["epochs"][-1]["ended"])
 
 
 def _cached(md5: str) -> bytes | None:

@@ -1,37 +1,104 @@
-"""Where and from what a run was made: recorded, no part of its identity."""
+"""Where and from what a run is made: the device and the versions, which belong to its identity, the processor's class,
+which its bits depend on, and what is recorded beside.
+"""
 
 import os
 import platform
 import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
 from pydantic import JsonValue
 
 from pipeline import LEFT_OUT
-from pipeline.run.identity import versions
-from pipeline.run.processor import cpu_field, device, processor_class
 from pipeline.storage import project
+
+DECIDING_PACKAGES = "keras", "numpy", "tensorflow"
+
+CPU = Path("/proc/cpuinfo")
+CARDS = Path("/proc/driver/nvidia/gpus")
+NODES = Path("/dev/nvidia0"), Path("/dev/dxg")
+"""What Linux has of a card in a container, and under Windows."""
+
+CLASSES = (
+    *("sse4_2", "avx", "avx2", "fma", "avx_vnni", "avx_vnni_int8", "avx_ne_convert"),
+    *("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx10_1"),
+    *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("asimd", "asimdhp", "asimddp", "sve", "sve2", "i8mm", "bf16", "svebf16"),
+)
+"""The instruction sets by which oneDNN, Eigen and XLA choose their kernels, as Linux calls them, on x86 and on ARM
+(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html)."""
+
+NAMES = """
+import tensorflow as tf
+cards = tf.config.list_physical_devices("GPU")
+print(", ".join(sorted({tf.config.experimental.get_device_details(card).get("device_name", "GPU") for card in cards})))
+"""
+
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """How Linux calls the instructions that multiply bfloat16, on x86 and on ARM."""
 
 
-def environment() -> dict[str, JsonValue]:
+@dataclass(frozen=True)
+class Environment:
+    """Where and from what a run was made; None and empty where that is unknown."""
+
+    git_commit: str | None = None
+    uncommitted_changes: bool | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, JsonValue] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide a result; of Python's the first two numbers. Read without importing the packages."""
+    return {"python": ".".join(platform.python_version_tuple()[:2])} | {
+        name: version(name) for name in DECIDING_PACKAGES
+    }
+
+
+def processor_class() -> str:
+    """The machine and its instruction sets, such as `x86_64 avx2 avx512f`: runs repeat bit for bit within a class."""
+    flags = set((cpu_field("flags") or cpu_field("Features") or "").split())
+    return " ".join([platform.machine(), *(name for name in CLASSES if name in flags)])
+
+
+def device() -> str:
+    """`cpu`, or the model of the graphics card that TensorFlow uses: asked only where the system shows a card."""
+    if not any(path.exists() for path in (CARDS, *NODES)):
+        return "cpu"
+    return _cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def cpu_field(name: str) -> str | None:
+    """What Linux says of the first core; None where it does not."""
+    try:
+        lines = CPU.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), None)
+
+
+def environment() -> Environment:
     """Git commit and whether there are uncommitted changes, versions, hardware."""
     # What the pipeline itself writes is no change of a person's.
     status = _git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record", ":(exclude)reports")
-    return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": None if status is None else bool(status),
-        "versions": {**versions(), "python": platform.python_version()},
-        "hardware": {
-            "processor": _processor(),
+    return Environment(
+        git_commit=_git("rev-parse", "HEAD"),
+        uncommitted_changes=None if status is None else bool(status),
+        versions={**versions(), "python": platform.python_version()},
+        hardware={
+            "processor": cpu_field("model name") or platform.processor() or platform.machine(),
             "processor_class": processor_class(),
             "device": device(),
             "cores": os.cpu_count(),
-            "memory_gib": _memory_gib(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
             "system": f"{platform.system()} {platform.machine()}",
         },
-    }
+    )
 
 
 def variables_note() -> str | None:
@@ -73,9 +140,9 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _processor() -> str:
-    return cpu_field("model name") or platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float:
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+@cache
+def _cards(_visible: str | None) -> str:
+    """What TensorFlow finds: without CUDA's libraries a card that is there computes nothing."""
+    # In a process of its own: whoever asks may need no TensorFlow, and does not set it up.
+    answer = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, encoding="utf-8", check=False)
+    return answer.stdout.strip() or "cpu"

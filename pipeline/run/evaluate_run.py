@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+from pydantic import JsonValue
 
 from pipeline.data.prepared import ScoringSet
 from pipeline.figures.network_figures import Rate, kernels, training_curves
@@ -14,7 +14,6 @@ from pipeline.figures.prediction_figures import calibration, confusion, mistakes
 from pipeline.figures.style import png
 from pipeline.network.fit import use_threads
 from pipeline.network.predict import Predictor, feature_maps
-from pipeline.run.export import trained_network
 from pipeline.run.identity import scoring_identity
 from pipeline.run.metrics import (
     SHARED,
@@ -28,10 +27,18 @@ from pipeline.run.metrics import (
     reliability,
     scores,
 )
-from pipeline.run.record import EvaluationPart, TrainingPart, read_evaluation, write_manifest
+from pipeline.run.record import (
+    EvaluationClock,
+    EvaluationPart,
+    TrainingPart,
+    read_evaluation,
+    write_clock,
+    write_manifest,
+)
+from pipeline.run.weights import trained_network
 from pipeline.storage import atomic, lock
 from pipeline.storage.arrays import as_npy
-from pipeline.storage.digest import as_json, sealed
+from pipeline.storage.digest import as_json
 
 if TYPE_CHECKING:
     import keras
@@ -47,71 +54,73 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
     `pictured`: with the table of all predictions, pictures, and a longer measurement of the latency. Raises UserError
     where the record is damaged.
     """
-    use_threads(training.run.configuration["training"]["threads"])
+    use_threads(training.run.specification.training.threads)
     network = trained_network(training)
     predictor = Predictor(network)
     images = scored.images
     probabilities = predictor(images.images)
+    scoring = scoring_identity(scored.digest, scored.class_names)
     with atomic.write_folder(target) as folder:
         _write_scores(folder, probabilities, scored)
         if pictured:
             _write_pictures(folder, training, network, probabilities, scored)
-        repeats, seconds = LATENCY if pictured else QUICK_LATENCY
-        shared = lock.others_at_work(target.parent)
-        measured = latency(predictor, images.images, repeats=repeats, seconds=seconds)
-        # One may have begun meanwhile.
-        name = f"{SHARED if shared or lock.others_at_work(target.parent) else ''}latency_ms_batch_"
-        clock = {
-            "latency": {f"{name}{size}": round(found.median, 4) for size, found in measured.items()},
-            "scored": time.time_ns() // 1_000_000,
-        }
-        (folder / "timing.json").write_text(sealed(clock), encoding="utf-8")
-        values = {
+        values: dict[str, JsonValue] = {
             "identity": training.run.identity,
             "images": scored.kind,
             "images_digest": scored.digest,
             "dataset": scored.dataset,
             "class_names": list(scored.class_names),
-            "scoring": scoring_identity(scored.digest, scored.class_names),
+            "scoring": scoring,
         }
         write_manifest(folder, "evaluation.json", values)
+        milliseconds = _latency(predictor, scored, target.parent, quick=not pictured)
+        clock = EvaluationClock(training.run.identity, scoring, milliseconds, time.time_ns() // 1_000_000)
+        write_clock(target.parent, target.name, clock)
     return read_evaluation(target)
+
+
+def _latency(predictor: Predictor, scored: ScoringSet, root: Path, *, quick: bool) -> dict[str, float]:
+    """Milliseconds an image for each size of batch; called shared where other runs used the cores meanwhile."""
+    repeats, seconds = QUICK_LATENCY if quick else LATENCY
+    shared = lock.others_at_work(root)
+    measured = latency(predictor, scored.images.images, repeats=repeats, seconds=seconds)
+    # One may have begun meanwhile.
+    name = f"{SHARED if shared or lock.others_at_work(root) else ''}latency_ms_batch_"
+    return {f"{name}{size}": round(milliseconds, 4) for size, milliseconds in measured.items()}
 
 
 def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> None:
     """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
-    class_names, images = scored.class_names, scored.images
-    found = scores(probabilities, images.labels)
+    labels, answers = scored.images.labels, predictions(probabilities)
+    found = scores(probabilities, labels)
     metrics: Mapping[str, float | None] = {
         "accuracy": found.accuracy,
         "loss": found.loss,
         "expected_calibration_error": found.expected_calibration_error,
     }
     (folder / "metrics.json").write_text(as_json(metrics), encoding="utf-8")
-    confusion = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
-    (folder / "per_class.csv").write_text(per_class_csv(per_class(confusion), class_names), encoding="utf-8")
+    by_class = per_class(confusion_matrix(answers, labels, len(scored.class_names)))
+    (folder / "per_class.csv").write_text(per_class_csv(by_class, scored.class_names), encoding="utf-8")
     (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
-    (folder / "correct.npy").write_bytes(as_npy(predictions(probabilities) == images.labels))
+    (folder / "correct.npy").write_bytes(as_npy(answers == labels))
 
 
 def _write_pictures(
     folder: Path, training: TrainingPart, network: "keras.Model", probabilities: Probabilities, scored: ScoringSet
 ) -> None:
-    class_names, images = scored.class_names, scored.images
-    (folder / "predictions.csv").write_text(
-        predictions_csv(probabilities, images.labels, class_names), encoding="utf-8"
-    )
-    first = network.get_layer("block1_conv")
+    """The table of all predictions, and the pictures."""
+    class_names, images, labels = scored.class_names, scored.images.images, scored.images.labels
+    (folder / "predictions.csv").write_text(predictions_csv(probabilities, labels, class_names), encoding="utf-8")
     outputs = _block_outputs(training)
-    maps = feature_maps(network, images.images[0], list(outputs.values()))
-    matrix = confusion_matrix(predictions(probabilities), images.labels, len(class_names))
+    maps = feature_maps(network, images[0], list(outputs.values()))
+    matrix = confusion_matrix(predictions(probabilities), labels, len(class_names))
     pictures = {
         "training_curves": training_curves(training.history, _rate(training)),
         "confusion_matrix": confusion(matrix, class_names),
-        "calibration": calibration(reliability(probabilities, images.labels)),
-        "mistakes": mistakes(images.images, images.labels, probabilities, class_names),
-        "kernels": kernels(np.asarray(first.kernel), "block1_conv"),
-        "feature_maps": feature_map_picture(images.images[0], list(zip(outputs, maps, strict=True))),
+        "calibration": calibration(reliability(probabilities, labels)),
+        "mistakes": mistakes(images, labels, probabilities, class_names),
+        "kernels": kernels(network.get_layer("block1_conv").kernel.numpy(), "block1_conv"),
+        "feature_maps": feature_map_picture(images[0], list(zip(outputs, maps, strict=True))),
     }
     (folder / "pictures").mkdir()
     for name, figure in pictures.items():
@@ -120,8 +129,8 @@ def _write_pictures(
 
 def _rate(training: TrainingPart) -> Rate:
     """The learning rate as it was set, and its course."""
-    found = training.run.configuration["training"]
-    return Rate(found["learning_rate"], found["schedule"], found["warmup"])
+    settings = training.run.specification.training
+    return Rate(settings.learning_rate, settings.schedule, settings.warmup)
 
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:

@@ -1,23 +1,73 @@
-"""Which run it is: a hash over all that decides its result and nothing else.
-
-Which code decides a result, without what only a reader sees.
-"""
+"""Which run it is: a hash over all that decides its result, its code too, and nothing else."""
 
 import ast
 import hashlib
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
 from pipeline.config.specification import Specification, specified
-from pipeline.run.processor import device
+from pipeline.run.environment import device, versions
 from pipeline.storage import digest, project
+
+DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/split.py", "pipeline/data/idx.py"
+"""The room that decides a training's result, whole, with the environment, the split and the decoding of images. What it
+takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
+
+SCORING_CODE = "pipeline/run/evaluate_run.py", "pipeline/run/metrics.py", "pipeline/network/predict.py"
+"""The code that decides which scores are written."""
+
+IDENTITY_DIGITS = 16
+
+REPRO_STUDY = "dvc repro"
+"""The study of the runs that `dvc repro` makes."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`name` is the hash of `ingredients`."""
+
+    name: str
+    ingredients: dict[str, JsonValue]
+
+
+def identity(configuration: Configuration, data_digest: str) -> Identity:
+    """The identity of the run that `configuration` describes on the training images with `data_digest`."""
+    specification = specified(configuration)
+    ingredients: dict[str, JsonValue] = {
+        "data": data_digest,
+        **specification.model_dump(mode="json"),
+        "layers": layer_list(specification),
+        "device": device(),
+        "code": digest.of_value(dict(deciding_code())),
+        "versions": {**versions()},
+    }
+    return Identity(name_of(ingredients), ingredients)
+
+
+def name_of(ingredients: Mapping[str, JsonValue]) -> str:
+    """The hash of the ingredients. A value that means nothing is done does not count: see `_without_off`."""
+    return digest.of_value(_without_off(dict(ingredients)))[:IDENTITY_DIGITS]
+
+
+def layer_list(specification: Specification) -> list[JsonValue]:
+    """The layers in their order, each with the digest of its block's arguments.
+
+    The network is built along this list: a change in the arithmetic that makes it is a change of what is built.
+    """
+    return [
+        [
+            layer.name,
+            layer.kind,
+            list(layer.output),
+            None if layer.block is None else digest.of_value(layer.block.model_dump(mode="json"))[:IDENTITY_DIGITS],
+        ]
+        for layer in specification.layers()
+    ]
 
 
 def fingerprint(root: Path, places: Sequence[str]) -> dict[str, str]:
@@ -49,63 +99,6 @@ class _Wordless(ast.NodeTransformer):
         return ast.Raise(exc=kind, cause=None)
 
 
-DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/split.py", "pipeline/data/idx.py"
-"""The room that decides a training's result, whole, with the environment, the split and the decoding of images. What it
-takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
-
-SCORING_CODE = "pipeline/run/evaluate_run.py", "pipeline/run/metrics.py", "pipeline/network/predict.py"
-"""The code that decides which scores are written."""
-
-DECIDING_PACKAGES = "keras", "numpy", "tensorflow"
-IDENTITY_DIGITS = 16
-
-REPRO_STUDY = "dvc repro"
-"""The study of the runs that `dvc repro` makes."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """`name` is the hash of `ingredients`."""
-
-    name: str
-    ingredients: dict[str, JsonValue]
-
-
-def identity(configuration: Configuration, data_digest: str) -> Identity:
-    """The identity of the run that `configuration` describes on the training images with `data_digest`."""
-    specification = specified(configuration)
-    ingredients: dict[str, JsonValue] = {
-        "data": data_digest,
-        **specification.model_dump(mode="json"),
-        "layers": layer_list(specification),
-        "device": device(),
-        "code": digest.of_value(dict(deciding_code())),
-        "versions": dict(versions()),
-    }
-    return Identity(name_of(ingredients), ingredients)
-
-
-def name_of(ingredients: Mapping[str, JsonValue]) -> str:
-    """The hash of the ingredients. A value that means nothing is done does not count: see `_without_off`."""
-    return digest.of_value(_without_off(dict(ingredients)))[:IDENTITY_DIGITS]
-
-
-def layer_list(specification: Specification) -> list[JsonValue]:
-    """The layers in their order, each with the digest of its block's arguments.
-
-    The network is built along this list: a change in the arithmetic that makes it is a change of what is built.
-    """
-    return [
-        [
-            layer.name,
-            layer.kind,
-            list(layer.output),
-            None if layer.block is None else digest.of_value(layer.block.model_dump(mode="json"))[:IDENTITY_DIGITS],
-        ]
-        for layer in specification.layers()
-    ]
-
-
 def _without_off(value: JsonValue) -> JsonValue:
     """Without the keys whose value is none, 0 or false: a key that comes later, off by default, changes no identity."""
     if not isinstance(value, dict):
@@ -128,10 +121,3 @@ def scoring_code() -> Mapping[str, str]:
 def deciding_code() -> Mapping[str, str]:
     """The fingerprint of the code that decides a training's result, read once in a process."""
     return fingerprint(project.ROOT, DECIDING_CODE)
-
-
-def versions() -> dict[str, str]:
-    """The versions that decide a result; of Python's the first two numbers. Read without importing the packages."""
-    return {"python": ".".join(platform.python_version_tuple()[:2])} | {
-        name: version(name) for name in DECIDING_PACKAGES
-    }

@@ -3,9 +3,7 @@
 A diverged network gives probabilities that are not finite. Such an image is answered with no class (`NO_CLASS`): it
 counts as wrong, stands in no confusion matrix, and leaves loss and calibration without a value.
 
-Predictions and scores as CSV text, the same bytes for the same values.
-
-How long a prediction takes, in batches of different sizes.
+Also as CSV text, the same bytes for the same values, and how long a prediction takes, in batches of different sizes.
 """
 
 import csv
@@ -190,13 +188,10 @@ def predictions_csv(probabilities: Probabilities, labels: Labels, class_names: S
     return _csv(("image", "actual", "predicted", "probability", "correct"), rows)
 
 
-def per_class_csv(class_scores: ClassScores, class_names: Sequence[str]) -> str:
+def per_class_csv(scores: ClassScores, class_names: Sequence[str]) -> str:
     """One line for each class: columns class, precision, recall, f1 (6 decimals), support (images)."""
-    columns = (class_scores.precision, class_scores.recall, class_scores.f1)
-    rows = (
-        (name, *(f"{column[number]:.6f}" for column in columns), int(class_scores.support[number]))
-        for number, name in enumerate(class_names)
-    )
+    columns = zip(class_names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+    rows = ((name, *(f"{share:.6f}" for share in shares), int(support)) for name, *shares, support in columns)
     return _csv(("class", "precision", "recall", "f1", "support"), rows)
 
 
@@ -215,16 +210,6 @@ SHARED = "shared_"
 """Begins the name of a latency that was measured while other runs used the cores: it says little of the network."""
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds an image: the median of `repeats` timed calls, and the lower and upper quartile."""
-
-    median: float
-    lower_quartile: float
-    upper_quartile: float
-    repeats: int
-
-
 def latency(
     predict: Callable[[NDArray[Any]], object],
     images: NDArray[Any],
@@ -233,8 +218,8 @@ def latency(
     repeats: int = 50,
     seconds: float = 5.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[int, Latency]:
-    """Batch size → latency of `predict`, which takes images [batch, …] and returns when the answer is there.
+) -> dict[int, float]:
+    """Batch size → milliseconds an image: the median of timed calls of `predict`, which takes images [batch, …].
 
     Each batch size is called WARM_UPS times untimed (the first call compiles), then `repeats` times, or until
     `seconds` have passed and FEWEST_REPEATS calls are timed. Fewer images than a batch are used more than once.
@@ -245,12 +230,8 @@ def latency(
             f"latency needs images, repeats and batch sizes of at least 1, "
             f"not {len(images)} images, {repeats} repeats, batch sizes {tuple(batch_sizes)}"
         )
-    return {size: _batch_latency(predict, _batch(images, size), repeats, seconds, clock) for size in batch_sizes}
-
-
-def _batch(images: NDArray[Any], size: int) -> NDArray[Any]:
-    """The first `size` images, from the start again where there are fewer."""
-    return images[np.arange(size) % len(images)]
+    batches = {size: images[np.arange(size) % len(images)] for size in batch_sizes}
+    return {size: _batch_latency(predict, batch, repeats, seconds, clock) for size, batch in batches.items()}
 
 
 def _batch_latency(
@@ -259,7 +240,7 @@ def _batch_latency(
     repeats: int,
     seconds: float,
     clock: Callable[[], float],
-) -> Latency:
+) -> float:
     for _ in range(WARM_UPS):
         predict(batch)
     durations: list[float] = []
@@ -267,5 +248,4 @@ def _batch_latency(
         start = clock()
         predict(batch)
         durations.append(clock() - start)
-    lower, median, upper = (1000 * float(value) / len(batch) for value in np.percentile(durations, (25, 50, 75)))
-    return Latency(median=median, lower_quartile=lower, upper_quartile=upper, repeats=len(durations))
+    return 1000 * float(np.median(durations)) / len(batch)

@@ -1,34 +1,45 @@
-"""The two parts of a record, and how they are read back.
+"""A record: what was trained, how it scored, and what a clock and a machine said of it.
 
-training/     run.json, history.csv, model.weights.h5 (repeat byte for byte); timing.json, environment.json (do not)
-evaluation/   evaluation.json, metrics.json, tables, probabilities, pictures (repeat); timing.json (does not)
+training/     run.json, history.csv, weights.npz
+evaluation/   evaluation.json, metrics.json, tables, probabilities, pictures
+clock/        <identity>.training.json, <identity>.evaluation.json
 
-Records and studies may come from others: files are read in little memory, names stay inside, types are checked.
-
-What happened in each epoch, and how long it took.
-
-A record as a whole: what was trained, and once it has been scored how.
+The first two repeat byte for byte, and DVC keeps them. The third is another each time and lies beside, by the identity
+of the run that it is of: a record that comes out of DVC's cache finds its own there, or none, and its times are then
+unknown. Records may come from others: see pipeline.storage.documents.
 """
 
 import csv
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar, cast
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, JsonValue, StringConstraints, with_config
 
+from pipeline.config.specification import Specification, specification_of
+from pipeline.run.environment import Environment
 from pipeline.run.identity import name_of
-from pipeline.storage import atomic, digest, dvc_files, project
-from pipeline.storage.digest import sealed, unsealed
+from pipeline.storage import atomic, digest, project
+from pipeline.storage.digest import sealed
+from pipeline.storage.documents import leads_out, read_document, read_text, reason, refuse_links, validate
 from pipeline.terminal.errors import UserError
 
-MOST_BYTES = 40_000_000
-"""A study of ten thousand settings has 30 MB, a history of a hundred thousand epochs 10."""
+LAYOUT = 4
+"""The version of these folders' layout, written into every document."""
+
+TRAINING = "training"
+EVALUATION = "evaluation"
+TEST_EVALUATION = "evaluation_test"
+"""In a sweep's record: the scores on the test images, where they were asked for beside those of validation."""
+
+WEIGHTS = "weights.npz"
+HISTORY = "history.csv"
+CLOCK = "clock"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,109}$")]
 """What a folder is called by: no way leads out of it."""
@@ -36,62 +47,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,1
 ScoredOn = Annotated[str, StringConstraints(pattern=r"^(test|validation)$")]
 """Which images a run was scored on."""
 
-Kind = TypeVar("Kind")
-
-
-def text_of(path: Path) -> str:
-    """The text of a file. Raises FileNotFoundError, and ValueError for what no file of a record is."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path.name} is no file")
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{path.name} is larger than {MOST_BYTES:,} bytes")
-    return content.decode()
-
-
-def checked(kind: type[Kind], values: object) -> Kind:
-    """`values` as a dataclass, each field of its own type. Raises ValueError that names the first that is not."""
-    try:
-        found: Kind = _adapter(cast(Any, kind)).validate_python(values)
-    except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        raise ValueError(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}") from None
-    return found
-
-
-def leads_out(name: str) -> bool:
-    """Whether the name of a file within a folder is the way to another."""
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\0" in name
-
-
-def refuse_links(folder: Path) -> None:
-    """Raises UserError where `folder`, or a file in it, is a link to what lies outside of the project.
-
-    With `cache.type symlink` DVC's outs are links into its cache, wherever that lies: a file there is taken for what
-    its name, which is its digest, says.
-    """
-    inside = project.store_root().resolve()
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
-            continue
-        if not _is_cached(target):
-            raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
-        if not dvc_files.is_as_named(target):
-            raise UserError(f"{target}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
-
-
-def _is_cached(target: Path) -> bool:
-    try:
-        return dvc_files.is_cached(target)
-    except ValueError as error:
-        raise UserError(f"{error}. Mend it there.") from None
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+Outcome = Literal["running", "finished", "diverged", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +75,105 @@ class EpochTime:
     ended: int
 
 
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class TrainingClock:
+    """When and where the run `identity` was trained."""
+
+    identity: Name
+    epochs: tuple[EpochTime, ...]
+    environment: Environment
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class EvaluationClock:
+    """Of the evaluation `scoring` of a run: milliseconds an image, by the size of the batch, and when it was scored
+    (milliseconds since 1970).
+    """
+
+    identity: Name
+    scoring: str
+    latency: dict[str, float]
+    scored: int
+
+
+ClockKind = TypeVar("ClockKind", TrainingClock, EvaluationClock)
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Run:
+    """Which run a training part belongs to and how it ended: run.json.
+
+    `weights` is the digest over the arrays of its weights (None while it trains), `files` has that of each file.
+    """
+
+    identity: Name
+    ingredients: dict[str, JsonValue]
+    configuration: dict[str, JsonValue]
+    outcome: Outcome
+    reason: str | None
+    epochs: int
+    parameters: int
+    multiply_adds: int
+    layers: list[dict[str, JsonValue]]
+    weights: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def specification(self) -> Specification:
+        """What the run was built from. Raises ConfigurationError for one of another version."""
+        return specification_of(self.ingredients)
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class EvaluationPart:
+    """How a run scored: on which `images` ("test" or "validation"), their digest, what they and their classes were
+    called then, and the digest of the scoring.
+
+    `latency` and `scored` are the clock's: empty and None where they are unknown.
+    """
+
+    identity: Name
+    images: ScoredOn
+    images_digest: str
+    dataset: str
+    class_names: list[str]
+    scoring: str
+    files: dict[str, str]
+    scores: dict[str, float | None] = field(default_factory=dict)
+    latency: dict[str, float] = field(default_factory=dict)
+    scored: int | None = None
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """What was trained; `times` are empty where they are unknown."""
+
+    run: Run
+    history: tuple[Epoch, ...]
+    times: tuple[EpochTime, ...]
+    environment: Environment
+    folder: Path
+
+    @property
+    def seconds(self) -> float | None:
+        """How long all its epochs took together; None where that is unknown."""
+        return sum(time.seconds for time in self.times) if len(self.times) >= len(self.history) else None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as a whole; `evaluation` is None until the run has been scored."""
+
+    root: Path
+    training: TrainingPart
+    evaluation: EvaluationPart | None
+
+
 def history_csv(history: Sequence[Epoch]) -> str:
     """One line an epoch; validation columns only where there are values."""
     names = [field.name for field in fields(Epoch)]
@@ -139,179 +194,120 @@ def read_history(text: str) -> tuple[Epoch, ...]:
             for row in csv.DictReader(io.StringIO(text))
         )
     except csv.Error as error:
-        raise ValueError(f"history.csv: {error}") from None
+        raise ValueError(str(error)) from None
 
 
-LAYOUT = 3
-"""The version of these folders' layout, written into every record."""
-
-TRAINING = "training"
-EVALUATION = "evaluation"
-TEST_EVALUATION = "evaluation_test"
-"""In a sweep's record: the scores on the test images, where they were asked for beside those of validation."""
-
-WEIGHTS = "model.weights.h5"
-VOLATILE = "timing.json", "environment.json"
-"""What a clock measured and where: apart from what must repeat byte for byte."""
-
-Outcome = Literal["running", "finished", "diverged", "failed", "interrupted"]
-
-
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True)
-class Run:
-    """Which run a training part belongs to and how it ended; `files` holds the digest of each file that repeats."""
-
-    identity: Name
-    ingredients: dict[str, JsonValue]
-    configuration: dict[str, Any]
-    outcome: Outcome
-    reason: str | None
-    epochs: int
-    parameters: int
-    multiply_adds: int
-    layers: list[dict[str, JsonValue]]
-
-
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True)
-class EvaluationPart:
-    """How a run scored: on which `images` ("test" or "validation"), their digest, what they and their classes were
-    called then, and the digest of the scoring.
-
-    `latency` (milliseconds an image, by the size of the batch) and `scored` (milliseconds since 1970) are the clock's.
-    """
-
-    identity: Name
-    images: ScoredOn
-    images_digest: str
-    dataset: str
-    class_names: list[str]
-    scoring: str
-    scores: dict[str, float | None]
-    latency: dict[str, float]
-    scored: int
-    folder: Path
-
-
-@dataclass(frozen=True)
-class TrainingPart:
-    """`files` holds the digest of each file that repeats, by its name."""
-
-    run: Run
-    history: tuple[Epoch, ...]
-    times: tuple[EpochTime, ...]
-    environment: dict[str, JsonValue]
-    folder: Path
-    files: dict[str, str]
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / WEIGHTS
-
-
-def write_training(
-    folder: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], environment: dict[str, JsonValue]
-) -> None:
-    """Write all but the weights into `folder`, which nobody reads yet: `atomic.write_folder` will put it in place.
-
-    run.json comes last and holds the digests of what must not change.
-    """
+def write_training(folder: Path, run: Run, history: Sequence[Epoch]) -> None:
+    """Write all but the weights into `folder`, which nobody reads yet: `atomic.write_folder` will put it in place."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "history.csv").write_text(history_csv(history), "utf-8")
-    (folder / "timing.json").write_text(sealed({"epochs": [asdict(time) for time in times]}), "utf-8")
-    (folder / "environment.json").write_text(sealed(environment), "utf-8")
-    write_manifest(folder, "run.json", asdict(run))
+    (folder / HISTORY).write_text(history_csv(history), "utf-8")
+    write_manifest(folder, "run.json", {**asdict(run), "files": {}})
 
 
-def write_growing(
-    folder: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], environment: dict[str, JsonValue]
-) -> None:
-    """Put what there is of a training part at `folder`, in one step: its files belong to one another."""
-    with atomic.write_folder(folder) as partial:
-        write_training(partial, run, history, times, environment)
-
-
-def read_training(folder: Path) -> TrainingPart:
-    """The training part in `folder`, each file checked against the digest that run.json holds.
-
-    Raises UserError: no record there, another layout, a file that is damaged.
-    """
-    repair = _repair(folder, "train")
-    values, files = read_manifest(folder, "run.json", repair)
-    check_files(folder, "run.json", files, repair)
-    try:
-        run = checked(Run, values)
-        if name_of(run.ingredients) != run.identity:
-            raise ValueError("its identity is not the hash of its ingredients")
-        return TrainingPart(
-            run,
-            read_history(text_of(folder / "history.csv")),
-            checked(tuple[EpochTime, ...], _unsealed(folder / "timing.json", repair)["epochs"]),
-            _unsealed(folder / "environment.json", repair),
-            folder,
-            files,
-        )
-    except (TypeError, ValueError, KeyError, RecursionError, FileNotFoundError) as error:
-        raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
-
-
-def read_evaluation(folder: Path) -> EvaluationPart:
-    """The evaluation part in `folder`, each file that repeats checked against its digest.
-
-    Raises UserError like `read_training`.
-    """
-    repair = _repair(folder, "evaluate")
-    values, files = read_manifest(folder, "evaluation.json", repair)
-    check_files(folder, "evaluation.json", files, repair)
-    try:
-        scores = json.loads(text_of(folder / "metrics.json"))
-        clock = _unsealed(folder / "timing.json", repair)
-        found = checked(EvaluationPart, {**values, "scores": scores, **clock, "folder": folder})
-        # What every reader asks for.
-        found.scores["accuracy"]
-        return found
-    except (TypeError, ValueError, KeyError, RecursionError, FileNotFoundError) as error:
-        raise UserError(f"{folder}: is no complete record ({error}). {repair}") from None
-
-
-def _unsealed(path: Path, repair: str) -> dict[str, Any]:
-    """What a sealed file holds. Raises UserError where it is damaged, FileNotFoundError where it is missing."""
-    try:
-        return unsealed(text_of(path))
-    except ValueError:
-        raise UserError(f"{path}: is damaged. {repair}") from None
-
-
-def write_manifest(folder: Path, name: str, values: dict[str, Any]) -> None:
-    """Write `name`, which describes the part in `folder` and holds the digest of each file that must repeat."""
-    files = {path: found for path, found in digest.of_folder(folder).items() if path not in (name, *VOLATILE)}
+def write_manifest(folder: Path, name: str, values: dict[str, JsonValue]) -> None:
+    """Write `name`, which describes the part in `folder` and holds the digest of each file there: it comes last."""
+    files = {path: sha256 for path, sha256 in digest.of_folder(folder).items() if path != name}
     (folder / name).write_text(sealed({"layout": LAYOUT} | values | {"files": files}), "utf-8")
 
 
-def read_manifest(folder: Path, name: str, repair: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """What `name` says of the part in `folder`, and the digests of its files, which are not looked at.
+def write_clock(root: Path, part: str, clock: TrainingClock | EvaluationClock) -> None:
+    """Put what a clock said of a part of the record in `root` beside it."""
+    refuse_links(_clocks(root))
+    atomic.write_file(_clocks(root) / _clock_name(clock.identity, part), sealed({"layout": LAYOUT} | asdict(clock)))
 
-    `repair` tells what makes the part anew. Raises UserError.
+
+def read_training(folder: Path, *, weights: bool = True, repair: str | None = None) -> TrainingPart:
+    """The training part in `folder`, each file checked against the digest that run.json holds.
+
+    The weights need not be there without `weights`. `repair` says what makes the part anew, where that is no stage and
+    no sweep. Raises UserError: no record there, another layout, a file that is damaged.
     """
-    path = folder / name
+    repair = repair or _repair(folder, "train")
     refuse_links(folder)
+    run = read_document(folder / "run.json", Run, LAYOUT, repair)
+    if name_of(run.ingredients) != run.identity:
+        raise UserError(
+            f"{folder / 'run.json'}: is damaged (its identity is not the hash of its ingredients). {repair}"
+        )
+    files = run.files if weights else {name: sha256 for name, sha256 in run.files.items() if name != WEIGHTS}
+    _check_files(folder, "run.json", {HISTORY: ""} | files, repair)
     try:
-        text = text_of(path)
-        if (layout := json.loads(text)["layout"]) != LAYOUT:
-            other = f"layout {layout}, but this version reads layout {LAYOUT}"
-            raise UserError(f"{path}: {other}. {repair}")
-        values = unsealed(text)
-        files = checked(dict[str, str], values.pop("files"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing: there is no record. {repair}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{path}: is damaged. {repair}") from None
-    del values["layout"]
-    return values, files
+        history = read_history(read_text(folder / HISTORY))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{folder / HISTORY}: is damaged ({reason(error)}). {repair}") from None
+    clock = read_clock(folder, run.identity, TrainingClock)
+    times, environment = ((), Environment()) if clock is None else (clock.epochs, clock.environment)
+    return TrainingPart(run, history, times, environment, folder)
 
 
-def check_files(folder: Path, name: str, files: dict[str, str], repair: str) -> None:
+def read_evaluation(folder: Path) -> EvaluationPart:
+    """The evaluation part in `folder`, each file checked against its digest. Raises UserError like `read_training`."""
+    repair = _repair(folder, "evaluate")
+    refuse_links(folder)
+    part = read_document(folder / "evaluation.json", EvaluationPart, LAYOUT, repair)
+    _check_files(folder, "evaluation.json", part.files, repair)
+    path = folder / "metrics.json"
+    try:
+        scores = validate(dict[str, float | None], json.loads(read_text(path)))
+        # What every reader asks for.
+        scores["accuracy"]
+    except (ValueError, KeyError, RecursionError, FileNotFoundError) as error:
+        raise UserError(f"{path}: is damaged ({reason(error)}). {repair}") from None
+    clock = read_clock(folder, part.identity, EvaluationClock)
+    # Its classes may have been called otherwise then.
+    own = clock is not None and clock.scoring == part.scoring
+    latency, scored = (clock.latency, clock.scored) if clock is not None and own else ({}, None)
+    return replace(part, scores=scores, latency=latency, scored=scored, folder=folder)
+
+
+def read_record(root: Path, part: str = EVALUATION) -> Record:
+    """The record in `root`, scored as its evaluation `part` says.
+
+    Raises UserError where there is none or it is damaged.
+    """
+    training = read_training(root / TRAINING)
+    scored = (root / part / "evaluation.json").exists()
+    evaluation = read_evaluation(root / part) if scored else None
+    # Between the stages the folder still holds the evaluation of the run before.
+    own = evaluation is not None and evaluation.identity == training.run.identity
+    return Record(root, training, evaluation if own else None)
+
+
+def read_clock(folder: Path, identity: str, kind: type[ClockKind]) -> ClockKind | None:
+    """What a clock said of the part in `folder` of the run `identity`; None where nothing is kept.
+
+    Raises UserError where it is damaged.
+    """
+    path = clock_path(folder, identity)
+    if path is None:
+        return None
+    refuse_links(path.parent)
+    clock = read_document(path, kind, LAYOUT, "Remove it: the times are then unknown.")
+    return clock if clock.identity == identity else None
+
+
+def clock_path(folder: Path, identity: str) -> Path | None:
+    """The file that `read_clock` reads.
+
+    The store has it in the part itself. What `dvc repro` measured serves what comes out of DVC's cache anywhere.
+    """
+    name = _clock_name(identity, folder.name)
+    places = (folder / f"{CLOCK}.json", _clocks(folder.parent) / name, _clocks(project.RECORD) / name)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _clocks(root: Path) -> Path:
+    """The folder of the clocks for a record in `root`: an experiment of DVC's elsewhere keeps its in the project."""
+    if root == project.RECORD and "DVC_ROOT" in os.environ:
+        root = project.store_root() / project.RECORD.name
+    return root / CLOCK
+
+
+def _clock_name(identity: str, part: str) -> str:
+    return f"{validate(Name, identity)}.{part}.json"
+
+
+def _check_files(folder: Path, name: str, files: dict[str, str], repair: str) -> None:
     """Raises UserError where a file in `folder` is not what its manifest `name` says."""
     for file, expected in files.items():
         path = folder / file
@@ -326,25 +322,3 @@ def _repair(folder: Path, stage: str) -> str:
     if folder.is_relative_to(project.CHECKPOINTS):
         return "The sweep or `dvc repro` that was interrupted, typed again, goes on and writes it anew."
     return f"`dvc repro --force {stage}` makes it anew."
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record as a whole; `evaluation` is None until the run has been scored."""
-
-    root: Path
-    training: TrainingPart
-    evaluation: EvaluationPart | None
-
-
-def read_record(root: Path, part: str = EVALUATION) -> Record:
-    """The record in `root`, scored as its evaluation `part` says.
-
-    Raises UserError where there is none or it is damaged.
-    """
-    training = read_training(root / TRAINING)
-    scored = (root / part / "evaluation.json").exists()
-    evaluation = read_evaluation(root / part) if scored else None
-    # Between the stages the folder still holds the evaluation of the run before.
-    own = evaluation is not None and evaluation.identity == training.run.identity
-    return Record(root, training, evaluation if own else None)

@@ -1,11 +1,7 @@
-"""Do a recorded run again in a temporary place: nothing of the project changes.
-
-What a record says it holds, by digest: enough to tell whether a run repeats, without its weights.
-"""
+"""Do a recorded run again in a temporary place, and say how it differs: nothing of the project changes."""
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,57 +10,35 @@ from pydantic import JsonValue
 from pipeline.config.load import configured
 from pipeline.config.schema import Configuration, Data, Tracking
 from pipeline.data.prepared import Images
+from pipeline.run.environment import Environment
 from pipeline.run.identity import Identity
-from pipeline.run.record import (
-    TRAINING,
-    WEIGHTS,
-    Epoch,
-    Run,
-    check_files,
-    checked,
-    read_history,
-    read_manifest,
-    text_of,
-)
+from pipeline.run.record import HISTORY, TRAINING, Run, TrainingPart, read_training
 from pipeline.run.train_run import NOT_OF_A_RUN
-from pipeline.storage.digest import unsealed
 from pipeline.terminal.errors import UserError
 
-HISTORY = "history.csv"
 REPAIR = "No run can be done again from there."
 
 
-@dataclass(frozen=True)
-class Claim:
-    """The run, the digest of each file that repeats, its history, and where it was made."""
-
-    run: Run
-    files: dict[str, str]
-    history: tuple[Epoch, ...]
-    environment: dict[str, Any]
-
-
-def read_claim(folder: Path) -> Claim:
-    """The claim of the training part in `folder`; its weights need not be there. Raises UserError."""
-    values, files = read_manifest(folder, "run.json", REPAIR)
-    check_files(folder, "run.json", {HISTORY: files.get(HISTORY, "")}, REPAIR)
-    try:
-        run, environment = checked(Run, values), unsealed(text_of(folder / "environment.json"))
-        history = read_history(text_of(folder / HISTORY))
-        _facts(run.ingredients, environment)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError) as error:
-        raise UserError(f"{folder}: is no complete record ({error}). {REPAIR}") from None
-    if not history:
+def read_reproducible(folder: Path) -> TrainingPart:
+    """The training part in `folder`, to compare a repetition with; its weights need not be there. Raises UserError."""
+    training = read_training(folder, weights=False, repair=REPAIR)
+    if not training.history:
         raise UserError(f"{folder}: has no epoch to compare a repetition with. {REPAIR}")
-    return Claim(run, files, history, environment)
+    for name in ("code", "data"):
+        if name not in training.run.ingredients:
+            raise UserError(f"{folder}: does not say of which {name} it is. {REPAIR}")
+    return training
 
 
-def is_bit_identical(one: Claim, other: Claim) -> bool:
+def is_bit_identical(one: TrainingPart, other: TrainingPart) -> bool:
     """Whether weights and history are the same, byte for byte."""
-    return all(one.files.get(name) == other.files.get(name) is not None for name in (WEIGHTS, HISTORY))
+    return (
+        one.run.weights == other.run.weights is not None
+        and one.run.files.get(HISTORY) == other.run.files.get(HISTORY) is not None
+    )
 
 
-def parting_epoch(one: Claim, other: Claim) -> int | None:
+def parting_epoch(one: TrainingPart, other: TrainingPart) -> int | None:
     """The first epoch in which the histories differ, or that only one has; None where they are the same."""
     for ours, theirs in zip(one.history, other.history, strict=False):
         if repr(ours) != repr(theirs):
@@ -74,20 +48,21 @@ def parting_epoch(one: Claim, other: Claim) -> int | None:
     return None
 
 
-def circumstances(claim: Claim, present: Identity, here: dict[str, JsonValue]) -> list[tuple[str, str, str]]:
+def circumstances(recorded: TrainingPart, present: Identity, here: Environment) -> list[tuple[str, str, str]]:
     """Where code, data, versions or hardware are not what they were: what, as recorded, as it is here."""
-    then, now = _facts(claim.run.ingredients, claim.environment), _facts(present.ingredients, here)
+    then = _circumstances(recorded.run.ingredients, recorded.environment)
+    now = _circumstances(present.ingredients, here)
     before = {what: then.get(what, "not recorded") for what in now}
-    return [(what, before[what], found) for what, found in now.items() if before[what] != found]
+    return [(what, before[what], value) for what, value in now.items() if before[what] != value]
 
 
-def _facts(ingredients: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, str]:
-    """What a repetition depends on. Raises KeyError or AttributeError where it is not said."""
-    found = {"commit": environment["git_commit"]}
-    found |= {f"{name} (digest)": str(ingredients[name])[:12] for name in ("code", "data")}
-    for group in ("versions", "hardware"):
-        found |= {f"{group}: {name}": value for name, value in environment[group].items()}
-    return {what: str(value) for what, value in found.items()}
+def _circumstances(ingredients: Mapping[str, JsonValue], environment: Environment) -> dict[str, str]:
+    """What a repetition depends on, as far as it is known."""
+    known: dict[str, object] = {} if environment.git_commit is None else {"commit": environment.git_commit}
+    known |= {f"{name} (digest)": str(ingredients[name])[:12] for name in ("code", "data")}
+    for group, values in (("versions", environment.versions), ("hardware", environment.hardware)):
+        known |= {f"{group}: {name}": value for name, value in values.items()}
+    return {what: str(value) for what, value in known.items()}
 
 
 def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
@@ -95,22 +70,18 @@ def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
 
     Raises ConfigurationError for a record whose configuration is none of this version.
     """
-    values: dict[str, Any] = {**run.configuration, "tracking": tracking.model_dump(mode="json")}
-    files = data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
-    if not isinstance(values.get("data"), dict):
-        raise UserError("the record's configuration has no section data: no run can be done again from there.")
-    return configured(values | {"data": {**values["data"], **files}})
+    own = run.configuration.get("data")
+    if not isinstance(own, dict):
+        raise UserError(f"the record's configuration has no section data. {REPAIR}")
+    files: dict[str, Any] = data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
+    return configured({**run.configuration, "data": own | files, "tracking": tracking.model_dump(mode="json")})
 
 
-def repeated(configuration: Configuration, identity: Identity, images: Images) -> Claim:
+def repeat_run(configuration: Configuration, identity: Identity, images: Images) -> TrainingPart:
     """Train the run again and return what the new record says. Raises UserError."""
     from pipeline.run.train_run import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         root = Path(folder)
-        train_run(configuration, identity, images, root, _nobody, work=root / "work")
-        return read_claim(root / TRAINING)
-
-
-def _nobody(_root: Path) -> None:
-    """Nobody mirrors a repetition."""
+        train_run(configuration, identity, images, root, lambda _root: None, work=root / "work")
+        return read_reproducible(root / TRAINING)

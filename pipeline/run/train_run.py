@@ -1,119 +1,45 @@
-"""Train one run, resume it where it was left, write its record.
-
-What a run's record says of it, whether it trains, has ended, or never got so far. Needs no TensorFlow.
-"""
+"""Train one run, resume it where it was left, write its record."""
 
 import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import JsonValue
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
+from rich.progress import Progress, TaskID
 
 from pipeline.config.layers import layers
 from pipeline.config.schema import Configuration
 from pipeline.data.prepared import Images
 from pipeline.network.fit import EpochScores, Fit
 from pipeline.run.checkpoint import CHECKPOINT, Checkpoint, usable_checkpoint, write_checkpoint
-from pipeline.run.environment import environment
+from pipeline.run.environment import Environment, environment, processor_class
 from pipeline.run.identity import Identity
 from pipeline.run.metrics import scores
-from pipeline.run.processor import processor_class
 from pipeline.run.record import (
+    CLOCK,
     TRAINING,
     WEIGHTS,
     Epoch,
     EpochTime,
     Outcome,
     Run,
+    TrainingClock,
     read_training,
-    refuse_links,
-    write_growing,
+    write_clock,
     write_training,
 )
-from pipeline.run.weights import weights_file
+from pipeline.run.weights import network_weights
 from pipeline.storage import atomic, lock, project
+from pipeline.storage.arrays import digest_of, pack
+from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
 
 NOT_OF_A_RUN = "files", "sources", "name", "class_names"
-
-
-def described(
-    configuration: Configuration,
-    identity: Identity,
-    history: Sequence[Epoch],
-    outcome: Outcome,
-    reason: str | None = None,
-) -> Run:
-    """The run, its network layer by layer."""
-    found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
-    each: list[dict[str, JsonValue]] = [
-        {
-            "name": layer.name,
-            "kind": layer.kind,
-            "output": " × ".join(map(str, layer.output)),
-            "parameters": layer.parameters,
-            "multiply_adds": layer.multiply_adds,
-        }
-        for layer in found
-    ]
-    return Run(
-        identity=identity.name,
-        ingredients=identity.ingredients,
-        configuration=recorded(configuration),
-        outcome=outcome,
-        reason=reason,
-        epochs=len(history),
-        parameters=sum(layer.parameters for layer in found),
-        multiply_adds=sum(layer.multiply_adds for layer in found),
-        layers=each,
-    )
-
-
-def recorded(configuration: Configuration) -> dict[str, JsonValue]:
-    """What of a configuration belongs to a run: not where files come from, not where runs are tracked.
-
-    What images and classes are called is said where they are scored, with the names of that day.
-    """
-    kept = configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
-    return dict(kept)
-
-
-def close_unfinished(configuration: Configuration, identity: Identity, outcome: Outcome, reason: str) -> Path:
-    """Write into the growing record how a run ended whose own process can't say so any more.
-
-    Keeps the epochs that are there. Returns the record's folder.
-    """
-    work = project.checkpoint(identity.name)
-    try:
-        before = read_training(work / TRAINING)
-        history, times, where = before.history, before.times, before.environment
-    except UserError:
-        history, times, where = (), (), environment()
-    run = described(configuration, identity, history, outcome, reason)
-    write_growing(work / TRAINING, run, history, times, where)
-    return work
-
-
-Sync = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training got."""
-
-    history: tuple[Epoch, ...] = ()
-    times: tuple[EpochTime, ...] = ()
-
-    @property
-    def outcome(self) -> Outcome:
-        return "running" if not self.history or self.history[-1].is_finite else "diverged"
 
 
 def train_run(
@@ -121,7 +47,7 @@ def train_run(
     identity: Identity,
     images: Images,
     root: Path,
-    sync: Sync,
+    sync: Callable[[Path], None],
     work: Path | None = None,
 ) -> Run:
     """Train the run, or finish it where it was left; put its training part into `root`.
@@ -132,20 +58,20 @@ def train_run(
     Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
     """
     work = work or project.checkpoint(identity.name)
-    refuse_links(work)
-    refuse_links(root / TRAINING)
+    for folder in (work, root / TRAINING, root / CLOCK):
+        refuse_links(folder)
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))
         job = _Job(configuration, identity, images, work, sync)
         try:
             job.train()
-            run = job.finish(root / TRAINING)
+            run = job.finish(root)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
             # A disk that is full takes this neither: what is told is why.
             with contextlib.suppress(OSError):
-                job.announce("interrupted" if interrupted else "failed", _reason(error))
+                job.announce("interrupted" if interrupted else "failed", str(error) or type(error).__name__)
             raise
         sync(root)
         return run
@@ -155,14 +81,20 @@ class _Job:
     """Resumes, keeps and tells what `Fit` does, which alone decides the weights."""
 
     def __init__(
-        self, configuration: Configuration, identity: Identity, images: Images, work: Path, sync: Sync
+        self,
+        configuration: Configuration,
+        identity: Identity,
+        images: Images,
+        work: Path,
+        sync: Callable[[Path], None],
     ) -> None:
         self.configuration = configuration
         self.identity = identity
         self.work = work
         self.sync = sync
         self.environment = environment()
-        self.progress = Progress()
+        self.history: tuple[Epoch, ...] = ()
+        self.times: tuple[EpochTime, ...] = ()
         self.parent = os.getppid()
         self.fit = Fit(identity.ingredients, images)
 
@@ -172,30 +104,31 @@ class _Job:
         self.announce()
         with bar("steps") as progress:
             task = progress.add_task("", total=self.fit.steps)
-            started = self._tell_epoch(progress, task)
-            for trained in self.fit.remaining(self.progress.history, lambda steps: progress.advance(task, steps)):
+            started = self._begin_epoch(progress, task)
+            for trained in self.fit.remaining(self.history, lambda steps: progress.advance(task, steps)):
                 self._keep(trained, started)
                 self.announce()
-                console.print(_line(self.progress, self.fit.epochs))
+                console.print(_line(self.history[-1], self.times[-1].seconds, self.fit.epochs))
                 self._stop_if_abandoned()
-                started = self._tell_epoch(progress, task)
+                started = self._begin_epoch(progress, task)
 
-    def finish(self, target: Path) -> Run:
-        """Put the training part, with the weights, at `target`."""
-        run = self._described("finished" if self.progress.outcome == "running" else self.progress.outcome)
-        with atomic.write_folder(target) as folder:
-            (folder / WEIGHTS).write_bytes(weights_file(self.fit.network))
-            write_training(folder, run, self.progress.history, self.progress.times, self.environment)
+    def finish(self, root: Path) -> Run:
+        """Put the training part, with the weights, into `root`."""
+        weights = network_weights(self.fit.network)
+        diverged = bool(self.history) and not self.history[-1].is_finite
+        run = describe_run(self.configuration, self.identity, self.history, "diverged" if diverged else "finished")
+        run = replace(run, weights=digest_of(weights))
+        write_clock(root, TRAINING, TrainingClock(run.identity, self.times, self.environment))
+        with atomic.write_folder(root / TRAINING) as folder:
+            (folder / WEIGHTS).write_bytes(pack(weights))
+            write_training(folder, run, self.history)
         return run
 
     def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
         """Put how far it got into the growing record, and say that there is more in it."""
-        run = self._described(outcome, reason)
-        write_growing(self.work / TRAINING, run, self.progress.history, self.progress.times, self.environment)
+        run = describe_run(self.configuration, self.identity, self.history, outcome, reason)
+        _write_growing(self.work, run, self.history, self.times, self.environment)
         self.sync(self.work)
-
-    def _described(self, outcome: Outcome, reason: str | None = None) -> Run:
-        return described(self.configuration, self.identity, self.progress.history, outcome, reason)
 
     def _resume(self) -> None:
         path = self.work / CHECKPOINT
@@ -216,30 +149,28 @@ class _Job:
             raise UserError(
                 f"{path}: is no checkpoint of this network ({error}): removed. The same command trains anew."
             ) from None
-        self.progress = Progress(checkpoint.history, checkpoint.times)
-        console.print(f"going on after epoch {len(checkpoint.history)}, where this run was left")
+        self.history, self.times = checkpoint.history, checkpoint.times
+        console.print(f"going on after epoch {len(self.history)}, where this run was left")
 
-    def _tell_epoch(self, progress: Bar, task: TaskID) -> float:
+    def _begin_epoch(self, progress: Progress, task: TaskID) -> float:
         """Begin the bar of the next epoch; returns when that was."""
         # After the last there is none.
-        number = min(len(self.progress.history) + 1, self.fit.epochs)
+        number = min(len(self.history) + 1, self.fit.epochs)
         progress.reset(task, description=f"epoch {number}/{self.fit.epochs}")
         return time.perf_counter()
 
     def _keep(self, trained: EpochScores, started: float) -> None:
-        number = len(self.progress.history) + 1
+        number = len(self.history) + 1
         epoch = Epoch(number, trained.loss, trained.accuracy, trained.learning_rate)
         if self.fit.held_out is not None:
             validated = scores(self.fit.predictor(self.fit.held_out.images), self.fit.held_out.labels)
             loss = float("nan") if validated.loss is None else validated.loss
             epoch = replace(epoch, validation_loss=loss, validation_accuracy=validated.accuracy)
         seconds = round(time.perf_counter() - started, 3)
-        times = (*self.progress.times, EpochTime(number, seconds, time.time_ns() // 1_000_000))
-        self.progress = Progress((*self.progress.history, epoch), times)
-        write_checkpoint(
-            self.work / CHECKPOINT,
-            Checkpoint(self.fit.state(), self.progress.history, self.progress.times, processor_class()),
-        )
+        self.history += (epoch,)
+        self.times += (EpochTime(number, seconds, time.time_ns() // 1_000_000),)
+        checkpoint = Checkpoint(self.fit.state(), self.history, self.times, processor_class())
+        write_checkpoint(self.work / CHECKPOINT, checkpoint)
 
     def _stop_if_abandoned(self) -> None:
         """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""
@@ -247,17 +178,79 @@ class _Job:
             raise UserError("the dvc that started this training is gone; the next `dvc repro` goes on from here")
 
 
+def describe_run(
+    configuration: Configuration,
+    identity: Identity,
+    history: Sequence[Epoch],
+    outcome: Outcome,
+    reason: str | None = None,
+) -> Run:
+    """What a record says of the run, its network layer by layer."""
+    network = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
+    return Run(
+        identity=identity.name,
+        ingredients=identity.ingredients,
+        configuration=recorded(configuration),
+        outcome=outcome,
+        reason=reason,
+        epochs=len(history),
+        parameters=sum(layer.parameters for layer in network),
+        multiply_adds=sum(layer.multiply_adds for layer in network),
+        layers=[
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "output": " × ".join(map(str, layer.output)),
+                "parameters": layer.parameters,
+                "multiply_adds": layer.multiply_adds,
+            }
+            for layer in network
+        ],
+    )
+
+
+def recorded(configuration: Configuration) -> dict[str, JsonValue]:
+    """What of a configuration belongs to a run: not where files come from, not where runs are tracked.
+
+    What images and classes are called is said where they are scored, with the names of that day.
+    """
+    values = configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
+    return dict(values)
+
+
+def close_unfinished(configuration: Configuration, identity: Identity, outcome: Outcome, reason: str) -> Path:
+    """Write into the growing record how a run ended whose own process can't say so any more.
+
+    Keeps the epochs that are there. Returns the record's folder.
+    """
+    work = project.checkpoint(identity.name)
+    try:
+        before = read_training(work / TRAINING)
+        history, times, where = before.history, before.times, before.environment
+    except UserError:
+        history, times, where = (), (), environment()
+    _write_growing(work, describe_run(configuration, identity, history, outcome, reason), history, times, where)
+    return work
+
+
+def _write_growing(
+    root: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], where: Environment
+) -> None:
+    """Put what there is of a training part into `root`, in one step: its files belong to one another.
+
+    The clock goes before: whoever reads meanwhile knows the time of every epoch that it sees.
+    """
+    write_clock(root, TRAINING, TrainingClock(run.identity, tuple(times), where))
+    with atomic.write_folder(root / TRAINING) as folder:
+        write_training(folder, run, history)
+
+
 def _tell_waiting() -> None:
     console.print("another process trains this run or writes this record; waiting for it")
 
 
-def _line(progress: Progress, epochs: int) -> str:
-    epoch, seconds = progress.history[-1], progress.times[-1].seconds
+def _line(epoch: Epoch, seconds: float, epochs: int) -> str:
     line = f"epoch {epoch.epoch}/{epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}"
     if epoch.validation_accuracy is not None:
         line += f"  validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.2%}"
     return f"{line}  {seconds:.1f} s"
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

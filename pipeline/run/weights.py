@@ -1,17 +1,11 @@
-"""The weights of a run: out of the same bytes whose digest its record holds, and no more than its network takes.
+"""A run's weights: how they are kept, and the network that has them again."""
 
-A network's weights as a file.
-"""
+import math
+from typing import TYPE_CHECKING
 
-import hashlib
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-import h5py
-
-from pipeline.run.record import WEIGHTS, TrainingPart, refuse_links
+from pipeline.run.record import WEIGHTS, TrainingPart
+from pipeline.storage.arrays import Arrays, digest_of, unpack
+from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,71 +15,62 @@ ROOM = 1_000_000
 """Bytes that a file of weights has beside them."""
 
 
-def weights_of(training: TrainingPart, parameters: int) -> bytes:
-    """The bytes of the run's weights, as they may be loaded into a network of `parameters` (batch statistics too).
+def network_weights(network: "keras.Model") -> Arrays:
+    """The weights by the path of their variable, such as `block1_conv/kernel`; statistics of batches are among them."""
+    return {variable.path: variable.numpy() for variable in network.weights}
+
+
+def read_weights(training: TrainingPart, shapes: dict[str, tuple[int, ...]]) -> Arrays:
+    """The run's weights, which are those of a network whose variables have these shapes.
 
     Raises UserError where they are not those that the record holds, or would take the memory of a larger network.
     """
-    path = training.weights
+    path = training.folder / WEIGHTS
     refuse_links(training.folder)
+    parameters = sum(math.prod(shape) for shape in shapes.values())
     most = 4 * parameters + ROOM
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise UserError(f"{path}: is larger than the {parameters:,} parameters of its network.")
-    if hashlib.sha256(content).hexdigest() != training.files.get(WEIGHTS):
+    try:
+        arrays = unpack(content)
+    except ValueError as error:
+        raise UserError(f"{path}: is no file of weights ({error}).") from None
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise UserError(f"{path}: does not fit the network of its record.")
+    if digest_of(arrays) != training.run.weights:
         raise UserError(f"{path}: is not what run.json says was written.")
-    # A few bytes of HDF5 can stand for gigabytes.
-    if (declared := _declared(content)) > most:
-        raise UserError(f"{path}: holds {declared:,} bytes, more than the {parameters:,} parameters of its network.")
-    return content
+    return arrays
 
 
-def _declared(content: bytes) -> int:
-    """The bytes that all arrays of an HDF5 file would take in memory; links are not followed."""
-    found: list[int] = []
-
-    def count(_name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.append(item.size * item.dtype.itemsize)
-
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            file.visititems(count)
-    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{WEIGHTS}: is no file of weights ({error}).") from None
-    return sum(found)
+def trained_network(training: TrainingPart) -> "keras.Model":
+    """The network as it was trained: images float32 [n, height, width, channels] in 0..1 → logits. Raises UserError."""
+    network = _build(training, learns=True)
+    arrays = read_weights(training, {variable.path: tuple(variable.shape) for variable in network.weights})
+    for variable in network.weights:
+        variable.assign(arrays[variable.path])
+    return network
 
 
-def weights_file(network: "keras.Model") -> bytes:
-    """The bytes of the file in which Keras keeps weights.
+def export_network(training: TrainingPart) -> "keras.Model":
+    """The network as others use it: raw images uint8 → probabilities; loads without this project's code."""
+    from pipeline.network.predict import exportable  # noqa: PLC0415 - imports TensorFlow, which may not be needed
 
-    Keras lets HDF5 write it, which ends the process (SIGSEGV) some time after there was no room, be it on a disk or in
-    /dev/shm, of which a container has 64 MB: HDF5 keeps this one in the process, and Python writes it to the disk.
-    """
-    with _in_memory() as files:
-        network.save_weights(WEIGHTS)
-    (file,) = files
-    h5py.h5f.flush(file)
-    content: bytes = file.get_file_image()
-    file.close()
-    return content
+    network = _build(training, learns=False)
+    network.set_weights(trained_network(training).get_weights())
+    return exportable(network, training.run.specification.image_shape)
 
 
-@contextmanager
-def _in_memory() -> Iterator[list[Any]]:
-    """Let HDF5 files that are made in this block lie in memory alone; yields them, open however they are closed."""
-    files: list[Any] = []
-    plain = h5py.File
+def _build(training: TrainingPart, *, learns: bool) -> "keras.Model":
+    from pipeline.network.build import build_network  # noqa: PLC0415 - imports TensorFlow, which may not be needed
 
-    def made(name: str, mode: str) -> h5py.File:
-        file = plain(name, mode, driver="core", backing_store=False)
-        files.append(file.id.reopen())
-        return file
-
-    # Keras names no driver, and HDF5 lays out another for what Python keeps (io.BytesIO) differently.
-    h5py.File = made
-    try:
-        yield files
-    finally:
-        h5py.File = plain
+    specification = training.run.specification
+    return build_network(
+        specification.model.as_model(),
+        specification.image_shape,
+        specification.classes,
+        seed=specification.seed,
+        precision=specification.training.precision,
+        learns=learns,
+    )

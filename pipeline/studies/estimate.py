@@ -9,10 +9,11 @@ from typing import Any
 
 from pipeline.config.schema import Configuration
 from pipeline.run.environment import lacks_bfloat16
-from pipeline.run.record import TRAINING
+from pipeline.run.record import TRAINING, TrainingClock, read_clock
 from pipeline.storage import project
 from pipeline.studies.plan import Job
 from pipeline.studies.study import Setting
+from pipeline.terminal.errors import UserError
 
 RATES = {"float32": 1.0e10, "mixed_bfloat16": 2.2e10}
 """Multiply-adds of the forward pass that a thread trains in a second, until this machine has shown its own."""
@@ -96,14 +97,14 @@ def _rates(paths: Sequence[Path], job: Job) -> Iterator[tuple[tuple[Any, ...], f
     for path in paths:
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
-            epochs = json.loads((path.parent / "timing.json").read_text(encoding="utf-8"))["epochs"]
-            if run["ingredients"]["data"] == job.identity.ingredients["data"]:
+            clock = read_clock(path.parent, run["identity"], TrainingClock)
+            if clock is not None and run["ingredients"]["data"] == job.identity.ingredients["data"]:
                 images = job.configuration.data.training_images - run["ingredients"]["validation_images"]
-                training = run["configuration"]["training"]
-                cost = len(epochs) * images * (run["multiply_adds"] + FIXED_COST)
+                training = run["ingredients"]["training"]
+                cost = len(clock.epochs) * images * (run["multiply_adds"] + FIXED_COST)
                 kind = training["precision"], training["batch_size"], training["threads"]
-                yield kind, cost / sum(epoch["seconds"] for epoch in epochs)
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+                yield kind, cost / sum(epoch.seconds for epoch in clock.epochs)
+        except (OSError, UserError, ValueError, KeyError, TypeError, ZeroDivisionError):
             continue
 
 

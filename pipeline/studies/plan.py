@@ -12,9 +12,10 @@ from pipeline.config.load import configured, leaves
 from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import held_out_digest, test_digest, training_digest
 from pipeline.run.identity import Identity, identity, scoring_identity
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record, refuse_links
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
 from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
+from pipeline.storage.documents import refuse_links
 from pipeline.studies.study import Cell, Point, Setting, Study, with_cells
 from pipeline.studies.study_config import Declaration
 from pipeline.terminal.errors import UserError
@@ -187,7 +188,7 @@ def cell_of(job: Job, record: Record | None) -> Cell:
         state="diverged" if record.training.run.outcome == "diverged" else "finished",
         accuracy=scores["accuracy"],
         loss=scores["loss"],
-        seconds=round(sum(time.seconds for time in record.training.times), 3),
+        seconds=None if record.training.seconds is None else round(record.training.seconds, 3),
         scoring=record.evaluation.scoring,
     )
 

@@ -8,9 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, JsonValue, with_config
 
-from pipeline.run.record import Name, ScoredOn, checked, refuse_links, text_of
+from pipeline.run.record import Name, ScoredOn
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import sealed, unsealed
+from pipeline.storage.documents import read_text as text_of
+from pipeline.storage.documents import refuse_links
+from pipeline.storage.documents import validate as checked
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.schema import Tracking
-from pipeline.run.record import TRAINING
+from pipeline.run.record import CLOCK, TRAINING
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.store import Store, StoreUnreachableError, check_place, reaching, shown
 from pipeline.tracking.timeouts import open_soon
 
-FILES = "run.json", "history.csv", "environment.json"
+FILES = "run.json", "history.csv"
+CLOCK_FILE = f"{CLOCK}.json"
+"""Where it was made; not every record says it."""
 
 MOST_BYTES = 20_000_000
 """Of each of them: a history of 100,000 epochs has 10 MB. A server may say that it is small, and send for ever."""
@@ -38,18 +40,20 @@ def fetched_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
             check_place(store.address, store.client.get_run(run_id).info.artifact_uri)
     except StoreUnreachableError as error:
         raise UserError(f"{run_id}: is no record here, and {error}.") from None
-    for name in FILES:
+    for name in (*FILES, CLOCK_FILE):
         try:
             with _files_of_at_most(MOST_BYTES):
                 found = Path(store.client.download_artifacts(run_id, f"{TRAINING}/{name}", str(folder)))
             if not found.is_file():
                 raise IsADirectoryError("a folder in place of a file")
         except Exception as error:  # mlflow raises several kinds, the file system's among them
+            if name == CLOCK_FILE:
+                break
             reason = str(error).splitlines()[0][:200]
             raise UserError(
                 f"{run_id}: is no record here, and {shown(store.address)} has no {TRAINING}/{name} of it ({reason})."
             ) from None
-    return found.parent
+    return folder / TRAINING
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ What of a record goes to MLflow, under which names. Needs no mlflow.
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.load import leaves
+from pipeline.config.schema import height_width
 from pipeline.run.metrics import SHARED
 from pipeline.run.record import Epoch, Record
 from pipeline.studies.study import Study
@@ -39,16 +40,19 @@ def params(record: Record) -> dict[str, str]:
     return {key: _text(value) for key, value in found if key not in UNCHOSEN and value != {}}
 
 
-def epoch_metrics(epoch: Epoch, seconds: float) -> dict[str, float]:
+LAST_OF_EPOCH = "training/learning_rate"
+
+
+def epoch_metrics(epoch: Epoch, seconds: float | None) -> dict[str, float]:
     """The curves: drawn over epochs, in sections by what stands before the slash."""
-    # In this order they are logged: Compare draws the first, and the clock's says that the epoch is whole.
+    # In this order they are logged: Compare draws the first, and the last says that the epoch is whole.
     values = {
         "validation/accuracy": epoch.validation_accuracy,
         "validation/loss": epoch.validation_loss,
         "training/accuracy": epoch.accuracy,
         "training/loss": epoch.loss,
-        "training/learning_rate": epoch.learning_rate,
         "clock/epoch_seconds": seconds,
+        LAST_OF_EPOCH: epoch.learning_rate,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -61,7 +65,8 @@ def final_metrics(record: Record) -> dict[str, float]:
         # Not before the first score: see `epoch_metrics`.
         found |= {"network/parameters": run.parameters, "network/multiply_adds": run.multiply_adds}
     if record.evaluation is not None:
-        found["clock/training_seconds"] = round(sum(time.seconds for time in record.training.times), 3)
+        if record.training.seconds is not None:
+            found["clock/training_seconds"] = round(record.training.seconds, 3)
         images = record.evaluation.images
         scores = record.evaluation.scores
         # The last values of the validation curves are the final ones: a point at step 0 would spoil the curves.
@@ -86,31 +91,33 @@ def tags(record: Record, study: str) -> dict[str, str]:
         "clock": _clock(record),
         "outcome": run.outcome,
         "reason": run.reason,
-        "git.commit": environment["git_commit"],
-        "git.uncommitted_changes": environment["uncommitted_changes"],
-        "mlflow.source.git.commit": environment["git_commit"],
+        "git.commit": environment.git_commit,
+        "git.uncommitted_changes": environment.uncommitted_changes,
+        "mlflow.source.git.commit": environment.git_commit,
         "mlflow.source.name": "conv2d pipeline",
         "mlflow.note.content": description(record),
     }
-    found |= {f"{group}.{name}": value for group in ("versions", "hardware") for name, value in _group(record, group)}
+    found |= {f"versions.{name}": value for name, value in environment.versions.items()}
+    found |= {f"hardware.{name}": value for name, value in environment.hardware.items()}
     return {name: _text(value)[:MOST_TEXT] for name, value in found.items() if value is not None}
 
 
 def _clock(record: Record) -> str | None:
     """Whether other runs used the cores when it was scored: then its seconds of training are not its own either."""
-    if record.evaluation is None:
+    if record.evaluation is None or not record.evaluation.latency:
         return None
     return "shared" if any(name.startswith(SHARED) for name in record.evaluation.latency) else "alone"
 
 
 def run_name(record: Record) -> str:
     """The run in a few words, what differs most often first: lists show some 26 characters."""
-    configuration = record.training.run.configuration
-    convs = [block["conv"] for block in _ingredients(record)["model"]["blocks"]]
-    filters = "-".join(str(conv["filters"]) for conv in convs)
-    kernels = "-".join(_size(size) for size in _once(conv["kernel_size"] for conv in convs))
-    epochs = configuration["training"]["epochs"]
-    return f"{kernels} {filters} seed {configuration['seed']}, {epochs} epoch{'' if epochs == 1 else 's'}"
+    specification = record.training.run.specification
+    convs = [block.conv for block in specification.model.blocks]
+    filters = "-".join(str(conv.filters) for conv in convs)
+    sizes = [height_width(conv.kernel_size) for conv in convs]
+    kernels = "-".join(f"{height}×{width}" for height, width in (sizes[:1] if len(set(sizes)) == 1 else sizes))
+    epochs = specification.training.epochs
+    return f"{kernels} {filters} seed {specification.seed}, {epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def description(record: Record) -> str:
@@ -139,25 +146,6 @@ def _text(value: Any) -> str:
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _size(size: int | list[int]) -> str:
-    return f"{size[0]}×{size[1]}" if isinstance(size, list) else f"{size}×{size}"
-
-
-def _once(values: Iterator[Any]) -> list[Any]:
-    """The values, or the one value that all are."""
-    found = list(values)
-    return found[:1] if all(value == found[0] for value in found) else found
-
-
-def _group(record: Record, group: str) -> list[tuple[str, Any]]:
-    found = record.training.environment[group]
-    return list(found.items()) if isinstance(found, dict) else []
-
-
-def _ingredients(record: Record) -> Any:
-    return record.training.run.ingredients
 
 
 GRID = "grid."

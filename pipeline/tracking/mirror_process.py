@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.config.schema import Tracking
-from pipeline.run.export import exported
 from pipeline.run.record import read_record
+from pipeline.run.weights import export_network
 from pipeline.storage import project
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import StoreUnreachableError, open_store
@@ -155,6 +155,8 @@ def mirrored(tracking: Tracking, root: Path, study: str) -> None:
     """Bring MLflow up to the record at `root`; a store that is away, or too slow, is one line."""
     record = read_record(root)
     try:
-        within(LONGEST_STAGE_WAIT, tracking, lambda: Mirror(open_store(tracking)).bring_up(record, study, exported))
+        within(
+            LONGEST_STAGE_WAIT, tracking, lambda: Mirror(open_store(tracking)).bring_up(record, study, export_network)
+        )
     except StoreUnreachableError as error:
         print(f"tracking: {error}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")

@@ -93,8 +93,10 @@ def _save(made: Any, run_id: str, training: TrainingPart, model: Any, folder: Pa
         inputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), [-1, model.output_shape[-1]])]),
     )
-    versions: Any = training.environment["versions"]
-    if not all(re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", str(version)) for version in versions.values()):
+    versions = training.run.ingredients["versions"]
+    if not isinstance(versions, dict) or not all(
+        re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", str(version)) for version in versions.values()
+    ):
         raise UserError(f"{training.folder}: says that it was made with versions that are none.")
     flavor.save_model(
         model,

@@ -3,14 +3,13 @@
 Runs that did not come to their end, as the store shall have them.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from pipeline.run.record import EVALUATION, TRAINING, EvaluationPart, Record, read_record
+from pipeline.run.record import CLOCK, EVALUATION, TRAINING, EvaluationPart, Record, clock_path, read_record
 from pipeline.storage import digest, lock, project
 from pipeline.storage.digest import as_json
 from pipeline.tracking import fields
@@ -42,7 +41,7 @@ def unfinished(identity: str, part: str = EVALUATION) -> Record | None:
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
 
-SMALL = "run.json", "history.csv", "environment.json", "evaluation.json", "metrics.json", "per_class.csv"
+SMALL = "run.json", "history.csv", "evaluation.json", "metrics.json", "per_class.csv"
 
 STATUS = {
     "running": "RUNNING",
@@ -71,7 +70,7 @@ class Mirror:
             tags = {"identity": record.training.run.identity, "study": study, "role": "run"}
             run = found_or_made(self._store, tags, fields.run_name(record), _started(record))
             run_id = str(run.info.run_id)
-            self._write_curves(run_id, record)
+            self._write_curves(run, record)
             self._write_values(run, record, study, parent)
             if record.evaluation is not None:
                 self._write_datasets(run, record, record.evaluation)
@@ -81,17 +80,18 @@ class Mirror:
             self._write_status(run, record)
             return run_id
 
-    def _write_curves(self, run_id: str, record: Record) -> None:
-        """The epochs that the store does not have yet, with the time at which each ended."""
+    def _write_curves(self, run: Any, record: Record) -> None:
+        """The epochs that the store does not have yet, with the time at which each ended (else the run's start)."""
+        run_id = str(run.info.run_id)
         if run_id not in self._epochs:
-            have = self._client.get_metric_history(run_id, "clock/epoch_seconds")
+            have = self._client.get_metric_history(run_id, fields.LAST_OF_EPOCH)
             self._epochs[run_id] = max((metric.step for metric in have), default=0)
         times = {time.epoch: time for time in record.training.times}
-        # The clock's metric goes last: it says which epochs are whole.
         missing = [
-            Metric(name, value, times[epoch.epoch].ended, epoch.epoch)
+            Metric(name, value, time.ended if time else int(run.info.start_time), epoch.epoch)
             for epoch in record.training.history[self._epochs[run_id] :]
-            for name, value in fields.epoch_metrics(epoch, times[epoch.epoch].seconds).items()
+            for time in (times.get(epoch.epoch),)
+            for name, value in fields.epoch_metrics(epoch, time.seconds if time else None).items()
         ]
         for start in range(0, len(missing), MOST_METRICS):
             self._client.log_batch(run_id, metrics=missing[start : start + MOST_METRICS])
@@ -106,7 +106,7 @@ class Mirror:
         tags = [RunTag(name, text) for name, text in wanted.items() if have.tags.get(name) != text]
         final = fields.final_metrics(record).items()
         metrics = [
-            Metric(name, value, _known(record, name), 0)
+            Metric(name, value, _known(record, name) or int(run.info.start_time), 0)
             for name, value in final
             if not _told(have.metrics, name, value)
         ]
@@ -134,8 +134,9 @@ class Mirror:
         """
         run_id = str(run.info.run_id)
         parts = record.training.folder, scored.folder
-        state = digest.of_value({part.name: dict(digest.of_folder(part)) for part in parts})
+        state = digest.of_value({part.name: {**digest.of_folder(part)} for part in parts})
         present = {artifact.path for artifact in self._client.list_artifacts(run_id)}
+        clocks = {part: path for part in parts if (path := clock_path(part, record.training.run.identity))}
         if run.data.tags.get("files") == state and {"training", scored.folder.name, "configuration.json"} <= present:
             return
         for part in parts:
@@ -144,6 +145,8 @@ class Mirror:
             else:
                 for file in (part / name for name in SMALL if (part / name).exists()):
                     self._client.log_artifact(run_id, str(file), part.name)
+        for part, path in clocks.items():
+            self._client.log_text(run_id, path.read_text(encoding="utf-8"), f"{part.name}/{CLOCK}.json")
         self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
         settle(self._store, run.info.artifact_uri)
         self._client.set_tag(run_id, "files", state)
@@ -179,13 +182,14 @@ def _told(stored: Mapping[str, float], name: str, value: float) -> bool:
     return name in stored if name.startswith("clock/") else stored.get(name) == value
 
 
-def _known(record: Record, name: str) -> int:
+def _known(record: Record, name: str) -> int | None:
     """Since when a final metric is known: always the same time, or MLflow would hold it twice."""
-    return record.training.times[0].ended if name.startswith("network/") else _ended(record)
-
-
-def _ended(record: Record) -> int:
-    if record.evaluation is not None:
-        return record.evaluation.scored
     times = record.training.times
-    return times[-1].ended if times else time.time_ns() // 1_000_000
+    return times[0].ended if times and name.startswith("network/") else _ended(record)
+
+
+def _ended(record: Record) -> int | None:
+    """When the run ended, as far as that is known."""
+    times = record.training.times
+    scored = None if record.evaluation is None else record.evaluation.scored
+    return scored or (times[-1].ended if times else None)

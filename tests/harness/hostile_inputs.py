@@ -2,12 +2,12 @@
 
 import io
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import h5py
-
+from pipeline.run.record import WEIGHTS
 from pipeline.storage.digest import sealed
 from tests.harness.forged import forge, forge_file
 from tests.harness.project import Project
@@ -102,9 +102,9 @@ def _run(changes: dict[str, object]) -> Callable[[Project, Path], None]:
 
 
 def _linked_out(project: Project, outside: Path) -> None:
-    path = project.path / "record" / "training" / "environment.json"
-    path.rename(outside.parent / "environment.json")
-    path.symlink_to(outside.parent / "environment.json")
+    path = project.path / "record" / "training" / "history.csv"
+    path.rename(outside.parent / "history.csv")
+    path.symlink_to(outside.parent / "history.csv")
 
 
 def _study_called(name: str) -> Callable[[Project, Path], None]:
@@ -117,30 +117,23 @@ def _study_called(name: str) -> Callable[[Project, Path], None]:
     return made
 
 
-def _weights(make: Callable[[h5py.File, Path], None]) -> Callable[[Project, Path], None]:
-    def forged(project: Project, outside: Path) -> None:
-        content = io.BytesIO()
-        with h5py.File(content, "w") as file:
-            make(file, outside)
-        forge_file(project.path / "record" / "training", "model.weights.h5", content.getvalue())
-
-    return forged
+def _weights(content: bytes) -> Callable[[Project, Path], None]:
+    return lambda project, _outside: forge_file(project.path / "record" / "training", WEIGHTS, content)
 
 
-def _huge(file: h5py.File, _outside: Path) -> None:
-    file.create_dataset("a", (10**6, 10**6), "f4", chunks=True, compression="gzip")
+def _archive(member: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as file:
+        file.writestr("block1_conv/kernel.npy", member)
+    return content.getvalue()
 
 
-def _external_link(file: h5py.File, outside: Path) -> None:
-    file["layers"] = h5py.ExternalLink(str(outside / "secret"), "/")
+def _npy(shape: str, kind: str, values: bytes) -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + values
 
 
-def _external_storage(file: h5py.File, outside: Path) -> None:
-    file.create_dataset("a", (10,), "f4", external=[(str(outside / "secret"), 0, 40)])
-
-
-def _pickled(project: Project, _outside: Path) -> None:
-    forge_file(project.path / "record" / "training", "model.weights.h5", b"\x80\x04cos\nsystem\n(S'touch canary'\ntR.")
+_PICKLE = b"\x80\x04cos\nsystem\n(S'touch canary'\ntR."
 
 
 def _deep(levels: int) -> object:
@@ -160,10 +153,12 @@ def _records() -> list[Hostile]:
         Hostile("run.json: files elsewhere", ("evaluate",), _run({"files": {"../../../outside/secret": "0" * 64}})),
         Hostile("run.json: 400 levels", ("reproduce", "record"), _run({"configuration": {"a": _deep(400)}})),
         Hostile("a record with a link", ("track",), _linked_out),
-        Hostile("weights of 4 TB", ("evaluate",), _weights(_huge)),
-        Hostile("weights that are a link", ("evaluate",), _weights(_external_link)),
-        Hostile("weights in another file", ("evaluate",), _weights(_external_storage)),
-        Hostile("weights that are a pickle", ("evaluate",), _pickled),
+        Hostile("weights of 4 TB", ("evaluate",), _weights(_archive(_npy("(1000000, 1000000)", "<f4", b"")))),
+        Hostile(
+            "weights that unpack to 1 GB", ("evaluate",), _weights(_archive(bytes(1_000_000_000), zipfile.ZIP_DEFLATED))
+        ),
+        Hostile("weights that hold a pickle", ("evaluate",), _weights(_archive(_npy("(1,)", "|O", _PICKLE)))),
+        Hostile("weights that are a pickle", ("evaluate",), _weights(_PICKLE)),
     ]
 
 
@@ -174,7 +169,7 @@ def _stores() -> list[Hostile]:
                 database.execute(statement, (value.format(outside=outside),))
             database.close()
             # There is something to write: a record that the store has not seen.
-            forge(project.path / "record" / "training" / "environment.json", {"git_commit": "0" * 40})
+            forge(project.path / "record" / "training" / "run.json", {"reason": "another"})
 
         return change
 

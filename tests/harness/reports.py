@@ -125,8 +125,14 @@ def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, im
         if project.PREPARED.exists()
         else "i"
     )
-    kept = {"identity": found.name, "images": images, "images_digest": digest, **NAMED, "scoring": "s"}
-    write_manifest(scratch / part, "evaluation.json", kept)
+    kept: dict[str, JsonValue] = {
+        "identity": found.name,
+        "images": images,
+        "images_digest": digest,
+        **NAMED,
+        "scoring": "s",
+    }
+    write_manifest(scratch / part, "evaluation.json", kept | NAMED)
     scratch.rename(project.run_root(found.name))
     return Cell(found.name, f"s{row}", seed, "finished", None, score / 100, 0.25, 3.0)
 

@@ -1,6 +1,7 @@
 """Studies, jobs and records made by hand: small, and without a training."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,34 @@ from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
 from pipeline.data.prepared import write_prepared
+from pipeline.run.environment import Environment
 from pipeline.run.identity import Identity, identity
-from pipeline.run.record import EVALUATION, TRAINING, Epoch, EpochTime, Outcome, write_manifest, write_training
-from pipeline.run.train_run import described
+from pipeline.run.record import (
+    EVALUATION,
+    TRAINING,
+    WEIGHTS,
+    Epoch,
+    EpochTime,
+    EvaluationClock,
+    Outcome,
+    TrainingClock,
+    write_clock,
+    write_manifest,
+    write_training,
+)
+from pipeline.run.train_run import describe_run
 from pipeline.storage import project
-from pipeline.storage.digest import as_json, sealed
+from pipeline.storage.arrays import digest_of, pack
+from pipeline.storage.digest import as_json
 from pipeline.studies.study import Cell, Setting, State, Study
 from pipeline.studies.study_config import Declaration
 from tests.harness.settings import article
 
 DATA = "d" * 64
 START = 1_700_000_000_000
-ENVIRONMENT: dict[str, JsonValue] = {
-    "git_commit": "abc",
-    "uncommitted_changes": False,
-    "versions": {"python": "3.12"},
-    "hardware": {"cores": 2},
-}
+ENVIRONMENT = Environment("abc", False, {"python": "3.12"}, {"cores": 2})
 
-NAMED = {"dataset": "fashion_mnist", "class_names": [str(number) for number in range(10)]}
+NAMED: dict[str, JsonValue] = {"dataset": "fashion_mnist", "class_names": [str(number) for number in range(10)]}
 """What an evaluation says that its images and classes are called."""
 
 
@@ -104,15 +114,23 @@ def write_record(
     times = [EpochTime(number, seconds, START + 2_000 * number) for number in range(1, epochs + 1)]
     training = root / TRAINING
     training.mkdir(parents=True, exist_ok=True)
-    (training / "model.weights.h5").write_bytes(b"weights")
-    write_training(training, described(configuration, found, history, outcome, reason), history, times, ENVIRONMENT)
+    arrays = {"kernel": np.arange(10, dtype=np.float32)}
+    (training / WEIGHTS).write_bytes(pack(arrays))
+    run = replace(describe_run(configuration, found, history, outcome, reason), weights=digest_of(arrays))
+    write_training(training, run, history)
+    write_clock(root, TRAINING, TrainingClock(found.name, tuple(times), ENVIRONMENT))
     if accuracy is not None:
         folder = root / part
         folder.mkdir(exist_ok=True)
         (folder / "metrics.json").write_text(as_json({"accuracy": accuracy, "loss": 0.25}))
-        clock = {"latency": {"latency_ms_batch_1": 0.5}, "scored": START + 60_000}
-        (folder / "timing.json").write_text(sealed(clock))
+        write_clock(root, part, EvaluationClock(found.name, scoring, {"latency_ms_batch_1": 0.5}, START + 60_000))
         images = "validation" if part == EVALUATION else "test"
-        values = {"identity": found.name, "images": images, "images_digest": "i", **NAMED, "scoring": scoring}
+        values: dict[str, JsonValue] = {
+            "identity": found.name,
+            "images": images,
+            "images_digest": "i",
+            **NAMED,
+            "scoring": scoring,
+        }
         write_manifest(folder, "evaluation.json", values)
     return found

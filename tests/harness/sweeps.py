@@ -85,6 +85,6 @@ def faulty(project: Project, **faults: str) -> Iterator[None]:
 
 def bits(project: Project, identity: str) -> tuple[bytes, bytes, bytes]:
     root = project.path / "runs" / identity
-    names = "training/model.weights.h5", "training/history.csv", "evaluation/probabilities.npy"
+    names = "training/weights.npz", "training/history.csv", "evaluation/probabilities.npy"
     one, two, three = ((root / name).read_bytes() for name in names)
     return one, two, three
