@@ -32,7 +32,7 @@ OUTWARD = {
     "pipeline.config.layers": {"Layer", "layers"},
     "pipeline.config.schema": {
         "Augmentation",
-        "Conv",
+        "Block",
         "Constraint",
         "L1",
         "L2",
@@ -47,6 +47,8 @@ OUTWARD = {
     "pipeline.config.specification": {"specification_of"},
     # The images, which are taken only with the digest that is hashed.
     "pipeline.data.prepared": {"Images"},
+    # A type.
+    "pipeline.storage.arrays": {"Arrays"},
     # Words.
     "pipeline.config.messages": {"shown"},
     "pipeline.terminal.errors": {"UserError"},

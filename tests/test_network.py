@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.layers import blocks
 from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Model
-from pipeline.network.build import build_network, constraint, derive_seed
-from pipeline.network.fit import augmented, epoch_permutation
+from pipeline.network.build import build_constraint, build_network, derive_seed
+from pipeline.network.fit import augment, epoch_permutation
 from pipeline.network.predict import Predictor, exportable, feature_maps
 from pipeline.storage import project
 from tests.harness.settings import article_values, put
@@ -197,7 +197,7 @@ def test_output_layer_is_float32_in_bfloat16() -> None:
 
 
 def radial() -> Any:
-    return constraint(model(conv__kernel_constraint="RadialConstraint").conv.kernel_constraint)
+    return build_constraint(model(conv__kernel_constraint="RadialConstraint").conv.kernel_constraint)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 5])
@@ -238,7 +238,7 @@ def changed(
     images: NDArray[np.uint8], *, flip: bool = False, shift: int = 0, erasing: int = 0, seed: int = 0
 ) -> NDArray[np.uint8]:
     settings = Augmentation(horizontal_flip=flip, shift=shift, erasing=erasing)
-    found = augmented(tf.constant(images), settings, tf.constant([seed, 0]))
+    found = augment(tf.constant(images), settings, tf.constant([seed, 0]))
     assert found.dtype == tf.uint8
     return np.asarray(found)
 

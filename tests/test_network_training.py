@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Configuration
 from pipeline.network.build import build_network
-from pipeline.network.fit import EpochScores, State, Trainer, build_optimizer, learning_rate_schedule
+from pipeline.network.fit import EpochScores, Trainer, build_optimizer, learning_rate_schedule
 from pipeline.storage import project
+from pipeline.storage.arrays import Arrays
 from tests.harness.settings import article
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -74,7 +75,7 @@ def run(training: Trainer, epochs: Sequence[int] = (1, 2, 3)) -> list[EpochScore
     return [training.run_epoch(epoch, lambda _steps: None) for epoch in epochs]
 
 
-def in_bytes(state: State) -> dict[str, bytes]:
+def in_bytes(state: Arrays) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in state.items()}
 
 

@@ -105,7 +105,8 @@ class _Job:
         with bar("steps") as progress:
             task = progress.add_task("", total=self.fit.steps)
             started = self._begin_epoch(progress, task)
-            for trained in self.fit.remaining(self.history, lambda steps: progress.advance(task, steps)):
+            losses = [epoch.loss for epoch in self.history]
+            for trained in self.fit.remaining(losses, lambda steps: progress.advance(task, steps)):
                 self._keep(trained, started)
                 self.announce()
                 console.print(_line(self.history[-1], self.times[-1].seconds, self.fit.epochs))

@@ -4,9 +4,10 @@ No name leads out of its folder, and no link out of the project.
 """
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -33,7 +34,7 @@ def read_document(path: Path, kind: type[Kind], layout: int | None, repair: str)
         values = unsealed(text)
         if layout is not None:
             del values["layout"]
-        return _typed(lambda: _adapter(kind).validate_json(as_json(values)))
+        return cast(Kind, _typed(lambda: _adapter(cast(Any, kind)).validate_json(as_json(values))))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. {repair}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -58,7 +59,7 @@ def read_text(path: Path) -> str:
 
 def validate(kind: type[Kind], values: object) -> Kind:
     """`values` as the type `kind`. Raises ValueError that names the first field that is of another."""
-    return _typed(lambda: _adapter(kind).validate_python(values))
+    return cast(Kind, _typed(lambda: _adapter(cast(Any, kind)).validate_python(values)))
 
 
 def leads_out(name: str) -> bool:
@@ -90,7 +91,7 @@ def _is_cached(target: Path) -> bool:
         raise UserError(f"{error}. Mend it there.") from None
 
 
-def _typed(call: Any) -> Any:
+def _typed(call: Callable[[], object]) -> Any:
     try:
         return call()
     except ValidationError as error:
