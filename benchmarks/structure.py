@@ -153,7 +153,7 @@ def picture() -> str:
         parts.append(_text(x, TOP - 8, room, fill=color, rest=f' transform="rotate(-40 {x} {TOP - 8})"'))
         parts += _cells(names, row, pairs, color)
     foot = "An import to the right of the diagonal, against the order of reading, would be red."
-    parts += [_text(MATRIX, height - 20, foot, fill="#444444"), "</svg>", ""]
+    parts += [_text(10, height - 20, foot, fill="#444444"), "</svg>", ""]
     return "\n".join(parts)
 
 
@@ -166,15 +166,16 @@ def _cells(names: list[str], row: int, pairs: Counter[tuple[str, str]], color: s
     y = TOP + ROW * row
     for column, other in enumerate(names):
         x, count = MATRIX + CELL * column, pairs[names[row], other]
+        fill = "#dddddd" if column == row else UPWARD if column > row else color
+        strength = 1.0 if column >= row else min(1.0, 0.35 + count / 40)
         if column == row or count:
-            fill = "#dddddd" if column == row else UPWARD if column > row else color
-            strength = 1.0 if column >= row else min(1.0, 0.35 + count / 40)
             yield (
                 f'<rect x="{x + 1}" y="{y + 1}" width="{CELL - 2}" height="{ROW - 2}" fill="{fill}" '
                 f'fill-opacity="{strength:.2f}"/>'
             )
         if count:
-            yield _text(x + CELL // 2, y + 18, str(count), fill="white", rest=' text-anchor="middle"')
+            ink = "white" if column > row or strength > 0.6 else "#222222"
+            yield _text(x + CELL // 2, y + 18, str(count), fill=ink, rest=' text-anchor="middle"')
 
 
 def _text(x: int, y: int, text: str, *, fill: str, rest: str = "") -> str:
