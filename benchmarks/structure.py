@@ -100,7 +100,7 @@ def room_imports() -> Counter[tuple[str, str]]:
     """How many modules of one room are imported by modules of another: (importing, imported) → pairs of modules."""
     pairs = ((_room(module), _room(imported)) for module in modules() for imported in imports(module))
     # The package's own __init__ sets the environment of whatever is imported first.
-    return Counter((one, other) for one, other in pairs if one != other and other != VERBS)
+    return Counter((one, other) for one, other in pairs if other not in (one, VERBS))
 
 
 def table() -> str:
@@ -134,8 +134,7 @@ def picture() -> str:
     longest = max(lines(part) for part in members.values())
     width, height = MATRIX + CELL * len(names) + 20, TOP + ROW * len(names) + 50
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-        'font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {FONT}>',
         "<title>The rooms of pipeline/: lines, and which imports which</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
         _text(MATRIX, 20, "imports (modules of the row's room → of the column's)", fill="#444444"),
@@ -152,11 +151,12 @@ def picture() -> str:
         x = MATRIX + CELL * row + CELL // 2
         parts.append(_text(x, TOP - 8, room, fill=color, rest=f' transform="rotate(-40 {x} {TOP - 8})"'))
         parts += _cells(names, row, pairs, color)
-    foot = "An import to the right of the diagonal, against the order of reading, would be red."
+    foot = "An import to the right of the diagonal, against the order of reading, is red."
     parts += [_text(10, height - 20, foot, fill="#444444"), "</svg>", ""]
     return "\n".join(parts)
 
 
+FONT = 'font-family="sans-serif" font-size="13"'
 TOP, ROW, CELL, BAR, MATRIX = 90, 28, 40, 170, 480
 """Of the picture, in pixels: where the rows begin, their height, a cell's width, the longest bar, the matrix."""
 

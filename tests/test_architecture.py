@@ -1,8 +1,8 @@
 """docs/architecture.md is about the code that is here: its picture, its tables, the files and names it sends one to."""
 
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,7 +23,8 @@ def test_the_tables_are_those_of_the_code() -> None:
 
 
 def test_the_picture_has_every_room_with_its_lines() -> None:
-    texts = [element.text for element in ElementTree.fromstring(picture()).iter("{http://www.w3.org/2000/svg}text")]
+    drawn = ElementTree.fromstring(picture())  # noqa: S314 - our own text
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
     for room, members in rooms().items():
         assert f"{sum(len(structure.modules()[name].read_bytes().splitlines()) for name in members):,}" in texts
         assert room in texts
