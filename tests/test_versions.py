@@ -1,12 +1,18 @@
 """What the project says of its version, of the Pythons that it runs on and of its layouts, is the same everywhere."""
 
 import re
+import shutil
+import sqlite3
 import tomllib
+from pathlib import Path
 
+import pytest
 import yaml
 
+from pipeline.config.schema import Tracking
 from pipeline.run import checkpoint, record
 from pipeline.storage import project
+from pipeline.tracking.store import StoreUnreachableError, open_store
 
 ROOT = project.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -63,3 +69,22 @@ def test_the_page_on_upgrades_names_tests_and_files_that_exist() -> None:
     named = set(re.findall(r"`((?:tests|pipeline|requirements|\.github)/[\w./-]*\w)`", UPGRADES))
     assert len(named) > 12
     assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def test_a_database_of_another_version_of_mlflow_is_refused_with_what_to_do_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = Tracking(enabled=True, address=None, experiment="earlier")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/present.db")
+    open_store(tracking)
+    other = tmp_path / "other.db"
+    with sqlite3.connect(tmp_path / "present.db") as present:
+        present.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(tmp_path / "present.db", other)
+    with sqlite3.connect(other) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'another'")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    with pytest.raises(StoreUnreachableError, match=r"another version of MLflow: .*`mlflow db upgrade`"):
+        open_store(tracking)
+    with sqlite3.connect(other) as database:
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("another",)]
