@@ -80,19 +80,27 @@ class Fit:
         )
         self.steps = self._trainer.steps
         self.predictor = Predictor(self.network)
+        self._loss = 0.0
 
     def remaining(self, losses: Sequence[float], on_steps: Callable[[int], None]) -> Iterator[EpochScores]:
         """Train the epochs after those with `losses`, one for each `next`; one that is not finite ends the training.
 
         `on_steps` is told of steps as they are done.
         """
-        loss = losses[-1] if losses else 0.0
+        self._loss = losses[-1] if losses else 0.0
         for epoch in range(len(losses) + 1, self.epochs + 1):
-            if not math.isfinite(loss):
+            if not math.isfinite(self._loss):
                 return
             scores = self._trainer.run_epoch(epoch, on_steps)
+            self._loss = scores.loss
             yield scores
-            loss = scores.loss
+
+    def trained(self) -> keras.Model:
+        """The network at the end of its training. Raises RuntimeError where steps are missing and none diverged."""
+        done, all_of_them = int(self._trainer.optimizer.iterations), self.epochs * self.steps
+        if done != all_of_them and math.isfinite(self._loss):
+            raise RuntimeError(f"{done} of {all_of_them} steps were done: this is no trained network")
+        return self.network
 
     def state(self) -> Arrays:
         """All that training has changed so far."""

@@ -115,7 +115,7 @@ class _Job:
 
     def finish(self, root: Path) -> Run:
         """Put the training part, with the weights, into `root`."""
-        weights = network_weights(self.fit.network)
+        weights = network_weights(self.fit.trained())
         diverged = bool(self.history) and not self.history[-1].is_finite
         run = describe_run(self.configuration, self.identity, self.history, "diverged" if diverged else "finished")
         run = replace(run, weights=digest_of(weights))
