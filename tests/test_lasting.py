@@ -68,7 +68,7 @@ def test_without_dvcs_notes_of_stages_git_tells_which_runs_there_were(copied: Pr
 def test_what_the_cache_has_no_more_or_damaged_is_counted_and_no_other_run_is_kept_out(copied: Project) -> None:
     _lose_store(copied)
     weights = sorted(copied.path.glob(".dvc/cache/files/md5/??/*"), key=lambda path: path.stat().st_size)
-    changed = [path for path in weights if path.read_bytes().startswith(b"\x89HDF")]
+    changed = [path for path in weights if path.read_bytes().startswith(b"PK")]
     assert len(changed) == 3
     changed[0].unlink()
     changed[1].chmod(0o644)

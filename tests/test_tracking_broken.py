@@ -317,14 +317,14 @@ def test_a_record_in_a_store_that_is_none_is_refused(
     run = store.client.create_run(store.experiment_id).info.run_id
     own = tmp_path / "own" / "run.json" if kind == "a folder" else tmp_path / "own"
     own.mkdir(parents=True)
-    for name in ("run.json", "history.csv", "environment.json"):
-        (own / name).write_bytes(b"x" * 400_000)
+    for name in ("run.json", "history.csv", "clock.json"):
+        (own / name).write_bytes(b"x" * 600_000)
     store.client.log_artifacts(run, str(tmp_path / "own"), "training")
     place = tmp_path / "fetched"
     place.mkdir()
     said = {
         "a folder": r"run\.json of it \(a folder in place of a file",
-        "too much in all": r"environment\.json .*File too large",
+        "too much in all": r"history\.csv .*File too large",
     }
     with pytest.raises(UserError, match=rf"has no training/{said[kind]}"):
         download_training(TRACKING, run, place)
@@ -334,12 +334,12 @@ def test_a_record_in_a_store_that_is_none_is_refused(
 def test_the_files_of_a_record_are_fetched_as_they_are(tmp_path: Path) -> None:
     store = open_store(TRACKING)
     run = store.client.create_run(store.experiment_id).info.run_id
-    for name in ("run.json", "history.csv", "environment.json"):
+    for name in ("run.json", "history.csv", "clock.json"):
         store.client.log_text(run, name, f"training/{name}")
     place = tmp_path / "fetched"
     place.mkdir()
     assert {path.name: path.read_text() for path in download_training(TRACKING, run, place).iterdir()} == {
-        name: name for name in ("run.json", "history.csv", "environment.json")
+        name: name for name in ("run.json", "history.csv", "clock.json")
     }
 
 
@@ -388,3 +388,17 @@ def test_a_database_that_another_mlflow_makes_in_this_moment_is_waited_for(
         with pytest.raises(StoreUnreachableError, match="is a database of another program"):
             store._check_own(tmp_path / "mlflow.db")
         assert (len(seen) == 1) == (looks == 1)
+
+
+def test_a_clock_that_is_too_large_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tracking.download.MOST_BYTES", 1_000_000)
+    store = open_store(TRACKING)
+    run = store.client.create_run(store.experiment_id).info.run_id
+    own, place = tmp_path / "own", tmp_path / "fetched"
+    for folder in (own, place):
+        folder.mkdir()
+    for name, size in (("run.json", 10), ("history.csv", 10), ("clock.json", 1_100_000)):
+        (own / name).write_bytes(b"x" * size)
+    store.client.log_artifacts(run, str(own), "training")
+    fetched = download_training(TRACKING, run, place)
+    assert sorted(path.name for path in fetched.iterdir()) == ["history.csv", "run.json"]

@@ -82,6 +82,8 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
             room -= path.stat().st_size
         except Exception as error:  # mlflow raises several kinds, the file system's among them
             if name == CLOCK_FILE:
+                # What was fetched of it is no clock.
+                (folder / TRAINING / name).unlink(missing_ok=True)
                 break
             # mlflow puts a heading before each file's own reason.
             reason = str(error).rpartition("#####\n")[2].splitlines()[0][:200]
