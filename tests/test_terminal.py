@@ -124,7 +124,8 @@ def test_a_stream_that_is_not_utf_8_takes_every_text_from_us_and_from_processes_
     assert done.stderr.startswith(b"error: 28 ")
 
 
-def test_a_verb_that_can_not_be_imported_for_lack_of_memory_says_so_in_a_sentence() -> None:
-    program = "import pipeline\nraise MemoryError"
+@pytest.mark.parametrize("raised", ["MemoryError", "SystemError('error return without exception set')"])
+def test_a_verb_that_can_not_be_imported_for_lack_of_memory_says_so_in_a_sentence(raised: str) -> None:
+    program = f"import pipeline\nraise {raised}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()) == (1, [f"error: {NO_MEMORY}"])

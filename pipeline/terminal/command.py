@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, TextIO
 
-from pipeline.terminal.errors import NO_MEMORY, UserError
+from pipeline.terminal.errors import NO_MEMORY, UserError, lacks_memory
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -55,7 +55,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         where = "standard output" if _gave_up(sys.stdout) or unnamed else error.filename
         status = _tell(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
     except Exception as error:
-        if not _lacks_memory(error):
+        if not lacks_memory(error):
             raise
         status = _tell(NO_MEMORY)
     for stream in (sys.stdout, sys.stderr):
@@ -106,15 +106,6 @@ def _write_any_text() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
             os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:{ESCAPED}"
-
-
-def _lacks_memory(error: BaseException | None) -> bool:
-    """Whether it was raised, at first, because an allocation was refused: TensorFlow has an exception of its own."""
-    while error is not None:
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _tell(message: str, status: int = 1) -> int:

@@ -20,8 +20,21 @@ class UserError(Exception):
     """
 
 
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether it was raised, at first, because an allocation was refused.
+
+    TensorFlow has an exception of its own for that, and Python itself forgets to raise one in places.
+    """
+    while error is not None:
+        forgotten = isinstance(error, SystemError) and "without exception set" in str(error)
+        if forgotten or isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, MemoryError):
+    if lacks_memory(error):
         sys.stderr.write(f"error: {NO_MEMORY}\n")
     elif issubclass(kind, ImportError) and importlib.util.find_spec("hydra") is None:
         sys.stderr.write(
