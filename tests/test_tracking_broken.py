@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import sqlite3
 import struct
@@ -159,22 +160,47 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
+def tables(*names: str) -> tuple[str, ...]:
+    """Statements that make them."""
+    return tuple(f"CREATE TABLE {name} (name TEXT)" for name in names)
+
+
+FIVE = "experiments", "runs", "metrics", "params", "tags"
+
+
 @pytest.mark.parametrize("by", ["address", "variable"])
-@pytest.mark.parametrize("tables", [("users",), ("alembic_version", "users"), ("experiments", "users")])
+@pytest.mark.parametrize(
+    "made",
+    [
+        tables("users"),
+        tables("alembic_version", "users"),
+        tables("experiments", "users"),
+        tables("runs"),
+        tables(*FIVE),
+        ("CREATE VIEW v AS SELECT 1", "PRAGMA user_version = 7"),
+        ("CREATE VIEW v AS SELECT 1",),
+        ("PRAGMA user_version = 7",),
+        ("PRAGMA application_id = 7",),
+        (*tables(*FIVE), "PRAGMA user_version = 7"),
+    ],
+)
 def test_a_database_of_another_program_gets_no_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...], by: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple[str, ...], by: str
 ) -> None:
     path = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(path)) as database:
-        for table in tables:
-            database.execute(f"CREATE TABLE {table} (name TEXT)")
+        for statement in made:
+            database.execute(statement)
+    os.utime(path, (0, 0))
     before = path.read_bytes()
     tracking = TRACKING.model_copy(update={"address": "sqlite:///other.db"})
     if by == "variable":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
         tracking = TRACKING
+    began = time.monotonic()
     with pytest.raises(StoreUnreachableError, match=r"other\.db: is a database of another program"):
         open_store(tracking)
+    assert time.monotonic() - began < store.LONGEST_MAKING / 2
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir() if not found.name.startswith(".")] == ["other.db"]
 
@@ -377,14 +403,28 @@ def test_an_experiment_that_was_deleted_is_said_to_be_with_the_way_back(
 def test_a_database_that_another_mlflow_makes_in_this_moment_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = iter([{"experiments"}, {"experiments", "runs", "tags"}, store.MLFLOWS | {"alembic_version"}])
-    monkeypatch.setattr(store, "_tables", lambda _path: next(states))
-    store._check_own(tmp_path / "mlflow.db")
+    path = tmp_path / "mlflow.db"
+    path.touch()
+    every = store.MLFLOWS | {"alembic_version"}
+    states = iter([{"experiments"}, store.MLFLOWS, {"runs", "alembic_version"}, every])
+    monkeypatch.setattr(store, "_names", lambda _path: next(states))
+    store._check_own(path)
     assert next(states, None) is None
-    monkeypatch.setattr(store, "LONGEST_MAKING", 0.3)
-    for tables, looks in (({"users"}, 1), ({"runs", "users"}, 2)):
-        seen: list[Path] = []
-        monkeypatch.setattr(store, "_tables", lambda path, seen=seen, tables=tables: seen.append(path) or tables)
+
+
+@pytest.mark.parametrize("ever", [False, True])
+def test_one_that_does_not_become_mlflows_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ever: bool
+) -> None:
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE runs (name TEXT)")
+    monkeypatch.setattr(store, "LONGEST_MAKING", 0.5)
+    if ever:
+        # Its program goes on writing.
+        monkeypatch.setattr(store, "_changed", lambda _path: time.time())
+    for least, most in ((0.1, 2), (0, 0.1)):
+        began = time.monotonic()
         with pytest.raises(StoreUnreachableError, match="is a database of another program"):
-            store._check_own(tmp_path / "mlflow.db")
-        assert (len(seen) == 1) == (looks == 1)
+            store._check_own(path)
+        assert least <= time.monotonic() - began < most

@@ -44,10 +44,19 @@ SQLITE = "sqlite:///"
 LONGEST_PATH = project.LONGEST_DATABASE
 
 MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
-"""Tables of every store of MLflow, whatever its version."""
+"""Tables of every store of MLflow, whatever its version; another program's may be called so too."""
+
+VERSION = "alembic_version"
+"""The table in which MLflow, too, keeps the version of the others."""
+
+MARKS = {"application_id", "user_version"}
+"""By which a program calls a database its own (https://sqlite.org/pragma.html); MLflow sets neither."""
 
 LONGEST_MAKING = 15.0
 """Seconds in which an MLflow has made its tables, on a slow machine too."""
+
+_others: set[tuple[Path, int]] = set()
+"""Other programs' databases, by path and inode."""
 
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -331,20 +340,34 @@ def _prepare_database(where: str) -> None:
 def _check_own(path: Path) -> None:
     """Raises StoreUnreachableError for another program's database: MLflow would put 66 tables of its own into it.
 
-    One that another MLflow makes in this moment, or brings to its version, has some of its tables: it gets time.
+    One that another MLflow makes in this moment, or brings to its version, has some of its tables: it gets time, while
+    it changes. That it is another's is remembered: an asker that waited each time would be given up.
     """
+    file = path, path.stat().st_ino
     deadline = time.monotonic() + LONGEST_MAKING
-    while (tables := _tables(path)) and not tables >= MLFLOWS:
-        if not tables & MLFLOWS or time.monotonic() > deadline:
+    while (names := _names(path)) and not names >= MLFLOWS | {VERSION}:
+        is_begun = bool(names & MLFLOWS) and (VERSION in names or not names & MARKS)
+        changes = time.time() - _changed(path) < LONGEST_MAKING
+        if file in _others or not is_begun or not changes or time.monotonic() > deadline:
+            _others.add(file)
             raise StoreUnreachableError(
                 f"{path}: is a database of another program; nothing was written to it. Name another"
             )
         time.sleep(0.2)
 
 
-def _tables(path: Path) -> set[str]:
+def _names(path: Path) -> set[str]:
+    """A database's tables, what else it holds (`view v`), and those of MARKS that it has."""
     with contextlib.closing(sqlite3.connect(path)) as database:
-        return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        rows = database.execute("SELECT iif(type = 'table', name, type || ' ' || name) FROM sqlite_master").fetchall()
+        marks = {mark for mark in MARKS if database.execute(f"PRAGMA {mark}").fetchone() != (0,)}
+    return marks.union(name for (name,) in rows)
+
+
+def _changed(path: Path) -> float:
+    """When a database was last written, in seconds since the epoch."""
+    files = path, path.with_name(f"{path.name}-wal")
+    return max(file.stat().st_mtime for file in files if file.exists())
 
 
 def _fresh_database() -> bytes:
