@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+import alembic.config
 import mlflow
 from mlflow.exceptions import MlflowException
 
@@ -39,6 +40,17 @@ for logger in ("mlflow", "alembic"):
     logging.getLogger(logger).setLevel(logging.ERROR)
 # It shows a traceback of what it raises, which is told in a sentence.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+class _Config(alembic.config.Config):
+    """What MLflow hands to alembic: the path of its package too, in which a lone `%` would begin a reference."""
+
+    def set_main_option(self, name: str, value: str) -> None:
+        super().set_main_option(name, value.replace("%", "%%") if Path(value).is_dir() else value)
+
+
+# MLflow takes it from there when it opens a database.
+alembic.config.Config = _Config  # type: ignore[misc]
 
 SQLITE = "sqlite:///"
 LONGEST_PATH = project.LONGEST_DATABASE
