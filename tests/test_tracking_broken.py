@@ -21,7 +21,10 @@ from pipeline.config.schema import Tracking
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import store
+from pipeline.tracking.artifact_locations import check_address
 from pipeline.tracking.download import download_training, within
+from pipeline.tracking.mirror_process import settings
+from pipeline.tracking.mirror_worker import follow
 from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching, reason
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
@@ -217,7 +220,16 @@ def test_a_named_database_lies_in_the_project_whatever_the_current_folder_is(
     (tmp_path / "project" / "stores").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"^tracking\.address: sqlite:///stores/mlflow\.db leads out of the project"):
         address(tracking)
+    with pytest.raises(UserError, match=r"leads out of the project"):
+        check_address(tracking)
+    check_address(tracking.model_copy(update={"enabled": False}))
+    first = settings(tracking, "kernels")
+    problem, _ = follow([first, json.dumps({"record": str(tmp_path), "part": "evaluation", "model": False})])
+    assert problem is not None
+    assert problem.startswith("tracking.address: sqlite:///stores/mlflow.db leads out of the project, to ")
+    assert problem.endswith("in the environment")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere/mlflow.db")
+    check_address(tracking)
     assert address(tracking) == f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
 
 

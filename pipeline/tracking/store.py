@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.schema import Tracking
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.artifact_locations import ARTIFACTS, follow_move, problem_with
+from pipeline.tracking.artifact_locations import ARTIFACTS, SQLITE, follow_move, named_database, problem_with
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
@@ -52,7 +52,7 @@ class _Config(alembic.config.Config):
 # MLflow takes it from there when it opens a database.
 alembic.config.Config = _Config  # type: ignore[misc]
 
-SQLITE = "sqlite:///"
+DEFAULT = "mlflow.db"
 LONGEST_PATH = project.LONGEST_DATABASE
 
 MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
@@ -135,18 +135,9 @@ def address(tracking: Tracking) -> str:
     """
     if asked := os.environ.get("MLFLOW_TRACKING_URI"):
         return asked
-    root = project.store_root()
-    if tracking.address is None:
-        return _address_of(root / "mlflow.db")
-    if not is_database(tracking.address):
-        return tracking.address
-    path = root / unquote(tracking.address.removeprefix(SQLITE))
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise UserError(
-            f"tracking.address: {tracking.address} leads out of the project, to {path.resolve()}. Where that is "
-            f"wanted, set MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
-        )
-    return _address_of(path)
+    if path := named_database(tracking):
+        return _address_of(path)
+    return tracking.address or _address_of(project.store_root() / DEFAULT)
 
 
 def is_database(store_address: str) -> bool:
