@@ -233,11 +233,40 @@ def test_a_named_database_lies_in_the_project_whatever_the_current_folder_is(
     assert address(tracking) == f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
 
 
-def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+@pytest.mark.parametrize(
+    "named",
+    [
+        "https://me:sesame@team:5000/a",
+        "https://sesame@team:5000/a",
+        "https://me:open/sesame@team",
+        "http://team/?token=sesame",
+        "http://team?password=sesame",
+        "http://team/#sesame",
+        "http://[::1?token=sesame",
+    ],
+)
+def test_a_secret_in_an_address_is_refused_and_not_told(named: str) -> None:
     with pytest.raises(UserError) as refused:
-        validated(Tracking, {**TRACKING.model_dump(), "address": "https://me:sesame@team:5000/a"})
-    assert "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD" in str(refused.value)
+        validated(Tracking, {**TRACKING.model_dump(), "address": named})
+    assert "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" in str(refused.value)
     assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["postgresql://me:sesame@host/runs", "mysql://host/runs?password=sesame", "./mlruns", "file:///mlruns", "http://"],
+)
+def test_what_is_no_address_of_a_store_is_told_what_one_is(named: str) -> None:
+    with pytest.raises(UserError) as refused:
+        validated(Tracking, {**TRACKING.model_dump(), "address": named})
+    said = str(refused.value)
+    assert said.startswith("address: must be an MLflow server (http://127.0.0.1:5000, https://…) or an SQLite database")
+    assert "for PostgreSQL or another database name the MLflow server in front of it" in said
+    assert "sesame" not in said
+
+
+def test_a_server_of_the_environment_is_shown_without_its_secrets() -> None:
+    assert store.shown("https://me:sesame@team:5000/a?token=sesame#sesame") == "https://team:5000/a"
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:

@@ -146,11 +146,11 @@ def is_database(store_address: str) -> bool:
 
 
 def shown(store_address: str) -> str:
-    """An address for people: a file's path, or a server without the password that its address may hold."""
+    """An address for people: a file's path, or a server without the secrets that its address may hold."""
     if is_database(store_address):
         return str(_database(store_address))
     parts = urlsplit(store_address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def open_store(tracking: Tracking) -> Store:
