@@ -160,6 +160,7 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
     with pytest.raises(StoreUnreachableError) as told:
         open_store(TRACKING)
     assert str(told.value).startswith(f"{path}: {said}")
+    assert path.is_dir() or "move it away; `python -m pipeline.track --all` fills another" in str(told.value)
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
@@ -169,6 +170,28 @@ def tables(*names: str) -> tuple[str, ...]:
 
 
 FIVE = "experiments", "runs", "metrics", "params", "tags"
+
+
+@pytest.mark.parametrize("by", ["address", "variable"])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.write_text("[core]\n" * 200), "is no database: "),
+        (half, "is a damaged database: "),
+    ],
+)
+def test_nobody_is_told_to_move_away_what_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], object], said: str, by: str
+) -> None:
+    path = tmp_path / "config"
+    spoil(path)
+    before = path.read_bytes()
+    if by == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(StoreUnreachableError) as told:
+        open_store(TRACKING if by == "variable" else TRACKING.model_copy(update={"address": "sqlite:///config"}))
+    assert str(told.value) == f"{path}: {said}name another; `python -m pipeline.track --all` fills it"
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("by", ["address", "variable"])

@@ -80,6 +80,9 @@ PAGE, MOST_PAGES = 1000, 100
 """Runs in one answer, by MLflow's limit, and answers: a server may say for ever that there are more."""
 
 AWAY = "move it away; `python -m pipeline.track --all` fills another"
+ANOTHER = "name another; `python -m pipeline.track --all` fills it"
+"""In place of AWAY where somebody named the file: it may be anything, a README too."""
+
 CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
 FOLDER = (
     "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` makes a database of it; name that "
@@ -207,7 +210,9 @@ def reaching(where: str) -> Iterator[None]:
     except (StoreUnreachableError, UserError):
         raise
     except Exception as error:
-        raise StoreUnreachableError(f"{shown(where)}: {reason(error)}") from error
+        is_named = where != _address_of(project.store_root() / DEFAULT)
+        said = reason(error).replace(AWAY, ANOTHER) if is_named else reason(error)
+        raise StoreUnreachableError(f"{shown(where)}: {said}") from error
 
 
 def reason(error: Exception) -> str:
