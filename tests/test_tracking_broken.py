@@ -164,9 +164,9 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
-def tables(*names: str) -> tuple[str, ...]:
+def tables(*names: str, column: str = "name") -> tuple[str, ...]:
     """Statements that make them."""
-    return tuple(f"CREATE TABLE {name} (name TEXT)" for name in names)
+    return tuple(f"CREATE TABLE {name} ({column} TEXT)" for name in names)
 
 
 FIVE = "experiments", "runs", "metrics", "params", "tags"
@@ -203,6 +203,9 @@ def test_nobody_is_told_to_move_away_what_was_named(
         tables("experiments", "users"),
         tables("runs"),
         tables(*FIVE),
+        (*tables(*FIVE), "CREATE TABLE alembic_version (version_num)"),
+        tables(*FIVE, column="run_uuid"),
+        ("CREATE TABLE runs (run_uuid TEXT)", "PRAGMA user_version = 7"),
         ("CREATE VIEW v AS SELECT 1", "PRAGMA user_version = 7"),
         ("CREATE VIEW v AS SELECT 1",),
         ("PRAGMA user_version = 7",),
@@ -469,8 +472,8 @@ def test_a_database_that_another_mlflow_makes_in_this_moment_is_waited_for(
 ) -> None:
     path = tmp_path / "mlflow.db"
     path.touch()
-    every = store.MLFLOWS | {"alembic_version"}
-    states = iter([{"experiments"}, store.MLFLOWS, {"runs", "alembic_version"}, every])
+    every = store.MLFLOWS | {store.VERSION}
+    states = iter([{"experiments.experiment_id"}, store.MLFLOWS, {"runs.run_uuid", store.VERSION}, every])
     monkeypatch.setattr(store, "_names", lambda _path: next(states))
     store._check_own(path)
     assert next(states, None) is None
@@ -482,7 +485,7 @@ def test_one_that_does_not_become_mlflows_is_waited_for_once(
 ) -> None:
     path = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE runs (name TEXT)")
+        database.execute("CREATE TABLE runs (run_uuid TEXT)")
     monkeypatch.setattr(store, "LONGEST_MAKING", 0.5)
     if ever:
         # Its program goes on writing.

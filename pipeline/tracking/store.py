@@ -55,17 +55,28 @@ alembic.config.Config = _Config  # type: ignore[misc]
 DEFAULT = "mlflow.db"
 LONGEST_PATH = project.LONGEST_DATABASE
 
-MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
-"""Tables of every store of MLflow, whatever its version; another program's may be called so too."""
+MLFLOWS = {
+    "experiments.experiment_id",
+    "runs.run_uuid",
+    "metrics.run_uuid",
+    "params.run_uuid",
+    "tags.run_uuid",
+}
+"""Columns of every store of MLflow, whatever its version; another program's tables may be called so too."""
 
-VERSION = "alembic_version"
-"""The table in which MLflow, too, keeps the version of the others."""
+VERSION = "alembic_version.version_num"
+"""Where MLflow, as other programs, keeps the version of its tables."""
 
 MARKS = {"application_id", "user_version"}
 """By which a program calls a database its own (https://sqlite.org/pragma.html); MLflow sets neither."""
 
 LONGEST_MAKING = 15.0
 """Seconds in which an MLflow has made its tables, on a slow machine too."""
+
+COLUMNS = """
+SELECT held.name || '.' || columns.name FROM sqlite_master AS held, pragma_table_info(held.name) AS columns
+WHERE held.type = 'table' UNION ALL SELECT type || ' ' || name FROM sqlite_master
+"""
 
 _others: set[tuple[Path, int]] = set()
 """Other programs' databases, by path and inode."""
@@ -365,9 +376,9 @@ def _check_own(path: Path) -> None:
 
 
 def _names(path: Path) -> set[str]:
-    """A database's tables, what else it holds (`view v`), and those of MARKS that it has."""
+    """What a database holds: tables' columns (`runs.run_uuid`), all else (`view v`), and those of MARKS it has."""
     with contextlib.closing(sqlite3.connect(path)) as database:
-        rows = database.execute("SELECT iif(type = 'table', name, type || ' ' || name) FROM sqlite_master").fetchall()
+        rows = database.execute(COLUMNS).fetchall()
         marks = {mark for mark in MARKS if database.execute(f"PRAGMA {mark}").fetchone() != (0,)}
     return marks.union(name for (name,) in rows)
 
