@@ -17,6 +17,7 @@ from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.artifact_locations import check_address
 
 PREPARING_CODE = (
     "pipeline/preprocess.py",
@@ -38,6 +39,7 @@ EXPERIMENT = "DVC_EXP_NAME"
 def main() -> int:
     command.arguments(__doc__, "check").parse_args()
     configuration = read_params(project.PARAMS)
+    check_address(configuration.tracking)
     if notice := _notice():
         print(notice)
     print("params.yaml is a network that can exist")

@@ -11,6 +11,7 @@ from pipeline.config.compose import Choice, chosen, outcome, read_choice, write
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal import command
+from pipeline.tracking.artifact_locations import check_address
 
 
 def main() -> int:
@@ -22,6 +23,7 @@ def main() -> int:
     groups = [path.name for path in sorted(project.CONF.iterdir()) if path.name in Configuration.model_fields]
     choice = chosen(before, arguments.overrides, groups)
     found = outcome(choice)
+    check_address(found.configuration.tracking)
     write(found)
     for key, old, new in found.changes:
         print(f"{key}: {old} → {new}")

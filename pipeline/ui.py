@@ -7,7 +7,10 @@ server's address is opened in the browser as it is.
 import os
 import socket
 import sys
+from pathlib import Path
 from urllib.parse import quote, urlencode
+
+import mlflow
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
@@ -36,6 +39,7 @@ def main() -> int:
             f"{shown(where)}: is neither an SQLite database nor a server, and this command shows the former: "
             "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:/// there."
         )
+    _check_path(Path(mlflow.__file__).parent)
     _check_free(port)
     try:
         store = open_store(tracking)
@@ -63,6 +67,15 @@ def page(experiment_id: str, study: Study | None) -> str:
             "orderByAsc": "false",
         }
     return f"/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
+
+
+def _check_path(package: Path) -> None:
+    """The server's processes are MLflow's alone: what pipeline.tracking.store mends for ours is not mended there."""
+    if "%" in str(package):
+        raise UserError(
+            f"{package}: has a % in its path, below which MLflow's server opens no database; runs are recorded all the "
+            "same. Move the project to a path without it and make its environment there anew (make setup)."
+        )
 
 
 def _check_free(port: int) -> None:

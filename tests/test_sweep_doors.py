@@ -94,6 +94,31 @@ def test_a_mistake_is_answered_in_a_sentence(prepared: Project, overrides: list[
     assert leftovers(prepared) == set()
 
 
+def test_a_store_to_which_a_link_leads_out_of_the_project_is_refused_before_anything_starts(
+    prepared: Project, tmp_path: Path
+) -> None:
+    address = "tracking.address=sqlite:///link/mlflow.db"
+    params = (prepared.path / "params.yaml").read_text()
+    link = prepared.path / "link"
+    prepared.verb("compose", address)
+    link.symlink_to(tmp_path)
+    try:
+        refused = [
+            sweep(prepared, "seed=range(2)", status=1),
+            sweep(prepared, "seed=range(2)", "hydra/launcher=basic", status=1),
+            prepared.verb("check", status=1),
+            prepared.verb("compose", "seed=3", status=1),
+        ]
+    finally:
+        link.unlink()
+        prepared.verb("compose", "tracking.address=null")
+    for said in refused:
+        assert "tracking.address: sqlite:///link/mlflow.db leads out of the project" in said
+    assert list(tmp_path.iterdir()) == []
+    assert leftovers(prepared) == set()
+    assert (prepared.path / "params.yaml").read_text() == params
+
+
 def test_without_prepared_images_the_error_says_what_to_run(prepared: Project, tmp_path: Path) -> None:
     (prepared.path / "data" / "prepared").rename(tmp_path / "prepared")
     try:

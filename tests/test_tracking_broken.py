@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import sqlite3
 import struct
@@ -20,7 +21,10 @@ from pipeline.config.schema import Tracking
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import store
+from pipeline.tracking.artifact_locations import check_address
 from pipeline.tracking.download import download_training, within
+from pipeline.tracking.mirror_process import settings
+from pipeline.tracking.mirror_worker import follow
 from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching, reason
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
@@ -156,25 +160,76 @@ def test_a_broken_database_is_named_with_what_to_do_and_stays_as_it_is(
     with pytest.raises(StoreUnreachableError) as told:
         open_store(TRACKING)
     assert str(told.value).startswith(f"{path}: {said}")
+    assert path.is_dir() or "move it away; `python -m pipeline.track --all` fills another" in str(told.value)
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
+def tables(*names: str, column: str = "name") -> tuple[str, ...]:
+    """Statements that make them."""
+    return tuple(f"CREATE TABLE {name} ({column} TEXT)" for name in names)
+
+
+FIVE = "experiments", "runs", "metrics", "params", "tags"
+
+
 @pytest.mark.parametrize("by", ["address", "variable"])
-@pytest.mark.parametrize("tables", [("users",), ("alembic_version", "users"), ("experiments", "users")])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.write_text("[core]\n" * 200), "is no database: "),
+        (half, "is a damaged database: "),
+    ],
+)
+def test_nobody_is_told_to_move_away_what_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], object], said: str, by: str
+) -> None:
+    path = tmp_path / "config"
+    spoil(path)
+    before = path.read_bytes()
+    if by == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(StoreUnreachableError) as told:
+        open_store(TRACKING if by == "variable" else TRACKING.model_copy(update={"address": "sqlite:///config"}))
+    assert str(told.value) == f"{path}: {said}name another; `python -m pipeline.track --all` fills it"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("by", ["address", "variable"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        tables("users"),
+        tables("alembic_version", "users"),
+        tables("experiments", "users"),
+        tables("runs"),
+        tables(*FIVE),
+        (*tables(*FIVE), "CREATE TABLE alembic_version (version_num)"),
+        tables(*FIVE, column="run_uuid"),
+        ("CREATE TABLE runs (run_uuid TEXT)", "PRAGMA user_version = 7"),
+        ("CREATE VIEW v AS SELECT 1", "PRAGMA user_version = 7"),
+        ("CREATE VIEW v AS SELECT 1",),
+        ("PRAGMA user_version = 7",),
+        ("PRAGMA application_id = 7",),
+        (*tables(*FIVE), "PRAGMA user_version = 7"),
+    ],
+)
 def test_a_database_of_another_program_gets_no_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...], by: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple[str, ...], by: str
 ) -> None:
     path = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(path)) as database:
-        for table in tables:
-            database.execute(f"CREATE TABLE {table} (name TEXT)")
+        for statement in made:
+            database.execute(statement)
+    os.utime(path, (0, 0))
     before = path.read_bytes()
     tracking = TRACKING.model_copy(update={"address": "sqlite:///other.db"})
     if by == "variable":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
         tracking = TRACKING
+    began = time.monotonic()
     with pytest.raises(StoreUnreachableError, match=r"other\.db: is a database of another program"):
         open_store(tracking)
+    assert time.monotonic() - began < store.LONGEST_MAKING / 2
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir() if not found.name.startswith(".")] == ["other.db"]
 
@@ -191,15 +246,53 @@ def test_a_named_database_lies_in_the_project_whatever_the_current_folder_is(
     (tmp_path / "project" / "stores").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"^tracking\.address: sqlite:///stores/mlflow\.db leads out of the project"):
         address(tracking)
+    with pytest.raises(UserError, match=r"leads out of the project"):
+        check_address(tracking)
+    check_address(tracking.model_copy(update={"enabled": False}))
+    first = settings(tracking, "kernels")
+    problem, _ = follow([first, json.dumps({"record": str(tmp_path), "part": "evaluation", "model": False})])
+    assert problem is not None
+    assert problem.startswith("tracking.address: sqlite:///stores/mlflow.db leads out of the project, to ")
+    assert problem.endswith("in the environment")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere/mlflow.db")
+    check_address(tracking)
     assert address(tracking) == f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
 
 
-def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+@pytest.mark.parametrize(
+    "named",
+    [
+        "https://me:sesame@team:5000/a",
+        "https://sesame@team:5000/a",
+        "https://me:open/sesame@team",
+        "http://team/?token=sesame",
+        "http://team?password=sesame",
+        "http://team/#sesame",
+        "http://[::1?token=sesame",
+    ],
+)
+def test_a_secret_in_an_address_is_refused_and_not_told(named: str) -> None:
     with pytest.raises(UserError) as refused:
-        validated(Tracking, {**TRACKING.model_dump(), "address": "https://me:sesame@team:5000/a"})
-    assert "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD" in str(refused.value)
+        validated(Tracking, {**TRACKING.model_dump(), "address": named})
+    assert "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" in str(refused.value)
     assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["postgresql://me:sesame@host/runs", "mysql://host/runs?password=sesame", "./mlruns", "file:///mlruns", "http://"],
+)
+def test_what_is_no_address_of_a_store_is_told_what_one_is(named: str) -> None:
+    with pytest.raises(UserError) as refused:
+        validated(Tracking, {**TRACKING.model_dump(), "address": named})
+    said = str(refused.value)
+    assert said.startswith("address: must be an MLflow server (http://127.0.0.1:5000, https://…) or an SQLite database")
+    assert "for PostgreSQL or another database name the MLflow server in front of it" in said
+    assert "sesame" not in said
+
+
+def test_a_server_of_the_environment_is_shown_without_its_secrets() -> None:
+    assert store.shown("https://me:sesame@team:5000/a?token=sesame#sesame") == "https://team:5000/a"
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
@@ -377,17 +470,34 @@ def test_an_experiment_that_was_deleted_is_said_to_be_with_the_way_back(
 def test_a_database_that_another_mlflow_makes_in_this_moment_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = iter([{"experiments"}, {"experiments", "runs", "tags"}, store.MLFLOWS | {"alembic_version"}])
-    monkeypatch.setattr(store, "_tables", lambda _path: next(states))
-    store._check_own(tmp_path / "mlflow.db")
+    path = tmp_path / "mlflow.db"
+    path.touch()
+    every = store.MLFLOWS | {store.VERSION}
+    states = iter([{"experiments.experiment_id"}, store.MLFLOWS, {"runs.run_uuid", store.VERSION}, every])
+    monkeypatch.setattr(store, "_names", lambda _path: next(states))
+    store._check_own(path)
     assert next(states, None) is None
-    monkeypatch.setattr(store, "LONGEST_MAKING", 0.3)
-    for tables, looks in (({"users"}, 1), ({"runs", "users"}, 2)):
-        seen: list[Path] = []
-        monkeypatch.setattr(store, "_tables", lambda path, seen=seen, tables=tables: seen.append(path) or tables)
+
+
+@pytest.mark.parametrize("ever", [False, True])
+def test_one_that_does_not_become_mlflows_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ever: bool
+) -> None:
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE runs (run_uuid TEXT)")
+    monkeypatch.setattr(store, "LONGEST_MAKING", 0.5)
+    if ever:
+        # Its program goes on writing.
+        monkeypatch.setattr(store, "_changed", lambda _path: time.time())
+    for sleep in (time.sleep, _wait_again):
+        monkeypatch.setattr("time.sleep", sleep)
         with pytest.raises(StoreUnreachableError, match="is a database of another program"):
-            store._check_own(tmp_path / "mlflow.db")
-        assert (len(seen) == 1) == (looks == 1)
+            store._check_own(path)
+
+
+def _wait_again(_seconds: float) -> None:
+    raise AssertionError("the verdict is remembered, and nothing is waited for")
 
 
 def test_a_clock_that_is_too_large_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

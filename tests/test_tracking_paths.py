@@ -2,11 +2,16 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
+from pipeline import ui
 from pipeline.config.schema import Tracking
+from pipeline.terminal.errors import UserError
 from pipeline.tracking.store import LONGEST_PATH, StoreUnreachableError, address, open_store, shown
 
 TRACKING = Tracking(enabled=True, address=None, experiment="paths")
@@ -34,6 +39,38 @@ def test_a_store_is_made_in_its_project_and_nothing_beside_it(
     with sqlite3.connect(root / "mlflow.db") as database:
         assert database.execute("SELECT run_uuid FROM runs").fetchall() == [(run.info.run_id,)]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "told"])
+
+
+@pytest.mark.parametrize("name", ["a%20b", "100%", "%(here)s"])
+def test_a_store_is_made_where_mlflow_itself_lies_below_a_percent_sign(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    (root / "mlflow").symlink_to(Path(mlflow.__file__).parent)
+    program = f"""
+import mlflow
+from pipeline.config.schema import Tracking
+from pipeline.tracking.store import open_store
+assert mlflow.__file__.startswith({str(root)!r})
+store = open_store(Tracking(enabled=True, address=None, experiment="percent"))
+store.client.create_registered_model("model")
+print(store.client.create_run(store.experiment_id).info.run_id)
+"""
+    environment = os.environ | {"DVC_ROOT": str(root), "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(root / "mlflow.db") as database:
+        assert database.execute("SELECT run_uuid FROM runs").fetchall() == [(done.stdout.strip(),)]
+
+
+def test_the_ui_says_that_mlflows_server_does_not_run_below_a_percent_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(mlflow, "__file__", "/home/a%20b/mlflow/__init__.py")
+    monkeypatch.setattr(sys, "argv", ["ui"])
+    monkeypatch.setattr(ui, "_check_free", lambda _port: pytest.fail("was about to start"))
+    with pytest.raises(UserError, match=r"^/home/a%20b/mlflow: has a % in its path.* Move the project"):
+        ui.main()
 
 
 @pytest.mark.parametrize("too_much", [0, 1, 140])

@@ -40,18 +40,21 @@ def _cached(project: Project, suffix: str = "") -> Path:
 @pytest.fixture
 def kept(finished: Project, tmp_path: Path) -> Iterator[Project]:
     """The finished project, put back after the test."""
-    places = ("data", "record", ".dvc/cache", "dvc.lock", "mlflow.db")
-    for place in places:
-        copy = shutil.copytree if (finished.path / place).is_dir() else shutil.copy2
-        copy(finished.path / place, tmp_path / place.replace("/", "_"))
+    folders = "data", "record", ".dvc/cache"
+    # What SQLite has not yet moved into the database lies beside it.
+    files = ["dvc.lock", *(path.name for path in finished.path.glob("mlflow.db*"))]
+    for place in folders:
+        shutil.copytree(finished.path / place, tmp_path / place.replace("/", "_"))
+    for name in files:
+        shutil.copy2(finished.path / name, tmp_path / name)
     yield finished
-    for place in places:
-        target = finished.path / place
-        if target.is_dir():
-            shutil.rmtree(target)
-            shutil.copytree(tmp_path / place.replace("/", "_"), target)
-        else:
-            shutil.copy2(tmp_path / place.replace("/", "_"), target)
+    for place in folders:
+        shutil.rmtree(finished.path / place)
+        shutil.copytree(tmp_path / place.replace("/", "_"), finished.path / place)
+    for path in finished.path.glob("mlflow.db*"):
+        path.unlink()
+    for name in files:
+        shutil.copy2(tmp_path / name, finished.path / name)
 
 
 def test_what_is_sound_is_counted_and_nothing_is_changed(finished: Project) -> None:

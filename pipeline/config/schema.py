@@ -253,22 +253,32 @@ def _with_a_host(address: str) -> str:
 
 
 def _of_a_store(address: str) -> str:
-    """A server without a password, or a database of this project: params.yaml comes from others, and is committed."""
+    """A server without a secret, or a database of this project: params.yaml comes from others, and is committed."""
+    # A message stands in logs: of what may be a secret it shows nothing.
+    told = {"value": re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", address, flags=re.DOTALL), flags=re.DOTALL)}
+    if not re.fullmatch(r"(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}", address):
+        raise PydanticCustomError(
+            "store_kind",
+            "must be an MLflow server (http://127.0.0.1:5000, https://…) or an SQLite database inside the project "
+            "(sqlite:///mlflow.db); for PostgreSQL or another database name the MLflow server in front of it",
+            told,
+        )
     if not address.startswith("sqlite:"):
-        if "@" in urlsplit(_with_a_host(address)).netloc:
+        if re.search("[@?#]", address):
             raise PydanticCustomError(
-                "store_password",
-                "must hold no name and no password, which belong into the environment "
-                "(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)",
-                {"value": urlsplit(address)._replace(netloc="…").geturl()},
+                "store_secret",
+                "must hold no name, no password and nothing after a ? or #: what lets you in belongs into the "
+                "environment (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
+                told,
             )
-        return address
+        return _with_a_host(address)
     path = address.removeprefix("sqlite:///")
     if path.startswith("/") or ".." in path.split("/") or re.search(r"[?#%:\\]", path):
         raise PydanticCustomError(
             "store_outside",
             "must name a database inside the project, as in sqlite:///mlflow.db (another is asked for with "
             "MLFLOW_TRACKING_URI in the environment, which wins over all)",
+            told,
         )
     return address
 
@@ -276,9 +286,7 @@ def _of_a_store(address: str) -> str:
 WebAddress = Annotated[
     str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]{1,500}$"), AfterValidator(_with_a_host)
 ]
-StoreAddress = Annotated[
-    str, StringConstraints(pattern=r"^(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}$"), AfterValidator(_of_a_store)
-]
+StoreAddress = Annotated[str, AfterValidator(_of_a_store)]
 Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,500}$")]
 
 

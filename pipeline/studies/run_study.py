@@ -50,6 +50,7 @@ from pipeline.studies.workers import (
 from pipeline.terminal.command import undisturbed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
+from pipeline.tracking.artifact_locations import check_address
 from pipeline.tracking.mirror_process import MirrorProcess
 
 STUDY = "study"
@@ -86,6 +87,7 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
 
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """
+    check_address(tracking)
     plan = plan_grid(grid, config)
     if plan.refused:
         print_refused(plan.refused)
@@ -239,6 +241,7 @@ def launch_one(point: Point) -> None:
     values = dict(point.values)
     config = validated(StudyConfig, values.pop(STUDY), prefix=STUDY)
     configuration = configure(values)
+    check_address(configuration.tracking)
     job = job_of(configuration, training_digest(project.PREPARED, configuration.data), config)
     folder = project.study(config.full_name)
     before = present_study(folder)

@@ -1,9 +1,19 @@
-"""Where a store keeps artifacts. It says so itself, for each run: it could name a folder that is none of its own."""
+"""Where a database that the configuration names may lie, and where a store may keep artifacts.
+
+A store says the latter itself, for each run: it could name a folder that is none of its own. Nothing here needs MLflow.
+"""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from pipeline.config.schema import Tracking
+from pipeline.storage import project
+from pipeline.terminal.errors import UserError
+
+SQLITE = "sqlite:///"
 
 ARTIFACTS = "mlartifacts"
 """The folder beside a database of ours in which its artifacts lie."""
@@ -17,6 +27,29 @@ LOCATIONS = (
 
 LOCAL = "", "file"
 SERVED = "http", "https", "mlflow-artifacts"
+
+
+def check_address(tracking: Tracking) -> None:
+    """Raises UserError where the store that `tracking` asks for can't be ours, before anything is done for it."""
+    if tracking.enabled:
+        named_database(tracking)
+
+
+def named_database(tracking: Tracking) -> Path | None:
+    """The database of this project that the configuration names; None where it names none, or is overruled.
+
+    Raises UserError where a link leads out of the project.
+    """
+    if os.environ.get("MLFLOW_TRACKING_URI") or not (tracking.address or "").startswith(SQLITE):
+        return None
+    root = project.store_root()
+    path = root / unquote(str(tracking.address).removeprefix(SQLITE))
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"tracking.address: {tracking.address} leads out of the project, to {path.resolve()}. Where that is "
+            f"wanted, set MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
+        )
+    return path
 
 
 def problem_with(location: str, *, folder: Path | None, server: str) -> str | None:

@@ -127,8 +127,9 @@ class _Worker:
                 except UserError as error:
                     self._unreadable[key] = str(error)
                 del self._waiting[key]
-        except StoreUnreachableError as error:
-            self._store, self.unreachable = None, str(error)
+        except (StoreUnreachableError, UserError) as error:
+            # What asks goes on with a sentence of its own.
+            self._store, self.unreachable = None, str(error).removesuffix(".")
 
     def _write_one(self, message: Message) -> None:
         if "study" in message:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+import alembic.config
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import Tracking
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.artifact_locations import ARTIFACTS, follow_move, problem_with
+from pipeline.tracking.artifact_locations import ARTIFACTS, SQLITE, follow_move, named_database, problem_with
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
@@ -40,14 +41,45 @@ for logger in ("mlflow", "alembic"):
 # It shows a traceback of what it raises, which is told in a sentence.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
-SQLITE = "sqlite:///"
+
+class _Config(alembic.config.Config):
+    """What MLflow hands to alembic: the path of its package too, in which a lone `%` would begin a reference."""
+
+    def set_main_option(self, name: str, value: str) -> None:
+        super().set_main_option(name, value.replace("%", "%%") if Path(value).is_dir() else value)
+
+
+# MLflow takes it from there when it opens a database.
+alembic.config.Config = _Config  # type: ignore[misc]
+
+DEFAULT = "mlflow.db"
 LONGEST_PATH = project.LONGEST_DATABASE
 
-MLFLOWS = {"experiments", "runs", "metrics", "params", "tags"}
-"""Tables of every store of MLflow, whatever its version."""
+MLFLOWS = {
+    "experiments.experiment_id",
+    "runs.run_uuid",
+    "metrics.run_uuid",
+    "params.run_uuid",
+    "tags.run_uuid",
+}
+"""Columns of every store of MLflow, whatever its version; another program's tables may be called so too."""
+
+VERSION = "alembic_version.version_num"
+"""Where MLflow, as other programs, keeps the version of its tables."""
+
+MARKS = {"application_id", "user_version"}
+"""By which a program calls a database its own (https://sqlite.org/pragma.html); MLflow sets neither."""
 
 LONGEST_MAKING = 15.0
 """Seconds in which an MLflow has made its tables, on a slow machine too."""
+
+COLUMNS = """
+SELECT held.name || '.' || columns.name FROM sqlite_master AS held, pragma_table_info(held.name) AS columns
+WHERE held.type = 'table' UNION ALL SELECT type || ' ' || name FROM sqlite_master
+"""
+
+_others: set[tuple[Path, int]] = set()
+"""Other programs' databases, by path and inode."""
 
 STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -59,6 +91,9 @@ PAGE, MOST_PAGES = 1000, 100
 """Runs in one answer, by MLflow's limit, and answers: a server may say for ever that there are more."""
 
 AWAY = "move it away; `python -m pipeline.track --all` fills another"
+ANOTHER = "name another; `python -m pipeline.track --all` fills it"
+"""In place of AWAY where somebody named the file: it may be anything, a README too."""
+
 CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
 FOLDER = (
     "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` makes a database of it; name that "
@@ -114,18 +149,9 @@ def address(tracking: Tracking) -> str:
     """
     if asked := os.environ.get("MLFLOW_TRACKING_URI"):
         return asked
-    root = project.store_root()
-    if tracking.address is None:
-        return _address_of(root / "mlflow.db")
-    if not is_database(tracking.address):
-        return tracking.address
-    path = root / unquote(tracking.address.removeprefix(SQLITE))
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise UserError(
-            f"tracking.address: {tracking.address} leads out of the project, to {path.resolve()}. Where that is "
-            f"wanted, set MLFLOW_TRACKING_URI={SQLITE}{path.resolve()} in the environment."
-        )
-    return _address_of(path)
+    if path := named_database(tracking):
+        return _address_of(path)
+    return tracking.address or _address_of(project.store_root() / DEFAULT)
 
 
 def is_database(store_address: str) -> bool:
@@ -134,11 +160,11 @@ def is_database(store_address: str) -> bool:
 
 
 def shown(store_address: str) -> str:
-    """An address for people: a file's path, or a server without the password that its address may hold."""
+    """An address for people: a file's path, or a server without the secrets that its address may hold."""
     if is_database(store_address):
         return str(_database(store_address))
     parts = urlsplit(store_address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def open_store(tracking: Tracking) -> Store:
@@ -195,7 +221,9 @@ def reaching(where: str) -> Iterator[None]:
     except (StoreUnreachableError, UserError):
         raise
     except Exception as error:
-        raise StoreUnreachableError(f"{shown(where)}: {reason(error)}") from error
+        is_named = where != _address_of(project.store_root() / DEFAULT)
+        said = reason(error).replace(AWAY, ANOTHER) if is_named else reason(error)
+        raise StoreUnreachableError(f"{shown(where)}: {said}") from error
 
 
 def reason(error: Exception) -> str:
@@ -331,20 +359,34 @@ def _prepare_database(where: str) -> None:
 def _check_own(path: Path) -> None:
     """Raises StoreUnreachableError for another program's database: MLflow would put 66 tables of its own into it.
 
-    One that another MLflow makes in this moment, or brings to its version, has some of its tables: it gets time.
+    One that another MLflow makes in this moment, or brings to its version, has some of its tables: it gets time, while
+    it changes. That it is another's is remembered: an asker that waited each time would be given up.
     """
+    file = path, path.stat().st_ino
     deadline = time.monotonic() + LONGEST_MAKING
-    while (tables := _tables(path)) and not tables >= MLFLOWS:
-        if not tables & MLFLOWS or time.monotonic() > deadline:
+    while (names := _names(path)) and not names >= MLFLOWS | {VERSION}:
+        is_begun = bool(names & MLFLOWS) and (VERSION in names or not names & MARKS)
+        changes = time.time() - _changed(path) < LONGEST_MAKING
+        if file in _others or not is_begun or not changes or time.monotonic() > deadline:
+            _others.add(file)
             raise StoreUnreachableError(
                 f"{path}: is a database of another program; nothing was written to it. Name another"
             )
         time.sleep(0.2)
 
 
-def _tables(path: Path) -> set[str]:
+def _names(path: Path) -> set[str]:
+    """What a database holds: tables' columns (`runs.run_uuid`), all else (`view v`), and those of MARKS it has."""
     with contextlib.closing(sqlite3.connect(path)) as database:
-        return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        rows = database.execute(COLUMNS).fetchall()
+        marks = {mark for mark in MARKS if database.execute(f"PRAGMA {mark}").fetchone() != (0,)}
+    return marks.union(name for (name,) in rows)
+
+
+def _changed(path: Path) -> float:
+    """When a database was last written, in seconds since the epoch."""
+    files = path, path.with_name(f"{path.name}-wal")
+    return max(file.stat().st_mtime for file in files if file.exists())
 
 
 def _fresh_database() -> bytes:

@@ -158,6 +158,7 @@ RULES = {
         (
             *("", "ftp://a", "127.0.0.1", "http://a b", "http://a\n", 3, True, [], {}),
             *("http://[::1", "http://a:b", "http://a:70000", "http://:5000", "https://me:word@a", "https://me@a"),
+            *("http://a?token=b", "http://a/#b", "postgresql://a/b", "./mlruns", "sqlite:///"),
             *("sqlite:////tmp/a.db", "sqlite:///../a.db", "sqlite:///a/../../b.db", "sqlite:///a.db?mode=ro"),
             *("sqlite:///file:/tmp/a.db", "sqlite:///C:\\a.db", "sqlite:///%2e%2e/a.db"),
         ),
