@@ -17,6 +17,9 @@ from pipeline.tracking import fields
 SMALL = {"run.json", "history.csv", "clock.json", "evaluation.json", "metrics.json", "per_class.csv"}
 """The files of a run of a sweep that go to the store."""
 
+HIDDEN = ".artifact.uploading."
+"""Begins the names of MLflow's own files half-way; it lists and serves none of them, whatever a power cut left."""
+
 CLOCKED = "clock.json", "study.json", "settings.csv"
 """Files that hold what a clock measured."""
 
@@ -88,7 +91,8 @@ def _files(path: Path, run: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in path.glob(f"mlartifacts/**/{run}/artifacts"):
         found |= digest.of_folder(folder)
-    return {name: sha256 for name, sha256 in found.items() if Path(name).name not in CLOCKED}
+    names = {name: Path(name).name for name in found}
+    return {name: found[name] for name, last in names.items() if last not in CLOCKED and not last.startswith(HIDDEN)}
 
 
 def _runs(store: MlflowClient) -> tuple[str, Sequence[Any]]:
