@@ -27,7 +27,7 @@ PREPARING_CODE = (
 )
 """The code that decides what the prepared images are."""
 
-DRAWING_CODE = "pipeline/figures/*.py", "pipeline/run/weights.py"
+DRAWING_CODE = ("pipeline/figures/*.py",)
 """The code that decides, beside the scores', what an evaluation writes."""
 
 MOST_SHOWN = 3

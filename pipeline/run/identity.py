@@ -21,10 +21,11 @@ takes from other rooms are types, and values that are hashed themselves (tests/t
 SCORING_CODE = (
     "pipeline/run/evaluate_run.py",
     "pipeline/run/metrics.py",
+    "pipeline/run/weights.py",
     "pipeline/network/predict.py",
     "pipeline/data/scoring.py",
 )
-"""The code that decides which images score a run and which scores are written."""
+"""The code that decides which images score which network, and which scores are written."""
 
 IDENTITY_DIGITS = 16
 

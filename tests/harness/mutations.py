@@ -123,6 +123,13 @@ IN_THE_ROOM = (
         SCORED,
     ),
     Mutation(
+        "score a network without its weights",
+        "pipeline/run/weights.py",
+        "variable.assign(arrays[variable.path])",
+        "variable.assign(0 * arrays[variable.path])",
+        SCORED,
+    ),
+    Mutation(
         "another colour in a picture",
         "pipeline/figures/style.py",
         "import io\n",
