@@ -181,7 +181,8 @@ def test_a_baseline_that_lacks_runs_is_named_with_the_line_that_gives_them(done:
     )
     assert (results.supported, results.seeds_needed) == (False, None)
     declared = replace(found, commands=("python -m pipeline.sweep +study=kernels", *found.commands))
-    assert "`python -m pipeline.sweep +study=kernels` does what is missing." in headline(compute_results(declared))
+    line = f"`python -m pipeline.sweep +study=kernels seed={seeds}` does what is missing."
+    assert line in headline(compute_results(declared))
 
 
 def test_a_baseline_that_has_seeds_enough_for_a_verdict_and_lacks_others_is_named_too() -> None:

@@ -355,11 +355,13 @@ def lacking(comparison: Comparison, setting: int) -> str:
 
 def _line(comparison: Comparison, setting: int) -> str:
     """What does a setting's missing runs: the declared study, else its sweep, which no record keeps as it was typed."""
+    tried = {run.seed for run in comparison.of(setting) if run.accuracy is not None}
+    # More seeds than it declares may have been typed.
+    seeds = f"seed={','.join(str(seed) for seed in comparison.seeds if seed not in tried)}"
     sweep = next((line for line in comparison.commands if line.startswith(SWEEP)), None)
     if sweep is not None:
-        return f"`{sweep}` does what is missing."
-    tried = {run.seed for run in comparison.of(setting) if run.accuracy is not None}
+        return f"`{sweep} {seeds}` does what is missing."
     values = comparison.settings[setting].values
     words = [f"{key}={shown(values.get(key))}" for factor in comparison.factors for key in factor.keys]
-    words.append(f"seed={','.join(str(seed) for seed in comparison.seeds if seed not in tried)}")
+    words.append(seeds)
     return f"The study's sweep, typed again with {' '.join(words)} among its values, does what is missing."
