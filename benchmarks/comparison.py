@@ -1,4 +1,4 @@
-"""Simulated studies, whose truth is known: how often the statistics of `pipeline.findings.statistics` err.
+"""Simulated studies, whose truth is known: how often the statistics of `pipeline.statistics` err.
 
 python -m benchmarks.comparison [--studies 4000]
 
@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings.statistics.differences import FEWEST_SEEDS, MARGIN, Verdict, differences, verdict
-from pipeline.findings.statistics.factors import GridEffects, grid_effects
-from pipeline.findings.statistics.images import Answers, accuracy_differences
-from pipeline.findings.statistics.intervals import ERROR_RATE, Interval, pooled_intervals
-from pipeline.findings.statistics.scores import SeedDeviation, seed_deviation
-from pipeline.findings.statistics.selection import WinnerScore, cheapest_not_worse, corrected_winner, winner
+from pipeline.statistics.differences import FEWEST_SEEDS, MARGIN, Verdict, differences, verdict
+from pipeline.statistics.factors import GridEffects, grid_effects
+from pipeline.statistics.images import Answers, accuracy_differences
+from pipeline.statistics.intervals import ERROR_RATE, Interval, pooled_intervals
+from pipeline.statistics.scores import SeedDeviation, seed_deviation
+from pipeline.statistics.selection import WinnerScore, cheapest_not_worse, corrected_winner, winner
 from pipeline.storage import atomic
 from pipeline.terminal.progress import console
 

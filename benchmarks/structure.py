@@ -22,7 +22,7 @@ ONE_RUN = "pipeline.train", "pipeline.evaluate"
 VERBS = "verbs"
 BOOKS = {
     "one run": ("terminal", "storage", "config", "data", "network", "figures", "run"),
-    "many runs": ("studies", "tracking"),
+    "many runs": ("statistics", "studies", "tracking"),
     "what they support": ("findings",),
     "verbs": (VERBS,),
 }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.findings.statistics.differences import (
+from pipeline.statistics.differences import (
     Difference,
     Verdict,
     differences,
@@ -20,7 +20,7 @@ from pipeline.findings.statistics.differences import (
     superiority,
     verdict,
 )
-from pipeline.findings.statistics.intervals import Interval, Noise, pooled_intervals
+from pipeline.statistics.intervals import Interval, Noise, pooled_intervals
 
 NAN = float("nan")
 REPORT = Path(__file__).parents[1] / "reports" / "kernels_by_filters"

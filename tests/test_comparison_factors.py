@@ -13,8 +13,8 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from pipeline.findings.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
-from pipeline.findings.statistics.intervals import t_quantile
+from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
+from pipeline.statistics.intervals import t_quantile
 
 NAN = float("nan")
 TWO_BY_TWO: dict[str, tuple[Level, ...]] = {"kernel": (3, 3, 5, 5), "filters": (16, 32, 16, 32)}

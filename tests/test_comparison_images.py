@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.findings.statistics.differences import differences
-from pipeline.findings.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
+from pipeline.statistics.differences import differences
+from pipeline.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
 
 RUNS = [(setting, seed) for setting in (0, 1) for seed in (0, 1, 2)]
 

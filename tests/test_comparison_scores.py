@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.findings.statistics.intervals import Interval, t_interval, t_quantile
-from pipeline.findings.statistics.scores import check_scores, means, seed_deviation, summaries
+from pipeline.statistics.intervals import Interval, t_interval, t_quantile
+from pipeline.statistics.scores import check_scores, means, seed_deviation, summaries
 
 NAN = float("nan")
 

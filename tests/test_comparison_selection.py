@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.findings.statistics.selection import cheapest_not_worse, corrected_winner, pareto_front, winner
+from pipeline.statistics.selection import cheapest_not_worse, corrected_winner, pareto_front, winner
 
 NAN = float("nan")
 NOISE = np.array([0.1, -0.1, 0.05, -0.05, 0.1, -0.1, 0.0, 0.02, -0.02, 0.0])

@@ -7,7 +7,7 @@ from scipy import stats
 
 from benchmarks import comparison
 from benchmarks.comparison import NOISES, PAGE, PROMISED, SEEDS, Figure, page, read_figures, verdicts
-from pipeline.findings.statistics import intervals
+from pipeline.statistics import intervals
 
 
 @pytest.mark.parametrize("seeds", SEEDS)

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.findings.results import Answer, compute_results
 from pipeline.findings.runs import Comparison
-from pipeline.findings.statistics.differences import Verdict
 from pipeline.findings.wording import headline, reason
 from pipeline.findings.write import answer
+from pipeline.statistics.differences import Verdict
 from tests.harness.reports import comparison, grid_values, random_scores
 
 NOISE = [0.0, 0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.0]

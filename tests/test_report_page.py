@@ -18,8 +18,8 @@ from pipeline.findings import write
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import compute_results
 from pipeline.findings.runs import Comparison
-from pipeline.findings.statistics.scores import Scores
 from pipeline.findings.write import escape_markdown, fenced, results_csv, runs_csv, write_report
+from pipeline.statistics.scores import Scores
 from tests.harness.reports import FILTERS, KERNELS, comparison, grid_values, random_scores, write_study
 from tests.harness.studies import a_project, prepare
 

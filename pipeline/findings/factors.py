@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pipeline.findings.statistics.factors import Level
+from pipeline.statistics.factors import Level
 from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
 
 Values = Mapping[str, JsonValue]

@@ -29,7 +29,7 @@ from pipeline.findings.factors import shown_level
 from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import COSTS, Results
 from pipeline.findings.runs import LOST, Comparison
-from pipeline.findings.statistics.factors import GridEffects, Term
+from pipeline.statistics.factors import GridEffects, Term
 
 WIDE, NARROW = 9.0, 4.2
 """Inches: a page, and a phone, where a setting's name stands above its line instead of beside it."""

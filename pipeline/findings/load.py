@@ -19,8 +19,8 @@ from pipeline.data.prepared import load_test, load_training
 from pipeline.data.scoring import held_out, held_out_digest
 from pipeline.findings.factors import grid
 from pipeline.findings.runs import Comparison, Run, Setting
-from pipeline.findings.statistics.differences import MARGIN
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
+from pipeline.statistics.differences import MARGIN
 from pipeline.storage import project
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
 from pipeline.studies.study_summary import distinctions, has_collapsed, shown

@@ -10,10 +10,10 @@ import numpy as np
 from scipy import stats
 
 from pipeline.findings.runs import LOST, Comparison
-from pipeline.findings.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences
-from pipeline.findings.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
-from pipeline.findings.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
-from pipeline.findings.statistics.scores import (
+from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences
+from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
+from pipeline.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
+from pipeline.statistics.scores import (
     SeedDeviation,
     Summary,
     is_constant,
@@ -22,7 +22,7 @@ from pipeline.findings.statistics.scores import (
     seed_deviation,
     summaries,
 )
-from pipeline.findings.statistics.selection import (
+from pipeline.statistics.selection import (
     WinnerScore,
     cheapest_not_worse,
     corrected_winner,

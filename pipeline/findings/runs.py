@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.findings.factors import Factor
-from pipeline.findings.statistics.factors import Level
-from pipeline.findings.statistics.images import Answers
-from pipeline.findings.statistics.scores import Scores
+from pipeline.statistics.factors import Level
+from pipeline.statistics.images import Answers
+from pipeline.statistics.scores import Scores
 
 LOST = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""

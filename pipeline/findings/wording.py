@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pipeline.findings.factors import shown_level
 from pipeline.findings.results import OPEN, Answer, Results
 from pipeline.findings.runs import LOST, Comparison, Run
-from pipeline.findings.statistics.differences import FEWEST_SEEDS, Difference, Verdict
-from pipeline.findings.statistics.factors import Cell
-from pipeline.findings.statistics.intervals import Interval
+from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict
+from pipeline.statistics.factors import Cell
+from pipeline.statistics.intervals import Interval
 from pipeline.studies.study_summary import shown
 
 UNKNOWN = "–"

@@ -29,8 +29,8 @@ from pipeline.findings.figures import MOST_FIRST, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
 from pipeline.findings.runs import LOST
-from pipeline.findings.statistics.differences import FEWEST_SEEDS, Verdict
-from pipeline.findings.statistics.intervals import Interval
+from pipeline.statistics.differences import FEWEST_SEEDS, Verdict
+from pipeline.statistics.intervals import Interval
 from pipeline.storage import atomic
 from pipeline.studies.study_summary import ONE_CLASS, one_line, shown_at
 

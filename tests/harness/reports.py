@@ -11,8 +11,8 @@ from pipeline.data.scoring import held_out_digest
 from pipeline.findings.factors import grid
 from pipeline.findings.runs import Comparison, Run
 from pipeline.findings.runs import Setting as ComparedSetting
-from pipeline.findings.statistics.scores import Scores
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
+from pipeline.statistics.scores import Scores
 from pipeline.storage import project
 from pipeline.studies.study import Setting, Study, StudyRun, update_study
 from tests.harness.settings import article

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings.statistics.intervals import Interval, t_interval, t_quantile
+from pipeline.statistics.intervals import Interval, t_interval, t_quantile
 
 Scores = NDArray[np.float64]
 """Accuracies float64 [settings, seeds] in percentage points, 0..100; NaN for a run that is missing or failed."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pipeline.findings.statistics.intervals import Interval, Noise, pool_noise, t_interval, t_quantile
-from pipeline.findings.statistics.scores import Scores, check_scores, is_constant
+from pipeline.statistics.intervals import Interval, Noise, pool_noise, t_interval, t_quantile
+from pipeline.statistics.scores import Scores, check_scores, is_constant
 
 MARGIN = 0.5
 """The difference that matters, in points, where a study declares none."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings.statistics.differences import MARGIN, Verdict, differences
-from pipeline.findings.statistics.intervals import Interval, pooled_intervals
-from pipeline.findings.statistics.scores import Scores, check_scores, is_constant, means, present
+from pipeline.statistics.differences import MARGIN, Verdict, differences
+from pipeline.statistics.intervals import Interval, pooled_intervals
+from pipeline.statistics.scores import Scores, check_scores, is_constant, means, present
 
 
 @dataclass(frozen=True)

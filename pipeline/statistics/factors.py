@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings.statistics.intervals import Interval, pooled_intervals
-from pipeline.findings.statistics.scores import Scores, check_scores
+from pipeline.statistics.intervals import Interval, pooled_intervals
+from pipeline.statistics.scores import Scores, check_scores
 
 Level = int | float | str | bool | None | tuple[int, ...]
 """A value of a swept argument."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings.statistics.intervals import Interval, Noise, pool_noise, t_quantile
+from pipeline.statistics.intervals import Interval, Noise, pool_noise, t_quantile
 
 
 @dataclass(frozen=True)
