@@ -54,7 +54,7 @@ def check_sweep(store: MlflowClient, path: Path, study: str) -> None:
 
 def held(path: Path) -> list[dict[str, Any]]:
     """What the store of the project at `path` holds of each run, but for ids and clocks: alike in two projects."""
-    with contextlib.closing(sqlite3.connect(f"file:{path / 'mlflow.db'}?mode=ro", uri=True)) as database:
+    with contextlib.closing(sqlite3.connect(f"{(path / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as database:
         found: dict[str, dict[str, Any]] = {
             run: {"status": status, "tags": {}, "params": {}, "points": [], "files": _files(path, run)}
             for run, status in database.execute("SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'")

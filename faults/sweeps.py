@@ -127,7 +127,7 @@ def assert_store_is_whole(project: Project, studies: dict[str, int], repros: int
 
     Of `dvc repro` it holds as many runs as `repros` says.
     """
-    with contextlib.closing(sqlite3.connect(f"file:{project.path / 'mlflow.db'}?mode=ro", uri=True)) as database:
+    with contextlib.closing(sqlite3.connect(f"{(project.path / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as database:
         tags: dict[str, dict[str, str]] = {}
         for run, key, value in database.execute("SELECT run_uuid, key, value FROM tags"):
             tags.setdefault(run, {})[key] = value

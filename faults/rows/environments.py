@@ -13,6 +13,8 @@ from faults.reference import QUICK, copied, litter, made, results
 from tests.harness.project import Project
 
 REPRO = "dvc", "repro"
+MADE_READY = "sh", "-c", "python -m pipeline.repair && exec dvc repro"
+"""As `make repro` does it: DVC is told that there is no git."""
 SMALL_SHM = "mount -t tmpfs -o size=64k tmpfs /dev/shm && exec dvc repro"
 """Far less than the weights of the sample's network."""
 
@@ -59,7 +61,7 @@ ENVIRONMENTS: dict[str, Environment] = {
     "XLA_FLAGS": Environment({"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}),
     "TF_ENABLE_ONEDNN_OPTS=0": Environment({"TF_ENABLE_ONEDNN_OPTS": "0"}),
     "shared memory of 64 KB": Environment(command=("unshare", "--mount", "sh", "-c", SMALL_SHM), root=True),
-    "no .git, as from a ZIP": Environment(before=_without_git),
+    "no .git, as from a ZIP": Environment(command=MADE_READY, before=_without_git),
     "a path with ? % # and a quote": Environment(folder="what? 100%20 #1 it's"),
     "a path in other scripts": Environment(folder="プロジェクト/проект/ünï"),
     "a path of 400 characters": Environment(folder=LONG),
