@@ -344,6 +344,7 @@ class Data(Section):
     files: RawFiles
     sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
     validation_images: Annotated[int, Field(ge=0)]
+    held_out: Annotated[int, Field(ge=1)]
     split_seed: Seed
 
     @property

@@ -39,7 +39,7 @@ from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
 
-NOT_OF_A_RUN = "files", "sources", "name", "class_names"
+NOT_OF_A_RUN = "files", "sources", "name", "class_names", "held_out"
 
 
 def train_run(

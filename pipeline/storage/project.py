@@ -11,6 +11,7 @@ PARAMS = ROOT / "params.yaml"
 
 RAW = ROOT / "data" / "raw"
 BY_HAND = ROOT / "data" / "by_hand"
+IMPORTED = ROOT / "data" / "imported"
 PREPARED = ROOT / "data" / "prepared"
 
 FINGERPRINTS = ROOT / "fingerprints"

@@ -59,8 +59,8 @@ class StudyConfig(Section):
         if self.score_on == "validation" and validation_images == 0:
             raise refused(
                 "data.validation_images",
-                "must be more than 0, because a sweep scores on the images it holds out, not 0. Use 10000, or ask for "
-                "the test images with study.score_on=test.",
+                "must be more than 0, because a sweep scores on the images it holds out, not 0. Leave it out, or ask "
+                "for the test images with study.score_on=test.",
             )
 
     def check_baseline(self, settings: Sequence[Setting], left_out: int = 0) -> None:
