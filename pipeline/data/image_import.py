@@ -29,6 +29,9 @@ MOST_PIXELS = 1 << 26
 
 SPLIT_SEED = 0
 
+ORIENTATION = 0x0112
+"""EXIF's tag."""
+
 Result = TypeVar("Result")
 
 Size = tuple[int, int]
@@ -134,7 +137,7 @@ def _listed(roots: Iterable[Path]) -> dict[Path, str]:
 
 def _common_size(source: Path, paths: Sequence[Path]) -> Size:
     """The size that all pictures have. Raises UserError where they differ, with the sizes that there are."""
-    sizes = Counter(_read(path, lambda picture: (picture.height, picture.width)) for path in paths)
+    sizes = Counter(read_picture(path, _upright_size) for path in paths)
     if len(sizes) > 1:
         there = ", ".join(f"{count:,} of {height} × {width}" for (height, width), count in sizes.most_common(3))
         (height, width), _ = sizes.most_common(1)[0]
@@ -145,29 +148,39 @@ def _common_size(source: Path, paths: Sequence[Path]) -> Size:
     return next(iter(sizes))
 
 
+def _upright_size(picture: Image.Image) -> Size:
+    """Height and width as it is held, by its EXIF: a quarter of a turn exchanges them."""
+    is_turned = picture.getexif().get(ORIENTATION, 1) >= 5
+    return (picture.width, picture.height) if is_turned else (picture.height, picture.width)
+
+
 def _stacked(paths: Iterable[Path], size: Size, advance: Callable[[], object]) -> NDArray[np.uint8]:
     """uint8 [n, height, width, 3]; a grey picture has three equal channels."""
     images = []
     for path in paths:
-        images.append(_read(path, lambda picture: np.asarray(to_rgb(picture, size))))
+        images.append(read_picture(path, lambda picture: np.asarray(to_rgb(picture, size))))
         advance()
     return np.stack(images)
 
 
 def to_rgb(picture: Image.Image, size: Size) -> Image.Image:
     """Upright, on white where it is transparent, cut in the middle to the shape of `size` and scaled to it."""
+    picture, (height, width) = to_upright_rgb(picture), size
+    return picture if picture.size == (width, height) else ImageOps.fit(picture, (width, height))
+
+
+def to_upright_rgb(picture: Image.Image) -> Image.Image:
+    """As its EXIF says it is held, with 8 bits for each of three colours, on white where it is transparent."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
         picture = Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    picture = picture.convert("RGB")
-    height, width = size
-    return picture if picture.size == (width, height) else ImageOps.fit(picture, (width, height))
+    return picture.convert("RGB")
 
 
-def _read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+def read_picture(path: Path, use: Callable[[Image.Image], Result]) -> Result:
     """What `use` makes of a picture. Raises UserError for one that can't be read."""
     try:
         with warnings.catch_warnings(), Image.open(path) as picture:
