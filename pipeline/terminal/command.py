@@ -118,7 +118,7 @@ def _tell(message: str, status: int = 1) -> int:
 
 
 def _leave_without_memory() -> NoReturn:
-    """Say so and end at once: what Python calls at its end needs memory too, and says a thousand times that it lacks."""
+    """Say so and end at once: what Python calls at its end needs memory too, and each says that it lacks it."""
     status = _tell(NO_MEMORY)
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
