@@ -4,6 +4,7 @@ Importing it, which every process of ours does first, leaves out of the environm
 """
 
 import os
+import sys
 
 import pipeline.terminal.errors  # noqa: F401 - says what is missing, in whatever is imported next
 
@@ -35,6 +36,17 @@ OURS = {
     # It can hold no keras.json, which would set types and the order of axes; Keras does not write one either.
     "KERAS_HOME": os.devnull,
 }
+
+
+def _keep_assertions() -> None:
+    """Begin a verb again that was begun with PYTHONOPTIMIZE or -O: without assertions Hydra's parser reads nothing."""
+    if sys.flags.optimize and sys.orig_argv[1:2] != ["-c"] and any("pipeline" in word for word in sys.orig_argv):
+        os.environ.pop("PYTHONOPTIMIZE", None)
+        words = [word for word in sys.orig_argv[1:] if word not in ("-O", "-OO")]
+        os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
+
+
+_keep_assertions()
 
 
 def _leave_out() -> tuple[str, ...]:

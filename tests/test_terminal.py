@@ -124,8 +124,22 @@ def test_a_stream_that_is_not_utf_8_takes_every_text_from_us_and_from_processes_
     assert done.stderr.startswith(b"error: 28 ")
 
 
-@pytest.mark.parametrize("raised", ["MemoryError", "SystemError('error return without exception set')"])
+@pytest.mark.parametrize(
+    "raised", ["MemoryError", "SystemError('error return without exception set')", "OSError(12, 'no memory', 'a path')"]
+)
 def test_a_verb_that_can_not_be_imported_for_lack_of_memory_says_so_in_a_sentence(raised: str) -> None:
     program = f"import pipeline\nraise {raised}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()) == (1, [f"error: {NO_MEMORY}"])
+
+
+@pytest.mark.parametrize("raised", ["MemoryError", "OSError(12, 'no memory', 'a path')"])
+def test_a_verb_that_lacks_memory_ends_at_once(raised: str) -> None:
+    """What Python would call at its end needs memory too, and says so of each."""
+    program = (
+        "import atexit\nfrom pipeline.terminal import command\n"
+        "atexit.register(lambda: 1 / 0)\n"
+        f"def main():\n    print('begun')\n    raise {raised}\ncommand.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "begun\n", f"error: {NO_MEMORY}\n")

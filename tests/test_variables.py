@@ -96,3 +96,17 @@ if len(sys.argv) == 1:
     assert said(program, **variables).splitlines() == [note, ours, "()"]
     assert said(program, TF_CPP_MIN_LOG_LEVEL="1").splitlines() == ["None", ours, "()"]
     assert said(program, TF_VAR_x="1", TF_CLI_CONFIG_FILE="x").startswith("None\n"), "Terraform's"
+
+
+@pytest.mark.parametrize("words", [("-O",), ("-OO",), ()], ids=str)
+def test_a_verb_that_is_begun_without_assertions_begins_again_with_them(words: tuple[str, ...]) -> None:
+    """Hydra's parser reads no range without: every composition would be refused."""
+    done = subprocess.run(
+        [sys.executable, *words, "-m", "pipeline.compose", "seed=range(3)"],
+        cwd=project.ROOT,
+        env=os.environ | ({} if words else {"PYTHONOPTIMIZE": "2"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "holds several values" in done.stderr, done.stderr

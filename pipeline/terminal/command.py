@@ -48,6 +48,8 @@ def run(main: Callable[[], int]) -> NoReturn:
         # The reader went away (`| head`): nobody is left to be told.
         status = 1
     except OSError as error:
+        if lacks_memory(error):
+            _leave_without_memory()
         if error.errno is None:
             raise
         # What is written to a file names it.
@@ -57,7 +59,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     except Exception as error:
         if not lacks_memory(error):
             raise
-        status = _tell(NO_MEMORY)
+        _leave_without_memory()
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
     sys.exit(status)
@@ -113,6 +115,14 @@ def _tell(message: str, status: int = 1) -> int:
     with contextlib.suppress(OSError):
         print(f"error: {printable(message)}", file=sys.stderr)
     return status
+
+
+def _leave_without_memory() -> NoReturn:
+    """Say so and end at once: what Python calls at its end needs memory too, and each says that it lacks it."""
+    status = _tell(NO_MEMORY)
+    for stream in (sys.stdout, sys.stderr):
+        _gave_up(stream)
+    os._exit(status)
 
 
 def _gave_up(stream: TextIO) -> bool:

@@ -4,6 +4,7 @@
 before it can say so itself.
 """
 
+import errno
 import importlib.util
 import sys
 from types import TracebackType
@@ -27,7 +28,8 @@ def lacks_memory(error: BaseException | None) -> bool:
     """
     while error is not None:
         forgotten = isinstance(error, SystemError) and "without exception set" in str(error)
-        if forgotten or isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        if forgotten or refused or isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return True
         error = error.__cause__ or error.__context__
     return False
