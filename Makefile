@@ -1,6 +1,7 @@
 # Everything from nothing but Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 PORT ?= 5000
+serve: PORT := $(if $(filter command% environment%,$(origin PORT)),$(PORT),5001)
 UV := .tools/bin/uv
 BIN := $(CURDIR)/.venv/bin
 READY := .venv/.ready
@@ -14,7 +15,7 @@ RELOCATABLE := $(shell grep -s '^relocatable = true' .venv/pyvenv.cfg)
 STALE := $(shell test -e $(READY) && cmp -s requirements/locked.txt $(READY) && test -x .venv/bin/python && \
 	{ test -n '$(RELOCATABLE)' || test "$$(dirname "$$(sed -n '1s/^#! *//p' .venv/bin/dvc)")" -ef .venv/bin; } || echo stale)
 
-.PHONY: help setup repro test test-long lint verify faults fuzz bench audit dependencies ui clean lock stale
+.PHONY: help setup repro test test-long lint verify faults fuzz bench audit dependencies ui serve clean lock stale
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -62,6 +63,9 @@ dependencies: $(READY) .fuzzing/.ready .audit/.ready  ## write docs/dependencies
 ui: $(READY)  ## the MLflow UI on loopback (PORT=5000)
 	@python -m pipeline.ui --port $(PORT)
 
+serve: $(READY)  ## the released model over HTTP on loopback (PORT=5001)
+	@python -m pipeline.serve --port $(PORT)
+
 clean:  ## remove what is cheap to make again; what took long (records, cache) after a question, or with ALL=1
 	@$(PYTHON) -m pipeline.clean $(if $(ALL),--all)
 
@@ -80,6 +84,9 @@ lock: $(UV)  ## renew the locked lists
 	.venv/bin/python -c 'from importlib.metadata import requires; print(*(one.partition(";")[0] for one in \
 		requires("tensorflow") if "and-cuda" in one), sep="\n")' | $(UV) pip compile -q --universal --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --no-deps --python-version 3.11 - -o requirements/cuda.txt
+	printf 'ai-edge-litert\nonnx\nonnxruntime\ntf2onnx\n' | $(UV) pip compile -q --universal --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/locked.txt - \
+		-o requirements/export.txt
 	echo 'Flask-WTF<2' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/accounts.txt
 

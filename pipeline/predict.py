@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -93,11 +94,31 @@ def _light_backgrounds(shape: tuple[int, int, int]) -> bool | None:
 def _load(run: str | None, model: str | None) -> Network:
     """The network that is asked for. Raises UserError where there is none."""
     if model is not None:
-        from pipeline.tracking.registry import load_model  # noqa: PLC0415 - mlflow, only when it is asked
-
-        predict, shape, names = load_model(read_section(project.PARAMS, Tracking), model)
-        return Network(predict, shape, names)
+        return _released(model)
     return network_of(find_record(run))
+
+
+def _released(model: str) -> Network:
+    """A model out of MLflow's registry. Raises UserError where it can't be had."""
+    # mlflow and TensorFlow take seconds to load
+    from pipeline.network.build import keras  # noqa: PLC0415
+    from pipeline.tracking.registry import download_model  # noqa: PLC0415
+    from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path, names = download_model(read_section(project.PARAMS, Tracking), model, Path(folder))
+        except StoreUnreachableError as error:
+            raise UserError(f"{model}: can't be had: {error}.") from None
+        # A file that would run code of its own is refused.
+        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+    shape = tuple(loaded.input_shape[1:])
+    height, width, channels = shape if len(shape) == 3 else (*shape, 1)
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(loaded.predict_on_batch(images.reshape(len(images), *shape)))
+
+    return Network(predict, (height, width, channels), names or [str(one) for one in range(loaded.output_shape[-1])])
 
 
 def find_record(run: str | None) -> Record:

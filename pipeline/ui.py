@@ -40,7 +40,7 @@ def main() -> int:
             "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:/// there."
         )
     _check_path(Path(mlflow.__file__).parent)
-    _check_free(port)
+    check_free(port, "make ui PORT=5001")
     try:
         store = open_store(tracking)
     except StoreUnreachableError as error:
@@ -78,13 +78,14 @@ def _check_path(package: Path) -> None:
         )
 
 
-def _check_free(port: int) -> None:
+def check_free(port: int, other: str) -> None:
+    """Raises UserError for a port that can't be used; `other` is what to type for another."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise UserError(f"port {port}: can't be used ({error}). Name another: make ui PORT=5001") from None
+            raise UserError(f"port {port}: can't be used ({error}). Name another: {other}") from None
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     if not run_id.isalnum():
         raise UserError(f"{run_id}: is no record's folder, no identity in runs/, and no MLflow run id.")
     try:
-        store = _open_soon(tracking)
+        store = open_soon(tracking)
         with reaching(store.address):
             location = store.client.get_run(run_id).info.artifact_uri
             check_place(store.address, location)
@@ -77,8 +77,7 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     room = MOST_BYTES
     for name in (*FILES, CLOCK_FILE):
         try:
-            with _files_of_at_most(room):
-                path = _download_file(store, location, f"{TRAINING}/{name}", folder)
+            path = download_file(store, location, f"{TRAINING}/{name}", folder, most=room)
             room -= path.stat().st_size
         except Exception as error:  # mlflow raises several kinds, the file system's among them
             if name == CLOCK_FILE:
@@ -93,14 +92,15 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     return folder / TRAINING
 
 
-def _download_file(store: Store, location: str, name: str, folder: Path) -> Path:
-    """One file of the artifacts at `location`, put below `folder`.
+def download_file(store: Store, location: str, name: str, folder: Path, *, most: int = MOST_BYTES) -> Path:
+    """One file of at most so many bytes of the artifacts at `location`, put below `folder`.
 
     Of what a server calls a folder mlflow fetches every file, without an end: here nothing is a folder.
     """
     repository = get_artifact_repository(location, tracking_uri=store.address)
     repository.list_artifacts = lambda path=None: []  # noqa: ARG005
-    path = Path(repository.download_artifacts(name, str(folder)))
+    with _files_of_at_most(most):
+        path = Path(repository.download_artifacts(name, str(folder)))
     if not path.is_file():
         raise IsADirectoryError("a folder in place of a file")
     return path
@@ -134,20 +134,20 @@ def find_runs(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
 
     Raises StoreUnreachableError, for a filter that is none, too.
     """
-    store = _open_soon(tracking)
+    store = open_soon(tracking)
     with reaching(store.address):
         return [_plain(run) for run in search_runs(store, wanted)], shown(store.address)
 
 
 def get_runs(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun], str]:
     """The runs with these ids, the oldest first, and the store's address. Raises StoreUnreachableError."""
-    store = _open_soon(tracking)
+    store = open_soon(tracking)
     with reaching(store.address):
         runs = [_plain(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
     return sorted(runs, key=lambda run: run.started), shown(store.address)
 
 
-def _open_soon(tracking: Tracking) -> Store:
+def open_soon(tracking: Tracking) -> Store:
     """The store, where somebody waits for it. Raises StoreUnreachableError."""
     return within(ANSWERS_WITHIN, tracking, lambda: open_store(tracking))
 

@@ -1,0 +1,164 @@
+"""A trained network used: on pictures of any size, as files for others, released and served."""
+
+import csv
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from pipeline.data.photo import find_pictures, fit_photo, have_light_backgrounds
+from pipeline.export import FORMS
+from pipeline.statistics.mcnemar import mcnemar
+from pipeline.terminal.errors import UserError
+from tests.harness.project import Project, finished_project
+from tests.sample import content
+
+SHAPE = 28, 28, 1
+TEST_IMAGES = np.frombuffer(content("test_images"), dtype=np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+def product_photo(image: np.ndarray, path: Path) -> Path:
+    """As shops show things: large, dark on white, with much white around."""
+    photo = Image.new("RGB", (90 * 5, 70 * 5), "white")
+    large = ImageOps.invert(Image.fromarray(image)).resize((28 * 5, 28 * 5), Image.Resampling.NEAREST)
+    photo.paste(large, (100, 40))
+    photo.save(path)
+    return path
+
+
+def test_a_picture_of_the_networks_size_is_taken_as_it_is(tmp_path: Path) -> None:
+    Image.fromarray(TEST_IMAGES[0]).save(tmp_path / "a.png")
+    photo = fit_photo(tmp_path / "a.png", SHAPE, light=False, as_is=False)
+    assert photo.fitted == "as it is"
+    assert photo.pixels[..., 0].tolist() == TEST_IMAGES[0].tolist()
+
+
+def test_a_product_photo_is_trimmed_scaled_and_inverted(tmp_path: Path) -> None:
+    """A thing that fills the picture is found again where a shop shows it small, and dark on white."""
+    image = np.zeros((28, 28), dtype=np.uint8)
+    image[:, 8:20] = 200
+    photo = fit_photo(product_photo(image, tmp_path / "a.png"), SHAPE, light=False, as_is=False)
+    assert photo.fitted == "trimmed, scaled, inverted"
+    assert np.abs(photo.pixels[..., 0].astype(int) - image).mean() < 5
+    plain = fit_photo(tmp_path / "a.png", SHAPE, light=False, as_is=True)
+    assert plain.fitted == "scaled"
+    assert plain.pixels.mean() > 200
+
+
+@pytest.mark.parametrize(("light", "inverted"), [(None, False), (True, False), (False, True)])
+def test_a_picture_is_inverted_only_where_the_training_images_are_the_other_way(
+    tmp_path: Path, light: bool | None, inverted: bool
+) -> None:
+    photo = fit_photo(product_photo(TEST_IMAGES[0], tmp_path / "a.png"), SHAPE, light=light, as_is=False)
+    assert ("inverted" in photo.fitted) == inverted
+
+
+def test_a_picture_without_an_even_background_is_not_trimmed(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    photo = fit_photo(tmp_path / "a.png", (28, 28, 3), light=None, as_is=False)
+    assert (photo.fitted, photo.pixels.shape) == ("scaled", (28, 28, 3))
+
+
+def test_backgrounds_are_told_by_the_border() -> None:
+    assert not have_light_backgrounds(TEST_IMAGES[..., None])
+    assert have_light_backgrounds(255 - TEST_IMAGES[..., None])
+
+
+def test_pictures_are_found_in_folders_and_what_is_not_there_is_named(tmp_path: Path) -> None:
+    Image.fromarray(TEST_IMAGES[0]).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
+    with pytest.raises(UserError, match="nothing: is not there"):
+        find_pictures([Path("nothing")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no picture"):
+        find_pictures([tmp_path / "empty"])
+
+
+def test_mcnemar_is_the_sign_test_of_the_images_that_only_one_is_right_about() -> None:
+    ours = np.array([True] * 10 + [False] * 2 + [True] * 50)
+    theirs = np.array([False] * 10 + [True] * 2 + [True] * 50)
+    # P(X ≤ 2 or X ≥ 10) for 12 fair coins: 2 · (1 + 12 + 66) / 4096.
+    assert mcnemar(ours, theirs) == pytest.approx(158 / 4096)
+    assert mcnemar(ours, ours) == 1.0
+    with pytest.raises(ValueError, match="same images"):
+        mcnemar(ours, theirs[1:])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return finished_project(tmp_path_factory.mktemp("used"))
+
+
+def test_the_test_images_as_files_get_the_accuracy_of_the_record(project: Project, tmp_path: Path) -> None:
+    for number, image in enumerate(TEST_IMAGES):
+        Image.fromarray(image).save(tmp_path / f"{number:03}.png")
+    (tmp_path / "zzz.png").write_bytes(b"no picture")
+    output = project.verb("predict", str(tmp_path), "--csv", status=1)
+    assert "zzz.png: is no picture" in output
+    rows = list(csv.DictReader(line for line in output.splitlines() if "error:" not in line))
+    evaluation = json.loads((project.path / "record" / "evaluation" / "evaluation.json").read_text("utf-8"))
+    names = evaluation["class_names"]
+    correct = np.load(project.path / "record" / "evaluation" / "correct.npy")
+    labels = np.frombuffer(content("test_labels"), dtype=np.uint8, offset=8)
+    right = [names.index(row["class"]) == label for row, label in zip(rows, labels, strict=True)]
+    assert right == correct.tolist()
+
+
+def test_a_run_that_is_not_there_is_named(project: Project, tmp_path: Path) -> None:
+    Image.fromarray(TEST_IMAGES[0]).save(tmp_path / "a.png")
+    assert "there is no record" in project.verb("predict", str(tmp_path), "--run", "0123456789abcdef", status=1)
+
+
+def test_a_released_network_is_the_champion_once_and_predicts_as_the_record_does(
+    project: Project, tmp_path: Path
+) -> None:
+    product_photo(TEST_IMAGES[0], tmp_path / "a.png")
+    ours = project.verb("predict", str(tmp_path / "a.png"), "--json")
+    assert "there is no previous version" in project.verb("release", "--rollback", status=1)
+    assert "is the champion\n" in project.verb("release")
+    assert "is the champion already" in project.verb("release")
+    theirs = project.verb("predict", str(tmp_path / "a.png"), "--json", "--model", "models:/conv2d@champion")
+    ours, theirs = json.loads(ours), json.loads(theirs)
+    assert ours[0]["class"] == theirs[0]["class"]
+    assert list(ours[0]["probabilities"].values()) == pytest.approx(list(theirs[0]["probabilities"].values()), abs=1e-5)
+    cards = list((project.path / "mlartifacts").rglob("card/card.html"))
+    assert len(cards) == 1
+    assert "python -m pipeline.reproduce" in cards[0].read_text("utf-8")
+    other = project.verb("predict", str(tmp_path / "a.png"), "--model", "models:/other@champion", status=1)
+    assert "models:/other@champion: is not there" in other
+
+
+@pytest.mark.long
+def test_a_network_that_is_worse_beyond_noise_does_not_replace_the_champion(tmp_path: Path) -> None:
+    project = finished_project(tmp_path)
+    project.verb("release")
+    project.verb("compose", "training.learning_rate=1e-9")
+    project.run("dvc", "repro")
+    said = project.verb("release")
+    assert "is not the champion: it is right about" in said
+    assert "version 2 of conv2d (models:/conv2d/2) is the champion" in project.verb("release", "--anyway")
+    assert "version 1 of conv2d is the champion again" in project.verb("release", "--rollback")
+
+
+def test_a_file_for_keras_answers_as_the_network_does(project: Project, tmp_path: Path) -> None:
+    output = project.verb("export", "--keras", "--to", str(tmp_path))
+    assert "within" in output
+    done = subprocess.run(
+        [sys.executable, "use.py"], cwd=tmp_path / "keras", capture_output=True, text=True, check=True
+    )
+    probabilities = np.load(project.path / "record" / "evaluation" / "probabilities.npy")
+    assert json.loads(done.stdout) == probabilities[:100].argmax(axis=1).tolist()
+
+
+def test_an_export_without_its_packages_says_how_to_get_them(project: Project) -> None:
+    if all(importlib.util.find_spec(name) for name in FORMS["onnx"].packages):
+        pytest.skip("they are installed here")
+    assert "requirements/export.txt" in project.verb("export", "--onnx", status=1)
+    assert "name what to write" in project.verb("export", status=1)
