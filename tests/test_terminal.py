@@ -125,7 +125,13 @@ def test_a_stream_that_is_not_utf_8_takes_every_text_from_us_and_from_processes_
 
 
 @pytest.mark.parametrize(
-    "raised", ["MemoryError", "SystemError('error return without exception set')", "OSError(12, 'no memory', 'a path')"]
+    "raised",
+    [
+        "MemoryError",
+        "SystemError('error return without exception set')",
+        "TypeError('can not build: out of memory')",
+        "OSError(12, 'no memory', 'a path')",
+    ],
 )
 def test_a_verb_that_can_not_be_imported_for_lack_of_memory_says_so_in_a_sentence(raised: str) -> None:
     program = f"import pipeline\nraise {raised}"

@@ -28,6 +28,8 @@ def lacks_memory(error: BaseException | None) -> bool:
     """
     while error is not None:
         forgotten = isinstance(error, SystemError) and "without exception set" in str(error)
+        # protobuf's, as a TypeError
+        forgotten = forgotten or "out of memory" in str(error)
         refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
         if forgotten or refused or isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return True
