@@ -30,6 +30,8 @@ SETTINGS, DEVIATION, ACCURACY = 9, 0.2, 90.0
 SEEDS = 3, 5, 10
 RESULTS = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
+RACES_HEADING = "\n## Races\n"
+"""From there on the page is that of `benchmarks.races`."""
 INTRODUCTION = """\
 # What a report's intervals mean
 
@@ -46,7 +48,8 @@ margin that the study declares; else the study can't tell. Three seeds in common
 A few seeds often look quieter than they are, and that is where false verdicts come from. So a setting counts as at
 least as noisy as the study on average. With n seeds, k differences from the baseline, and their standard deviations s:
 
-- c of the deviations, those up to three times the median, are pooled: pool² = the mean of s², weighted by n - 1;
+- c of the deviations, those up to three times the median (of two, up to nine times the other), are pooled: pool² =
+  the mean of s², weighted by n - 1;
 - each of these settings uses the larger of s and pool, with (n - 1) · 4c / (c + 3) degrees of freedom (they share the
   baseline, which correlates their deviations); a noisier setting keeps its own s, with n - 1;
 - the half width is t(1 - 0.05 / 2k) · deviation / √n. Two settings have the usual paired t interval.
@@ -55,6 +58,11 @@ With unequal n the mean n - 1 of those pooled stands in the degrees of freedom. 
 pooled. The interval of the highest mean and those of the arguments' effects are made by the same rule; that of the
 deviation between seeds is a jackknife over seeds. "Seeds that would tell" are those with which a difference is decided
 in four of five studies, were it the hardest to tell; that noise is not known exactly is counted.
+
+A contrast that a study declares is a weighted sum of its settings, taken seed by seed, and has an interval by the same
+rule: noise is pooled in units of √Σ weight², and c contrasts whose weights correlate by r are worth c² / Σ r²
+independent ones. Its claim is supported where all of the interval agrees with it, and refuted where none does. The
+contrasts of a study share the error rate, and so do the studies of a declared family.
 
 ## How often it errs
 
@@ -67,6 +75,7 @@ nothing else is said.
 
 COLUMNS = "false verdicts", "0.3 points called better", "0.5 points called better"
 OTHER_ROWS = {
+    "false verdicts, 3 settings": "false verdicts of studies of 3 settings",
     "false verdicts, 3 to 10 seeds": "false verdicts where settings have 3 to 10 seeds by chance",
     "winner outside": "interval of the highest mean misses what is true of it",
     "deviation outside": "interval of the deviation between seeds misses",
@@ -82,7 +91,7 @@ Where half of the settings are five times as noisy as the others, three to five 
 few seeds look quiet is pooled with the others. Everywhere else the promise holds.
 
 What else a report states, and how often it is wrong, in % of studies with 3 / 5 / 10 seeds (1,000 each; 4,000 in the
-first row, 250 for the cheapest):
+first two rows, 250 for the cheapest):
 
 | | normal noise | worst | where |
 |---|---:|---:|---|
@@ -221,6 +230,14 @@ def unequal(noise: str, studies: int) -> Iterator[Figure]:
     yield _share("false verdicts, 3 to 10 seeds", noise, max(SEEDS), called, ERROR_RATE if noise in PROMISED else None)
 
 
+def two(noise: str, seeds: int, studies: int) -> Iterator[Figure]:
+    """False verdicts of studies of three settings, whose two differences have a pool of their own."""
+    random = np.random.default_rng([8, seeds])
+    families = (_against_first(NOISES[noise](random, (3, seeds))) for _ in range(studies))
+    called = [any(not each.holds_zero() for each in family) for family in families]
+    yield _share("false verdicts, 3 settings", noise, seeds, called, ERROR_RATE if noise in PROMISED else None)
+
+
 def decisions(seeds: int, studies: int) -> Iterator[Figure]:
     """Differences of half a margin that could not be told, run again with the seeds that would tell: how many don't."""
     random = np.random.default_rng([4, seeds])
@@ -258,6 +275,7 @@ def simulate(studies: int) -> Iterator[Figure]:
         for seeds in SEEDS:
             yield from verdicts(noise, seeds, studies)
             yield from others(noise, seeds, studies // 4)
+            yield from two(noise, seeds, studies)
         yield from unequal(noise, studies)
     for seeds in SEEDS:
         yield from decisions(seeds, studies // 4)
@@ -265,7 +283,7 @@ def simulate(studies: int) -> Iterator[Figure]:
 
 
 def page(figures: Sequence[Figure]) -> str:
-    """docs/statistics.md."""
+    """docs/statistics.md up to the races."""
     values = {(figure.what, figure.noise, figure.seeds): figure.value for figure in figures}
     lines = ["| noise between seeds | false verdicts | 0.3 points found | 0.5 points found |", "|---|---:|---:|---:|"]
     for noise in NOISES:
@@ -287,7 +305,8 @@ def main() -> None:
         )
     document = {"command": "python -m benchmarks.comparison", "figures": [asdict(figure) for figure in figures]}
     atomic.write_file(RESULTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    atomic.write_file(PAGE, page(figures))
+    _, heading, races = PAGE.read_text(encoding="utf-8").partition(RACES_HEADING)
+    atomic.write_file(PAGE, page(figures) + heading + races)
 
 
 def read_figures() -> list[Figure]:
