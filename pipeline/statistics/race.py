@@ -31,7 +31,7 @@ Stop = Literal["decided", "best"]
 
 PAID = 0.8
 """The part of the error rate that the looks spend. The rest is for what their bounds don't know: settings of unequal
-noise, and seeds that are added after the last look."""
+noise (benchmarks/races.py)."""
 
 OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT, ContrastVerdict.CANT_TELL, ContrastVerdict.NO_VERDICT
 ALIKE = Verdict.EQUIVALENT, ContrastVerdict.NO_DIFFERENCE
@@ -65,6 +65,8 @@ class Standing:
 
 @dataclass(frozen=True)
 class _Rules:
+    """What a race compares, and what a look decides."""
+
     settings: int
     seeds: int
     baseline: int
@@ -153,7 +155,8 @@ def race(
     `scores` float64 [settings, seeds] in the order in which seeds are run, NaN where there is none; `ended` bool
     [settings, seeds]: whose run came to its end, even if it failed. A look needs all open settings to have ended its
     seed; what was run of a setting after its verdict counts for nothing. With contrasts the race is over them. Over all
-    looks at most `error_rate` of studies get any false verdict.
+    looks at most `error_rate` of studies get any false verdict (docs/statistics.md). Contrasts over several scores are
+    several races, each with its share.
 
     Raises ValueError for scores and ended of different shapes, a baseline that is no setting, and no margin above zero.
     """
