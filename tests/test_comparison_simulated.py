@@ -10,7 +10,7 @@ from benchmarks import comparison, races
 from benchmarks.comparison import NOISES, PAGE, PROMISED, SEEDS, Figure, page, read_figures, verdicts
 from pipeline.statistics import intervals
 from pipeline.statistics.intervals import Interval
-from pipeline.statistics.race import Decided, Stop, race
+from pipeline.statistics.race import Decided, Stop, detectable, race
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
@@ -91,6 +91,13 @@ def _intervals(decided: Mapping[int, Decided]) -> list[tuple[int, Interval]]:
 def test_races_keep_their_error_rate(stop: Stop) -> None:
     for figure in races.races(stop, "skewed and uneven", seeds=10, studies=400):
         assert figure.kept, figure
+
+
+def test_what_a_race_can_detect_is_found_in_four_of_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seeds in races.SEEDS:
+        monkeypatch.setattr(races, "SIZES", [detectable(9, seeds, 0.2, is_race=True)])
+        (figure,) = races.power("normal", seeds, studies=1000)
+        assert figure.value == pytest.approx(0.8, abs=0.05), figure
 
 
 def test_races_whose_looks_are_not_paid_for_break_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
