@@ -138,7 +138,7 @@ def test_the_readme_states_the_figures_of_the_page() -> None:
         )
         for promised, noises in ((True, PROMISED), (False, set(NOISES) - PROMISED))
     }
-    text = " ".join((PAGE.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join((PAGE.parent / "sweeps.md").read_text(encoding="utf-8").split())
     assert f"{false[0]}, {false[1]} and {false[2]} % of studies get any false" in text
     assert f"at most {worst[True]:.1f} % for {len(PROMISED) - 1} other kinds" in text.replace("seven", "7")
     assert f"up to {worst[False]:.1f} % where half" in text

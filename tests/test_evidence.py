@@ -62,8 +62,8 @@ def test_the_committed_scores_are_those_of_the_locked_run() -> None:
 
 
 @pytest.mark.parametrize("picture", ["confusion_matrix", "mistakes"])
-def test_the_pictures_of_the_readme_are_those_of_the_locked_run(picture: str) -> None:
-    assert f"docs/{picture}.png" in README
+def test_the_pictures_of_the_first_hour_are_those_of_the_locked_run(picture: str) -> None:
+    assert f"]({picture}.png)" in (project.ROOT / "docs" / "start.md").read_text("utf-8")
     content = (project.ROOT / "docs" / f"{picture}.png").read_bytes()
     assert outs("evaluate")[f"record/evaluation/pictures/{picture}.png"] == md5(content)
 

@@ -286,4 +286,4 @@ def test_bash_completes_what_can_be_swept(prepared: Project, typed: str, complet
 
 
 def test_the_readme_says_how_completion_is_switched_on() -> None:
-    assert COMPLETION.splitlines()[0] in (ROOT / "README.md").read_text()
+    assert COMPLETION.splitlines()[0] in (ROOT / "docs" / "sweeps.md").read_text("utf-8")

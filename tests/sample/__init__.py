@@ -17,8 +17,11 @@ TRAINING_EACH, TEST_EACH = 60, 20
 
 
 def sample_data_config() -> dict[str, Any]:
-    """What differs in a configuration's `data` section: `files` with the sample's sizes and digests, `sources`."""
+    """What differs in a configuration's `data` section: `files` with the sample's sizes and digests, `sources`, and
+    how many of its 600 images a sweep holds out.
+    """
     return {
+        "held_out": 100,
         "files": {part: _described(name) for part, name in NAMES.items()},
         "sources": [{"kind": "folder", "path": str(FOLDER)}],
     }
