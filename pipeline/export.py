@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import load_test
-from pipeline.predict import find_record
+from pipeline.run.record import find_record
 from pipeline.storage import atomic, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -102,7 +102,7 @@ def _write_keras(model: "keras.Model", path: Path) -> None:
 
 
 def _ask_keras(path: Path, images: Images) -> Answers:
-    from pipeline.network.build import keras  # noqa: PLC0415
+    from pipeline.network.build import keras  # type: ignore[attr-defined]  # noqa: PLC0415 - without its lines
 
     return np.asarray(keras.saving.load_model(path, compile=False, safe_mode=True).predict_on_batch(images))
 
@@ -112,7 +112,7 @@ def _write_onnx(model: "keras.Model", path: Path) -> None:
 
 
 def _ask_onnx(path: Path, images: Images) -> Answers:
-    import onnxruntime  # noqa: PLC0415 - an extra
+    import onnxruntime  # type: ignore[import-not-found]  # noqa: PLC0415 - an extra
 
     session = onnxruntime.InferenceSession(path)
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0])
@@ -123,7 +123,7 @@ def _write_litert(model: "keras.Model", path: Path) -> None:
 
 
 def _ask_litert(path: Path, images: Images) -> Answers:
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - an extra
+    from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-not-found]  # noqa: PLC0415
 
     interpreter = Interpreter(str(path))
     given = interpreter.get_input_details()[0]["index"]

@@ -27,7 +27,7 @@ from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.data.photo import Photo, find_pictures, fit_photo, have_light_backgrounds
 from pipeline.data.prepared import load_test
-from pipeline.run.record import Record, read_record
+from pipeline.run.record import Record, find_record
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -101,7 +101,7 @@ def _load(run: str | None, model: str | None) -> Network:
 def _released(model: str) -> Network:
     """A model out of MLflow's registry. Raises UserError where it can't be had."""
     # mlflow and TensorFlow take seconds to load
-    from pipeline.network.build import keras  # noqa: PLC0415
+    from pipeline.network.build import keras  # type: ignore[attr-defined]  # noqa: PLC0415 - without its lines
     from pipeline.tracking.registry import download_model  # noqa: PLC0415
     from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 
@@ -119,15 +119,6 @@ def _released(model: str) -> Network:
         return np.asarray(loaded.predict_on_batch(images.reshape(len(images), *shape)))
 
     return Network(predict, (height, width, channels), names or [str(one) for one in range(loaded.output_shape[-1])])
-
-
-def find_record(run: str | None) -> Record:
-    """The record of `dvc repro`, or of the run with this identity. Raises UserError where there is none."""
-    root = project.RECORD if run is None else project.run_root(run)
-    if not (root / "training" / "run.json").is_file():
-        way = "Run: dvc repro" if run is None else "`python -m pipeline.compare STUDY` lists the runs of a study."
-        raise UserError(f"{root}: there is no record. {way}")
-    return read_record(root)
 
 
 def network_of(record: Record) -> Network:

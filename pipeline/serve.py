@@ -19,7 +19,8 @@ from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.registry import download_model
 from pipeline.tracking.store import StoreUnreachableError, address
-from pipeline.ui import HOST, check_free
+
+HOST = "127.0.0.1"
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=5001, help="default: 5001")
     arguments = parser.parse_args()
     tracking = read_section(project.PARAMS, Tracking)
-    check_free(arguments.port, "make serve PORT=5002")
+    command.check_free(HOST, arguments.port, "make serve PORT=5002")
     with tempfile.TemporaryDirectory() as folder:
         try:
             download_model(tracking, arguments.model, Path(folder))

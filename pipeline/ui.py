@@ -5,7 +5,6 @@ server's address is opened in the browser as it is.
 """
 
 import os
-import socket
 import sys
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -40,7 +39,7 @@ def main() -> int:
             "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:/// there."
         )
     _check_path(Path(mlflow.__file__).parent)
-    check_free(port, "make ui PORT=5001")
+    command.check_free(HOST, port, "make ui PORT=5001")
     try:
         store = open_store(tracking)
     except StoreUnreachableError as error:
@@ -76,16 +75,6 @@ def _check_path(package: Path) -> None:
             f"{package}: has a % in its path, below which MLflow's server opens no database; runs are recorded all the "
             "same. Move the project to a path without it and make its environment there anew (make setup)."
         )
-
-
-def check_free(port: int, other: str) -> None:
-    """Raises UserError for a port that can't be used; `other` is what to type for another."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise UserError(f"port {port}: can't be used ({error}). Name another: {other}") from None
 
 
 if __name__ == "__main__":

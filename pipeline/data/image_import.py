@@ -237,7 +237,8 @@ def _as_bytes(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if images.dtype.kind not in "iuf" or not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
         raise UserError(f"{name}: pixels must be 0 to 255, or 0.0 to 1.0; they are not. Scale them first.")
     scale = 255 if images.dtype.kind == "f" and images.max() <= 1 else 1
-    return np.rint(images * scale).astype(np.uint8)
+    scaled: NDArray[np.uint8] = np.rint(images * scale).astype(np.uint8)
+    return scaled
 
 
 def _named(labels: NDArray[Any], name: str) -> list[str]:

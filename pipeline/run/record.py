@@ -322,3 +322,12 @@ def _repair(folder: Path, stage: str) -> str:
     if folder.is_relative_to(project.CHECKPOINTS):
         return "The sweep or `dvc repro` that was interrupted, typed again, goes on and writes it anew."
     return f"`dvc repro --force {stage}` makes it anew."
+
+
+def find_record(run: str | None) -> Record:
+    """The record of `dvc repro`, or of the run with this identity. Raises UserError where there is none."""
+    root = project.RECORD if run is None else project.run_root(run)
+    if not (root / "training" / "run.json").is_file():
+        way = "Run: dvc repro" if run is None else "`python -m pipeline.compare STUDY` lists the runs of a study."
+        raise UserError(f"{root}: there is no record. {way}")
+    return read_record(root)

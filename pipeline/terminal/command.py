@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,6 +82,16 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
+
+
+def check_free(host: str, port: int, other: str) -> None:
+    """Raises UserError for a port that can't be used; `other` is what to type for another."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"port {port}: can't be used ({error}). Name another: {other}") from None
 
 
 def printable(text: str) -> str:

@@ -109,7 +109,7 @@ class Registry:
             check_place(self.store.address, location)
             try:
                 path = download_file(self.store, location, f"{EVALUATION}/correct.npy", Path(folder))
-                answers = np.load(path, allow_pickle=False)
+                answers = np.asarray(np.load(path, allow_pickle=False))
             except (OSError, ValueError, MlflowException):
                 answers = np.empty(0)
         if answers.dtype != np.bool_ or answers.ndim != 1:
@@ -117,7 +117,7 @@ class Registry:
                 f"version {version.number} of {self.name}: the store has no predictions of it, so it can't be "
                 "compared. To replace it all the same: --anyway"
             )
-        return answers
+        return np.asarray(answers, dtype=np.bool_)
 
     def opened(self) -> int:
         """How many networks the test images have scored in this store, each counted once."""
