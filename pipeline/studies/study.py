@@ -103,7 +103,9 @@ def find_study(name: str) -> Study:
     """The study called `name`. Raises UserError that tells which there are."""
     names = sorted(path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))
     if name not in names:
-        there = f"There are: {', '.join(names)}." if names else "`python -m pipeline.sweep --help` tells how to make one."
+        there = (
+            f"There are: {', '.join(names)}." if names else "`python -m pipeline.sweep --help` tells how to make one."
+        )
         raise UserError(f"{name}: is no study here. {there}")
     return read_study(project.study(name))
 
