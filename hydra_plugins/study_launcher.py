@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 
 class GridSweeper(Sweeper):
-    """Hands every combination of what is swept to the launcher, `params` (what a study declares) before what is typed."""
+    """Hands every combination of what is swept to the launcher: `params`, which a study declares, and what is typed."""
 
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self.params = params or {}
