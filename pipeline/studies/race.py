@@ -13,6 +13,9 @@ from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
 from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
 
+TO_THE_BEST = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
+"""A race for the best compares with the leader."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -116,7 +119,10 @@ def verdicts(study: Study) -> dict[str, str]:
         return f"stopped after {seeds} seeds" if seeds < planned else f"after all {seeds} seeds"
 
     if not study.contrasts:
-        return {names[place]: f"{one.verdict}, {ended(one.seeds)}" for place, one in now.decided.items()}
+        words = TO_THE_BEST if study.stop == "best" else {}
+        return {
+            names[at]: f"{words.get(one.verdict, one.verdict)}, {ended(one.seeds)}" for at, one in now.decided.items()
+        }
     over = {}
     for place, name in enumerate(names):
         weighed = [number for number, contrast in enumerate(study.contrasts) if contrast.weights.get(name)]
