@@ -34,7 +34,7 @@ Any key of the configuration can be set or swept (README, or --cfg job). Those o
   study.zip             swept keys whose values go together: [model.conv.filters,model.conv.kernel_size]
   study.settings        settings by name, in a file of conf/study: {{deep: {{model: deep}}}}
   study.exclude         combinations that are left out: [{{model.conv.filters: 64, model.conv.kernel_size: 7}}]
-  study.contrasts       questions asked in advance, in a file of conf/study (docs/statistics.md)
+  study.contrasts       questions asked in advance, in a file of conf/study (docs/sweeps.md)
   study.error_rate      of all verdicts of the study together (0.05)
   study.stop            decided: a race until each verdict stands; best: until only the best is left
   study.hours           starts no run that would end later

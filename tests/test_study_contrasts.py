@@ -11,8 +11,9 @@ import pytest
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.storage import project
 from pipeline.storage.digest import sealed, unsealed
+from pipeline.studies.console import print_results
 from pipeline.studies.plan import Plan, merge_plan, plan_grid
-from pipeline.studies.race import due, standing, verdicts
+from pipeline.studies.race import contrast_verdicts, due, standing, verdicts
 from pipeline.studies.study import DeclaredContrast, Point, Study, read_study, update_study
 from pipeline.studies.study_config import StudyConfig
 from tests.harness.conducting import finish
@@ -194,7 +195,7 @@ def contrast(name: str, **of: float) -> DeclaredContrast:
     return DeclaredContrast(name, "it gains", "gain", of, "accuracy", 0.5, "then", 0)
 
 
-def test_a_race_over_contrasts_goes_on_with_what_an_open_one_weighs() -> None:
+def test_a_race_over_contrasts_goes_on_with_what_an_open_one_weighs(capsys: pytest.CaptureFixture[str]) -> None:
     means = {"a": 0.5, "b": 0.6, "c": 0.502, "d": 0.5}
     cells = [
         cell(name, seed, accuracy=mean + (seed % 2) * place / 1000)
@@ -212,3 +213,7 @@ def test_a_race_over_contrasts_goes_on_with_what_an_open_one_weighs() -> None:
     assert sorted(now.open) == [0, 2]
     assert due(found, ()) == {(name, seed) for name in "ac" for seed in range(4)}
     assert verdicts(found) == {"b": "stopped after 3 seeds", "d": "in no contrast"}
+    assert contrast_verdicts(found) == {"clear": "supported after 3 seeds", "open": "open"}
+    print_results(found)
+    assert "contrast clear, it gains: supported after 3 seeds" in capsys.readouterr().out
+    assert contrast_verdicts(replace(found, stop=None)) == {}

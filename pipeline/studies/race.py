@@ -133,6 +133,17 @@ def verdicts(study: Study) -> dict[str, str]:
     return over
 
 
+def contrast_verdicts(study: Study) -> dict[str, str]:
+    """Of each contrast of a race how it stands: `supported after 4 seeds`."""
+    now = standing(study)
+    decided = {} if now is None else now.decided
+    return {
+        contrast.name: f"{decided[number].verdict} after {decided[number].seeds} seeds" if number in decided else "open"
+        for number, contrast in enumerate(study.contrasts)
+        if now is not None
+    }
+
+
 def final_state(study: Study) -> StudyState:
     """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped, or are
     not needed, as those of a race that is over.
