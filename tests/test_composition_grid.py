@@ -400,7 +400,10 @@ def test_keys_that_can_not_go_together_are_refused(keys: list[str], told: str) -
 
 
 def test_named_settings_cross_with_what_is_swept_and_have_their_name_alone() -> None:
-    settings = {"wide": {"model.conv.filters": 64}, "deep": {"model": "deep", "model.conv.kernel_size": [3, 5]}}
+    settings: dict[str, dict[str, Any]] = {
+        "wide": {"model.conv.filters": 64},
+        "deep": {"model": "deep", "model.conv.kernel_size": [3, 5]},
+    }
     jobs = split("seed=0,1", "training.epochs=1,2", settings=settings)
     assert len(jobs) == 2 * 2 * 2
     declared = f"study.settings={{{','.join(f'{name}:{{{inner(of)}}}' for name, of in settings.items())}}}"

@@ -1,6 +1,6 @@
 """A race of settings, its hours and its failures: which runs are done, and what stands. Without a training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tests.harness.studies import a_project, cell, declared, prepare, study
 MEANS = {8: 0.80, 16: 0.803, 32: 0.85}
 """True accuracy by the number of filters. Sixteen filters are too near to the baseline for ten seeds to tell."""
 
-DECIDED: Mapping[str, Any] = {"stop": "decided", "baseline": {"model.conv.filters": 8}}
+DECIDED: dict[str, Any] = {"stop": "decided", "baseline": {"model.conv.filters": 8}}
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +252,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, each: float) -> None:
         self.now, self.each = 1_000.0, each
-        monkeypatch.setattr(estimate.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("pipeline.studies.estimate.time.monotonic", lambda: self.now)
 
     def act(self, executor: Acting) -> Callable[[list[Job]], Iterator[tuple[list[Job], list[Ended]]]]:
         def one_by_one(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:

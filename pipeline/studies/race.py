@@ -1,6 +1,6 @@
 """A race is replayed from its study: which settings get the next seed, and which have a verdict that stands."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
 from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
 
-TO_THE_BEST = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
+TO_THE_BEST: Mapping[str, str] = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
 """A race for the best compares with the leader."""
 
 
