@@ -208,7 +208,7 @@ def test_a_study_that_is_no_race_has_no_standing() -> None:
     [
         (grid(range(2)), {}, r"^study\.stop: must have 2 settings and 3 seeds or more, not 3 and 2\."),
         (grid(filters=[8]), {}, r"^study\.stop: must have 2 settings and 3 seeds or more, not 1 and 10\."),
-        ([*grid(), *grid([11], [8])], {}, r"^study\.stop: must be planned with all runs of its study"),
+        ([*grid(), *grid([11], [8])], {}, r"^study\.stop: must have every setting with every seed, 3 × 11, not 31"),
     ],
 )
 def test_what_is_no_race_is_refused_before_anything_is_written(
@@ -216,7 +216,7 @@ def test_what_is_no_race_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
         sweep(declared(**DECIDED | changes), points=points)
-    assert not (project.study("kernels") / "study.json").exists()
+    assert not project.STUDIES.exists()
 
 
 @pytest.mark.parametrize(

@@ -53,31 +53,36 @@ def standing(study: Study, given_up: Collection[str] = ()) -> Standing | None:
     return race(at.points, at.ended, _baseline(study), study.margin, study.stop, contrasts, study.error_rate)
 
 
-def check_race(before: Study | None, study: Study, planned: Collection[str]) -> None:
-    """Raises ConfigurationError for a race that can't be: its looks are planned for all settings and seeds of its study
-    (identities `planned`), before the first.
+def check_grid(settings: int, seeds: int, runs: int) -> None:
+    """Raises ConfigurationError for a grid that is none to race."""
+    if settings < 2 or seeds < FEWEST_SEEDS:
+        raise refused(
+            "study.stop",
+            f"must have 2 settings and {FEWEST_SEEDS} seeds or more, not {settings} and {seeds}. Write "
+            "'seed=range(10)', or leave it out.",
+        )
+    if runs != settings * seeds:
+        raise refused(
+            "study.stop",
+            f"must have every setting with every seed, {settings} × {seeds}, not {runs} runs. Name the same seeds.",
+        )
+
+
+def check_study(before: Study | None, study: Study, planned: Collection[str]) -> None:
+    """Raises ConfigurationError for a race whose looks are not planned for all runs of its study (identities `planned`)
+    before the first.
     """
-    runs, seeds = {run.identity for run in study.cells}, {run.seed for run in study.cells}
     if before is not None and before.stop is not None and {run.identity for run in before.cells} != set(planned):
         raise refused(
             "study.name",
-            f"must be another: {study.name} is a race, with looks planned for its {len(before.cells)} runs. More, "
+            f"must be another: {study.name} is a race with looks planned for its {len(before.cells)} runs. More, "
             "or fewer, need a study of their own with fresh seeds: study.name=… 'seed=range(100,110)'.",
         )
-    if study.stop is None:
-        return
-    if len(study.settings) < 2 or len(seeds) < FEWEST_SEEDS:
+    if study.stop is not None and (others := {run.identity for run in study.cells} - set(planned)):
         raise refused(
             "study.stop",
-            f"must have 2 settings and {FEWEST_SEEDS} seeds or more, not {len(study.settings)} and {len(seeds)}. Write "
-            "'seed=range(10)', or leave it out.",
-        )
-    if runs != set(planned) or len(runs) != len(study.settings) * len(seeds):
-        raise refused(
-            "study.stop",
-            f"must be planned with all runs of its study, every setting with every seed, but {study.name} holds "
-            f"{len(runs)} of {len(study.settings)} settings and {len(seeds)} seeds, and this line names "
-            f"{len(planned)}. Name all of them, or another study: study.name=…",
+            f"must be planned with all runs of its study, but {study.name} holds {len(others)} others. Name them too, "
+            "or another study: study.name=…",
         )
 
 
