@@ -1,18 +1,17 @@
 """A sweep's grid: composed together as each job by itself would be; the studies that conf/ declares."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -24,9 +23,12 @@ from pipeline.storage import project
 from pipeline.studies import hydra_entry as grids
 from pipeline.studies.hydra_entry import composed_grid
 from pipeline.studies.plan import setting_of
-from pipeline.studies.study import Point
+from pipeline.studies.study import Point, Study
 from pipeline.studies.study_config import StudyConfig
+from pipeline.studies.study_summary import titles
 from pipeline.terminal.errors import UserError
+from tests.harness.settings import article_values
+from tests.harness.studies import declared as study_config
 
 STUDIES = sorted(path.stem for path in (project.CONF / "study").glob("*.yaml"))
 
@@ -188,28 +190,42 @@ class Asked:
         return OmegaConf.create()
 
 
+class Launched:
+    """In place of a launcher: the jobs that it was given."""
+
+    def launch(self, jobs: list[list[str]], initial_job_idx: int) -> list[Any]:
+        assert initial_job_idx == 0
+        self.jobs = jobs
+        return []
+
+
+def swept(launcher: Any, *words: str) -> list[tuple[str, ...]]:
+    """What the sweeper asked Hydra to compose before it gave the jobs of `words` to `launcher`."""
+    found, asked = sweeper(), Asked()
+    found.config, found.hydra_context = sweep_config(loader()), type("Context", (), {"config_loader": asked})
+    found.launcher = launcher
+    found.sweep(list(words))
+    return asked.jobs
+
+
 def test_the_sweeper_checks_each_setting_once() -> None:
-    found, asked = sweeper(), Asked()
-    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
-    sizes, seeds = (3, 5), range(10)
-    found.validate_batch_is_legal(
-        [(f"seed={seed}", f"kernel_size={size}") for size, seed in itertools.product(sizes, seeds)]
-        + [("kernel_size=3", "seed=11")]
-    )
-    assert [[word for word in job if not word.startswith("seed=")] for job in asked.jobs] == [
-        ["kernel_size=3"],
-        ["kernel_size=5"],
+    launcher = Launched()
+    asked = swept(launcher, "seed=range(10)", "model.conv.kernel_size=3,5")
+    assert [[word for word in job if not word.startswith("seed=")] for job in asked] == [
+        ["model.conv.kernel_size=3"],
+        ["model.conv.kernel_size=5"],
     ]
+    assert len(launcher.jobs) == 20
     with pytest.raises(HydraException, match="no such key"):
-        found.validate_batch_is_legal([("seed=0",), ("seed=0", "model.conv.no_such=1")])
+        swept(launcher, "model.conv.no_such=0,1")
 
 
-def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_each_setting_once() -> None:
-    found, asked = sweeper(), Asked()
-    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
-    found.launcher = instantiate(sweep_config(loader()).hydra.launcher)
-    found.validate_batch_is_legal([("seed=0", "kernel_size=3"), ("seed=1", "kernel_size=3")])
-    assert asked.jobs == []
+def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_each_setting_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launcher = instantiate(sweep_config(loader()).hydra.launcher)
+    monkeypatch.setattr(type(launcher), "launch", lambda *_arguments, **_more: [])
+    assert swept(launcher, "seed=0,1", "model.conv.kernel_size=3") == []
 
 
 @pytest.mark.parametrize(
@@ -231,7 +247,7 @@ def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_ea
 )
 def test_what_can_not_be_swept_is_refused_by_what_was_typed(words: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        sweeper().split_arguments(OverridesParser.create(loader()).parse_overrides(words), None)
+        grids.split_grid(OverridesParser.create(loader()).parse_overrides(words))
 
 
 @pytest.mark.parametrize(
@@ -246,13 +262,12 @@ def test_what_can_not_be_swept_is_refused_by_what_was_typed(words: list[str], to
     ],
 )
 def test_what_can_be_swept_has_a_job_for_each_value(words: list[str], jobs: int) -> None:
-    (batch,) = sweeper().split_arguments(OverridesParser.create(loader()).parse_overrides(words), None)
-    assert len(batch) == jobs
+    assert len(grids.split_grid(OverridesParser.create(loader()).parse_overrides(words))) == jobs
 
 
 def test_hydra_knows_the_projects_sweeper_and_launcher() -> None:
     config = sweep_config(loader()).hydra
-    for node, kind in ((config.sweeper, BasicSweeper), (config.launcher, Launcher)):
+    for node, kind in ((config.sweeper, Sweeper), (config.launcher, Launcher)):
         assert node._target_.startswith("hydra_plugins.study_launcher.")
         # Hydra reads its own plugins anew: only the names are the same.
         assert kind.__name__ in {base.__name__ for base in type(instantiate(node)).__mro__}
@@ -281,8 +296,7 @@ def declared(name: str) -> tuple[DictConfig, list[list[str]]]:
     """A study's composition, and the jobs that Hydra's sweeper makes of what it declares."""
     config = sweep_config(loader(), f"+study={name}")
     params = [f"{key}={value}" for key, value in dict(config.hydra.sweeper.params).items()]
-    batches = sweeper().split_arguments(OverridesParser.create().parse_overrides(params), None)
-    return config, [list(job) for job in batches[0]]
+    return config, grids.split_grid(OverridesParser.create().parse_overrides(params))
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -296,7 +310,7 @@ def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name
         assert values.pop("study")["name"] == name
         settings.append(setting_of(configure(values)))
     distinct = [values for number, values in enumerate(settings) if values not in settings[:number]]
-    declaration.check_baseline(distinct)
+    declaration.check_grid({str(number): setting for number, setting in enumerate(distinct)})
     swept = {word.partition("=")[0] for job in jobs for word in job} - {"seed"}
     assert swept == set(declaration.baseline or {})
 
@@ -352,3 +366,94 @@ def test_leaves_of_a_section_keep_its_name() -> None:
     assert list(leaves({"b": 1}, "a")) == [("a.b", 1)]
     assert list(leaves({}, "a")) == [("a", {})]
     assert list(leaves(3, "a")) == [("a", 3)]
+
+
+# Zipped, named and excluded settings
+
+
+def split(*words: str, **of_study: Any) -> list[list[str]]:
+    return grids.split_grid(OverridesParser.create(loader()).parse_overrides(list(words)), study_config(**of_study))
+
+
+def test_the_values_of_zipped_keys_go_together_and_cross_with_the_others() -> None:
+    words = "model.conv.filters=8,16", "seed=0,1", "+model.blocks.block2.conv.filters=32,64", "training.epochs=1"
+    jobs = split(*words, zip=["model.conv.filters", "model.blocks.block2.conv.filters"])
+    assert jobs == [
+        [f"model.conv.filters={one}", f"+model.blocks.block2.conv.filters={two}", f"seed={seed}", "training.epochs=1"]
+        for one, two in ((8, 32), (16, 64))
+        for seed in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (["model.conv.filters"], r"^study\.zip: must name two keys or more that are swept, not model\.conv\.filters\."),
+        (["model.conv.filters", "model.depth"], r"that are swept, not model\.depth\."),
+        (["model.conv.filters", "training.epochs"], r"that are swept, not training\.epochs\."),
+        (["model.conv.filters", "seed"], r"equally many values, but model\.conv\.filters has 2, seed has 3\."),
+    ],
+)
+def test_keys_that_can_not_go_together_are_refused(keys: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        split("model.conv.filters=8,16", "seed=range(3)", "training.epochs=1", zip=keys)
+
+
+def test_named_settings_cross_with_what_is_swept_and_have_their_name_alone() -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "wide": {"model.conv.filters": 64},
+        "deep": {"model": "deep", "model.conv.kernel_size": [3, 5]},
+    }
+    jobs = split("seed=0,1", "training.epochs=1,2", settings=settings)
+    assert len(jobs) == 2 * 2 * 2
+    declared = f"study.settings={{{','.join(f'{name}:{{{inner(of)}}}' for name, of in settings.items())}}}"
+    found = points(jobs, "training=smoke", f"++{declared}")
+    assert [point.overrides for point in found[:2]] == ["wide training.epochs=1", "deep training.epochs=1"]
+    assert [point.variants["setting"] for point in found[:2]] == ["wide", "deep"]
+    wide, deep = found[:2]
+    assert (wide.values["model"]["conv"]["filters"], deep.values["model"]["conv"]["kernel_size"]) == (64, [3, 5])
+    assert deep.variants["model"] == "deep"
+    assert wide.changed == deep.changed == ("training.epochs",)
+    assert "setting" not in wide.values["study"]
+
+
+def inner(of: dict[str, Any]) -> str:
+    return ",".join(f"{key}:{value}" for key, value in of.items())
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"seed": 3}, r"^study\.settings\.a\.seed: must be a key of what is trained"),
+        ({"study.margin": 3}, r"^study\.settings\.a\.study\.margin: must be a key of what is trained"),
+        ({"tracking": "off"}, r"^study\.settings\.a\.tracking: must be a key of what is trained"),
+        ({"hydra.sweep.dir": "elsewhere"}, r"hydra\.sweep\.dir"),
+        ({"model.conv._target_": "os.system"}, r"names code"),
+        ({"model.conv.filters": "${oc.env:HOME}"}, r"may refer to other keys only"),
+        ({"training.epochs": 3}, r"^study\.settings\.a\.training\.epochs: is set by the sweep too"),
+    ],
+)
+def test_a_named_setting_sets_what_is_trained_and_nothing_else(setting: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        split("training.epochs=1", settings={"a": setting})
+
+
+@pytest.mark.parametrize(
+    "value", [3, 0.5, 1e-05, True, None, "none", "a b", "it's", 'a "b"', "3", [3, 5], {"name": "l2"}]
+)
+def test_a_value_of_a_file_is_the_same_value_as_an_override(value: Any) -> None:
+    (job,) = split(settings={"a": {"model.conv.kernel_regularizer": value}})
+    assert OverridesParser.create().parse_override(job[1]).value() == value
+
+
+def test_the_settings_of_a_study_are_called_by_their_names() -> None:
+    values = [({"model.conv.filters": 64}, "wide"), ({"model.conv.filters": 8, "model.conv.kernel_size": 3}, "narrow")]
+    made = [
+        Point(name, configured, {"model": "article", "setting": name})
+        for changes, name in values
+        for configured in [article_values({"data.validation_images": 10} | changes)]
+    ]
+    settings = {point.overrides: setting_of(configure(point.values), point) for point in made}
+    found = Study("named", "validation", "b", {"setting": "wide"}, 0.5, settings=settings)
+    assert list(titles(found).values()) == ["setting wide", "setting narrow"]
+    study_config(baseline={"setting": "wide"}).check_grid(settings)

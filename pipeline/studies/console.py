@@ -1,6 +1,7 @@
 """What a sweep prints: what it is about to do, how far it is, what came of it."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,60 +11,106 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from pipeline.run.environment import precision_note, variables_note
+from pipeline.statistics.differences import FEWEST_SEEDS
+from pipeline.statistics.race import detectable
 from pipeline.storage import project
-from pipeline.studies.estimate import Estimate
-from pipeline.studies.plan import Plan, Refused, Repeated
-from pipeline.studies.study import Study, StudyRun
+from pipeline.studies.estimate import Estimate, known_noise
+from pipeline.studies.plan import Job, Plan, Refused, Repeated
+from pipeline.studies.race import contrast_verdicts
+from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
+    ACCURACY,
+    COSTS,
+    NOTE,
     Row,
     best,
-    columns,
     counted,
-    outcome,
-    rows,
     score_in_words,
-    shown_at,
     swept,
+    table,
     titles,
 )
 from pipeline.terminal.progress import console
 
-MOST_REPEATED = 3
+MOST_REPEATED, MOST_LEFT = 3, 10
 
 
 def print_refused(refused: Sequence[Refused]) -> None:
     """Which settings of the grid can't exist, and why."""
-    table = Table("setting", "why it can't exist", title="refused", title_justify="left")
+    reasons = Table("setting", "why it can't exist", title="refused", title_justify="left")
     for setting in refused:
-        table.add_row(setting.overrides, setting.reason)
-    console.print(table)
+        reasons.add_row(setting.overrides, setting.reason)
+    console.print(reasons)
 
 
-def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
-    """How many runs, how many are done, about how long and how much disk the rest takes, `count` at a time."""
+def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
+    """How many runs, how many are done, about how long and how much disk the rest takes, `count` at a time; what its
+    seeds can find, and what is to be known of its questions.
+    """
     missing, total = len(estimate.seconds), len(plan.jobs)
+    # Of a race, whose study holds no other runs.
+    waiting = [run for run in study.cells if run.state not in ENDED and study.stop is not None]
+    spared = sum(run.identity not in estimate.seconds for run in waiting)
     seeds = len({job.seed for job in plan.jobs})
     again = sum(repeated.runs for repeated in plan.repeated)
     twice = f"; {total + again} asked for, {again} of them a second time" if again else ""
+    excluded = f", {plan.excluded} excluded" if plan.excluded else ""
     console.print(
-        f"study {study.name}: {counted(total, 'run')} ({counted(len(plan.settings), 'setting')}, "
-        f"{counted(seeds, 'seed')}{twice}), scored on the {study.images} images; {total - missing} done already, "
-        f"{missing} to do"
+        f"study {study.name}: {counted(total, 'run')} ({counted(len(plan.settings), 'setting')}{excluded}, "
+        f"{counted(seeds, 'seed')}{twice}), scored on the {study.images} images; "
+        f"{total - missing - spared} done already, {missing} to do"
+        + (f", {spared} not needed, as verdicts stand" if spared else "")
     )
+    if missing:
+        for line in filter(None, (_race(study, missing), _power(study, seeds))):
+            console.print(line)
     if plan.repeated:
         more = len(plan.repeated) - MOST_REPEATED
         texts = [*map(_repeated, plan.repeated[:MOST_REPEATED]), *([f"and {more} more"] if more > 0 else [])]
         console.print(f"the same runs: {'; '.join(texts)}")
     if others := _other_sweeps(study, plan):
         console.print(f"note: {others}")
+    for contrast in study.contrasts:
+        if contrast.runs_before:
+            runs = counted(contrast.runs_before, "run")
+            console.print(
+                f"note: contrast {contrast.name} was declared, as it is now, after {runs} had ended: the report marks "
+                "it. In advance it is asked with other seeds and another study.name."
+            )
     if missing:
-        _print_estimate(plan, estimate, count)
+        _print_estimate(plan, estimate, count, is_race=study.stop is not None)
+        if hours is not None and estimate.total(count) > 3600 * hours:
+            console.print(f"note: not all of it fits into study.hours={hours:g}")
 
 
-def _print_estimate(plan: Plan, estimate: Estimate, count: int) -> None:
+def _race(study: Study, missing: int) -> str:
+    """How many runs a race may spare."""
+    if study.stop is None:
+        return ""
+    ended = Counter(run.setting for run in study.cells if run.state in ENDED)
+    least = sum(max(0, FEWEST_SEEDS - ended[setting]) for setting in study.settings)
+    until = "its verdict stands" if study.stop == "decided" else "it is known not to be the best"
+    return f"a race: a setting gets seeds until {until}; saves {max(0, missing - least)} of these runs at most"
+
+
+def _power(study: Study, seeds: int) -> str:
+    """What the seeds can find, where the noise is known."""
+    if len(study.settings) < 2:
+        return ""
+    if seeds < FEWEST_SEEDS:
+        return f"{counted(seeds, 'seed')}: too few for a verdict, which takes {FEWEST_SEEDS}"
+    noise = known_noise(study)
+    if noise is None:
+        return ""
+    points = detectable(len(study.settings), seeds, noise, is_race=study.stop is not None)
+    return f"{seeds} seeds can tell {points:.2g} points apart (by the noise of earlier runs, {noise:.2g} points)"
+
+
+def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool) -> None:
     basis = "by the runs of this machine" if estimate.measured else "roughly: no such run was measured here yet"
+    most = "at most" if is_race else "about"
     console.print(
-        f"about {duration(estimate.total(count))} with {count} at a time ({basis}), {size(estimate.bytes)} of disk"
+        f"{most} {duration(estimate.total(count))} with {count} at a time ({basis}), {size(estimate.bytes)} of disk"
     )
     free = shutil.disk_usage(project.ROOT).free
     precisions = sorted({job.configuration.training.precision for job in plan.jobs})
@@ -95,63 +142,62 @@ def _others_in_words(study: Study, count: int, how: str) -> str:
 
 def print_results(study: Study, others: int = 0) -> None:
     """The table of settings; how many `others` the study holds by earlier sweeps."""
-    settings = rows(study)
-    if not settings:
+    lines = table(study)
+    if not lines:
         return
-    console.print(_results(study, settings))
+    # Without the costs, or as lines, where the terminal would cut off the scores.
+    tables = (_table(lines, left_out) for left_out in ((), COSTS))
+    console.print(next(filter(None, tables), None) or "\n".join(map(_as_line, lines, titles(study).values())))
     console.print(
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
     )
+    said = contrast_verdicts(study)
+    for contrast in study.contrasts if said else ():
+        console.print(f"contrast {contrast.name}, {contrast.claim}: {said[contrast.name]}")
     if others:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
 
 
-def _results(study: Study, settings: Sequence[Row]) -> Table | str:
-    """A table as wide as the terminal: without the costs, or as lines, where it would cut off the scores."""
-    highest = best(study) if len(settings) > 1 else None
-    notes = [", ".join(filter(None, ("highest mean" if row == highest else "", row.lost))) for row in settings]
-    texts = {key: [shown_at(row.label, key) for row in settings] for key in columns(study)}
-    texts = texts or {"setting": ["the one"]}
-    accuracy = {"accuracy (runs)": [score_in_words(row) for row in settings]}
-    costs = {
-        "parameters": [f"{row.parameters:,}" for row in settings],
-        "multiply-adds": [f"{row.multiply_adds:,}" for row in settings],
-        "seconds": ["" if row.seconds is None else f"{row.seconds:.1f}" for row in settings],
-    }
-    for numbers in (accuracy | costs, accuracy):
-        if (table := _table(texts, numbers, notes)) is not None:
-            return table
-    lines = [f"{score_in_words(row)}: {row.title}" for row in settings]
-    return "\n".join(f"{line} ({note})" if note else line for line, note in zip(lines, notes, strict=True))
-
-
-def _table(
-    texts: Mapping[str, Sequence[str]], numbers: Mapping[str, Sequence[str]], notes: Sequence[str]
-) -> Table | None:
-    """Columns by name and one of notes, which may wrap; None where the terminal is too narrow to show them whole."""
-    columns = {**texts, **numbers}
-    widths = [max(map(cell_len, [name, *cells])) for name, cells in columns.items()]
-    widths.append(max(cell_len(word) for note in notes for word in ["", *note.split()]))
+def _table(lines: Sequence[Mapping[str, str]], left_out: Sequence[str]) -> Table | None:
+    """All columns but those `left_out`; the note may wrap. None where the terminal is too narrow to show them whole."""
+    names = [name for name in lines[0] if name not in (*left_out, NOTE)]
+    widths = [max(cell_len(text) for text in (name, *(line[name] for line in lines))) for name in names]
+    widths.append(max(cell_len(word) for line in lines for word in ["", *line[NOTE].split()]))
     # Two spaces and a line beside each column.
     if sum(width + 3 for width in widths) + 1 > console.width:
         return None
-    table = Table()
-    for name, width in zip(columns, widths, strict=False):
-        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True, min_width=width)
-    table.add_column("", min_width=widths[-1])
-    for row in zip(*columns.values(), notes, strict=True):
-        table.add_row(*row)
-    return table
+    made = Table()
+    for name, width in zip(names, widths, strict=False):
+        made.add_column(name, justify="right" if name in (ACCURACY, *COSTS) else "left", no_wrap=True, min_width=width)
+    made.add_column("", min_width=widths[-1])
+    for line in lines:
+        made.add_row(*(line[name] for name in (*names, NOTE)))
+    return made
+
+
+def _as_line(line: Mapping[str, str], title: str) -> str:
+    return f"{line[ACCURACY]}: {title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
+
+
+def print_left_open(study: Study, left: Sequence[Job], hours: float) -> None:
+    """What the hours of a sweep did not reach."""
+    runs = Counter(titles(study)[job.setting] for job in left)
+    texts = [f"{title} ({count})" for title, count in runs.items()]
+    more = [f"and {len(texts) - MOST_LEFT} settings more"] if len(texts) > MOST_LEFT else []
+    console.print(
+        f"study.hours={hours:g} leaves {counted(len(left), 'run')} open: {', '.join([*texts[:MOST_LEFT], *more])}. The "
+        "same line goes on."
+    )
 
 
 def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
     """Every failure with its reason."""
     title = titles(study)
-    table = Table("run", "seed", "reason", title="failed", title_justify="left")
+    reasons = Table("run", "seed", "reason", title="failed", title_justify="left")
     for run in failed:
-        table.add_row(title[run.setting], str(run.seed), run.reason)
-    console.print(table)
+        reasons.add_row(title[run.setting], str(run.seed), run.reason)
+    console.print(reasons)
     for path in (project.checkpoint(run.identity) / "failure.txt" for run in failed):
         if path.exists():
             console.print(f"where it was raised: {path.relative_to(project.ROOT)}")
@@ -189,7 +235,7 @@ def live_line(total: int) -> Iterator[SweepLine]:
 
 def print_run(study: Study, run: StudyRun, number: int, total: int) -> None:
     """One run that has ended."""
-    how = outcome(run) if outcome(run) != "finished" else ""
+    how = run.outcome if run.outcome != "finished" else ""
     score = "" if run.accuracy is None else f"{run.accuracy:.2%} in {run.seconds:.1f} s"
     text = " ".join(filter(None, (how, score, run.reason if run.state == "failed" else None)))
     console.print(f"{number:>{len(str(total))}}/{total}  {titles(study)[run.setting]}, seed {run.seed}: {text}")

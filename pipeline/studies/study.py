@@ -1,32 +1,40 @@
 """What a study is and what came of it: studies/<name>/study.json, whole or not there."""
 
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, JsonValue, with_config
+from pydantic import ConfigDict, Field, JsonValue, with_config
 
 from pipeline.run.record import Name, ScoredOn
+from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.intervals import ERROR_RATE
+from pipeline.statistics.race import Stop
 from pipeline.storage import atomic, lock, project
-from pipeline.storage.digest import sealed, unsealed
-from pipeline.storage.documents import read_text as text_of
-from pipeline.storage.documents import refuse_links
-from pipeline.storage.documents import validate as checked
+from pipeline.storage.digest import sealed
+from pipeline.storage.documents import read_document, refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
 LAYOUT = 2
 STUDY = "study.json"
+AGAIN = "Run its sweep again: no run is lost."
 SCORED_ON_TEST = "_on_test"
 """Ends the name of a study that opens the test images."""
+
+Positive = Annotated[float, Field(gt=0)]
 
 RunState = Literal["waiting", "finished", "diverged", "failed"]
 ENDED = ("finished", "diverged")
 """The states that are not tried again."""
 
 StudyState = Literal["running", "finished", "failed", "interrupted"]
+
+
+Score = Literal["accuracy", "gap", "seconds"]
+"""What a contrast is about; the gap is the accuracy on the training images less that on the scored ones, in points."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -42,11 +50,16 @@ class StudyRun:
     seed: int
     state: RunState = "waiting"
     reason: str | None = None
-    accuracy: float | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     loss: float | None = None
     seconds: float | None = None
     scoring: str | None = None
     collapsed: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
+        return "collapsed" if self.collapsed and self.state == "finished" else self.state
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -54,7 +67,8 @@ class StudyRun:
 class Setting:
     """A configuration without its seed, as dotted keys and values, and what it costs.
 
-    How it was asked for: the variant of each group of conf/ (`{"model": "deep"}`), the keys that were typed beside.
+    How it was asked for: the variant of each group of conf/ (`{"model": "deep"}`), its own name where the study names
+    its settings (`{"setting": "wide"}`), the keys that were typed beside.
     """
 
     values: dict[str, JsonValue]
@@ -65,8 +79,29 @@ class Setting:
 
     def is_at(self, wanted: Mapping[str, JsonValue]) -> bool:
         """Whether it has the values and the variants that are `wanted`; a key that it lacks has no value, not null."""
-        own = {**self.variants, **self.values}
-        return all(key in own and own[key] == value for key, value in wanted.items())
+        return has_values({**self.variants, **self.values}, wanted)
+
+
+def has_values(values: Mapping[str, JsonValue], wanted: Mapping[str, JsonValue]) -> bool:
+    """Whether `values` has those that are `wanted`; a key that it lacks has no value, not null."""
+    return all(key in values and values[key] == value for key, value in wanted.items())
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class DeclaredContrast:
+    """A claim about Σ weight · score over settings (by name), and when it was declared: an ISO time, and after how many
+    ended runs of the settings that it weighs.
+    """
+
+    name: str
+    claim: str
+    expects: Expects
+    weights: dict[str, float]
+    score: Score
+    margin: Positive
+    declared: str
+    runs_before: int
 
 
 class Point(NamedTuple):
@@ -87,24 +122,32 @@ class Study:
     """A study. `images` says which images score it, `baseline` and `margin` (in points) how it is to be compared.
 
     `basis` is the digest of what all its runs share beside the configuration: data, code, versions. `settings` are by
-    name, in the order in which they were declared; `refused` are those that can't exist, with the reason.
+    name, in the order in which they were declared; `refused` are those that can't exist, with the reason. `stop` is
+    what ends it as a race (None: it is none), `contrasts` are the questions asked of it, which share the `error_rate`.
     """
 
     name: Name
     images: ScoredOn
     basis: str
     baseline: dict[str, JsonValue] | None
-    margin: float
+    margin: Positive
     state: StudyState = "running"
     settings: dict[str, Setting] = field(default_factory=dict)
     cells: tuple[StudyRun, ...] = ()
     refused: tuple[dict[str, str], ...] = ()
+    stop: Stop | None = None
+    error_rate: Annotated[float, Field(gt=0, lt=1)] = ERROR_RATE
+    contrasts: tuple[DeclaredContrast, ...] = ()
 
 
 def find_study(name: str) -> Study:
     """The study called `name`. Raises UserError that tells which there are."""
-    if name not in _names():
-        raise UserError(f"{name}: is no study here. {_known()}")
+    names = sorted(path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))
+    if name not in names:
+        there = (
+            f"There are: {', '.join(names)}." if names else "`python -m pipeline.sweep --help` tells how to make one."
+        )
+        raise UserError(f"{name}: is no study here. {there}")
     return read_study(project.study(name))
 
 
@@ -112,23 +155,27 @@ def read_study(folder: Path) -> Study:
     """The study in `folder`. Raises UserError where there is none, or another version's."""
     path = folder / STUDY
     refuse_links(folder)
-    try:
-        text = text_of(path)
-        if (layout := json.loads(text)["layout"]) != LAYOUT:
-            raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run its sweep again.")
-        values = unsealed(text)
-        del values["layout"]
-        study = checked(Study, values)
-        if study.name != folder.name:
-            # Reports and MLflow are written under the name that it gives itself.
-            raise ValueError(f"it says that it is study {study.name}")
-        if unknown := {run.setting for run in study.cells} - study.settings.keys():
-            raise ValueError(f"settings {', '.join(sorted(unknown))} are missing")
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing. {_known()}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({error}). Run its sweep again: no run is lost.") from None
+    study = read_document(path, Study, LAYOUT, AGAIN)
+    wrong = ""
+    if study.name != folder.name:
+        # Reports and MLflow are written under the name that it gives itself.
+        wrong = f"it says that it is study {study.name}"
+    elif unknown := _settings_named(study) - study.settings.keys():
+        wrong = f"settings {', '.join(sorted(unknown))} are missing"
+    elif any(not is_contrast(list(one.weights.values())) for one in study.contrasts):
+        wrong = "a contrast compares nothing"
+    if wrong:
+        raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
     return study
+
+
+def _settings_named(study: Study) -> set[str]:
+    return {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
+
+
+def is_contrast(weights: Sequence[float]) -> bool:
+    """Whether weights compare something: they sum to 0, but for rounding, and are not all 0."""
+    return any(weights) and abs(math.fsum(weights)) <= 1e-6
 
 
 def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:
@@ -146,12 +193,6 @@ def with_runs(study: Study, runs: Sequence[StudyRun]) -> Study:
     return replace(study, cells=tuple(by_identity.values()))
 
 
-def final_state(study: Study) -> StudyState:
-    """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped."""
-    states = {run.state for run in study.cells}
-    return "failed" if "failed" in states else "finished" if states <= set(ENDED) else "interrupted"
-
-
 def present_study(folder: Path) -> Study | None:
     """The study in `folder`; None where there is none, and with a word where it can't be read."""
     if not (folder / STUDY).exists():
@@ -161,12 +202,3 @@ def present_study(folder: Path) -> Study | None:
     except UserError as error:
         console.print(f"{error} It is made anew from what is declared now.")
         return None
-
-
-def _known() -> str:
-    names = ", ".join(_names())
-    return f"There are: {names}." if names else "`python -m pipeline.sweep --help` tells how to make one."
-
-
-def _names() -> list[str]:
-    return sorted(path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))
