@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -246,3 +248,26 @@ def test_the_study_on_disk_is_the_study() -> None:
     study = read_study(project.study("kernels"))
     assert update_study(project.study("kernels"), lambda _: study) == study
     assert len(from_study(study).runs) == 18
+
+
+def test_answers_that_are_none_are_refused_by_the_name_of_their_file() -> None:
+    """Their digest may be right all the same: a record can come from others."""
+    study = write_study(random_scores(2))
+    folder = project.run_root(study.cells[3].identity) / EVALUATION
+    kept = json.loads((folder / "evaluation.json").read_text())
+    for wrong, words in ((np.zeros((2, 5), np.bool_), r"not bool \[2, 5\]"), (np.zeros(10), r"not float64 \[10\]")):
+        np.save(folder / "correct.npy", wrong)
+        own = {key: value for key, value in kept.items() if key not in ("sha256", "layout", "files")}
+        write_manifest(folder, "evaluation.json", own)
+        with pytest.raises(UserError, match=rf"correct\.npy: must be bool \[images\], {words}\. Run the study's"):
+            from_study(study)
+
+
+def test_records_of_other_code_tell_what_they_were_made_of() -> None:
+    """Which images were held out, and which versions decided, is read as it was written, not as it is built today."""
+    study = write_study(random_scores(2))
+    found = from_study(study)
+    assert found.split == (10, 0)
+    assert found.runs[0].curve == (25.0, 25.0)
+    assert re.fullmatch(r"python 3\.\d+, .*tensorflow \d.*", found.runs[0].versions)
+    assert found.runs[0].hardware == "2 cores"

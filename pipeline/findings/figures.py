@@ -28,7 +28,7 @@ from pipeline.findings import wording
 from pipeline.findings.factors import shown_level
 from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import COSTS, Results
-from pipeline.findings.runs import LOST, Comparison
+from pipeline.findings.runs import ASTRAY, Comparison
 from pipeline.statistics.factors import GridEffects, Term
 
 WIDE, NARROW = 9.0, 4.2
@@ -97,7 +97,7 @@ def draw_settings(results: Results, width: float = WIDE) -> Figure:
         if summary.mean is not None and summary.mean >= lowest:
             axes.plot([summary.mean], [line], "|", color=colour, markersize=15, markeredgewidth=3)
         runs = results.comparison.of(row)
-        lost = [run.accuracy for run in runs if run.outcome in LOST and run.accuracy is not None]
+        lost = [run.accuracy for run in runs if run.outcome in ASTRAY and run.accuracy is not None]
         if far := [*values[values < lowest], *lost]:
             at = "at" if len(far) == 1 else "from"
             text = f"◂ {wording.counted(len(far), 'seed')} {at} {min(far):.1f} %"

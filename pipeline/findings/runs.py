@@ -1,10 +1,10 @@
-"""The runs that a report rests on, read once, as plain values. Reads no file but those of the answers."""
+"""The runs that a report rests on, read once, as plain values. Reads no file."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,13 @@ from pydantic import JsonValue
 from pipeline.findings.factors import Factor
 from pipeline.statistics.factors import Level
 from pipeline.statistics.images import Answers
-from pipeline.statistics.scores import Scores
+from pipeline.statistics.scores import Scores, means
 
-LOST = "collapsed", "diverged"
+ASTRAY = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
+
+LOST = "failed", *ASTRAY, "missing"
+"""What becomes of runs that give no score that counts."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Run:
     """One run: the number of its setting, its outcome, its accuracy in points where it has a score.
 
     `outcome` is the state of its cell, or `collapsed`; `scored` in milliseconds since 1970, `on_test` the same of the
-    scores on test images that its record holds beside those that are compared; `answers` is its correct.npy.
+    scores on test images that its record holds beside those that are compared; `curve` the accuracy on validation
+    images after each epoch, in points; `answers` bool [images], which it answered rightly.
     """
 
     setting: int
@@ -55,20 +59,22 @@ class Run:
     commit: str | None = None
     uncommitted: bool = False
     hardware: str = ""
+    versions: str = ""
     images_digest: str = ""
     scored: int | None = None
     on_test: int | None = None
-    answers: Path | None = None
+    curve: tuple[float, ...] = ()
+    answers: NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
     @property
     def learned(self) -> bool:
         """Whether it has a score that says what its setting can do: it neither diverged nor collapsed."""
-        return self.accuracy is not None and self.outcome not in LOST
+        return self.accuracy is not None and self.outcome not in ASTRAY
 
     @property
     def is_failure(self) -> bool:
         """Whether there is something to tell of how it ended."""
-        return self.outcome in ("failed", *LOST) or self.reason is not None
+        return self.outcome in ("failed", *ASTRAY) or self.reason is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +111,27 @@ class Comparison:
                 scores[run.setting, self.seeds.index(run.seed)] = run.accuracy
         return scores
 
-    def answers(self) -> Answers | None:
-        """Which run that learned answered which image rightly; None without such files or where the images differ.
-
-        Raises OSError and ValueError for a file that can't be read, which `read_record` excludes.
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """Mean accuracy of each setting, float64 [settings], NaN without a score; what is equal but for the order of
+        summing is equal.
         """
+        return np.round(means(self.scores), 9)
+
+    def counts(self, setting: int | None = None) -> Counter[str]:
+        """How many runs of a setting, or of all, `learned` or are LOST in which way (missing: a seed without a run)."""
+        runs = self.runs if setting is None else self.of(setting)
+        counts = Counter("learned" if run.learned else run.outcome for run in runs)
+        counts = Counter({word: counts[word] for word in ("learned", *LOST)})
+        planned = len(self.seeds) * (len(self.settings) if setting is None else 1)
+        return counts + Counter(missing=planned - counts.total())
+
+    def answers(self) -> Answers | None:
+        """Which run that learned answered which image rightly; None without answers or where the images differ."""
         scored = [run for run in self.runs if run.answers is not None and run.learned]
         if not scored or len({run.images_digest for run in scored}) > 1:
             return None
-        correct = np.stack([np.load(run.answers, allow_pickle=False) for run in scored if run.answers is not None])
+        correct = np.stack([run.answers for run in scored if run.answers is not None])
         settings, seeds = ([getattr(run, name) for run in scored] for name in ("setting", "seed"))
         return Answers(correct, np.array(settings), np.array(seeds))
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pipeline.findings.factors import shown_level
 from pipeline.findings.results import OPEN, Answer, Results
-from pipeline.findings.runs import LOST, Comparison, Run
+from pipeline.findings.runs import ASTRAY, LOST, Comparison, Run
 from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict
 from pipeline.statistics.factors import Cell
 from pipeline.statistics.intervals import Interval
@@ -16,6 +16,7 @@ from pipeline.studies.study_summary import shown
 UNKNOWN = "–"
 MOST_SEEDS = 1000
 MOST_NAMES = 3
+LOST_WORDS = {"missing": "not done"}
 SWEEP = "python -m pipeline.sweep "
 
 
@@ -123,37 +124,38 @@ def headline(results: Results) -> str:
         Answer.NO_SCORE: f"Nothing can be said: {said[0].lower()}{said[1:]}",
         Answer.ONE_SETTING: f"One setting, {results.mean(0):.2f} % right: there is nothing to compare it with.",
         Answer.CONSTANT: f"No verdict: {said[0].lower()}{said[1:]}",
-        Answer.LACKS_RUNS: f"No verdict: {lacking(comparison, results.lacking or 0)}",
+        Answer.LACKS_RUNS: f"No verdict: {lacking(results, results.lacking or 0)}",
         Answer.TOO_FEW_SEEDS: f"No verdict yet: {few}; it takes at least {FEWEST_SEEDS}.",
     }
     if results.answer in without or results.winner is None:
         return without[results.answer]
-    lost = _lost(comparison, results.winner)
-    beside = f" But {lost} and count in no mean." if lost else ""
     own = results.settings[results.winner].difference
-    if own is None:
-        return f"Nothing was shown to be better than {_the_baseline(comparison)}.{beside}"
-    return f"{_about_winner(results, own)}{still_open(results)}{beside}"
+    nothing = f"Nothing was shown to be better than {_the_baseline(comparison)}."
+    words = nothing if own is None else _about_winner(results, own)
+    lost = _astray(results, results.winner)
+    beside = f" But {lost} and count in no mean." if lost else ""
+    return f"{words}{_ties(results)}{still_open(results)}{beside}"
 
 
 def reason(results: Results) -> str:
     """What the study's verdicts say of the winner, or why they say nothing."""
-    comparison, winner = results.comparison, results.winner or 0
-    setting, runs = results.settings[winner], comparison.of(winner)
-    lost, ran = sum(run.outcome in LOST for run in runs), sum(run.accuracy is not None for run in runs)
-    common = counted(0 if setting.difference is None else setting.difference.seeds, "seed")
+    comparison, settings, winner = results.comparison, results.settings, results.winner or 0
+    own = settings[winner].difference
+    common = counted(0 if own is None else own.seeds, "seed")
     scored = any(run.accuracy is not None for run in comparison.runs)
     return {
-        Answer.NO_SCORE: "All its runs that have a score collapsed or diverged."
-        if scored
+        Answer.NO_SCORE: f"{'All its runs that have a score' if scored else 'All its runs that ended'} collapsed or "
+        "diverged."
+        if any(one.astray for one in settings)
         else "No run of it has a score.",
         Answer.ONE_SETTING: "It has one setting, and nothing to compare it with.",
         Answer.CONSTANT: "The seed changes no score, so that all runs of a setting say no more than one.",
-        Answer.LACKS_RUNS: sentence(lacking(comparison, results.lacking or 0)),
+        Answer.LACKS_RUNS: sentence(lacking(results, results.lacking or 0)),
         Answer.TOO_FEW_SEEDS: f"A verdict needs at least {FEWEST_SEEDS} seeds a setting; this study has "
         f"{len(comparison.seeds)}.",
-        Answer.LOST_RUNS: f"{lost} of its {ran} runs collapsed or diverged, and count in no mean.",
-        Answer.BASELINE: "The baseline itself has the highest mean.",
+        Answer.LOST_RUNS: f"{settings[winner].astray} of its {_ended(results, winner)} runs collapsed or diverged, and "
+        "count in no mean.",
+        Answer.BASELINE: f"The baseline itself has the highest mean.{_ties(results)}",
         Answer.BETTER: "It is better than the baseline.",
         Answer.EQUIVALENT: f"It is equivalent to the baseline, within ± {comparison.margin:g} points.",
         Answer.CANT_TELL: f"The study can't tell it from the baseline; {enough(results.seeds_needed)} a setting would.",
@@ -186,7 +188,8 @@ def marks(results: Results) -> dict[int, str]:
         return {}
     words = {results.comparison.baseline: ["baseline"]}
     if results.winner is not None:
-        words.setdefault(results.winner, []).append(winner_name(results))
+        for setting in (results.winner, *results.tied):
+            words.setdefault(setting, []).append(winner_name(results))
         if results.cheapest is not None and results.cheapest != results.winner:
             words.setdefault(results.cheapest, []).append("cheapest not worse")
     return {setting: ", ".join(parts) for setting, parts in words.items()}
@@ -198,13 +201,15 @@ def verdict_sentence(results: Results, difference: Difference) -> str:
     name, cost = setting.label, at_cost(results.comparison, difference.setting)
     ends = between(difference.interval, joined="and")
     match difference.verdict:
-        case Verdict.BETTER | Verdict.WORSE if difference.interval is not None:
+        case Verdict.BETTER | Verdict.WORSE:
             less = " (less than what matters)" if difference.negligible else ""
-            other = "; only on these images" if setting.image_noise else ""
-            return f"{name}: by {span(difference.interval.low, difference.interval.high)} points{less}, {cost}{other}"
+            return f"{name}: by {_gain(results, difference)}{less}, {cost}"
+        case Verdict.EQUIVALENT if difference.deviation == 0 and difference.mean == 0:
+            return f"{name}: the same score with every seed, {cost}"
         case Verdict.EQUIVALENT:
-            same = difference.deviation == 0 and difference.mean == 0
-            return f"{name}: {'the same score with every seed' if same else f'between {ends} points'}, {cost}"
+            other = setting.other_images if setting.only_here else None
+            wider = "" if other is None else f" on these images, {between(other.interval, joined='and')} on others"
+            return f"{name}: between {ends} points{wider}, {cost}"
         case Verdict.CANT_TELL:
             return f"{name}: between {ends} points, {cost}; {enough(difference.seeds_needed)} would tell"
     if difference.mean is None:
@@ -270,19 +275,18 @@ def since(comparison: Comparison) -> str:
     return f"at {moment(min(scored))}" if scored else "at a time that no record tells"
 
 
-def lost_sentence(comparison: Comparison, setting: int) -> str:
+def lost_sentence(results: Results, setting: int) -> str:
     """How many runs of a setting ended without having learned, with which seeds and scores."""
-    runs = [run for run in comparison.of(setting) if run.outcome in LOST]
+    runs = [run for run in results.comparison.of(setting) if run.outcome in ASTRAY]
     ends = sorted(run.accuracy for run in runs if run.accuracy is not None)
     scores = f", at {' to '.join(dict.fromkeys(f'{end:.2f}' for end in (ends[0], ends[-1])))} %" if ends else ""
     seeds = f"seed{'' if len(runs) == 1 else 's'} {runs_of([run.seed for run in runs])}"
-    return f"{comparison.label(setting)}: {_lost(comparison, setting)} ({seeds}{scores})"
+    return f"{results.settings[setting].label}: {_astray(results, setting)} ({seeds}{scores})"
 
 
 def lost_counts(counts: Mapping[str, int]) -> str:
     """`1 failed, 2 not done`; 0 where all learned."""
-    words = {"missing": "not done"}
-    return ", ".join(f"{count} {words.get(word, word)}" for word, count in counts.items() if count) or "0"
+    return ", ".join(f"{counts[word]} {LOST_WORDS.get(word, word)}" for word in LOST if counts.get(word)) or "0"
 
 
 def cell(factors: Sequence[str], levels: Cell) -> str:
@@ -303,20 +307,44 @@ def commit(run: Run) -> str:
 def _about_winner(results: Results, own: Difference) -> str:
     comparison = results.comparison
     best, base = comparison.label(own.setting), _the_baseline(comparison)
-    if own.verdict is Verdict.BETTER and own.interval is not None:
-        less = f", which is less than the {comparison.margin:g} that matter here" if own.negligible else ""
-        other = " (with other images it could be none)" if results.settings[own.setting].image_noise else ""
-        gain = f"{span(own.interval.low, own.interval.high)} points{less}{other}"
-        return f"{best}: better than {base} by {gain}, {at_cost(comparison, own.setting)}."
-    if own.verdict is Verdict.EQUIVALENT:
-        undecided = sum(one.verdict in OPEN for one in results.differences)
-        if undecided:
+    undecided = sum(one.verdict in OPEN for one in results.differences)
+    cant_tell = f"Can't tell whether the setting with the highest mean, {best}, is better than {base}"
+    match own.verdict:
+        case Verdict.BETTER:
+            less = f", which is less than the {comparison.margin:g} that matter here" if own.negligible else ""
+            return f"{best}: better than {base} by {_gain(results, own)}{less}, {at_cost(comparison, own.setting)}."
+        case Verdict.EQUIVALENT if undecided:
             return (
                 f"Nothing was shown to be better than {base}: the highest mean, {best}, is equivalent to it; "
                 f"{counted(undecided, 'setting')} can't be told from it."
             )
-        return f"Nothing to gain that matters: even the best, {best}, is equivalent to {base}."
-    return f"Can't tell whether the setting with the highest mean, {best}, is better than {base}."
+        case Verdict.EQUIVALENT:
+            return f"Nothing to gain that matters: even the best, {best}, is equivalent to {base}."
+        case Verdict.WORSE:
+            return f"{best} has the highest mean, but is worse than {base} on the seeds that both have."
+        case Verdict.CANT_TELL:
+            seeds = f"{enough(own.seeds_needed)} a setting would tell"
+            return f"{cant_tell}: between {between(own.interval, joined='and')} points; {seeds}."
+    return f"{cant_tell}: they have {counted(own.seeds, 'seed')} in common; a verdict needs {FEWEST_SEEDS}."
+
+
+def _gain(results: Results, difference: Difference) -> str:
+    """By how much it is better or worse, and what of that hangs on the images: `0.7 to 1.3 points`."""
+    setting, interval = results.settings[difference.setting], difference.interval
+    if interval is None:
+        raise AssertionError("no verdict without an interval")
+    gain, other = f"{span(interval.low, interval.high)} points", setting.other_images
+    if setting.only_here:
+        return f"{gain} on these images (with others it could be none)"
+    if other is not None and setting.images_differ_more:
+        return f"{gain} on these images ({span(other.interval.low, other.interval.high)} on others like them)"
+    return gain
+
+
+def _ties(results: Results) -> str:
+    """Who shares the highest mean with the winner, as a sentence with a space before it; or empty."""
+    names = [results.settings[row].label for row in results.tied]
+    return f" {some(names)} {'has' if len(names) == 1 else 'have'} exactly the same mean." if names else ""
 
 
 def _the_baseline(comparison: Comparison) -> str:
@@ -328,28 +356,31 @@ def sentence(text: str) -> str:
     return f"T{text[1:]}" if text.startswith("the baseline") else text
 
 
-def _lost(comparison: Comparison, setting: int) -> str:
-    """`2 of its 10 runs collapsed`; empty where all learned."""
-    counts = Counter(run.outcome for run in comparison.of(setting))
-    ended = counted(sum(counts[word] for word in ("finished", *LOST)), "run")
-    parts = [f"{counts[word]} {word}" for word in LOST if counts[word]]
-    return " and ".join([*(part.replace(" ", f" of its {ended} ", 1) for part in parts[:1]), *parts[1:]])
+def _ended(results: Results, setting: int) -> int:
+    """How many runs of a setting came to their end."""
+    counts = results.settings[setting].counts
+    return counts.get("learned", 0) + results.settings[setting].astray
 
 
-def lacking(comparison: Comparison, setting: int) -> str:
+def _astray(results: Results, setting: int) -> str:
+    """`2 of its 10 runs collapsed and 1 diverged`; empty where all learned."""
+    counts = results.settings[setting].counts
+    first, *others = [f"{counts[word]} {word}" for word in ASTRAY if counts.get(word)] or [""]
+    return " and ".join([first.replace(" ", f" of its {counted(_ended(results, setting), 'run')} ", 1), *others])
+
+
+def lacking(results: Results, setting: int) -> str:
     """What a setting has too few of, what became of the rest, and what to type."""
-    runs, seeds = comparison.of(setting), comparison.seeds
-    is_baseline = setting == comparison.baseline
+    comparison, counts = results.comparison, results.settings[setting].counts
+    is_baseline, seeds = setting == comparison.baseline, counted(len(comparison.seeds), "run")
     label = _the_baseline(comparison) if is_baseline else comparison.label(setting)
-    done, astray = sum(run.learned for run in runs), sum(run.outcome in LOST for run in runs)
-    failed = sum(run.outcome == "failed" for run in runs)
     others = "" if is_baseline or len(comparison.settings) < 3 else ", and no other has more that count"
-    if astray == len(seeds) - done:
-        text = f"{label} collapsed or diverged in {astray} of {counted(len(seeds), 'run')}{others}."
+    astray = results.settings[setting].astray
+    if astray == len(comparison.seeds) - counts.get("learned", 0):
+        text = f"{label} collapsed or diverged in {astray} of {seeds}{others}."
         return f"{text} They would do so again: it takes other seeds, or another setting."
-    counts = {"failed": failed, "collapsed or diverged": astray, "not done": len(seeds) - done - failed - astray}
-    parts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    text = f"{label} lacks runs: {done} of {counted(len(seeds), 'seed')} have a score that counts ({parts}){others}."
+    done = f"{counts.get('learned', 0)} of {counted(len(comparison.seeds), 'seed')}"
+    text = f"{label} lacks runs: {done} have a score that counts ({lost_counts(counts)}){others}."
     return f"{text} {_line(comparison, setting)}"
 
 

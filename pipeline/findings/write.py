@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def results_csv(results: Results) -> str:
         summary, difference = result.summary, result.difference
         rows.append([
             *(shown_at(setting.values, key, missing="") for key in keys),
-            setting.label, summary.seeds, *(result.lost[word] for word in ("failed", *LOST, "missing")),
+            setting.label, summary.seeds, *(result.counts.get(word, 0) for word in LOST),
             summary.mean, summary.deviation, *_ends(summary.interval), *_ends(summary.range),
             setting.parameters, setting.multiply_adds, setting.seconds, setting.latency,
             "true" if row == comparison.baseline else "false",
@@ -141,7 +141,9 @@ def runs_csv(results: Results) -> str:
 
 def results_json(results: Results) -> str:
     """All results as JSON, for machines: the fields of `Results`; what is not known is null."""
-    values = {"headline": wording.headline(results), "supported": results.supported, **asdict(results)}
+    runs = tuple(replace(run, answers=None) for run in results.comparison.runs)
+    plain = asdict(replace(results, comparison=replace(results.comparison, runs=runs)))
+    values = {"headline": wording.headline(results), "supported": results.supported, **plain}
     return to_json(values, indent=1, inf_nan_mode="null").decode()
 
 
