@@ -1,36 +1,44 @@
-"""Hydra's way in: a sweeper that checks settings, not seeds, and the launcher that hands it to pipeline.studies."""
+"""Hydra's way in: a sweeper that makes a grid, and the launcher that hands it to pipeline.studies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+# Every verb that composes imports this plugin: what it needs of the pipeline comes when it is used.
 
-class GridSweeper(BasicSweeper):
-    """The basic sweeper, which composes every job before the first starts: here each setting once."""
 
-    @staticmethod
-    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        """The jobs of what was typed and of what a study declares. Raises UserError where a key can't be swept so."""
-        from pipeline.config.guard import check_swept  # noqa: PLC0415
+class GridSweeper(Sweeper):
+    """Hands every combination of what is swept to the launcher: `params`, which a study declares, and what is typed."""
 
-        check_swept(overrides)
-        jobs: list[list[list[str]]] = BasicSweeper.split_arguments(overrides, max_batch_size)
-        return jobs
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
+        self.params = params or {}
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        if isinstance(self.launcher, PoolLauncher):
-            # It composes all of them itself before it starts any.
-            return
-        settings = {tuple(word for word in job if not word.startswith("seed=")): job for job in batch}
-        super().validate_batch_is_legal(list(settings.values()))
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from pipeline.studies.hydra_entry import split_grid  # noqa: PLC0415
+
+        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
+        jobs = split_grid(overrides)
+        if not isinstance(self.launcher, PoolLauncher):
+            # The project's own composes all of them itself before it starts any. Each setting once, not each seed.
+            settings = {tuple(word for word in job if not word.startswith("seed=")): job for job in jobs}
+            self.validate_batch_is_legal(list(settings.values()))
+        # A job that raised says so when it is asked for what it returned.
+        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
 
 
 class PoolLauncher(Launcher):
@@ -41,7 +49,6 @@ class PoolLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
-        # Every verb that composes imports this plugin: what it needs comes when it is used.
         from pipeline.studies.hydra_entry import composed_grid  # noqa: PLC0415
         from pipeline.studies.run_study import launch_grid  # noqa: PLC0415
 
@@ -52,7 +59,6 @@ class PoolLauncher(Launcher):
 @dataclass
 class _Sweeper:
     _target_: str = "hydra_plugins.study_launcher.GridSweeper"
-    max_batch_size: int | None = None
     params: Any = None
 
 

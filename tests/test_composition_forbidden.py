@@ -11,10 +11,10 @@ import pytest
 
 from pipeline import sweep
 from pipeline.config.compose import Choice, as_text, chosen, compose_with, composed, read_choice
-from pipeline.config.guard import MOST_RUNS, check_folder, refuse_resolvers
+from pipeline.config.guard import MOST_RUNS, check_folder, parse_override, refuse_resolvers
 from pipeline.config.load import ForbiddenError
 from pipeline.storage import project
-from pipeline.studies.hydra_entry import check_arguments
+from pipeline.studies.hydra_entry import check_arguments, split_grid
 from pipeline.terminal.errors import UserError
 
 KNOWN = "sesame-42"
@@ -192,12 +192,12 @@ def test_a_sweep_unpickles_no_earlier_job(tmp_path: Path, monkeypatch: pytest.Mo
         ["seed=range(100000000000)"],
         [f"seed=range({'9' * 400})"],
         ["seed=range(101)", "training.epochs=range(1,101)"],
-        ["+study=kernels_by_filters", "training.batch_size=range(1,1000)"],
+        ["model.conv.filters=16,32,64", "seed=range(10)", "training.batch_size=range(1,1000)"],
     ],
 )
 def test_a_sweep_larger_than_memory_is_refused_before_it_is_laid_out(overrides: list[str]) -> None:
     with pytest.raises(UserError, match=r"this sweep has [\d,]+ runs; a sweep has at most 10,000"):
-        check_arguments(["-m", *overrides])
+        split_grid([parse_override(override) for override in overrides])
 
 
 @pytest.mark.parametrize(

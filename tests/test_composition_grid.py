@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -188,28 +188,42 @@ class Asked:
         return OmegaConf.create()
 
 
+class Launched:
+    """In place of a launcher: the jobs that it was given."""
+
+    def launch(self, jobs: list[list[str]], initial_job_idx: int) -> list[Any]:
+        assert initial_job_idx == 0
+        self.jobs = jobs
+        return []
+
+
+def swept(launcher: Any, *words: str) -> list[tuple[str, ...]]:
+    """What the sweeper asked Hydra to compose before it gave the jobs of `words` to `launcher`."""
+    found, asked = sweeper(), Asked()
+    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
+    found.launcher = launcher
+    found.sweep(list(words))
+    return asked.jobs
+
+
 def test_the_sweeper_checks_each_setting_once() -> None:
-    found, asked = sweeper(), Asked()
-    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
-    sizes, seeds = (3, 5), range(10)
-    found.validate_batch_is_legal(
-        [(f"seed={seed}", f"kernel_size={size}") for size, seed in itertools.product(sizes, seeds)]
-        + [("kernel_size=3", "seed=11")]
-    )
-    assert [[word for word in job if not word.startswith("seed=")] for job in asked.jobs] == [
-        ["kernel_size=3"],
-        ["kernel_size=5"],
+    launcher = Launched()
+    asked = swept(launcher, "seed=range(10)", "model.conv.kernel_size=3,5")
+    assert [[word for word in job if not word.startswith("seed=")] for job in asked] == [
+        ["model.conv.kernel_size=3"],
+        ["model.conv.kernel_size=5"],
     ]
+    assert len(launcher.jobs) == 20
     with pytest.raises(HydraException, match="no such key"):
-        found.validate_batch_is_legal([("seed=0",), ("seed=0", "model.conv.no_such=1")])
+        swept(launcher, "model.conv.no_such=0,1")
 
 
-def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_each_setting_once() -> None:
-    found, asked = sweeper(), Asked()
-    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
-    found.launcher = instantiate(sweep_config(loader()).hydra.launcher)
-    found.validate_batch_is_legal([("seed=0", "kernel_size=3"), ("seed=1", "kernel_size=3")])
-    assert asked.jobs == []
+def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_each_setting_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launcher = instantiate(sweep_config(loader()).hydra.launcher)
+    monkeypatch.setattr(type(launcher), "launch", lambda *_arguments, **_more: [])
+    assert swept(launcher, "seed=0,1", "model.conv.kernel_size=3") == []
 
 
 @pytest.mark.parametrize(
@@ -231,7 +245,7 @@ def test_the_sweeper_leaves_the_check_to_the_projects_launcher_which_composes_ea
 )
 def test_what_can_not_be_swept_is_refused_by_what_was_typed(words: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        sweeper().split_arguments(OverridesParser.create(loader()).parse_overrides(words), None)
+        grids.split_grid(OverridesParser.create(loader()).parse_overrides(words))
 
 
 @pytest.mark.parametrize(
@@ -246,13 +260,12 @@ def test_what_can_not_be_swept_is_refused_by_what_was_typed(words: list[str], to
     ],
 )
 def test_what_can_be_swept_has_a_job_for_each_value(words: list[str], jobs: int) -> None:
-    (batch,) = sweeper().split_arguments(OverridesParser.create(loader()).parse_overrides(words), None)
-    assert len(batch) == jobs
+    assert len(grids.split_grid(OverridesParser.create(loader()).parse_overrides(words))) == jobs
 
 
 def test_hydra_knows_the_projects_sweeper_and_launcher() -> None:
     config = sweep_config(loader()).hydra
-    for node, kind in ((config.sweeper, BasicSweeper), (config.launcher, Launcher)):
+    for node, kind in ((config.sweeper, Sweeper), (config.launcher, Launcher)):
         assert node._target_.startswith("hydra_plugins.study_launcher.")
         # Hydra reads its own plugins anew: only the names are the same.
         assert kind.__name__ in {base.__name__ for base in type(instantiate(node)).__mro__}
@@ -281,8 +294,7 @@ def declared(name: str) -> tuple[DictConfig, list[list[str]]]:
     """A study's composition, and the jobs that Hydra's sweeper makes of what it declares."""
     config = sweep_config(loader(), f"+study={name}")
     params = [f"{key}={value}" for key, value in dict(config.hydra.sweeper.params).items()]
-    batches = sweeper().split_arguments(OverridesParser.create().parse_overrides(params), None)
-    return config, [list(job) for job in batches[0]]
+    return config, grids.split_grid(OverridesParser.create().parse_overrides(params))
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,8 +1,5 @@
 """What `python -m pipeline.sweep` makes of the words that a person typed."""
 
-import importlib
-import inspect
-
 import pytest
 
 from pipeline.studies.hydra_entry import check_typed, name_study, without_mode
@@ -215,11 +212,3 @@ def test_which_images_are_prepared_can_not_be_swept(key: str) -> None:
 def test_a_study_with_a_key_that_there_is_not_is_refused_by_its_whole_key() -> None:
     with pytest.raises(UserError, match=r"^study\.margni: is no key .*Did you mean study\.margin\?"):
         launch_grid([Point("", article_values() | {"study": STUDY | {"margni": 1}})])
-
-
-def test_what_the_sweeper_takes_from_inside_hydra_is_as_it_was() -> None:
-    """hydra_plugins/study_launcher.py builds on it; Hydra names no public sweeper."""
-    module = importlib.import_module("hydra._internal.core_plugins.basic_sweeper")
-    split, check = module.BasicSweeper.split_arguments, module.BasicSweeper.validate_batch_is_legal
-    assert list(inspect.signature(split).parameters) == ["overrides", "max_batch_size"]
-    assert list(inspect.signature(check).parameters) == ["self", "batch"]

@@ -184,7 +184,7 @@ def test_any_truncation_of_a_study_is_refused(studies: Path) -> None:
 def test_another_layout_is_refused_by_both_numbers(studies: Path, layout: object) -> None:
     path = written(studies / "kernels")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layout": layout}))
-    with pytest.raises(UserError, match=rf"study\.json: layout {layout}, but this version reads 2\."):
+    with pytest.raises(UserError, match=rf"study\.json: layout {layout}, but this version reads layout 2\."):
         read_study(path.parent)
 
 

@@ -40,18 +40,6 @@ def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: 
     assert leftovers(prepared) == set()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_what_hydra_itself_cannot_write_is_named(prepared: Project) -> None:
-    notes = prepared.path / "runs" / ".hydra"
-    notes.mkdir(parents=True, exist_ok=True)
-    (notes / "multirun.yaml").unlink(missing_ok=True)
-    (notes / "multirun.yaml").symlink_to("/dev/full")
-    said = sweep(prepared, "hydra/launcher=basic", status=1)
-    (notes / "multirun.yaml").unlink()
-    assert said == f"error: {notes}: No space left on device\n"
-    assert leftovers(prepared) == set()
-
-
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [

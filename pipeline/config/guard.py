@@ -9,7 +9,6 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +104,6 @@ def check_once(overrides: Sequence[Override]) -> None:
             raise UserError(f"{override.key_or_group}: is set more than once. Name all its values in one: key=1,2,3.")
 
 
-def check_size(overrides: Sequence[Override]) -> None:
-    """Raises UserError where a sweep has more runs than it can hold."""
-    runs = 1
-    for override in overrides:
-        value = override.value()
-        if isinstance(value, ChoiceSweep):
-            runs *= len(value.list)
-        elif isinstance(value, RangeSweep):
-            runs *= len(list(islice(value.range(), MOST_RUNS + 1)))
-    if runs > MOST_RUNS:
-        raise UserError(f"this sweep has {runs:,} runs; a sweep has at most {MOST_RUNS:,}. Split it.")
-
-
 def check_folder(conf: Path) -> None:
     """Raises ForbiddenError for a file of conf/ that does more than state values, UserError for one that is no YAML.
 
@@ -154,12 +140,6 @@ def loaded(path: Path, name: str) -> Any:
         events=lambda text: yaml.parse(text, Loader=yaml.SafeLoader),
         load=lambda text: OmegaConf.to_container(OmegaConf.load(io.StringIO(text))),
     )
-
-
-def declared_sweep(conf: Path, study: str) -> list[Override]:
-    """The overrides that a file in conf/study sweeps. Raises UserError."""
-    path = conf / "study" / f"{study}.yaml"
-    return _swept(loaded(path, path.name)) if path.is_file() else []
 
 
 def refuse_resolvers(value: Any, key: str = "") -> None:

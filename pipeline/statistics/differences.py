@@ -110,7 +110,7 @@ def superiority(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float
     return float(signs.mean() + 1) / 2
 
 
-def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: int = 1) -> int:
+def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: float = 1) -> int:
     """Seeds of each setting that decide a comparison in 80 % of studies, whatever its true difference; more than now.
 
     The hardest is one near half a margin: it takes more than finding a margin or confirming none does. `noise` is that
@@ -124,7 +124,7 @@ def seeds_to_decide(margin: float, noise: Noise, seeds: int, comparisons: int = 
     return bisect.bisect_left(range(MOST_SEEDS), POWER, lo=seeds + 1, key=power)
 
 
-def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparisons: int) -> float:
+def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparisons: float) -> float:
     """Least probability of a verdict with `more` seeds over all true differences from zero to the margin.
 
     In true standard errors, an interval of half width h leaves it open where the mean is at most h from zero (else it

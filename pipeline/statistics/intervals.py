@@ -40,7 +40,7 @@ class Noise:
     degrees_of_freedom: float
 
 
-def t_interval(values: NDArray[np.float64], comparisons: int = 1, noise: Noise | None = None) -> Interval | None:
+def t_interval(values: NDArray[np.float64], comparisons: float = 1, noise: Noise | None = None) -> Interval | None:
     """Interval for the mean of what `values` float64 [n] are a sample of; None for fewer than two values.
 
     mean ± t × deviation / √n (Student, "The Probable Error of a Mean", Biometrika 6, 1908), by their own deviation
@@ -85,7 +85,7 @@ def pool_noise(samples: Sequence[NDArray[np.float64]], independent: float = math
 
 
 @lru_cache(maxsize=1024)
-def t_quantile(degrees_of_freedom: float, comparisons: int = 1) -> float:
+def t_quantile(degrees_of_freedom: float, comparisons: float = 1) -> float:
     """Half the width, in standard errors, of one of `comparisons` t intervals that hold together with 95 %.
 
     Each gets its share of the error rate, which holds however they depend on each other (Bonferroni; Dunn, "Multiple

@@ -15,15 +15,16 @@ from pipeline.studies.estimate import Estimate
 from pipeline.studies.plan import Plan, Refused, Repeated
 from pipeline.studies.study import Study, StudyRun
 from pipeline.studies.study_summary import (
+    ACCURACY,
+    COSTS,
+    NOTE,
     Row,
     best,
-    columns,
     counted,
     outcome,
-    rows,
     score_in_words,
-    shown_at,
     swept,
+    table,
     titles,
 )
 from pipeline.terminal.progress import console
@@ -33,10 +34,10 @@ MOST_REPEATED = 3
 
 def print_refused(refused: Sequence[Refused]) -> None:
     """Which settings of the grid can't exist, and why."""
-    table = Table("setting", "why it can't exist", title="refused", title_justify="left")
+    reasons = Table("setting", "why it can't exist", title="refused", title_justify="left")
     for setting in refused:
-        table.add_row(setting.overrides, setting.reason)
-    console.print(table)
+        reasons.add_row(setting.overrides, setting.reason)
+    console.print(reasons)
 
 
 def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
@@ -95,10 +96,12 @@ def _others_in_words(study: Study, count: int, how: str) -> str:
 
 def print_results(study: Study, others: int = 0) -> None:
     """The table of settings; how many `others` the study holds by earlier sweeps."""
-    settings = rows(study)
-    if not settings:
+    lines = table(study)
+    if not lines:
         return
-    console.print(_results(study, settings))
+    # Without the costs, or as lines, where the terminal would cut off the scores.
+    tables = (_table(lines, left_out) for left_out in ((), COSTS))
+    console.print(next(filter(None, tables), None) or "\n".join(map(_as_line, lines, titles(study).values())))
     console.print(
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
@@ -107,51 +110,34 @@ def print_results(study: Study, others: int = 0) -> None:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
 
 
-def _results(study: Study, settings: Sequence[Row]) -> Table | str:
-    """A table as wide as the terminal: without the costs, or as lines, where it would cut off the scores."""
-    highest = best(study) if len(settings) > 1 else None
-    notes = [", ".join(filter(None, ("highest mean" if row == highest else "", row.lost))) for row in settings]
-    texts = {key: [shown_at(row.label, key) for row in settings] for key in columns(study)}
-    texts = texts or {"setting": ["the one"]}
-    accuracy = {"accuracy (runs)": [score_in_words(row) for row in settings]}
-    costs = {
-        "parameters": [f"{row.parameters:,}" for row in settings],
-        "multiply-adds": [f"{row.multiply_adds:,}" for row in settings],
-        "seconds": ["" if row.seconds is None else f"{row.seconds:.1f}" for row in settings],
-    }
-    for numbers in (accuracy | costs, accuracy):
-        if (table := _table(texts, numbers, notes)) is not None:
-            return table
-    lines = [f"{score_in_words(row)}: {row.title}" for row in settings]
-    return "\n".join(f"{line} ({note})" if note else line for line, note in zip(lines, notes, strict=True))
-
-
-def _table(
-    texts: Mapping[str, Sequence[str]], numbers: Mapping[str, Sequence[str]], notes: Sequence[str]
-) -> Table | None:
-    """Columns by name and one of notes, which may wrap; None where the terminal is too narrow to show them whole."""
-    columns = {**texts, **numbers}
-    widths = [max(map(cell_len, [name, *cells])) for name, cells in columns.items()]
-    widths.append(max(cell_len(word) for note in notes for word in ["", *note.split()]))
+def _table(lines: Sequence[Mapping[str, str]], left_out: Sequence[str]) -> Table | None:
+    """All columns but those `left_out`; the note may wrap. None where the terminal is too narrow to show them whole."""
+    names = [name for name in lines[0] if name not in (*left_out, NOTE)]
+    widths = [max(cell_len(text) for text in (name, *(line[name] for line in lines))) for name in names]
+    widths.append(max(cell_len(word) for line in lines for word in ["", *line[NOTE].split()]))
     # Two spaces and a line beside each column.
     if sum(width + 3 for width in widths) + 1 > console.width:
         return None
-    table = Table()
-    for name, width in zip(columns, widths, strict=False):
-        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True, min_width=width)
-    table.add_column("", min_width=widths[-1])
-    for row in zip(*columns.values(), notes, strict=True):
-        table.add_row(*row)
-    return table
+    made = Table()
+    for name, width in zip(names, widths, strict=False):
+        made.add_column(name, justify="right" if name in (ACCURACY, *COSTS) else "left", no_wrap=True, min_width=width)
+    made.add_column("", min_width=widths[-1])
+    for line in lines:
+        made.add_row(*(line[name] for name in (*names, NOTE)))
+    return made
+
+
+def _as_line(line: Mapping[str, str], title: str) -> str:
+    return f"{line[ACCURACY]}: {title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
 
 
 def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
     """Every failure with its reason."""
     title = titles(study)
-    table = Table("run", "seed", "reason", title="failed", title_justify="left")
+    reasons = Table("run", "seed", "reason", title="failed", title_justify="left")
     for run in failed:
-        table.add_row(title[run.setting], str(run.seed), run.reason)
-    console.print(table)
+        reasons.add_row(title[run.setting], str(run.seed), run.reason)
+    console.print(reasons)
     for path in (project.checkpoint(run.identity) / "failure.txt" for run in failed):
         if path.exists():
             console.print(f"where it was raised: {path.relative_to(project.ROOT)}")

@@ -1,6 +1,8 @@
 """How a sweep is typed: the words of its line, the Hydra application that composes them, and the grid they make."""
 
 import contextlib
+import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,19 +11,19 @@ from typing import Any
 import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
 from pipeline.config.compose import COMPOSITION_ERRORS, told, values
 from pipeline.config.guard import (
+    MOST_RUNS,
     check_folder,
     check_once,
     check_override,
-    check_size,
     check_swept,
-    declared_sweep,
     parse_override,
 )
-from pipeline.storage import atomic, project
+from pipeline.storage import project
 from pipeline.studies.study import Point
 from pipeline.studies.study_config import SEEDS_ALONE, name_of
 from pipeline.terminal.errors import UserError
@@ -59,11 +61,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
     for option in options:
         if option.startswith("-") and option.partition("=")[0] not in TAKEN:
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
-    overrides = [parse_override(word) for word in words]
-    for override in overrides:
-        check_override(override)
-    studies = [str(override.value()) for override in overrides if override.key_or_group == "study"]
-    check_size([*overrides, *(swept for name in studies for swept in declared_sweep(project.CONF, name))])
+    for word in words:
+        check_override(parse_override(word))
 
 
 def check_typed(arguments: Sequence[str]) -> None:
@@ -130,11 +129,29 @@ def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -
 
     sys.argv[1:] = without_mode(arguments)
     try:
-        # Hydra writes there what was typed, from the folder in which it is called; its errors name no file.
-        with contextlib.chdir(project.ROOT), atomic.naming(project.RUNS / ".hydra"):
+        # Its folders are relative to where it is called.
+        with contextlib.chdir(project.ROOT):
             sweep()
     except COMPOSITION_ERRORS as error:
         raise UserError(told(error)) from None
+
+
+def split_grid(overrides: Sequence[Override]) -> list[list[str]]:
+    """The jobs of what is typed and declared, each as the words that it sets: every combination.
+
+    Where a key is there twice the last counts. Raises UserError for a key that can't be swept so, and for more runs
+    than a sweep can hold.
+    """
+    check_swept(overrides)
+    axes: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        is_swept = override.is_sweep_override()
+        values = override.sweep_string_iterator() if is_swept else [override.get_value_element_as_str()]
+        axes[key] = [f"{key}={value}" for value in itertools.islice(values, MOST_RUNS + 1)]
+    if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
+        raise UserError(f"this sweep has {runs:,} runs; a sweep has at most {MOST_RUNS:,}. Split it.")
+    return [list(job) for job in itertools.product(*axes.values())]
 
 
 def _present_point(composed: dict[str, Any]) -> Point:

@@ -1,6 +1,5 @@
 """What a study is and what came of it: studies/<name>/study.json, whole or not there."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,15 +9,14 @@ from pydantic import ConfigDict, JsonValue, with_config
 
 from pipeline.run.record import Name, ScoredOn
 from pipeline.storage import atomic, lock, project
-from pipeline.storage.digest import sealed, unsealed
-from pipeline.storage.documents import read_text as text_of
-from pipeline.storage.documents import refuse_links
-from pipeline.storage.documents import validate as checked
+from pipeline.storage.digest import sealed
+from pipeline.storage.documents import read_document, refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
 LAYOUT = 2
 STUDY = "study.json"
+AGAIN = "Run its sweep again: no run is lost."
 SCORED_ON_TEST = "_on_test"
 """Ends the name of a study that opens the test images."""
 
@@ -103,8 +101,12 @@ class Study:
 
 def find_study(name: str) -> Study:
     """The study called `name`. Raises UserError that tells which there are."""
-    if name not in _names():
-        raise UserError(f"{name}: is no study here. {_known()}")
+    names = sorted(path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))
+    if name not in names:
+        there = (
+            f"There are: {', '.join(names)}." if names else "`python -m pipeline.sweep --help` tells how to make one."
+        )
+        raise UserError(f"{name}: is no study here. {there}")
     return read_study(project.study(name))
 
 
@@ -112,22 +114,15 @@ def read_study(folder: Path) -> Study:
     """The study in `folder`. Raises UserError where there is none, or another version's."""
     path = folder / STUDY
     refuse_links(folder)
-    try:
-        text = text_of(path)
-        if (layout := json.loads(text)["layout"]) != LAYOUT:
-            raise UserError(f"{path}: layout {layout}, but this version reads {LAYOUT}. Run its sweep again.")
-        values = unsealed(text)
-        del values["layout"]
-        study = checked(Study, values)
-        if study.name != folder.name:
-            # Reports and MLflow are written under the name that it gives itself.
-            raise ValueError(f"it says that it is study {study.name}")
-        if unknown := {run.setting for run in study.cells} - study.settings.keys():
-            raise ValueError(f"settings {', '.join(sorted(unknown))} are missing")
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing. {_known()}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({error}). Run its sweep again: no run is lost.") from None
+    study = read_document(path, Study, LAYOUT, AGAIN)
+    wrong = ""
+    if study.name != folder.name:
+        # Reports and MLflow are written under the name that it gives itself.
+        wrong = f"it says that it is study {study.name}"
+    elif unknown := {run.setting for run in study.cells} - study.settings.keys():
+        wrong = f"settings {', '.join(sorted(unknown))} are missing"
+    if wrong:
+        raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
     return study
 
 
@@ -161,12 +156,3 @@ def present_study(folder: Path) -> Study | None:
     except UserError as error:
         console.print(f"{error} It is made anew from what is declared now.")
         return None
-
-
-def _known() -> str:
-    names = ", ".join(_names())
-    return f"There are: {names}." if names else "`python -m pipeline.sweep --help` tells how to make one."
-
-
-def _names() -> list[str]:
-    return sorted(path.parent.name for path in project.STUDIES.glob(f"*/{STUDY}"))

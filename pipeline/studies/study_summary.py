@@ -18,6 +18,9 @@ NOT_SET = "not set"
 
 KERNEL_SIZE, FILTERS = "model.conv.kernel_size", "model.conv.filters"
 
+ACCURACY, COSTS, NOTE = "accuracy (runs)", ("parameters", "multiply-adds", "seconds"), "note"
+"""Columns of the table of a study."""
+
 LOST = "collapsed", "diverged", "failed"
 """How runs end that stand in no mean."""
 
@@ -176,6 +179,23 @@ def best(study: Study) -> Row | None:
     """The setting with the highest mean; None before a run has finished."""
     scored = [row for row in rows(study) if row.mean is not None]
     return max(scored, key=lambda row: row.mean or 0.0, default=None)
+
+
+def table(study: Study) -> list[dict[str, str]]:
+    """The settings for people, a line each in the order of `rows`, by the head of a column; a note stands last."""
+    settings, names = rows(study), columns(study)
+    highest = best(study) if len(settings) > 1 else None
+    return [
+        {
+            **({name: shown_at(row.label, name) for name in names} or {"setting": "the one"}),
+            ACCURACY: score_in_words(row),
+            "parameters": f"{row.parameters:,}",
+            "multiply-adds": f"{row.multiply_adds:,}",
+            "seconds": "" if row.seconds is None else f"{row.seconds:.1f}",
+            NOTE: ", ".join(filter(None, ("highest mean" if row == highest else "", row.lost))),
+        }
+        for row in settings
+    ]
 
 
 def in_words(values: Mapping[str, JsonValue]) -> str:

@@ -13,7 +13,6 @@ from pipeline.run.metrics import SHARED
 from pipeline.run.record import Record
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import (
-    Row,
     columns,
     count_outcomes,
     counted,
@@ -23,10 +22,10 @@ from pipeline.studies.study_summary import (
     in_words,
     lost_in_words,
     rows,
-    score_in_words,
     shown,
     shown_at,
     swept,
+    table,
 )
 
 MOST_TEXT = 5_000
@@ -229,7 +228,7 @@ def study_description(study: Study) -> str:
         lines += [f"Runs that {' or '.join(astray)} stand in no mean.", ""]
     if study.images == "test":
         lines += ["**The test images were opened for this study.**", ""]
-    lines += _table(rows(study), columns(study))
+    lines += _table(study)
     if study.refused:
         lines += ["", f"{counted(len(study.refused), 'setting')} of the grid can't exist: left out."]
     return "\n".join(lines)
@@ -248,20 +247,16 @@ def table_csv(study: Study) -> str:
     return text.getvalue()
 
 
-def _table(settings: Sequence[Row], keys: Sequence[str]) -> list[str]:
+def _table(study: Study) -> list[str]:
     """The settings with the highest means, in their order, as many as a person reads."""
+    settings, means = table(study), [row.mean or 0 for row in rows(study)]
     if not settings:
         return ["No run yet."]
-    astray = [kind for kind in ASTRAY if any(getattr(row, kind) for row in settings)]
-    head = [*(keys or ["setting"]), "accuracy", *astray, "parameters", "multiply-adds", "seconds"]
-    lines = [_line(head), f"|{'---|' * len(head)}"]
+    lines = [_line(list(settings[0])), f"|{'---|' * len(settings[0])}"]
     room = MOST_TABLE - sum(map(len, lines))
-    best = sorted(range(len(settings)), key=lambda number: -(settings[number].mean or 0))[:MOST_ROWS]
-    for row in (settings[number] for number in sorted(best)):
-        values = [shown_at(row.label, key) for key in keys] or ["the one"]
-        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-        counts = [str(getattr(row, kind)) for kind in astray]
-        line = _line([*values, score_in_words(row), *counts, f"{row.parameters:,}", f"{row.multiply_adds:,}", seconds])
+    best = sorted(range(len(settings)), key=lambda number: -means[number])[:MOST_ROWS]
+    for number in sorted(best):
+        line = _line(list(settings[number].values()))
         room -= len(line) + 1
         if room < 0:
             break
