@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from pipeline.findings.load import from_study, scored_images
 from pipeline.findings.results import compute_results
-from pipeline.findings.write import results_csv
+from pipeline.findings.tables import as_csv, settings
 from pipeline.run.record import (
     EVALUATION,
     TEST_EVALUATION,
@@ -104,7 +104,7 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     expected[1, 1] = math.nan
     np.testing.assert_allclose(found.scores, expected, rtol=1e-12)
     (row,) = [
-        row for row in csv.DictReader(io.StringIO(results_csv(compute_results(found)))) if row["collapsed"] == "1"
+        row for row in csv.DictReader(io.StringIO(as_csv(settings(compute_results(found))))) if row["collapsed"] == "1"
     ]
     assert (row["seeds"], row["failed"], row["missing"]) == ("2", "0", "0")
 
@@ -116,7 +116,7 @@ def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_
         write_clock(project.run_root(cell.identity), EVALUATION, clock)
     found = from_study(study)
     assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
-    assert "9.57" not in results_csv(compute_results(found))
+    assert "9.57" not in as_csv(settings(compute_results(found)))
     record = read_record(project.run_root(study.cells[0].identity))
     assert final_metrics(record)["clock/shared_latency_ms_batch_1"] == 9.57
     assert "clock/latency_ms_batch_1" not in final_metrics(record)

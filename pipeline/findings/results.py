@@ -3,8 +3,9 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +110,15 @@ class ArgumentEffect:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Accuracy on validation images after each epoch, in points: over the runs that learned mean, lowest, highest."""
+
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Disputed:
     """An image by number, the settings whose seeds are right most and least often, and these shares (0..1)."""
 
@@ -132,8 +142,8 @@ class Results:
     `answer` is what can be said of the winner, about `lacking` where that setting lacks runs; `seeds_needed` how many
     seeds a setting would do, where seeds are what is missing. `constant` are the settings that score the same with all
     of at least three seeds; `apart` is how far two runs of one setting easily are, by two standard deviations; `fronts`
-    by cost those that no other beats; `rank_correlation` is that of parameters and means; `images` were answered by all
-    runs. What is not known is None or empty.
+    by cost those that no other beats; `rank_correlation` is that of parameters and means; `curves` are by setting;
+    `images` were answered by all runs. What is not known is None or empty.
     """
 
     comparison: Comparison
@@ -155,6 +165,7 @@ class Results:
     arguments: tuple[ArgumentEffect, ...]
     fronts: dict[str, tuple[int, ...]]
     rank_correlation: float | None
+    curves: dict[int, Curve]
     images: int
     disputed: tuple[Disputed, ...]
 
@@ -213,7 +224,10 @@ class Results:
 
 
 def compute_results(comparison: Comparison) -> Results:
-    """All that the runs support. Raises ValueError for answers that are not those of images."""
+    """All that the runs support. Raises ValueError for answers that are not those of images.
+
+    Numbers have nine decimals: the last bits, which are others on other machines, stand in no report.
+    """
     scores, averages, base = comparison.scores, comparison.means, comparison.baseline
     compared = differences(scores, base, comparison.margin) if len(scores) > 1 else ()
     answers, effects, noise = comparison.answers(), _effects(comparison), seed_deviation(scores)
@@ -221,7 +235,7 @@ def compute_results(comparison: Comparison) -> Results:
     highest = None if np.isnan(averages).all() else int(np.nanargmax(averages))
     best = None if highest is None else _best(settings, averages, highest)
     answer, lacking = _answer(comparison, settings, best)
-    return Results(
+    results = Results(
         comparison=comparison,
         settings=settings,
         by_mean=tuple(np.argsort(-np.nan_to_num(averages, nan=-1), kind="stable").tolist()),
@@ -242,9 +256,24 @@ def compute_results(comparison: Comparison) -> Results:
         arguments=_arguments(comparison, effects) if isinstance(effects, GridEffects) else (),
         fronts={name: _front(comparison, name) for name in COSTS if np.isfinite(comparison.cost(name)).any()},
         rank_correlation=_rank_correlation(comparison),
+        curves=_curves(comparison),
         images=0 if answers is None else answers.correct.shape[1],
         disputed=() if answers is None or len(scores) < 2 else _disputed(answers),
     )
+    return replace(results, **{field.name: _rounded(getattr(results, field.name)) for field in fields(results)})
+
+
+def _rounded(value: Any) -> Any:
+    """The value with its numbers to nine decimals, whatever they lie in but the comparison."""
+    if isinstance(value, float):
+        return float(round(value, 9)) + 0.0
+    if isinstance(value, dict):
+        return {key: _rounded(own) for key, own in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    if is_dataclass(value) and not isinstance(value, Comparison | type):
+        return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
+    return value
 
 
 def _indices(where: NDArray[np.bool_]) -> list[int]:
@@ -403,6 +432,18 @@ def _rank_correlation(comparison: Comparison) -> float | None:
     if known.sum() < 3 or np.ptp(counts[known]) == 0 or np.ptp(averages[known]) == 0:
         return None
     return float(stats.spearmanr(counts[known], averages[known]).statistic)
+
+
+def _curves(comparison: Comparison) -> dict[int, Curve]:
+    """By setting, of those whose runs tell; a run that ended early stands in none."""
+    curves = {}
+    for row in range(len(comparison.settings)):
+        own = [run.curve for run in comparison.of(row) if run.learned]
+        longest = max(map(len, own), default=0)
+        points = np.array([curve for curve in own if len(curve) == longest])
+        if longest:
+            curves[row] = Curve(*(tuple(ends.tolist()) for ends in (points.mean(0), points.min(0), points.max(0))))
+    return curves
 
 
 def _disputed(answers: Answers) -> tuple[Disputed, ...]:
