@@ -19,6 +19,10 @@ from omegaconf import DictConfig
 class GridSweeper(Sweeper):
     """Hands every combination of what is swept to the launcher: `params`, which a study declares, and what is typed."""
 
+    hydra_context: HydraContext
+    config: DictConfig
+    launcher: Launcher
+
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self.params = params or {}
 
@@ -28,11 +32,15 @@ class GridSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
+        from pipeline.config.compose import values  # noqa: PLC0415
+        from pipeline.config.messages import validated  # noqa: PLC0415
         from pipeline.studies.hydra_entry import split_grid  # noqa: PLC0415
+        from pipeline.studies.study_config import StudyConfig  # noqa: PLC0415
 
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
-        jobs = split_grid(overrides)
+        study = validated(StudyConfig, values(self.config.study), prefix="study")
+        jobs = split_grid(overrides, study)
         if not isinstance(self.launcher, PoolLauncher):
             # The project's own composes all of them itself before it starts any. Each setting once, not each seed.
             settings = {tuple(word for word in job if not word.startswith("seed=")): job for job in jobs}

@@ -12,6 +12,11 @@ Train and compare many settings × seeds on held-out images. What is done alread
 
   python -m pipeline.sweep -m model.conv.kernel_size=3,5,7 model.conv.filters=16,32,64 'seed=range(3)'
   python -m pipeline.sweep +study=kernels_by_filters          a study declared in conf/study/
+  python -m pipeline.sweep … study.dry_run=true               its plan: how many runs, how long, what they can tell
+  python -m pipeline.sweep … 'seed=range(10)' study.stop=decided
+                                                              a race: a setting whose verdict stands gets no more seeds
+  python -m pipeline.sweep … study.hours=2                    what two hours do; the same line goes on
+  python -m pipeline.sweep … --yes                            more than 300 runs without a question
   python -m pipeline.sweep … study.leave_out_refused=true     without the settings that can't exist
   python -m pipeline.sweep … study.score_on=test              opens the test images
   python -m pipeline.sweep … hydra/launcher=joblib            another launcher
@@ -26,6 +31,14 @@ Any key of the configuration can be set or swept (README, or --cfg job). Those o
   study.name            default: from the keys that are swept and what else was chosen, but for the seed
   study.baseline        the setting that others are compared with: {{"model.conv.kernel_size": 5}}, {{model: article}}
   study.margin          points of accuracy that matter (0.5)
+  study.zip             swept keys whose values go together: [model.conv.filters,model.conv.kernel_size]
+  study.settings        settings by name, in a file of conf/study: {{deep: {{model: deep}}}}
+  study.exclude         combinations that are left out: [{{model.conv.filters: 64, model.conv.kernel_size: 7}}]
+  study.contrasts       questions asked in advance, in a file of conf/study (docs/statistics.md)
+  study.error_rate      of all verdicts of the study together (0.05)
+  study.stop            decided: a race until each verdict stands; best: until only the best is left
+  study.hours           starts no run that would end later
+  study.stop_on_failure true: a run that fails is the last that was started
   study.jobs            runs at once (cores / training.threads)
   study.pictures        true: pictures and all files in MLflow, as `dvc repro` has them
 
@@ -42,6 +55,7 @@ def main() -> int:
     from pipeline.studies.hydra_entry import check_arguments, check_typed, name_study, run_application, shows  # noqa: PLC0415
     from pipeline.studies.run_study import launch_one  # noqa: PLC0415
 
+    arguments = [word if word not in ("-y", "--yes") else "study.ask=false" for word in arguments]
     # Another launcher's processes have mirror processes of their own.
     alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()

@@ -1,6 +1,5 @@
 """A sweep's grid: composed together as each job by itself would be; the studies that conf/ declares."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -200,7 +199,7 @@ class Launched:
 def swept(launcher: Any, *words: str) -> list[tuple[str, ...]]:
     """What the sweeper asked Hydra to compose before it gave the jobs of `words` to `launcher`."""
     found, asked = sweeper(), Asked()
-    found.config, found.hydra_context = OmegaConf.create(), type("Context", (), {"config_loader": asked})
+    found.config, found.hydra_context = sweep_config(loader()), type("Context", (), {"config_loader": asked})
     found.launcher = launcher
     found.sweep(list(words))
     return asked.jobs
@@ -308,7 +307,7 @@ def test_a_declared_study_can_exist_and_its_baseline_is_one_of_its_settings(name
         assert values.pop("study")["name"] == name
         settings.append(setting_of(configure(values)))
     distinct = [values for number, values in enumerate(settings) if values not in settings[:number]]
-    declaration.check_baseline(distinct)
+    declaration.check_grid({str(number): setting for number, setting in enumerate(distinct)})
     swept = {word.partition("=")[0] for job in jobs for word in job} - {"seed"}
     assert swept == set(declaration.baseline or {})
 

@@ -16,7 +16,7 @@ from pipeline.storage import lock, project
 from pipeline.studies.plan import Job, job_of
 from pipeline.studies.run_study import launch_one, run_study
 from pipeline.studies.study import Point, Study, read_study
-from pipeline.studies.workers import Ended, Failure
+from pipeline.studies.workers import Ended, Failure, MayStart
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article, article_values
 from tests.harness.studies import a_project, declared, prepare, swept, write_record
@@ -83,7 +83,7 @@ class Acting:
     def slots(self, jobs: Sequence[Job]) -> int:
         return len(jobs)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+    def run(self, jobs: Sequence[Job], _may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
         self.given.extend(jobs)
         yield from self.act(list(jobs))
 

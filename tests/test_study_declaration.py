@@ -1,5 +1,6 @@
 """What is declared of a study beside its settings, and the name of one that has none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -79,6 +80,10 @@ def test_without_held_out_images_only_the_test_images_can_score(score_on: str, i
         found.check_held_out(images)
 
 
+def by_name(settings: Sequence[Setting]) -> dict[str, Setting]:
+    return {str(number): setting for number, setting in enumerate(settings)}
+
+
 SIZES: list[Any] = [3, [3, 5]]
 GRID = [
     Setting({"kernel_size": size, "filters": filters, "use_bias": True}, 1, 1) for size in SIZES for filters in (8, 16)
@@ -100,7 +105,7 @@ VARIANTS = [
     ],
 )
 def test_a_baseline_that_is_one_setting_is_accepted(baseline: dict[str, Any] | None) -> None:
-    declared(baseline=baseline).check_baseline(GRID)
+    declared(baseline=baseline).check_grid(by_name(GRID))
 
 
 @pytest.mark.parametrize(
@@ -119,26 +124,26 @@ def test_a_baseline_that_is_none_or_several_settings_is_refused_with_their_numbe
     baseline: dict[str, Any], count: int
 ) -> None:
     with pytest.raises(ConfigurationError, match=rf"^study\.baseline: .* is {count} of 4\."):
-        declared(baseline=baseline).check_baseline(GRID)
+        declared(baseline=baseline).check_grid(by_name(GRID))
 
 
 def test_a_baseline_with_a_key_that_there_is_not_is_refused_whatever_its_value() -> None:
     with pytest.raises(ConfigurationError, match=r"^study\.baseline"):
-        declared(baseline={"kernel_sise": None}).check_baseline(GRID[:1])
+        declared(baseline={"kernel_sise": None}).check_grid(by_name(GRID[:1]))
 
 
 def test_a_baseline_may_name_a_variant() -> None:
-    declared(baseline={"model": "deep"}).check_baseline(VARIANTS[::2])
-    declared(baseline={"model": "deep", "model.conv.filters": 8}).check_baseline(VARIANTS)
+    declared(baseline={"model": "deep"}).check_grid(by_name(VARIANTS[::2]))
+    declared(baseline={"model": "deep", "model.conv.filters": 8}).check_grid(by_name(VARIANTS))
     with pytest.raises(ConfigurationError, match=r"is 2 of 4\. .* a variant by its group \(\{model: article\}\)"):
-        declared(baseline={"model": "deep"}).check_baseline(VARIANTS)
+        declared(baseline={"model": "deep"}).check_grid(by_name(VARIANTS))
     with pytest.raises(ConfigurationError, match=r"is 0 of 4\."):
-        declared(baseline={"model": "small"}).check_baseline(VARIANTS)
+        declared(baseline={"model": "small"}).check_grid(by_name(VARIANTS))
 
 
 def test_a_baseline_that_can_not_exist_is_told_with_those_that_were_left_out() -> None:
     with pytest.raises(ConfigurationError, match=r"is 0 of 4, without the 2 that can't exist\."):
-        declared(baseline={"kernel_size": 99}).check_baseline(GRID, left_out=2)
+        declared(baseline={"kernel_size": 99}).check_grid(by_name(GRID), left_out=2)
 
 
 def test_a_baseline_tells_none_from_a_nested_value() -> None:
@@ -147,7 +152,7 @@ def test_a_baseline_tells_none_from_a_nested_value() -> None:
         Setting({"model.conv.kernel_regularizer": None}, 1, 1),
         Setting({"model.conv.kernel_regularizer.name": "l2", "model.conv.kernel_regularizer.l2": 0.01}, 1, 1),
     ]
-    declared(baseline={"model.conv.kernel_regularizer": None}).check_baseline(settings)
+    declared(baseline={"model.conv.kernel_regularizer": None}).check_grid(by_name(settings))
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.data import prepared
 from pipeline.run.record import write_manifest
 from pipeline.storage import project
-from pipeline.studies.plan import Job, Plan, Refused, job_of, merge_job, merge_plan, plan_grid
+from pipeline.studies.plan import Job, Plan, Refused, merge_plan, plan_grid
 from pipeline.studies.study import Point, Study
 from pipeline.studies.study_config import StudyConfig
 from tests.harness.settings import article_values
-from tests.harness.studies import NAMED, a_project, declared, prepare, swept, write_record
+from tests.harness.studies import NAMED, a_project, declared, prepare, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -130,15 +129,11 @@ def test_accuracies_on_other_images_do_not_join_a_study() -> None:
 
 
 def test_jobs_join_one_by_one() -> None:
-    digest = prepared.training_digest(project.PREPARED, swept().data)
-    jobs = [job_of(swept({"seed": seed}), digest, declared()) for seed in (0, 1)]
-    finish(jobs[1], 0.5)
-    study = merge_job(merge_job(None, jobs[0], declared()), jobs[1], declared())
+    first, second = plan((5,), (0,)), plan((5,), (1,))
+    finish(second.jobs[0], 0.5)
+    study = merge_plan(merge_plan(None, first, declared()), second, declared())
     assert [(cell.seed, cell.state) for cell in study.cells] == [(0, "waiting"), (1, "finished")]
-    assert list(study.settings) == [jobs[0].setting]
-    assert study.state == "finished"
-    finish(jobs[0], 0.25)
-    again = merge_job(study, jobs[0], declared())
+    finish(first.jobs[0], 0.25)
+    again = merge_plan(study, first, declared())
     assert [(cell.seed, cell.accuracy) for cell in again.cells] == [(0, 0.25), (1, 0.5)]
-    larger = job_of(swept({"model.conv.kernel_size": 7}), digest, declared())
-    assert sizes(merge_job(again, larger, declared())) == [5, 7]
+    assert sizes(merge_plan(again, plan((7,), (0,)), declared())) == [5, 7]

@@ -172,15 +172,7 @@ def test_the_mode_is_left_out_only_where_hydra_refuses_it(typed: list[str], left
     assert without_mode(typed) == left
 
 
-STUDY = {
-    "name": "a",
-    "baseline": None,
-    "margin": 0.5,
-    "score_on": "validation",
-    "leave_out_refused": False,
-    "jobs": None,
-    "pictures": False,
-}
+STUDY = declared().model_dump()
 
 
 def test_what_is_declared_of_a_study_can_not_be_swept() -> None:

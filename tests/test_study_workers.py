@@ -29,7 +29,7 @@ def _acting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def done(jobs: Sequence[Job], wanted: int | None) -> Iterator[tuple[list[Job], list[Ended]]]:
-    return LocalProcesses(wanted).run(jobs)
+    return LocalProcesses(wanted).run(jobs, lambda _job: True)
 
 
 def jobs(folder: Path, *names: str, threads: int = 1) -> list[Job]:
@@ -154,7 +154,8 @@ from pipeline.studies import workers
 from tests.harness.worker_acts import Act, act
 workers.run_job = act
 workers.PRELOADED = ["pipeline.studies.workers", "tests.harness.worker_acts"]
-for _ in workers.LocalProcesses(2).run([Act(name, Path(sys.argv[1])) for name in ("sleep-1", "sleep-2")]):
+jobs = [Act(name, Path(sys.argv[1])) for name in ("sleep-1", "sleep-2")]
+for _ in workers.LocalProcesses(2).run(jobs, lambda _job: True):
     pass
 """
 

@@ -1,6 +1,7 @@
 """What a sweep prints: what it is about to do, how far it is, what came of it."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,10 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from pipeline.run.environment import precision_note, variables_note
+from pipeline.statistics.differences import FEWEST_SEEDS
+from pipeline.statistics.race import detectable
 from pipeline.storage import project
-from pipeline.studies.estimate import Estimate
-from pipeline.studies.plan import Plan, Refused, Repeated
-from pipeline.studies.study import Study, StudyRun
+from pipeline.studies.estimate import Estimate, known_noise
+from pipeline.studies.plan import Job, Plan, Refused, Repeated
+from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
     COSTS,
@@ -21,7 +24,6 @@ from pipeline.studies.study_summary import (
     Row,
     best,
     counted,
-    outcome,
     score_in_words,
     swept,
     table,
@@ -29,7 +31,7 @@ from pipeline.studies.study_summary import (
 )
 from pipeline.terminal.progress import console
 
-MOST_REPEATED = 3
+MOST_REPEATED, MOST_LEFT = 3, 10
 
 
 def print_refused(refused: Sequence[Refused]) -> None:
@@ -40,31 +42,74 @@ def print_refused(refused: Sequence[Refused]) -> None:
     console.print(reasons)
 
 
-def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int) -> None:
-    """How many runs, how many are done, about how long and how much disk the rest takes, `count` at a time."""
+def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
+    """How many runs, how many are done, about how long and how much disk the rest takes, `count` at a time; what its
+    seeds can find, and what is to be known of its questions.
+    """
     missing, total = len(estimate.seconds), len(plan.jobs)
+    # Of a race, whose study holds no other runs.
+    waiting = [run for run in study.cells if run.state not in ENDED and study.stop is not None]
+    spared = sum(run.identity not in estimate.seconds for run in waiting)
     seeds = len({job.seed for job in plan.jobs})
     again = sum(repeated.runs for repeated in plan.repeated)
     twice = f"; {total + again} asked for, {again} of them a second time" if again else ""
+    excluded = f", {plan.excluded} excluded" if plan.excluded else ""
     console.print(
-        f"study {study.name}: {counted(total, 'run')} ({counted(len(plan.settings), 'setting')}, "
-        f"{counted(seeds, 'seed')}{twice}), scored on the {study.images} images; {total - missing} done already, "
-        f"{missing} to do"
+        f"study {study.name}: {counted(total, 'run')} ({counted(len(plan.settings), 'setting')}{excluded}, "
+        f"{counted(seeds, 'seed')}{twice}), scored on the {study.images} images; "
+        f"{total - missing - spared} done already, {missing} to do"
+        + (f", {spared} not needed, as verdicts stand" if spared else "")
     )
+    if missing:
+        for line in filter(None, (_race(study, missing), _power(study, seeds))):
+            console.print(line)
     if plan.repeated:
         more = len(plan.repeated) - MOST_REPEATED
         texts = [*map(_repeated, plan.repeated[:MOST_REPEATED]), *([f"and {more} more"] if more > 0 else [])]
         console.print(f"the same runs: {'; '.join(texts)}")
     if others := _other_sweeps(study, plan):
         console.print(f"note: {others}")
+    for contrast in study.contrasts:
+        if contrast.runs_before:
+            runs = counted(contrast.runs_before, "run")
+            console.print(
+                f"note: contrast {contrast.name} was declared, as it is now, after {runs} had ended: the report marks "
+                "it. In advance it is asked with other seeds and another study.name."
+            )
     if missing:
-        _print_estimate(plan, estimate, count)
+        _print_estimate(plan, estimate, count, is_race=study.stop is not None)
+        if hours is not None and estimate.total(count) > 3600 * hours:
+            console.print(f"note: not all of it fits into study.hours={hours:g}")
 
 
-def _print_estimate(plan: Plan, estimate: Estimate, count: int) -> None:
+def _race(study: Study, missing: int) -> str:
+    """How many runs a race may spare."""
+    if study.stop is None:
+        return ""
+    ended = Counter(run.setting for run in study.cells if run.state in ENDED)
+    least = sum(max(0, FEWEST_SEEDS - ended[setting]) for setting in study.settings)
+    until = "its verdict stands" if study.stop == "decided" else "it is known not to be the best"
+    return f"a race: a setting gets seeds until {until}; saves {max(0, missing - least)} of these runs at most"
+
+
+def _power(study: Study, seeds: int) -> str:
+    """What the seeds can find, where the noise is known."""
+    if len(study.settings) < 2:
+        return ""
+    if seeds < FEWEST_SEEDS:
+        return f"{counted(seeds, 'seed')}: too few for a verdict, which takes {FEWEST_SEEDS}"
+    noise = known_noise(study)
+    if noise is None:
+        return ""
+    points = detectable(len(study.settings), seeds, noise)
+    return f"{seeds} seeds can tell {points:.2g} points apart (by the noise of earlier runs, {noise:.2g} points)"
+
+
+def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool) -> None:
     basis = "by the runs of this machine" if estimate.measured else "roughly: no such run was measured here yet"
+    most = "at most" if is_race else "about"
     console.print(
-        f"about {duration(estimate.total(count))} with {count} at a time ({basis}), {size(estimate.bytes)} of disk"
+        f"{most} {duration(estimate.total(count))} with {count} at a time ({basis}), {size(estimate.bytes)} of disk"
     )
     free = shutil.disk_usage(project.ROOT).free
     precisions = sorted({job.configuration.training.precision for job in plan.jobs})
@@ -131,6 +176,17 @@ def _as_line(line: Mapping[str, str], title: str) -> str:
     return f"{line[ACCURACY]}: {title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
 
 
+def print_left_open(study: Study, left: Sequence[Job], hours: float) -> None:
+    """What the hours of a sweep did not reach."""
+    runs = Counter(titles(study)[job.setting] for job in left)
+    texts = [f"{title} ({count})" for title, count in runs.items()]
+    more = [f"and {len(texts) - MOST_LEFT} settings more"] if len(texts) > MOST_LEFT else []
+    console.print(
+        f"study.hours={hours:g} leaves {counted(len(left), 'run')} open: {', '.join([*texts[:MOST_LEFT], *more])}. The "
+        "same line goes on."
+    )
+
+
 def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
     """Every failure with its reason."""
     title = titles(study)
@@ -175,7 +231,7 @@ def live_line(total: int) -> Iterator[SweepLine]:
 
 def print_run(study: Study, run: StudyRun, number: int, total: int) -> None:
     """One run that has ended."""
-    how = outcome(run) if outcome(run) != "finished" else ""
+    how = run.outcome if run.outcome != "finished" else ""
     score = "" if run.accuracy is None else f"{run.accuracy:.2%} in {run.seconds:.1f} s"
     text = " ".join(filter(None, (how, score, run.reason if run.state == "failed" else None)))
     console.print(f"{number:>{len(str(total))}}/{total}  {titles(study)[run.setting]}, seed {run.seed}: {text}")

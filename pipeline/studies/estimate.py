@@ -1,9 +1,11 @@
 """About how long the missing runs of a study will take, and how much disk."""
 
+import contextlib
 import json
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from pipeline.run.environment import lacks_bfloat16
 from pipeline.run.record import TRAINING, TrainingClock, read_clock
 from pipeline.storage import project
 from pipeline.studies.plan import Job
-from pipeline.studies.study import Setting
+from pipeline.studies.race import noise
+from pipeline.studies.study import STUDY, Setting, Study, read_study
 from pipeline.terminal.errors import UserError
 
 RATES = {"float32": 1.0e10, "mixed_bfloat16": 2.2e10}
@@ -43,6 +46,31 @@ class Estimate:
     def total(self, workers: int) -> float:
         """Seconds until `workers` have done all."""
         return START + sum(self.seconds.values()) / workers if self.seconds else 0.0
+
+
+class Budget:
+    """The hours that a sweep may take (None: as many as it needs), from now on."""
+
+    def __init__(self, hours: float | None, seconds: Mapping[str, float]) -> None:
+        self._ends = None if hours is None else time.monotonic() + 3600 * hours
+        self._seconds = seconds
+        self._started: dict[str, float] = {}
+        self._expected = self._taken = 0.0
+
+    def fits(self, job: Job) -> bool:
+        """Whether a run that starts now would end in time, by its estimate and by how others kept to theirs."""
+        pace = self._taken / self._expected if self._expected else 1.0
+        return self._ends is None or time.monotonic() + pace * self._seconds.get(job.identity.name, 0.0) <= self._ends
+
+    def watch(self, running: Sequence[Job], ended: Sequence[Job]) -> None:
+        """Learn from runs that have begun, and from those that ended, how long they take."""
+        now = time.monotonic()
+        for job in running:
+            self._started.setdefault(job.identity.name, now)
+        for job in ended:
+            if (started := self._started.pop(job.identity.name, None)) is not None:
+                self._taken += now - started
+                self._expected += self._seconds.get(job.identity.name, 0.0)
 
 
 def estimate_time(jobs: Sequence[Job], settings: Mapping[str, Setting]) -> Estimate:
@@ -113,3 +141,24 @@ def _bytes(job: Job, parameters: int) -> int:
     # An IDX file of labels is 8 bytes and one for each image.
     scored = data.files.test_labels.bytes - 8 if job.images == "test" else data.validation_images
     return 4 * parameters + scored * (4 * len(data.class_names) + 1) + RECORD_BYTES
+
+
+def known_noise(study: Study) -> float | None:
+    """Standard deviation between seeds of one setting, in points; None where nothing is known.
+
+    By the study's own runs, or those of a study of the same code, data and versions that trained in the same way.
+    """
+    if (own := noise(study)) is not None:
+        return own
+    values = [setting.values for setting in study.settings.values()]
+    alike = {key: value for key, value in values[0].items() if key.startswith(("data.", "training."))}
+    alike = {key: value for key, value in alike.items() if all(one.get(key) == value for one in values)}
+    known = []
+    for path in project.STUDIES.glob(f"*/{STUDY}"):
+        with contextlib.suppress(UserError):
+            other = read_study(path.parent)
+            settings = {name: setting for name, setting in other.settings.items() if setting.is_at(alike)}
+            if settings and (other.basis, other.images) == (study.basis, study.images):
+                runs = tuple(run for run in other.cells if run.setting in settings)
+                known.append(noise(replace(other, settings=settings, cells=runs)))
+    return max((one for one in known if one is not None), default=None)

@@ -2,10 +2,11 @@
 
 import contextlib
 import itertools
+import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import hydra
@@ -25,7 +26,7 @@ from pipeline.config.guard import (
 )
 from pipeline.storage import project
 from pipeline.studies.study import Point
-from pipeline.studies.study_config import SEEDS_ALONE, name_of
+from pipeline.studies.study_config import SEEDS_ALONE, StudyConfig, name_of
 from pipeline.terminal.errors import UserError
 
 SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"
@@ -39,6 +40,9 @@ INFORMED = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath
 """Hydra's options that take a word, and what `--info` takes, where it takes one."""
 
 SEED = "seed="
+SETTING = "+study.setting"
+"""Where a job says which of the settings that the study names it is."""
+
 NO_SETTING = "hydra/", "study", "tracking"
 """Groups whose variants are no part of a setting."""
 
@@ -136,29 +140,93 @@ def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -
         raise UserError(told(error)) from None
 
 
-def split_grid(overrides: Sequence[Override]) -> list[list[str]]:
-    """The jobs of what is typed and declared, each as the words that it sets: every combination.
+def split_grid(overrides: Sequence[Override], config: StudyConfig | None = None) -> list[list[str]]:
+    """The jobs of what is typed and declared, each as the words that it sets: every combination of what is swept and of
+    the settings that the study names; the values of the keys in `study.zip` go together.
 
     Where a key is there twice the last counts. Raises UserError for a key that can't be swept so, and for more runs
     than a sweep can hold.
     """
     check_swept(overrides)
-    axes: dict[str, list[str]] = {}
+    axes: dict[str, list[list[str]]] = {}
     for override in overrides:
         key = override.get_key_element()
         is_swept = override.is_sweep_override()
         values = override.sweep_string_iterator() if is_swept else [override.get_value_element_as_str()]
-        axes[key] = [f"{key}={value}" for value in itertools.islice(values, MOST_RUNS + 1)]
+        axes[key] = [[f"{key}={value}"] for value in itertools.islice(values, MOST_RUNS + 1)]
+    if config is not None and config.settings:
+        axes[SETTING] = _named_settings(config, {key.lstrip("+~") for key in axes})
+    if config is not None and config.zip:
+        axes = _zipped(axes, config.zip)
     if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
         raise UserError(f"this sweep has {runs:,} runs; a sweep has at most {MOST_RUNS:,}. Split it.")
-    return [list(job) for job in itertools.product(*axes.values())]
+    return [list(itertools.chain(*job)) for job in itertools.product(*axes.values())]
+
+
+def _named_settings(config: StudyConfig, others: Collection[str]) -> list[list[str]]:
+    """The words of each setting that the study names. They may do what a typed word may, and set what no other sets."""
+    axis = []
+    for name, setting in config.settings.items():
+        words = [f"{SETTING}={name}"]
+        for key, value in setting.items():
+            where = f"study.settings.{name}.{key}"
+            override = parse_override(f"{key}={_as_typed(value)}")
+            check_override(override)
+            plain = override.key_or_group
+            if override.is_delete() or _section(plain) in UNNAMED:
+                raise UserError(f"{where}: must be a key of what is trained, not {key}. Leave it out.")
+            if plain in others:
+                raise UserError(f"{where}: is set by the sweep too; one of the two would count. Leave one of them out.")
+            words.append(f"{key}={_as_typed(value)}")
+        axis.append(words)
+    return axis
+
+
+def _as_typed(value: Any) -> str:
+    """A value of a YAML file as an override holds it."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_typed, value))}]"
+    # Quoted, a text is no number, and may hold what ends a word.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[str, list[list[str]]]:
+    """The axes with one in place of those of `keys`: first value with first, second with second."""
+    together = {name: axis for name, axis in axes.items() if name.lstrip("+") in keys and len(axis) > 1}
+    if len(keys) < 2 or len(together) != len(set(keys)):
+        missing = [key for key in keys if key not in {name.lstrip("+") for name in together}]
+        raise UserError(
+            f"study.zip: must name two keys or more that are swept, not {', '.join(missing) or ', '.join(keys)}. Sweep "
+            "each over a list: model.conv.filters=16,32 model.conv.kernel_size=3,5"
+        )
+    if len(set(map(len, together.values()))) > 1:
+        lengths = ", ".join(f"{name} has {len(axis)}" for name, axis in together.items())
+        raise UserError(f"study.zip: must name keys with equally many values, but {lengths}. Write as many for each.")
+    pairs = [list(itertools.chain(*words)) for words in zip(*together.values(), strict=True)]
+    first = next(iter(together))
+    return {
+        name: pairs if name == first else axis for name, axis in axes.items() if name == first or name not in together
+    }
 
 
 def _present_point(composed: dict[str, Any]) -> Point:
     """The job that another launcher of Hydra's does now, as the point of a grid."""
     config = HydraConfig.get()
-    variants = _variants(config.runtime.choices)
-    return Point(" ".join(config.overrides.task), composed, variants, _changed(config.overrides.task, variants))
+    words = config.overrides.task
+    return _point(words, words, composed, _variants(config.runtime.choices))
+
+
+def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any], variants: Mapping[str, str]) -> Point:
+    """The point that `words` make, `apart` what sets it apart. A setting's name stands for all that it sets."""
+    name = composed["study"].pop("setting", None)
+    if name is None:
+        return Point(" ".join(apart), composed, variants, _changed(words, variants))
+    own = {key.lstrip("+") for key in composed["study"]["settings"][name]}
+    others = [word for word in apart if _key(word) not in own and not word.startswith(SETTING)]
+    changed = [key for key in _changed(words, variants) if key not in own]
+    return Point(" ".join([name, *others]), composed, {**variants, "setting": name}, tuple(changed))
 
 
 def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[Point]:
@@ -179,7 +247,7 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
                 composed.seed = parse_override(word).value()
         own = [word for word in job if word not in shared and not word.startswith(SEED)]
         asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
-        yield Point(" ".join(own or asked), values(composed), variants, _changed(setting, variants))
+        yield _point(own or asked, setting, values(composed), variants)
 
 
 def _composed(loader: ConfigLoader, config: DictConfig, setting: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
@@ -196,5 +264,9 @@ def _variants(choices: Mapping[Any, Any]) -> dict[str, str]:
 
 def _changed(words: Sequence[str], variants: Mapping[str, str]) -> tuple[str, ...]:
     """The keys that `words` set, beside the groups whose variant they choose and what is no part of a setting."""
-    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    keys = map(_key, words)
     return tuple(key for key in keys if key not in variants and not key.startswith((*NO_SETTING, "seed")))
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]

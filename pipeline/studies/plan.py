@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from pipeline.config.layers import layers
 from pipeline.config.load import configure, leaves
+from pipeline.config.messages import refused, shown
 from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import test_digest, training_digest
 from pipeline.data.scoring import held_out_digest
@@ -14,9 +16,19 @@ from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, r
 from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
-from pipeline.studies.study import Point, Setting, Study, StudyRun, with_runs
+from pipeline.studies.race import check_race
+from pipeline.studies.study import (
+    ENDED,
+    DeclaredContrast,
+    Point,
+    Setting,
+    Study,
+    StudyRun,
+    has_values,
+    with_runs,
+)
 from pipeline.studies.study_config import StudyConfig
-from pipeline.studies.study_summary import count_outcomes, has_collapsed
+from pipeline.studies.study_summary import has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -66,33 +78,38 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a grid, each once, their settings by name, what was refused, and what was asked for again."""
+    """The jobs of a grid, each once, their settings by name, what was refused, and what was asked for again.
+
+    `excluded` counts the combinations that the study leaves out.
+    """
 
     jobs: tuple[Job, ...]
     settings: Mapping[str, Setting]
     refused: tuple[Refused, ...]
     basis: str
     repeated: tuple[Repeated, ...] = ()
+    excluded: int = 0
 
 
 def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
-    """The plan for `grid`. Where settings are refused, and not left out, they come before what the baseline may lack.
+    """The plan for `grid`.
 
-    Raises UserError without prepared images, ConfigurationError for a study that does not fit the grid.
+    Raises UserError without prepared images, ConfigurationError for what the study excludes and is not in the grid.
     """
+    kept = _without_excluded(grid, config)
     data_digest = ""
     jobs: dict[str, Job] = {}
     asked: dict[str, str] = {}
     settings: dict[str, Setting] = {}
-    refused: dict[str, Refused] = {}
+    impossible: dict[str, Refused] = {}
     repeated: Counter[tuple[str, str]] = Counter()
-    for point in grid:
+    for point in kept:
         overrides = point.overrides or NO_OVERRIDE
         try:
             configuration = configure(point.values)
             config.check_held_out(configuration.data.validation_images)
         except UserError as error:
-            refused[overrides] = Refused(overrides, str(error))
+            impossible[overrides] = Refused(overrides, str(error))
             continue
         # They are the same for all: `data` can't be swept.
         data_digest = data_digest or _data_digest(configuration.data)
@@ -103,11 +120,26 @@ def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
         jobs[name], asked[name] = job, overrides
         if job.setting not in settings:
             settings[job.setting] = setting_of(job.configuration, point)
-    if not refused or (config.leave_out_refused and jobs):
-        config.check_baseline(list(settings.values()), left_out=len(refused))
     basis = basis_of(next(iter(jobs.values())).identity) if jobs else ""
     again = tuple(Repeated(*words, runs) for words, runs in repeated.items())
-    return Plan(tuple(jobs.values()), settings, tuple(refused.values()), basis, again)
+    excluded = len({point.overrides for point in grid} - {point.overrides for point in kept})
+    return Plan(tuple(jobs.values()), settings, tuple(impossible.values()), basis, again, excluded)
+
+
+def _without_excluded(grid: Sequence[Point], config: StudyConfig) -> list[Point]:
+    """The points that the study does not exclude. Raises ConfigurationError for an exclusion that meets none."""
+    values = [{**dict(leaves(point.values)), **point.variants} for point in grid] if config.exclude else []
+    for number, wanted in enumerate(config.exclude):
+        if not any(has_values(point, wanted) for point in values):
+            raise refused(
+                f"study.exclude.{number}",
+                f"must be a combination of the grid, but {shown(wanted)} is none. Name swept keys with their values.",
+            )
+    return [
+        point
+        for number, point in enumerate(grid)
+        if not any(has_values(values[number], wanted) for wanted in config.exclude)
+    ]
 
 
 def _data_digest(data: Data) -> str:
@@ -194,41 +226,63 @@ def study_run_of(job: Job, record: Record | None) -> StudyRun:
 
 
 def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
-    """The study with the plan's settings and runs, each as its record says."""
-    study = _continued(present, plan.basis, config)
-    refused = tuple({"setting": found.overrides, "reason": found.reason} for found in plan.refused)
-    study = replace(study, refused=refused, settings=study.settings | dict(plan.settings))
-    return with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
+    """The study with the plan's settings and runs, each as its record says, and the questions that are asked of it.
 
-
-def merge_job(
-    present: Study | None, job: Job, config: StudyConfig, point: Point | None = None, reason: str | None = None
-) -> Study:
-    """The study with one job more, for launchers that bring jobs one by one; `reason` where it failed."""
-    study = _continued(present, basis_of(job.identity), config)
-    study = replace(study, settings=study.settings | {job.setting: setting_of(job.configuration, point)})
-    run = study_run_of(job, record_of(job))
-    if reason is not None:
-        run = replace(run, state="failed", reason=reason)
-    study = with_runs(study, [run])
-    return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
-
-
-def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
-    settings, runs = dict[str, Setting](), tuple[StudyRun, ...]()
-    if present is not None and (present.basis, present.images) == (basis, config.score_on):
-        settings, runs = present.settings, present.cells
-    elif present is not None:
+    Raises ConfigurationError for a race that can't be.
+    """
+    before = present if present is not None and is_continued(present, plan, config) else None
+    if present is not None and before is None:
         console.print(
             f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
             "runs only those that are declared now and still hold stay in it"
         )
-    return Study(
+    study = Study(
         name=config.full_name,
         images=config.score_on,
-        basis=basis,
+        basis=plan.basis,
         baseline=config.baseline,
         margin=config.margin,
-        settings=settings,
-        cells=runs,
+        settings=(before.settings if before else {}) | dict(plan.settings),
+        cells=before.cells if before else (),
+        refused=tuple({"setting": one.overrides, "reason": one.reason} for one in plan.refused),
+        stop=config.stop,
+        error_rate=config.error_rate,
     )
+    study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
+    check_race(before, study, {job.identity.name for job in plan.jobs})
+    return replace(study, contrasts=_declare(present, study, plan, config))
+
+
+def is_continued(present: Study, plan: Plan, config: StudyConfig) -> bool:
+    """Whether the runs of a study are of the code, the data and the versions of the plan's."""
+    return (present.basis, present.images) == (plan.basis, config.score_on)
+
+
+def _declare(present: Study | None, study: Study, plan: Plan, config: StudyConfig) -> tuple[DeclaredContrast, ...]:
+    """The contrasts of a study.
+
+    One that was asked before keeps the time of that, also where the line no longer asks it; one that is new, or not as
+    it was, is declared now, after the runs that have ended.
+    """
+    earlier = {} if present is None else {one.name: one for one in present.contrasts}
+    contrasts = []
+    for name, one in config.contrasts.items():
+        weights = config.weights(name, plan.settings)
+        seen = sum(run.state in ENDED and run.setting in weights for run in study.cells)
+        if present is not None and not is_continued(present, plan, config):
+            # Of other code: they say much of what these will.
+            seen += sum(run.state in ENDED for run in present.cells)
+        margin = config.margin if one.margin is None else one.margin
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        new = DeclaredContrast(name, one.claim, one.expects, weights, one.score, margin, now, seen)
+        before = earlier.pop(name, None)
+        if present is not None and before is not None and _asks(before, present) == _asks(new, study):
+            new = replace(new, declared=before.declared, runs_before=before.runs_before)
+        contrasts.append(new)
+    return (*contrasts, *(one for one in earlier.values() if one.weights.keys() <= study.settings.keys()))
+
+
+def _asks(contrast: DeclaredContrast, study: Study) -> object:
+    """What a contrast asks, whatever its settings are called: their names change with the code."""
+    values = {digest.of_value(study.settings[name].values): weight for name, weight in contrast.weights.items()}
+    return contrast.claim, contrast.expects, values, contrast.score, contrast.margin

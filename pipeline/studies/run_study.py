@@ -1,6 +1,7 @@
 """Do what is missing of a study; keep the study and MLflow up to it, and say so to the person who waits."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -8,36 +9,37 @@ from functools import partial
 from typing import Any
 
 from pipeline.config.guard import PREPARED_ONCE, SPLIT
-from pipeline.config.load import configure
 from pipeline.config.messages import validated
 from pipeline.config.schema import Tracking
-from pipeline.data.prepared import load_training, training_digest
+from pipeline.data.prepared import load_training
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Outcome
 from pipeline.run.train_run import close_unfinished
 from pipeline.storage import atomic, lock, project
 from pipeline.studies.console import (
+    SweepLine,
     live_line,
     print_failures,
+    print_left_open,
     print_plan,
     print_refused,
     print_results,
     print_run,
 )
-from pipeline.studies.estimate import Estimate, estimate_time
-from pipeline.studies.plan import Job, Plan, job_of, merge_job, merge_plan, plan_grid, record_of, study_run_of
+from pipeline.studies.estimate import Budget, estimate_time
+from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid, record_of, study_run_of
+from pipeline.studies.race import due, final_state, nearness, standing
 from pipeline.studies.study import (
     ENDED,
     Point,
     Study,
     StudyRun,
     StudyState,
-    final_state,
     present_study,
     update_study,
     with_runs,
 )
 from pipeline.studies.study_config import StudyConfig
-from pipeline.studies.study_summary import counted, titles
+from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.studies.workers import (
     Ended,
     Executor,
@@ -53,6 +55,9 @@ from pipeline.terminal.progress import console
 from pipeline.tracking.artifact_locations import check_address
 from pipeline.tracking.mirror_process import MirrorProcess
 
+MOST_UNASKED = 300
+"""Runs of a sweep that starts without a question."""
+
 STUDY = "study"
 """The section of a grid's values that declares the study."""
 
@@ -62,6 +67,12 @@ def launch_grid(grid: Iterable[Point]) -> None:
 
     Raises UserError where its points are not of one study.
     """
+    points, config, tracking = _declared(grid)
+    run_study(points, config, tracking, LocalProcesses(config.jobs))
+
+
+def _declared(grid: Iterable[Point]) -> tuple[list[Point], StudyConfig, Tracking]:
+    """The points without the section that declares the study, and what is the same for all of them."""
     points = [point._replace(values=dict(point.values)) for point in grid]
     declared = [point.values.pop(STUDY) for point in points]
     first = points[0].values
@@ -70,8 +81,9 @@ def launch_grid(grid: Iterable[Point]) -> None:
             raise UserError(f"{name}: is the same for all runs of a sweep; only what is trained can be swept.")
     for point in points:
         _check_data(first["data"], point)
-    config = validated(StudyConfig, declared[0], prefix=STUDY)
-    run_study(points, config, validated(Tracking, first["tracking"], prefix="tracking"), LocalProcesses(config.jobs))
+    tracking = validated(Tracking, first["tracking"], prefix="tracking")
+    check_address(tracking)
+    return points, validated(StudyConfig, declared[0], prefix=STUDY), tracking
 
 
 def _check_data(first: Any, point: Point) -> None:
@@ -83,11 +95,42 @@ def _check_data(first: Any, point: Point) -> None:
 
 
 def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
-    """Do all runs of `grid` that have not been done.
+    """Do all runs of `grid` that are needed and have not been done.
 
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """
-    check_address(tracking)
+    plan = _checked_plan(grid, config)
+    folder, merge = project.study(config.full_name), partial(merge_plan, plan=plan, config=config)
+    is_told = False
+    if config.dry_run or (len(plan.jobs) > MOST_UNASKED and config.ask):
+        # Nothing is written before the answer.
+        preview = _Runner(merge(present_study(folder)), plan, config, executor)
+        if is_told := config.dry_run or len(preview.missing) > MOST_UNASKED:
+            preview.print_plan()
+        if config.dry_run:
+            console.print("study.dry_run: nothing was started, and nothing written")
+            return
+        if is_told:
+            _ask(len(preview.missing))
+    runner = _Runner(update_study(folder, merge), plan, config, executor)
+    if not is_told:
+        runner.print_plan()
+    with MirrorProcess(tracking, config.full_name, _part(config)) as companion:
+        failed = runner.run(companion)
+    if companion.said:
+        console.print(
+            f"tracking: {companion.said}. The records are complete; `python -m pipeline.track {config.full_name}` "
+            "brings MLflow up to them."
+        )
+    if failed:
+        stopped = " No other was started after it (study.stop_on_failure)." if config.stop_on_failure else ""
+        raise UserError(
+            f"{failed} of {len(plan.jobs)} runs failed.{stopped} The same line tries them again, and only them."
+        )
+
+
+def _checked_plan(grid: Sequence[Point], config: StudyConfig) -> Plan:
+    """The plan for a grid that can be run. Raises UserError."""
     plan = plan_grid(grid, config)
     if plan.refused:
         print_refused(plan.refused)
@@ -98,16 +141,22 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
             )
     if not plan.jobs:
         raise UserError("no setting of this grid can exist; nothing was started.")
-    study = update_study(project.study(config.full_name), partial(merge_plan, plan=plan, config=config))
-    with MirrorProcess(tracking, study.name, _part(config)) as companion:
-        failed = _Runner(study, plan, companion, executor).run()
-    if companion.said:
-        console.print(
-            f"tracking: {companion.said}. The records are complete; `python -m pipeline.track {study.name}` brings "
-            "MLflow up to them."
+    config.check_grid(plan.settings, left_out=len(plan.refused))
+    return plan
+
+
+def _ask(missing: int) -> None:
+    """Ask before a large grid. Raises UserError unless the answer is yes."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError(
+            f"{missing} runs: a sweep of more than {MOST_UNASKED} is started with --yes; nothing was started."
         )
-    if failed:
-        raise UserError(f"{failed} of {len(plan.jobs)} runs failed. The same line tries them again, and only them.")
+    try:
+        answer = input(f"{missing} runs. Start them? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise UserError("nothing was started.")
 
 
 def _part(config: StudyConfig) -> str:
@@ -115,24 +164,27 @@ def _part(config: StudyConfig) -> str:
 
 
 class _Runner:
-    def __init__(self, study: Study, plan: Plan, companion: MirrorProcess, executor: Executor) -> None:
+    def __init__(self, study: Study, plan: Plan, config: StudyConfig, executor: Executor) -> None:
         self.study = study
         self.plan = plan
+        self.config = config
         self.folder = project.study(study.name)
-        self.companion = companion
         self.executor = executor
         states = {run.identity: run.state for run in study.cells}
         self.done = [job for job in plan.jobs if states[job.identity.name] in ENDED]
-        missing = [job for job in plan.jobs if states[job.identity.name] not in ENDED]
-        # Every setting has its first seed before any has its second; the costliest first, to end together.
-        self.missing = sorted(missing, key=lambda job: (job.seed, -plan.settings[job.setting].multiply_adds))
+        self.given_up = set[str]()
+        self.missing = self._needed()
+        self.estimate = estimate_time(self.missing, plan.settings)
         self.running: list[Job] = []
         self.grown: dict[str, int] = {}
 
-    def run(self) -> int:
+    def print_plan(self) -> None:
+        """What is about to be done."""
+        print_plan(self.study, self.plan, self.estimate, self.executor.slots(self.missing), self.config.hours)
+
+    def run(self, companion: MirrorProcess) -> int:
         """Do what is missing; returns how many runs failed."""
-        estimate = estimate_time(self.missing, self.plan.settings)
-        print_plan(self.study, self.plan, estimate, self.executor.slots(self.missing))
+        self.companion = companion
         self.companion.sync_study(self.folder)
         for job in self.done:
             forget_checkpoint(job)
@@ -142,15 +194,17 @@ class _Runner:
                 load_training(project.PREPARED)
                 for job in self.missing:
                     check_checkpoint(job, console.print)
-                self._do_missing(estimate)
+                self._do_missing()
         except BaseException as error:
             with undisturbed():
                 self._interrupt(error)
             raise
-        own = {job.identity.name for job in self.plan.jobs}
-        failed = [run for run in self.study.cells if run.state == "failed" and run.identity in own]
         self._keep([], final_state)
         print_results(self.own, others=len(self.study.settings) - len(self.plan.settings))
+        if self.config.hours is not None and (left := self._needed()):
+            print_left_open(self.own, left, self.config.hours)
+        planned = {job.identity.name for job in self.plan.jobs}
+        failed = [run for run in self.study.cells if run.state == "failed" and run.identity in planned]
         if failed:
             print_failures(self.own, failed)
         return len(failed)
@@ -161,21 +215,58 @@ class _Runner:
         runs = tuple(run for run in self.study.cells if run.setting in self.plan.settings)
         return replace(self.study, settings=dict(self.plan.settings), cells=runs)
 
-    def _do_missing(self, estimate: Estimate) -> None:
-        started = time.monotonic()
+    def _needed(self) -> list[Job]:
+        """What has not ended, the first to be done first; of a race not what its verdicts spare."""
+        ended = {run.identity for run in self.study.cells if run.state in ENDED} | self.given_up
+        now = standing(self.study, self.given_up)
+        names = list(self.study.settings)
+        is_open = set(names) if now is None else set() if now.finished else {names[place] for place in now.open}
+        left = [job for job in self.plan.jobs if job.identity.name not in ended and job.setting in is_open]
+        near = {} if now is None else nearness(self.study)
+        # Every setting has its first seed before any has its second; of a race those that are nearest to a verdict
+        # first; the costliest first, to end together.
+        cost = self.plan.settings
+        return sorted(left, key=lambda job: (job.seed, near.get(job.setting, 0), -cost[job.setting].multiply_adds))
+
+    def _round(self) -> list[Job]:
+        """What can be done before a race looks at its scores; where there is none, all that is needed."""
+        needed = self._needed()
+        if self.study.stop is None:
+            return needed
+        wanted = due(self.study, self.given_up)
+        return [job for job in needed if (job.setting, job.seed) in wanted]
+
+    def _may_start(self, job: Job) -> bool:
+        return self.budget.fits(job) and not (self.config.stop_on_failure and self.given_up)
+
+    def _do_missing(self) -> None:
+        self.budget = Budget(self.config.hours, self.estimate.seconds)
+        self.started = time.monotonic()
         ended = list[StudyRun]()
-        work, work_done = sum(estimate.seconds.values()), 0.0
-        own = self.own
         with live_line(len(self.missing)) as line:
-            for running, ends in self.executor.run(self.missing):
-                self.running = running
-                for end in ends:
-                    ended.append(self._end(end))
-                    work_done += estimate.seconds[end.job.identity.name]
-                    print_run(own := self.own, ended[-1], len(ended), len(self.missing))
-                self._sync_growth()
-                left = (work - work_done) * (time.monotonic() - started) / work_done if work_done else None
-                line.update(own, ended, running=len(self.running), left=left)
+            while jobs := self._round():
+                before = len(ended)
+                self._do(jobs, ended, line)
+                if len(ended) - before < len(jobs):
+                    # Some may not start any more.
+                    return
+
+    def _do(self, jobs: Sequence[Job], ended: list[StudyRun], line: SweepLine) -> None:
+        seconds = self.estimate.seconds
+        work_done = sum(seconds.get(run.identity, 0.0) for run in ended)
+        left = sum(seconds.get(job.identity.name, 0.0) for job in self._needed())
+        own = self.own
+        for running, ends in self.executor.run(jobs, self._may_start):
+            self.running = running
+            self.budget.watch(running, [end.job for end in ends])
+            for end in ends:
+                ended.append(self._end(end))
+                work = seconds.get(end.job.identity.name, 0.0)
+                work_done, left = work_done + work, left - work
+                print_run(own := self.own, ended[-1], len(ended), len(self.missing))
+            self._sync_growth()
+            pace = (time.monotonic() - self.started) / work_done if work_done else None
+            line.update(own, ended, running=len(self.running), left=None if pace is None else left * pace)
 
     def _end(self, ended: Ended) -> StudyRun:
         """Keep how a job ended, in the study and in MLflow."""
@@ -189,6 +280,7 @@ class _Runner:
             if ended.failure.traceback:
                 atomic.write_file(project.checkpoint(job.identity.name) / "failure.txt", ended.failure.traceback)
             run = replace(study_run_of(job, None), state="failed", reason=reason)
+            self.given_up.add(job.identity.name)
         self._keep([run])
         return run
 
@@ -238,15 +330,25 @@ def launch_one(point: Point) -> None:
 
     Raises UserError for a setting that can't exist, and whatever the training raises; what has been done is skipped.
     """
-    values = dict(point.values)
-    config = validated(StudyConfig, values.pop(STUDY), prefix=STUDY)
-    configuration = configure(values)
-    check_address(configuration.tracking)
-    job = job_of(configuration, training_digest(project.PREPARED, configuration.data), config)
+    (bare,), config, tracking = _declared([point])
+    config.check_launcher()
+    plan = plan_grid([bare], config)
+    if plan.excluded:
+        console.print(f"{bare.overrides}: excluded")
+        return
+    if plan.refused:
+        raise UserError(plan.refused[0].reason)
+    (job,) = plan.jobs
     folder = project.study(config.full_name)
     before = present_study(folder)
     ended = () if before is None else [run.identity for run in before.cells if run.state in ENDED]
-    merge = partial(merge_job, job=job, config=config, point=point)
+
+    def merge(present: Study | None, reason: str | None = None) -> Study:
+        study = merge_plan(present, plan, config)
+        if reason is not None:
+            study = with_runs(study, [replace(study_run_of(job, None), state="failed", reason=reason)])
+        return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
+
     study = update_study(folder, merge)
     is_done = record_of(job) is not None
     if is_done:
@@ -255,7 +357,7 @@ def launch_one(point: Point) -> None:
         if job.identity.name in ended:
             return
     # A run that another study has done joins this one.
-    with MirrorProcess(configuration.tracking, study.name, job.part) as companion:
+    with MirrorProcess(tracking, study.name, job.part) as companion:
         companion.sync_study(folder)
         if is_done:
             return

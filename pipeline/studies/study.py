@@ -8,6 +8,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ConfigDict, JsonValue, with_config
 
 from pipeline.run.record import Name, ScoredOn
+from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.intervals import ERROR_RATE
+from pipeline.statistics.race import Stop
 from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import sealed
 from pipeline.storage.documents import read_document, refuse_links
@@ -25,6 +28,10 @@ ENDED = ("finished", "diverged")
 """The states that are not tried again."""
 
 StudyState = Literal["running", "finished", "failed", "interrupted"]
+
+
+Score = Literal["accuracy", "gap", "seconds"]
+"""What a contrast is about; the gap is the accuracy on the training images less that on the scored ones, in points."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -46,13 +53,19 @@ class StudyRun:
     scoring: str | None = None
     collapsed: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
+        return "collapsed" if self.collapsed and self.state == "finished" else self.state
+
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Setting:
     """A configuration without its seed, as dotted keys and values, and what it costs.
 
-    How it was asked for: the variant of each group of conf/ (`{"model": "deep"}`), the keys that were typed beside.
+    How it was asked for: the variant of each group of conf/ (`{"model": "deep"}`), its own name where the study names
+    its settings (`{"setting": "wide"}`), the keys that were typed beside.
     """
 
     values: dict[str, JsonValue]
@@ -63,8 +76,29 @@ class Setting:
 
     def is_at(self, wanted: Mapping[str, JsonValue]) -> bool:
         """Whether it has the values and the variants that are `wanted`; a key that it lacks has no value, not null."""
-        own = {**self.variants, **self.values}
-        return all(key in own and own[key] == value for key, value in wanted.items())
+        return has_values({**self.variants, **self.values}, wanted)
+
+
+def has_values(values: Mapping[str, JsonValue], wanted: Mapping[str, JsonValue]) -> bool:
+    """Whether `values` has those that are `wanted`; a key that it lacks has no value, not null."""
+    return all(key in values and values[key] == value for key, value in wanted.items())
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class DeclaredContrast:
+    """A claim about Σ weight · score over settings (by name), and when it was declared: an ISO time, and after how many
+    ended runs of the settings that it weighs.
+    """
+
+    name: str
+    claim: str
+    expects: Expects
+    weights: dict[str, float]
+    score: Score
+    margin: float
+    declared: str
+    runs_before: int
 
 
 class Point(NamedTuple):
@@ -85,7 +119,8 @@ class Study:
     """A study. `images` says which images score it, `baseline` and `margin` (in points) how it is to be compared.
 
     `basis` is the digest of what all its runs share beside the configuration: data, code, versions. `settings` are by
-    name, in the order in which they were declared; `refused` are those that can't exist, with the reason.
+    name, in the order in which they were declared; `refused` are those that can't exist, with the reason. `stop` is
+    what ends it as a race (None: it is none), `contrasts` are the questions asked of it, which share the `error_rate`.
     """
 
     name: Name
@@ -97,6 +132,9 @@ class Study:
     settings: dict[str, Setting] = field(default_factory=dict)
     cells: tuple[StudyRun, ...] = ()
     refused: tuple[dict[str, str], ...] = ()
+    stop: Stop | None = None
+    error_rate: float = ERROR_RATE
+    contrasts: tuple[DeclaredContrast, ...] = ()
 
 
 def find_study(name: str) -> Study:
@@ -139,12 +177,6 @@ def with_runs(study: Study, runs: Sequence[StudyRun]) -> Study:
     """The study with `runs` in place of those with the same identity, new ones at the end."""
     by_identity = {run.identity: run for run in study.cells} | {run.identity: run for run in runs}
     return replace(study, cells=tuple(by_identity.values()))
-
-
-def final_state(study: Study) -> StudyState:
-    """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped."""
-    states = {run.state for run in study.cells}
-    return "failed" if "failed" in states else "finished" if states <= set(ENDED) else "interrupted"
 
 
 def present_study(folder: Path) -> Study | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,8 +13,10 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config.messages import refused, shown
 from pipeline.config.schema import Section
+from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.race import Stop
 from pipeline.storage import digest
-from pipeline.studies.study import SCORED_ON_TEST, Setting
+from pipeline.studies.study import SCORED_ON_TEST, Score, Setting
 from pipeline.studies.study_summary import short_names
 
 SEEDS_ALONE = "seeds"
@@ -37,6 +40,26 @@ StudyName = Annotated[
 ]
 
 
+ShortName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")]
+
+
+class WeightConfig(Section):
+    """`setting` names one setting of the grid as `study.baseline` does."""
+
+    setting: dict[str, Any]
+    weight: Annotated[float, Field(ge=-1000, le=1000)]
+
+
+class ContrastConfig(Section):
+    """A question asked in advance; `margin` (null: the study's) in points, for seconds in seconds."""
+
+    claim: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+    expects: Expects
+    weights: Annotated[list[WeightConfig], Field(min_length=2, max_length=1000)]
+    score: Score = "accuracy"
+    margin: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+
+
 class StudyConfig(Section):
     """`jobs` runs at once (null: as many as the cores allow); `score_on: test` opens the test images."""
 
@@ -47,6 +70,16 @@ class StudyConfig(Section):
     leave_out_refused: bool
     jobs: Annotated[int, Field(ge=1, le=256)] | None
     pictures: bool
+    zip: list[str]
+    settings: dict[ShortName, dict[str, Any]]
+    exclude: list[dict[str, Any]]
+    contrasts: dict[ShortName, ContrastConfig]
+    error_rate: Annotated[float, Field(gt=0, le=0.5)]
+    stop: Stop | None
+    hours: Annotated[float, Field(gt=0, le=10_000)] | None
+    stop_on_failure: bool
+    dry_run: bool
+    ask: bool
 
     @property
     def full_name(self) -> str:
@@ -63,19 +96,66 @@ class StudyConfig(Section):
                 "the test images with study.score_on=test.",
             )
 
-    def check_baseline(self, settings: Sequence[Setting], left_out: int = 0) -> None:
-        """Raises ConfigurationError where the baseline is not exactly one of the settings; `left_out` can't exist."""
-        if self.baseline is None:
-            return
-        same = [setting for setting in settings if setting.is_at(self.baseline)]
-        if len(same) != 1:
-            others = f", without the {left_out} that can't exist" if left_out else ""
+    def check_launcher(self) -> None:
+        """Raises ConfigurationError for what only the project's own launcher does, as it alone sees the whole grid."""
+        for key in ("contrasts", "stop", "hours", "stop_on_failure", "dry_run"):
+            if getattr(self, key):
+                raise refused(f"study.{key}", "needs the project's own launcher. Leave out hydra/launcher, or this.")
+
+    def check_grid(self, settings: Mapping[str, Setting], left_out: int = 0) -> None:
+        """Raises ConfigurationError where the baseline, or what a contrast weighs, is not exactly one of the settings,
+        and for contrasts that compare nothing; `left_out` settings can't exist.
+        """
+        if self.baseline is not None:
+            _find("study.baseline", self.baseline, settings, left_out)
+        for name, contrast in self.contrasts.items():
+            self._check_contrast(f"study.contrasts.{name}", contrast)
+            self.weights(name, settings, left_out)
+
+    def weights(self, contrast: str, settings: Mapping[str, Setting], left_out: int = 0) -> dict[str, float]:
+        """The weights of a contrast by the names of settings. Raises ConfigurationError as `check_grid`."""
+        weights = dict[str, float]()
+        for place, one in enumerate(self.contrasts[contrast].weights):
+            key = f"study.contrasts.{contrast}.weights.{place}.setting"
+            name = _find(key, one.setting, settings, left_out)
+            if name in weights:
+                raise refused(key, f"must be weighed once, but {shown(one.setting)} was before. Add up its weights.")
+            weights[name] = one.weight
+        return weights
+
+    def _check_contrast(self, key: str, contrast: ContrastConfig) -> None:
+        weights = [one.weight for one in contrast.weights]
+        if abs(total := math.fsum(weights)) > SUM or not any(weights):
+            rule = "must sum to 0 and not all be 0"
+            raise refused(f"{key}.weights", f"{rule}, not {shown(weights)} with sum {total:g}. A gain is 1 and -1.")
+        if contrast.score == "seconds" and contrast.margin is None:
+            raise refused(f"{key}.margin", "must say which seconds matter, not null. Write margin: 1.")
+        if self.stop is not None and contrast.score != "accuracy":
             raise refused(
-                "study.baseline",
-                f"must be exactly one setting of the grid, but {shown(self.baseline)} is {len(same)} of "
-                f"{len(settings)}{others}. Name a value for each key that is swept, a variant by its group "
-                "({model: article}).",
+                f"{key}.score",
+                f"must be accuracy in a race, not {contrast.score}. Leave out study.stop, or the contrast.",
             )
+        if self.stop == "best":
+            raise refused(
+                "study.stop", "must be decided where contrasts are declared, not best: they are what is asked."
+            )
+
+
+SUM = 1e-6
+"""How far from zero the weights of a contrast may add up, by rounding."""
+
+
+def _find(key: str, wanted: Mapping[str, Any], settings: Mapping[str, Setting], left_out: int) -> str:
+    """The name of the one setting that `key` asks for."""
+    same = [name for name, setting in settings.items() if setting.is_at(wanted)]
+    if len(same) != 1:
+        others = f", without the {left_out} that can't exist" if left_out else ""
+        raise refused(
+            key,
+            f"must be exactly one setting of the grid, but {shown(wanted)} is {len(same)} of {len(settings)}{others}. "
+            "Name a value for each key that is swept, a variant by its group ({model: article}).",
+        )
+    return same[0]
 
 
 def name_of(swept: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({})) -> str:

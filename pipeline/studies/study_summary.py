@@ -4,13 +4,14 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
 
 from pipeline.run.metrics import predictions
+from pipeline.studies.race import verdicts
 from pipeline.studies.study import Setting, Study, StudyRun
 
 NOT_SET = "not set"
@@ -34,6 +35,7 @@ class Row:
 
     `finished` are those that count: runs that collapsed or diverged say nothing of what their setting can do, and
     stand in no mean. `mean` is None without one, `deviation` (of the sample, in 0..1 as the mean) with fewer than two.
+    `verdict` is how its race ended, in words.
     """
 
     setting: str
@@ -48,6 +50,7 @@ class Row:
     seconds: float | None
     parameters: int
     multiply_adds: int
+    verdict: str = ""
 
     @property
     def lost(self) -> str:
@@ -69,14 +72,9 @@ def has_collapsed(scored: Path, accuracy: float | None) -> bool:
     return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
 
 
-def outcome(run: StudyRun) -> str:
-    """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
-    return "collapsed" if run.collapsed and run.state == "finished" else run.state
-
-
 def count_outcomes(runs: Iterable[StudyRun]) -> Counter[str]:
     """How many runs have ended in which way: finished (and learned something), collapsed, diverged, failed, waiting."""
-    return Counter(map(outcome, runs))
+    return Counter(run.outcome for run in runs)
 
 
 def lost_in_words(counts: Mapping[str, int]) -> str:
@@ -149,14 +147,16 @@ def rows(study: Study) -> list[Row]:
     runs: dict[str, list[StudyRun]] = {setting: [] for setting in study.settings}
     for run in study.cells:
         runs[run.setting].append(run)
-    return [_row(study, setting, values[setting], names, runs[setting]) for setting in study.settings]
+    over = verdicts(study)
+    rows = (_row(study, setting, values[setting], names, runs[setting]) for setting in study.settings)
+    return [replace(row, verdict=over.get(row.setting, "")) for row in rows]
 
 
 def _row(
     study: Study, setting: str, values: Mapping[str, JsonValue], names: Mapping[str, str], runs: Sequence[StudyRun]
 ) -> Row:
     counts = count_outcomes(runs)
-    learned = [run for run in runs if outcome(run) == "finished"]
+    learned = [run for run in runs if run.outcome == "finished"]
     accuracies = [run.accuracy for run in learned if run.accuracy is not None]
     seconds = [run.seconds for run in learned if run.seconds is not None]
     return Row(
@@ -192,7 +192,7 @@ def table(study: Study) -> list[dict[str, str]]:
             "parameters": f"{row.parameters:,}",
             "multiply-adds": f"{row.multiply_adds:,}",
             "seconds": "" if row.seconds is None else f"{row.seconds:.1f}",
-            NOTE: ", ".join(filter(None, ("highest mean" if row == highest else "", row.lost))),
+            NOTE: ", ".join(filter(None, ("highest mean" if row == highest else "", row.verdict, row.lost))),
         }
         for row in settings
     ]

@@ -6,7 +6,6 @@ import sys
 import threading
 import traceback
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,14 +55,18 @@ class Ended:
     failure: Failure | None = None
 
 
+MayStart = Callable[[Job], bool]
+"""Asked right before a job starts."""
+
+
 class Executor(Protocol):
     """Who does jobs. It is no part of a run's identity: the bits are the same wherever they are computed."""
 
     def slots(self, jobs: Sequence[Job]) -> int:
         """How many of `jobs` go on at once."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
-        """Do `jobs`; yields again and again which are running, and which have ended since.
+    def run(self, jobs: Sequence[Job], may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
+        """Do `jobs`, but for those that may not start; yields again and again which run, and which have ended since.
 
         Leaving the iteration early ends those that run.
         """
@@ -83,15 +86,17 @@ class LocalProcesses:
         most = max((self.wanted or max(1, cores() // _threads(job)) for job in jobs), default=0)
         return min(most, len(jobs))
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+    def run(self, jobs: Sequence[Job], may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
         """Do `jobs`, as an Executor does."""
-        waiting = deque(jobs)
+        waiting = list(jobs)
         workers: list[_Worker] = []
         try:
-            while waiting or workers:
-                while (job := self._next(waiting, workers)) is not None:
+            while True:
+                while (job := self._next([job for job in waiting if may_start(job)], workers)) is not None:
                     waiting.remove(job)
                     workers.append(_Worker(job))
+                if not workers:
+                    return
                 wait([worker.pipe for worker in workers], BETWEEN_LOOKS)
                 ended = [ended for worker in workers if (ended := worker.ended())]
                 gone = [one.job for one in ended]

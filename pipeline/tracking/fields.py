@@ -239,7 +239,8 @@ def table_csv(study: Study) -> str:
     keys = columns(study)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    facts = "finished", "collapsed", "diverged", "failed", "mean", "deviation", "seconds", "parameters", "multiply_adds"
+    counts = "finished", "collapsed", "diverged", "failed"
+    facts = *counts, "mean", "deviation", "seconds", "parameters", "multiply_adds", "verdict"
     writer.writerow([*keys, *facts])
     for row in rows(study):
         # None is written as nothing.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
@@ -64,16 +65,8 @@ def prepare() -> None:
 
 def declared(**changes: object) -> StudyConfig:
     """The declaration of conf/sweep.yaml, named `kernels`, with changes."""
-    plain: dict[str, object] = {
-        "name": "kernels",
-        "baseline": None,
-        "margin": 0.5,
-        "score_on": "validation",
-        "leave_out_refused": False,
-        "jobs": None,
-        "pictures": False,
-    }
-    return StudyConfig.model_validate(plain | changes)
+    plain: dict[str, object] = yaml.safe_load((project.CONF / "sweep.yaml").read_text("utf-8"))["study"]
+    return StudyConfig.model_validate(plain | {"name": "kernels"} | changes)
 
 
 def swept(changes: Mapping[str, object] | None = None) -> Configuration:

@@ -1,0 +1,150 @@
+"""A race is replayed from its study: which settings get the next seed, and which have a verdict that stands."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.messages import refused
+from pipeline.statistics.contrasts import Contrast
+from pipeline.statistics.differences import FEWEST_SEEDS, Verdict, differences
+from pipeline.statistics.race import Standing, race
+from pipeline.statistics.scores import seed_deviation
+from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Accuracies in points [settings, seeds] in their order, NaN where there is none, and which runs have `ended`.
+
+    A run that collapsed or diverged has ended, and is no score. The rows are those of `settings`, the columns `seeds`.
+    """
+
+    settings: list[str]
+    seeds: list[int]
+    points: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+
+def scores(study: Study, given_up: Collection[str] = ()) -> Scores:
+    """The scores of a study. Runs that failed have not ended, but for those `given_up` (identities)."""
+    settings, seeds = list(study.settings), sorted({run.seed for run in study.cells})
+    rows, columns = ({name: place for place, name in enumerate(names)} for names in (settings, seeds))
+    points = np.full((len(settings), len(seeds)), np.nan)
+    ended = np.zeros(points.shape, dtype=np.bool_)
+    for run in study.cells:
+        place = rows[run.setting], columns[run.seed]
+        ended[place] = run.state in ENDED or run.identity in given_up
+        if run.outcome == "finished" and run.accuracy is not None:
+            points[place] = 100 * run.accuracy
+    return Scores(settings, seeds, points, ended)
+
+
+def standing(study: Study, given_up: Collection[str] = ()) -> Standing | None:
+    """Where the race of a study stands; None where it is none. `given_up` as in `scores`."""
+    if study.stop is None or not study.cells:
+        return None
+    at = scores(study, given_up)
+    contrasts = [as_contrast(contrast, at.settings) for contrast in study.contrasts]
+    return race(at.points, at.ended, _baseline(study), study.margin, study.stop, contrasts, study.error_rate)
+
+
+def check_race(before: Study | None, study: Study, planned: Collection[str]) -> None:
+    """Raises ConfigurationError for a race that can't be: its looks are planned for all settings and seeds of its study
+    (identities `planned`), before the first.
+    """
+    runs, seeds = {run.identity for run in study.cells}, {run.seed for run in study.cells}
+    if before is not None and before.stop is not None and {run.identity for run in before.cells} != set(planned):
+        raise refused(
+            "study.name",
+            f"must be another: {study.name} is a race, with looks planned for its {len(before.cells)} runs. More, "
+            "or fewer, need a study of their own with fresh seeds: study.name=… 'seed=range(100,110)'.",
+        )
+    if study.stop is None:
+        return
+    if len(study.settings) < 2 or len(seeds) < FEWEST_SEEDS:
+        raise refused(
+            "study.stop",
+            f"must have 2 settings and {FEWEST_SEEDS} seeds or more, not {len(study.settings)} and {len(seeds)}. Write "
+            "'seed=range(10)', or leave it out.",
+        )
+    if runs != set(planned) or len(runs) != len(study.settings) * len(seeds):
+        raise refused(
+            "study.stop",
+            f"must be planned with all runs of its study, every setting with every seed, but {study.name} holds "
+            f"{len(runs)} of {len(study.settings)} settings and {len(seeds)} seeds, and this line names "
+            f"{len(planned)}. Name all of them, or another study: study.name=…",
+        )
+
+
+def as_contrast(contrast: DeclaredContrast, settings: list[str]) -> Contrast:
+    """A declared contrast as weights over `settings`, in their order."""
+    weights = np.array([contrast.weights.get(name, 0.0) for name in settings])
+    return Contrast(weights, contrast.expects, contrast.margin)
+
+
+def due(study: Study, given_up: Collection[str]) -> set[tuple[str, int]]:
+    """The runs (setting, seed) that a race needs before its next look."""
+    now, at = standing(study, given_up), scores(study, given_up)
+    if now is None or now.finished:
+        return set()
+    seeds = at.seeds[: max(FEWEST_SEEDS, now.seeds + 1)]
+    return {(at.settings[place], seed) for place in now.open for seed in seeds}
+
+
+def nearness(study: Study) -> dict[str, int]:
+    """How many more seeds each setting is likely to need for a verdict; those of which nobody knows are left out."""
+    at = scores(study)
+    if len(at.settings) < 2 or not at.seeds:
+        return {}
+    return {
+        at.settings[one.setting]: 0 if one.seeds_needed is None else one.seeds_needed - one.seeds
+        for one in differences(at.points, _baseline(study), study.margin)
+        if one.verdict is not Verdict.NO_VERDICT
+    }
+
+
+def verdicts(study: Study) -> dict[str, str]:
+    """Of each setting whose race is over how it ended: `worse, stopped after 4 seeds`."""
+    now = standing(study, {run.identity for run in study.cells if run.state == "failed"})
+    if now is None:
+        return {}
+    names, planned = list(study.settings), len({run.seed for run in study.cells})
+
+    def ended(seeds: int) -> str:
+        return f"stopped after {seeds} seeds" if seeds < planned else f"after all {seeds} seeds"
+
+    if not study.contrasts:
+        return {names[place]: f"{one.verdict}, {ended(one.seeds)}" for place, one in now.decided.items()}
+    over = {}
+    for place, name in enumerate(names):
+        weighed = [number for number, contrast in enumerate(study.contrasts) if contrast.weights.get(name)]
+        if not weighed:
+            over[name] = "in no contrast"
+        elif place not in now.open and all(number in now.decided for number in weighed):
+            over[name] = ended(max(now.decided[number].seeds for number in weighed))
+    return over
+
+
+def final_state(study: Study) -> StudyState:
+    """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped, or are
+    not needed, as those of a race that is over.
+    """
+    now = standing(study)
+    is_over = now is not None and now.finished
+    states = {run.state for run in study.cells if not (is_over and run.state == "waiting")}
+    return "failed" if "failed" in states else "finished" if states <= set(ENDED) else "interrupted"
+
+
+def noise(study: Study) -> float | None:
+    """Standard deviation between seeds of one setting, in points; None where nothing is known of it."""
+    at = scores(study)
+    deviation = seed_deviation(at.points) if at.points.size else None
+    return None if deviation is None else deviation.deviation
+
+
+def _baseline(study: Study) -> int:
+    """The row of the declared baseline, or of the setting that was declared first."""
+    settings = list(study.settings.values())
+    return next((place for place, one in enumerate(settings) if one.is_at(study.baseline or {})), 0)
