@@ -375,8 +375,8 @@ def test_where_the_images_are_the_larger_error_the_verdict_says_so_where_it_stan
     assert (own.verdict, setting.images_differ_more, setting.only_here) == (Verdict.BETTER, True, False)
     assert setting.other_images is not None
     wide = f"{setting.other_images.interval.low:.1f} to {setting.other_images.interval.high:.1f}"
-    assert f"on these images ({wide} on others like them), at 2.0 times" in headline(results)
-    assert f"on these images ({wide} on others like them), at 2.0 times" in text(found).partition("Better than")[2]
+    assert f" points ({wide} with other images), at 2.0 times" in headline(results)
+    assert f" points ({wide} with other images), at 2.0 times" in text(found).partition("Better than")[2]
     narrow = answered((0.95, 0.15))
     assert compute_results(narrow).settings[1].only_here
-    assert "on these images (with others it could be none)" in headline(compute_results(narrow))
+    assert "(with other images perhaps none)" in headline(compute_results(narrow))

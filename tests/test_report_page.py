@@ -228,7 +228,7 @@ def test_an_incomplete_grid_lists_the_missing_combination() -> None:
     scores = random_scores(10)
     scores[8] = math.nan
     text = markdown(comparison(scores, grid_values(), baseline=4))
-    assert "1 combination has no score: kernel\\_size 7, filters 64." in text
+    assert "1 combination has no score: 7 × 7 kernels, 64 filters." in text
     assert "share of variance" not in text
 
 

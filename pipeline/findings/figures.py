@@ -8,6 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
 from pipeline.figures.prediction_figures import visible
@@ -31,8 +33,8 @@ from pipeline.figures.style import (
     tiled_height,
     tiles,
 )
-from pipeline.findings import wording
 from pipeline.findings.factors import shown_level
+from pipeline.findings.formatting import counted
 from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import COSTS, Results
 from pipeline.findings.runs import ASTRAY, Comparison
@@ -94,7 +96,7 @@ def svg(figure: Figure) -> bytes:
     date, no version and no list of a machine's fonts. Images within it are PNG that nothing compresses.
     """
     file = io.StringIO()
-    values = {"svg.fonttype": "none", "svg.hashsalt": "", "image.composite_image": False}
+    values: dict[RcKeyType, Any] = {"svg.fonttype": "none", "svg.hashsalt": "", "image.composite_image": False}
     with mpl.rc_context(values), warnings.catch_warnings():
         # A character that the first font lacks is drawn by the fonts of whoever looks.
         warnings.filterwarnings("ignore", "Glyph")
@@ -155,7 +157,7 @@ def draw_settings(results: Results, width: float = WIDE) -> Figure:
         lost = [run.accuracy for run in runs if run.outcome in ASTRAY and run.accuracy is not None]
         if far := [*values[values < lowest], *lost]:
             at = "at" if len(far) == 1 else "from"
-            text = f"◂ {wording.counted(len(far), 'seed')} {at} {min(far):.1f} %"
+            text = f"◂ {counted(len(far), 'seed')} {at} {min(far):.1f} %"
             axes.text(lowest, line - 0.3, text, fontsize=9, va="bottom")
     axes.set_xlabel(f"accuracy on the {results.comparison.images} images, %")
     return figure

@@ -23,6 +23,7 @@ from pipeline.findings.runs import Comparison, Run, Setting
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
 from pipeline.statistics.differences import MARGIN
 from pipeline.storage import project
+from pipeline.studies.race import as_contrast, standing
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
 from pipeline.studies.study_summary import distinctions, has_collapsed, shown
 from pipeline.terminal.errors import UserError
@@ -82,6 +83,10 @@ def from_study(study: Study) -> Comparison:
         baseline_declared=study.baseline is not None,
         commands=_commands(study),
         refused=len(study.refused),
+        stop=study.stop,
+        error_rate=study.error_rate,
+        questions=tuple((contrast, as_contrast(contrast, names)) for contrast in study.contrasts),
+        standing=standing(study, {run.identity for run in study.cells if run.state == "failed"}),
         **_data(records),
     )
 
@@ -143,7 +148,8 @@ def scored_images(comparison: Comparison) -> ScoredImages:
             return ScoredImages(missing="no run says which images were held out.")
     except UserError as error:
         return ScoredImages(missing=str(error))
-    if digest not in digests:
+    answers = next(run.answers for run in comparison.runs if run.answers is not None)
+    if digest not in digests or len(images.labels) != len(answers):
         return ScoredImages(missing="the prepared images are not those that scored the runs.")
     return ScoredImages(images.images, images.labels)
 
@@ -151,7 +157,9 @@ def scored_images(comparison: Comparison) -> ScoredImages:
 def _comparison(
     names: Sequence[Values], settings: Sequence[Setting], runs: Sequence[Run], baseline: int, **about: Any
 ) -> Comparison:
-    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in."""
+    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in, and so what
+    it is `about`.
+    """
     layout = grid(names)
     rows = {number: row for row, number in enumerate(layout.order)}
     runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=lambda run: (run.setting, run.seed))
@@ -168,9 +176,15 @@ def _comparison(
             )
         )
     seeds = tuple(sorted({run.seed for run in runs}))
-    return Comparison(
+    comparison = Comparison(
         baseline=rows[baseline], factors=layout.factors, settings=tuple(placed), seeds=seeds, runs=tuple(runs), **about
     )
+    order, now = list(layout.order), comparison.standing
+    questions = tuple((one, replace(it, weights=it.weights[order])) for one, it in comparison.questions)
+    if now is not None:
+        decided = now.decided if questions else {rows[number]: one for number, one in now.decided.items()}
+        now = replace(now, open=frozenset(rows[number] for number in now.open), decided=decided)
+    return replace(comparison, questions=questions, standing=now)
 
 
 def _median(values: Iterable[float | None]) -> float:
@@ -204,7 +218,8 @@ def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
     test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
     outcome = record.training.run.outcome
     collapsed = outcome == "finished" and (cell.collapsed or has_collapsed(scored.folder, accuracy))
-    curve = [epoch.validation_accuracy for epoch in record.training.history]
+    history = record.training.history
+    curve = [epoch.validation_accuracy for epoch in history]
     return Run(
         setting=setting,
         seed=cell.seed,
@@ -212,6 +227,7 @@ def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
         outcome="collapsed" if collapsed else outcome,
         reason=record.training.run.reason,
         accuracy=None if accuracy is None else 100 * accuracy,
+        gap=100 * (history[-1].accuracy - accuracy) if history and accuracy is not None else None,
         seconds=record.training.seconds,
         latency=scored.latency.get(ALONE),
         commit=where.git_commit,

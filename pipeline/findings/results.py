@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.findings.runs import ASTRAY, Comparison
-from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences, verdict
+from pipeline.findings.verdicts import OPEN, QuestionResult, question_results, setting_differences
+from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, verdict
 from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
 from pipeline.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
+from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.scores import (
     SeedDeviation,
     Summary,
@@ -32,7 +34,6 @@ from pipeline.statistics.selection import (
 
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds", "seconds": "training seconds"}
 MOST_IMAGES = 12
-OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT
 
 
 class Answer(StrEnum):
@@ -147,6 +148,7 @@ class Results:
     """
 
     comparison: Comparison
+    questions: tuple[QuestionResult, ...]
     settings: tuple[SettingResult, ...]
     by_mean: tuple[int, ...]
     answer: Answer
@@ -229,14 +231,15 @@ def compute_results(comparison: Comparison) -> Results:
     Numbers have nine decimals: the last bits, which are others on other machines, stand in no report.
     """
     scores, averages, base = comparison.scores, comparison.means, comparison.baseline
-    compared = differences(scores, base, comparison.margin) if len(scores) > 1 else ()
+    compared = setting_differences(comparison, base) if len(scores) > 1 else ()
     answers, effects, noise = comparison.answers(), _effects(comparison), seed_deviation(scores)
     settings = _settings(comparison, compared, answers)
     highest = None if np.isnan(averages).all() else int(np.nanargmax(averages))
-    best = None if highest is None else _best(settings, averages, highest)
+    best = None if highest is None else _best(comparison, settings, highest)
     answer, lacking = _answer(comparison, settings, best)
     results = Results(
         comparison=comparison,
+        questions=question_results(comparison),
         settings=settings,
         by_mean=tuple(np.argsort(-np.nan_to_num(averages, nan=-1), kind="stable").tolist()),
         answer=answer,
@@ -284,9 +287,9 @@ def _indices(where: NDArray[np.bool_]) -> list[int]:
 def _settings(
     comparison: Comparison, compared: Sequence[Difference], answers: Answers | None
 ) -> tuple[SettingResult, ...]:
-    crossed = (
-        accuracy_differences(answers, comparison.baseline, len(compared)) if answers is not None and compared else {}
-    )
+    crossed, at_once = {}, len(compared) * comparison.looks * ERROR_RATE / comparison.error_rate
+    if answers is not None and compared:
+        crossed = accuracy_differences(answers, comparison.baseline, math.ceil(round(at_once, 9)))
     by_setting = {one.setting: one for one in compared}
     settings = []
     for row, summary in enumerate(summaries(comparison.scores)):
@@ -302,14 +305,18 @@ def _settings(
     return tuple(settings)
 
 
-def _best(settings: Sequence[SettingResult], averages: NDArray[np.float64], highest: int) -> int:
-    """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one."""
+def _best(comparison: Comparison, settings: Sequence[SettingResult], highest: int) -> int:
+    """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one.
+
+    Of a race for the best those that it has dropped are none.
+    """
+    dropped = comparison.standing.decided if comparison.standing is not None and comparison.stop == "best" else {}
     better = [
         row
         for row, one in enumerate(settings)
-        if one.difference is not None and one.difference.verdict is Verdict.BETTER
+        if one.difference is not None and one.difference.verdict is Verdict.BETTER and row not in dropped
     ]
-    return max(better, key=lambda row: (not settings[row].astray, averages[row]), default=highest)
+    return max(better, key=lambda row: (not settings[row].astray, comparison.means[row]), default=highest)
 
 
 def _answer(comparison: Comparison, settings: Sequence[SettingResult], best: int | None) -> tuple[Answer, int | None]:
@@ -365,7 +372,7 @@ def _runner_up(comparison: Comparison, best: int) -> RunnerUp | None:
     if np.isnan(averages).all():
         return None
     second = int(np.nanargmax(averages))
-    against = differences(comparison.scores, second, comparison.margin)
+    against = setting_differences(comparison, second)
     return RunnerUp(second, next(one for one in against if one.setting == best))
 
 

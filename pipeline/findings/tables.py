@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic_core import to_json
 
 from pipeline.findings import wording
+from pipeline.findings.formatting import points
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.findings.runs import LOST
@@ -106,7 +107,7 @@ def as_tex(results: Results) -> str:
         one, cost = results.settings[row], comparison.settings[row]
         difference = "baseline" if row == comparison.baseline else ""
         if one.difference is not None and one.difference.mean is not None:
-            difference = f"${wording.points(one.difference.mean)}$ {_bracketed(one.difference.interval)}"
+            difference = f"${points(one.difference.mean)}$ {_bracketed(one.difference.interval)}"
         mean = "--" if one.summary.mean is None else f"{one.summary.mean:.2f}"
         spread = "" if one.summary.deviation is None else rf" \pm {one.summary.deviation:.2f}"
         cells = _tex(one.label), f"${mean}{spread}$", str(one.summary.seeds), difference.replace("−", "-")
@@ -140,7 +141,7 @@ def results_json(results: Results) -> str:
 
 
 def _bracketed(interval: Interval | None) -> str:
-    return "" if interval is None else f"$[{wording.points(interval.low)}, {wording.points(interval.high)}]$"
+    return "" if interval is None else f"$[{points(interval.low)}, {points(interval.high)}]$"
 
 
 def _tex(text: str) -> str:

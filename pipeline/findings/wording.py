@@ -1,122 +1,45 @@
-"""Numbers and verdicts in words. Computes nothing: every number is one of the results."""
+"""Verdicts in words. Computes nothing: every number is one of the results."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 
-from pipeline.findings.factors import shown_level
-from pipeline.findings.results import OPEN, Answer, Results
+from pipeline.findings.formatting import (
+    UNKNOWN,
+    between,
+    counted,
+    enough,
+    large,
+    moment,
+    points,
+    runs_of,
+    some,
+    span,
+    times,
+)
+from pipeline.findings.results import Answer, Results
 from pipeline.findings.runs import ASTRAY, LOST, Comparison, Run
+from pipeline.findings.verdicts import OPEN, QuestionResult
+from pipeline.statistics.contrasts import ContrastVerdict
 from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict
-from pipeline.statistics.factors import Cell
-from pipeline.statistics.intervals import Interval
 from pipeline.studies.study_summary import shown
 
-UNKNOWN = "–"
-MOST_SEEDS = 1000
-MOST_NAMES = 3
 LOST_WORDS = {"missing": "not done"}
+UNITS = {"accuracy": "points", "gap": "points", "seconds": "s"}
+MOST_CLAIMS = 3
 SWEEP = "python -m pipeline.sweep "
-
-
-# Numbers
-
-
-def points(value: float | None, *, sign: bool = True) -> str:
-    """Points with two decimals and a true minus: `+0.32`, `−0.05`."""
-    if value is None or math.isnan(value):
-        return UNKNOWN
-    text = f"{value:+.2f}" if sign else f"{value:.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", "−")
-
-
-def between(interval: Interval | None, *, sign: bool = True, joined: str = "to") -> str:
-    """`+0.12 to +0.51`."""
-    ends = () if interval is None else (points(interval.low, sign=sign), points(interval.high, sign=sign))
-    return f" {joined} ".join(ends) or UNKNOWN
-
-
-def span(low: float, high: float) -> str:
-    """From one to the other, both on one side of zero, by their size: `0.9 to 1.4`; as fine as the smaller needs."""
-    small, large = sorted((abs(low), abs(high)))
-    for decimals in (1, 2, 3):
-        if round(small, decimals) > 0 and round(small, decimals) < round(large, decimals):
-            return f"{small:.{decimals}f} to {large:.{decimals}f}"
-    return f"{small:.2g} to {large:.2g}" if small < large else f"{small:.2g}"
-
-
-def times(ratio: float) -> str:
-    """How many times: `3.5 times`, `0.28 times`, `12 times`."""
-    if math.isnan(ratio):
-        return "unknown times"
-    if abs(ratio - 1) < 0.005:
-        return "1.0 times"
-    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f} times"
-
-
-def large(value: float) -> str:
-    """A count in full below a million, else in millions: `62,346`, `9.06 million`."""
-    return f"{value / 1e6:.3g} million" if value >= 1e6 else number(value)
-
-
-def number(value: float, decimals: int = 0) -> str:
-    return UNKNOWN if math.isnan(value) else f"{value:,.{decimals}f}"
-
-
-def share(value: float | None) -> str:
-    """A share of a whole: `71 %`, `0.6 %`; never none or all unless it is."""
-    if value is None:
-        return UNKNOWN
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    if 0.995 <= value < 1:
-        return "> 99 %"
-    return f"{100 * value:.1f} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"
-
-
-def moment(milliseconds_since_1970: int) -> str:
-    return datetime.fromtimestamp(milliseconds_since_1970 / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 run`, `1,200 runs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def enough(seeds: int | None) -> str:
-    """How many seeds would tell: `about 14 seeds`; a number that nobody trains is no advice."""
-    if seeds is None or seeds > MOST_SEEDS:
-        return f"more than {MOST_SEEDS:,} seeds"
-    return f"about {seeds} seeds"
-
-
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def some(words: Sequence[str], most: int = MOST_NAMES) -> str:
-    """All of a few, else the first and how many more there are."""
-    return listed([*words[:most], *([f"{len(words) - most} more"] if len(words) > most else [])])
-
-
-def runs_of(numbers: Sequence[int]) -> str:
-    """Sorted whole numbers, neighbours joined: `0 to 9`, `0, 1, 5 to 7`."""
-    parts: list[list[int]] = []
-    for one in numbers:
-        if parts and one == parts[-1][-1] + 1:
-            parts[-1].append(one)
-        else:
-            parts.append([one])
-    return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
 
 
 # The answer
 
 
 def headline(results: Results) -> str:
-    """The answer in one sentence, and what must be known beside it."""
+    """The answer in one sentence, and what must be known beside it: to what was asked in advance, or of the best."""
+    return _claims(results.questions) if results.questions else best_sentence(results)
+
+
+def best_sentence(results: Results) -> str:
+    """What can be said of the best setting."""
     comparison, said = results.comparison, reason(results)
     seeds = len(comparison.seeds)
     few = f"{counted(seeds, 'seed')} a setting {'is' if seeds == 1 else 'are'} too few"
@@ -134,7 +57,116 @@ def headline(results: Results) -> str:
     words = nothing if own is None else _about_winner(results, own)
     lost = _astray(results, results.winner)
     beside = f" But {lost} and count in no mean." if lost else ""
-    return f"{words}{_ties(results)}{still_open(results)}{beside}"
+    return f"{words}{_ties(results)}{still_open(results)}{_race_for_best(results)}{beside}"
+
+
+def _claims(questions: Sequence[QuestionResult]) -> str:
+    """`Supported: larger kernels help. Can't tell: …`; of many how many there are of each."""
+    claims: dict[str, list[str]] = {}
+    for one in questions:
+        late = " (asked after runs were seen)" if one.declared.runs_before else ""
+        claims.setdefault(one.result.verdict.value, []).append(f"{one.declared.claim.rstrip('.')}{late}")
+    if len(questions) > MOST_CLAIMS:
+        return f"Of {len(questions)} claims: {', '.join(f'{len(own)} {said}' for said, own in claims.items())}."
+    return " ".join(f"{said[0].upper()}{said[1:]}: {'; '.join(own)}." for said, own in claims.items())
+
+
+def claim_verdict(question: QuestionResult) -> str:
+    """In a cell: `supported, by less than matters, stopped after 4 seeds`."""
+    own = question.result
+    less = ", by less than matters" if own.negligible and own.verdict is not ContrastVerdict.NO_DIFFERENCE else ""
+    more = f", {enough(own.seeds_needed)} would" if own.verdict is ContrastVerdict.CANT_TELL else ""
+    few = f", at least {FEWEST_SEEDS} seeds needed" if own.seeds < FEWEST_SEEDS else ""
+    return f"{own.verdict}{less}{more}{few}{_stopped(question.stopped)}"
+
+
+def claim_effect(question: QuestionResult) -> str:
+    """`+0.98 points`."""
+    mean = question.result.mean
+    return points(mean) if mean is None else f"{points(mean)} {UNITS[question.declared.score]}"
+
+
+def claim_sentence(question: QuestionResult, confidence: str) -> str:
+    """A claim with its verdict and what it rests on, without an end."""
+    own = question.result
+    interval = "" if own.interval is None else f" ({confidence}: {between(own.interval)})"
+    said = f"{question.declared.claim.rstrip('.')}: {claim_verdict(question)}"
+    return f"{said}; {claim_effect(question)}{interval} over {counted(own.seeds, 'seed')}{late(question)}"
+
+
+def late(question: QuestionResult) -> str:
+    """Whether it was declared when runs had been seen: what is asked then may be what they suggested."""
+    runs = question.declared.runs_before
+    return f", declared after {counted(runs, 'run')} had been seen" if runs else ""
+
+
+def claim_terms(results: Results, number: int) -> str:
+    """What a contrast weighs and expects: `5 × 5 kernels − 3 × 3 kernels is above 0`."""
+    declared, contrast = results.comparison.questions[number]
+    margin = f"{declared.margin:g} {UNITS[declared.score]}"
+    expected = {
+        "gain": f"is above 0 ({margin} are what matters)",
+        "no_harm": f"is not below −{margin}",
+        "no_gain": f"is not above +{margin}",
+    }[declared.expects]
+    terms: list[str] = []
+    for one, weight in zip(results.settings, contrast.weights.tolist(), strict=True):
+        if weight:
+            size = "" if abs(weight) == 1 else f"{abs(weight):.3g} × "
+            terms.append(f"{'−' if weight < 0 else '+' if terms else ''} {size}({one.label})".strip())
+    return f"{declared.score}: {' '.join(terms)} {expected}"
+
+
+def more_seeds(comparison: Comparison) -> str:
+    """How a study gets them: the looks of a race are planned for those it has."""
+    if comparison.standing is None:
+        return "More seeds join the same study: type its sweep again with a longer list of seeds."
+    return "More seeds need a study of their own, with fresh ones: study.name=… 'seed=range(100,110)'."
+
+
+def race_sentence(results: Results) -> str:
+    """How seeds were given out, and what that has saved."""
+    comparison, now = results.comparison, results.comparison.standing
+    if now is None:
+        return ""
+    ended = sum(run.outcome not in ("waiting", "failed") for run in comparison.runs)
+    over = {"best": "was shown to be worse than the best so far, or equivalent to it,"}.get(
+        str(comparison.stop), "had its verdict"
+    )
+    what = "what no open claim weighs" if comparison.questions else f"a setting that {over}"
+    return (
+        f"This was a race: after each seed from the third on, {what} got no more. It took {ended} of "
+        f"{counted(len(comparison.settings) * len(comparison.seeds), 'run')}. Its {counted(comparison.looks, 'look')} "
+        f"were planned, and share the error rate: over all of them at most {100 * comparison.error_rate:g} % of "
+        "studies get any false verdict."
+    )
+
+
+def _stopped(seeds: int | None) -> str:
+    return f", stopped after {counted(seeds, 'seed')}" if seeds else ""
+
+
+def stopped(comparison: Comparison, setting: int) -> str:
+    """`, stopped after 4 seeds`; of a race for the best also why; empty where all seeds were run."""
+    seeds, now = comparison.stopped(setting), comparison.standing
+    why = ""
+    if seeds and now is not None and comparison.stop == "best" and setting in now.decided:
+        is_worse = now.decided[setting].verdict == Verdict.WORSE
+        why = f" as {'worse than' if is_worse else 'equivalent to'} the best so far"
+    return f"{_stopped(seeds)}{why}"
+
+
+def _race_for_best(results: Results) -> str:
+    """Whether a race for the best has found it, as a sentence with a space before it; or empty."""
+    comparison, now, winner = results.comparison, results.comparison.standing, results.winner
+    if now is None or comparison.stop != "best" or winner is None:
+        return ""
+    own = results.settings[winner].difference
+    beaten = {comparison.baseline} if own is not None and own.verdict is Verdict.BETTER else set[int]()
+    rivals = [row for row in results.by_mean if row not in now.decided and row != winner and row not in beaten]
+    if rivals:
+        return f" Which is the best is open: {some([results.settings[row].label for row in rivals])} may be, too."
+    return " All others were shown to be worse than the best, or equivalent to it."
 
 
 def reason(results: Results) -> str:
@@ -197,6 +229,10 @@ def marks(results: Results) -> dict[int, str]:
 
 def verdict_sentence(results: Results, difference: Difference) -> str:
     """One setting against the baseline, without an end."""
+    return f"{_against_baseline(results, difference)}{stopped(results.comparison, difference.setting)}"
+
+
+def _against_baseline(results: Results, difference: Difference) -> str:
     setting = results.settings[difference.setting]
     name, cost = setting.label, at_cost(results.comparison, difference.setting)
     ends = between(difference.interval, joined="and")
@@ -247,6 +283,11 @@ def at_cost(comparison: Comparison, setting: int, against: int | None = None) ->
     return "at the same number of multiply-adds" if same else f"at {times(ratio)} the multiply-adds"
 
 
+def confidence(comparison: Comparison) -> str:
+    """`95 %`: with which probability all verdicts of a study hold."""
+    return f"{100 * (1 - comparison.error_rate):g} %"
+
+
 def key_figures(results: Results) -> list[tuple[str, str, str]]:
     """The key figures at the top of the page: what it is, the number, a remark."""
     figures: list[tuple[str, str, str]] = []
@@ -256,7 +297,7 @@ def key_figures(results: Results) -> list[tuple[str, str, str]]:
         own = best.difference
         if own is not None and own.mean is not None:
             none = own.verdict is Verdict.NO_VERDICT
-            remark = "so far: no verdict yet" if none else f"95 %: {between(own.interval)}"
+            remark = "so far: no verdict yet" if none else f"{confidence(results.comparison)}: {between(own.interval)}"
             figures.append(("points against the baseline", points(own.mean), remark))
             ratio = results.comparison.ratio("multiply_adds", results.winner)
             parameters = large(results.comparison.settings[results.winner].parameters)
@@ -289,9 +330,21 @@ def lost_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[word]} {LOST_WORDS.get(word, word)}" for word in LOST if counts.get(word)) or "0"
 
 
-def cell(factors: Sequence[str], levels: Cell) -> str:
-    """`kernel_size 3, filters 16`."""
-    return ", ".join(f"{name} {shown_level(level)}" for name, level in zip(factors, levels, strict=True))
+def compute(comparison: Comparison) -> str:
+    """How long all trainings took together: `1.7 hours of training in all (90 of 90 runs tell)`."""
+    known = [run.seconds for run in comparison.runs if run.seconds is not None]
+    hours = sum(known) / 3600
+    total = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+    return (
+        f"{total} of training in all ({len(known)} of {counted(len(comparison.runs), 'run')} tell)"
+        if known
+        else UNKNOWN
+    )
+
+
+def combinations(comparison: Comparison) -> int:
+    """How many combinations the levels of all factors have."""
+    return math.prod(len(factor.levels) for factor in comparison.factors)
 
 
 def tally(names: Iterable[str]) -> str:
@@ -335,9 +388,9 @@ def _gain(results: Results, difference: Difference) -> str:
         raise AssertionError("no verdict without an interval")
     gain, other = f"{span(interval.low, interval.high)} points", setting.other_images
     if setting.only_here:
-        return f"{gain} on these images (with others it could be none)"
+        return f"{gain} (with other images perhaps none)"
     if other is not None and setting.images_differ_more:
-        return f"{gain} on these images ({span(other.interval.low, other.interval.high)} on others like them)"
+        return f"{gain} ({span(other.interval.low, other.interval.high)} with other images)"
     return gain
 
 

@@ -17,8 +17,8 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
-from pipeline.findings import tables, wording
-from pipeline.findings.factors import shown_level
+from pipeline.findings import formatting, tables, wording
+from pipeline.findings.factors import cell_label, shown_level
 from pipeline.findings.figures import MOST_DRAWN, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
@@ -70,13 +70,13 @@ def markdown(results: Results, images: ScoredImages) -> str:
     classes: list[str] = []
     if images.labels is not None:
         classes = [results.comparison.class_names[int(images.labels[one.image])] for one in results.disputed]
-    text = _render("report.md.jinja", results, escape_markdown, classes=classes, missing=images.missing)
+    text = _render("report.md.jinja", results, escape_markdown, page=True, classes=classes, missing=images.missing)
     return BLANK_LINES.sub(BLANK, text)
 
 
 def answer(results: Results) -> str:
     """The answer for a terminal: plain text."""
-    text = _render("answer.md.jinja", results, one_line).replace("**", "").strip()
+    text = _render("answer.md.jinja", results, one_line, page=False).replace("**", "").strip()
     return f"{one_line(wording.headline(results))}\n\n{BLANK_LINES.sub(BLANK, text)}"
 
 
@@ -136,8 +136,9 @@ def _render(template: str, results: Results, plain: Any, **values: object) -> st
     }  # fmt: skip
     scored = [run for run in comparison.runs if run.accuracy is not None]
     return environment.get_template(template).render(
-        results=results, say=wording, marks=wording.marks(results), margin=f"{comparison.margin:g}", scored=scored,
-        fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS, most_drawn=MOST_DRAWN, **values,
+        results=results, say=wording, show=formatting, marks=wording.marks(results), margin=f"{comparison.margin:g}",
+        confidence=wording.confidence(comparison), scored=scored, fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS,
+        most_drawn=MOST_DRAWN, cell_label=cell_label, **values,
     )  # fmt: skip
 
 
