@@ -4,9 +4,11 @@ import csv
 import io
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from pipeline.findings import wording
@@ -16,7 +18,7 @@ from pipeline.findings.results import Results, compute_results
 from pipeline.findings.runs import LOST
 from pipeline.statistics.intervals import Interval
 from pipeline.studies.study import find_study
-from pipeline.studies.study_summary import one_line, shown_at
+from pipeline.studies.study_summary import one_line, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +36,11 @@ TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciici
 
 
 class Table(NamedTuple):
-    """A table by rows; None and NaN are what is not known."""
+    """A table by rows; None and NaN are what is not known. The first `swept` columns are values of a configuration."""
 
     header: tuple[str, ...]
-    rows: list[list[object]]
+    rows: list[list[Any]]
+    swept: int
 
 
 class StudyFrames(NamedTuple):
@@ -55,18 +58,18 @@ def read_study(name: str) -> StudyFrames:
     import pandas as pd  # noqa: PLC0415 - a report needs none
 
     results = compute_results(from_study(find_study(name)))
-    return StudyFrames(*(pd.DataFrame(rows, columns=header) for header, rows in (runs(results), settings(results))))
+    return StudyFrames(*(pd.DataFrame(own.rows, columns=own.header) for own in (runs(results), settings(results))))
 
 
 def settings(results: Results) -> Table:
     """One row a setting: its swept values, scores in points, costs, difference from the baseline."""
     comparison = results.comparison
     keys = [key for factor in comparison.factors for key in factor.keys]
-    rows: list[list[object]] = []
+    rows: list[list[Any]] = []
     for row, (setting, result) in enumerate(zip(comparison.settings, results.settings, strict=True)):
         summary, own, other = result.summary, result.difference, result.other_images
         rows.append([
-            *(shown_at(setting.values, key, missing="") for key in keys),
+            *_swept(setting.values, keys),
             setting.label, summary.seeds, *(result.counts.get(word, 0) for word in LOST),
             summary.mean, summary.deviation, *_ends(summary.interval), *_ends(summary.range),
             setting.parameters, setting.multiply_adds, setting.seconds, setting.latency, row == comparison.baseline,
@@ -74,28 +77,29 @@ def settings(results: Results) -> Table:
             *_ends(None if other is None else other.interval),
             *([None] * 3 if own is None else [own.superiority, own.verdict.value, own.seeds_needed]),
         ])  # fmt: skip
-    return Table((*keys, *RESULTS), rows)
+    return Table((*keys, *RESULTS), rows, len(keys))
 
 
 def runs(results: Results) -> Table:
     """One row a run: its swept values, seed, outcome, accuracy in points, costs, identity, commit."""
     comparison = results.comparison
     keys = [key for factor in comparison.factors for key in factor.keys]
-    rows: list[list[object]] = [
+    rows: list[list[Any]] = [
         [
-            *(shown_at(comparison.settings[run.setting].values, key, missing="") for key in keys),
+            *_swept(comparison.settings[run.setting].values, keys),
             comparison.label(run.setting), run.seed, run.outcome, run.accuracy, run.seconds, run.latency, run.identity,
             run.commit, run.reason,
         ]
         for run in comparison.runs
     ]  # fmt: skip
-    return Table((*keys, *RUNS), rows)
+    return Table((*keys, *RUNS), rows, len(keys))
 
 
 def as_csv(table: Table) -> str:
     """Numbers have up to seven decimals; what is not known is empty; no text is one that a spreadsheet computes."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([map(_cell, row) for row in (table.header, *table.rows)])
+    rows = [[*map(shown, row[: table.swept]), *row[table.swept :]] for row in table.rows]
+    csv.writer(text, lineterminator="\n").writerows([map(_cell, row) for row in (table.header, *rows)])
     return text.getvalue()
 
 
@@ -146,6 +150,12 @@ def _bracketed(interval: Interval | None) -> str:
 
 def _tex(text: str) -> str:
     return re.sub(r"[\\~^×&%$#_{}]", lambda sign: TEX[sign[0]], one_line(text))
+
+
+def _swept(values: Mapping[str, JsonValue], keys: Sequence[str]) -> list[Any]:
+    """The values of keys, "" where a key is not set; what pandas can't group by as text."""
+    own = [values.get(key, "") for key in keys]
+    return [shown(value) if isinstance(value, list | dict) else value for value in own]
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
