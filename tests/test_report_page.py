@@ -6,20 +6,24 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import JsonValue
 
-from pipeline.findings import tables, write
+from pipeline.figures import style
+from pipeline.findings import figures, tables, write
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import compute_results
 from pipeline.findings.runs import Comparison
 from pipeline.findings.write import escape_markdown, fenced, write_report
 from pipeline.statistics.scores import Scores
-from tests.harness.reports import FILTERS, KERNELS, comparison, grid_values, random_scores, write_study
+from tests.harness.reports import FILTERS, KERNELS, answers, comparison, grid_values, random_scores, write_study
 from tests.harness.studies import a_project, prepare
 
 HOSTILE = '<script>alert(1)</script> | `x`\n\n# *big* [a](javascript:alert(1)) <img src=x onerror="y">'
@@ -332,6 +336,50 @@ def test_no_cell_is_a_formula() -> None:
     assert {row["note"] for row in rows} == {"'=1+1", "-0.5"}
 
 
-def test_the_same_runs_give_the_same_bytes() -> None:
-    found = comparison([[90.0, 90.1], [90.2, 90.3]])
-    assert html(found) == html(found)
+# The same bytes anywhere
+
+
+def written(scores: Scores, folder: Path) -> dict[str, bytes]:
+    """The files of a report with answers and curves, by name."""
+    found = comparison(scores, grid_values(), baseline=4)
+    runs = [
+        replace(
+            run,
+            answers=answers(run.accuracy or 0, 20, number=1000 * run.setting + run.seed),
+            curve=(80.0 + run.setting, run.accuracy or 0),
+        )
+        for run in found.runs
+    ]
+    write_report(compute_results(replace(found, runs=tuple(runs), class_names=("a", "b"))), folder)
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_machines_differ_in_is_in_no_byte_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last bits of a sum, the list of fonts."""
+    images = ScoredImages(np.arange(20 * 784).reshape(20, 28, 28, 1).astype(np.uint8), np.arange(20) % 2)
+    monkeypatch.setattr(write, "scored_images", lambda _: images)
+    # Without ties, which noise would break.
+    scores = random_scores(10) + np.random.default_rng(4).normal(0, 0.001, (9, 10))
+    before = written(scores, tmp_path / "here")
+    assert len(before) == 11
+    monkeypatch.setattr(style, "families", lambda: (style.FIRST, "Another Font"))
+    noise = np.random.default_rng(5).normal(0, 1e-13, (9, 10))
+    there = written(scores + noise, tmp_path / "there")
+    assert [name for name, content in there.items() if content != before[name]] == []
+
+
+def test_images_in_a_picture_have_the_pixels_that_they_had() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 200, 4)).astype(np.uint8)
+    png = figures._stored(pixels.astype(np.float32) / 255)
+    assert len(png) > pixels.size
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(png))), pixels)
+
+
+def test_a_label_is_not_what_it_looks_like_in_svg() -> None:
+    """Numbers, ids and fonts within text stay as they are."""
+    label = '0.123456789 id="figure_1" #p1 font-family: x; <path d="M 0 0"/>'
+    found = comparison([[90.0, 90.1], [90.2, 90.3]], [{"note": label}, {"note": "b"}])
+    picture = figures.svg(figures.draw_settings(compute_results(found))).decode()
+    ElementTree.fromstring(picture)  # noqa: S314 - our own
+    texts = [element.text for element in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+    assert any(str(text).startswith('note 0.123456789 id="figure_1" #p1') for text in texts)

@@ -200,7 +200,10 @@ def test_what_was_run_after_a_verdict_counts_for_nothing() -> None:
 
 def test_a_race_that_is_not_over_says_so_at_the_top() -> None:
     results = compute_results(from_study(raced(random_scores(10), seeds=2)))
-    assert "This race is not over: 9 settings are open after 2 seeds." in markdown(results)
+    assert (
+        "This race is not over: 3 × 3 kernels, 16 filters, 3 × 3 kernels, 32 filters, 3 × 3 kernels, 64 filters and 5 "
+        "more are open after 2 seeds." in markdown(results)
+    )
     assert {own.verdict for own in results.differences} == {Verdict.NO_VERDICT}
 
 

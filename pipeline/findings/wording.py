@@ -1,4 +1,4 @@
-"""Verdicts in words. Computes nothing: every number is one of the results."""
+"""Verdicts in words. Computes no statistic: every one is of the results."""
 
 import math
 from collections import Counter
@@ -140,6 +140,13 @@ def race_sentence(results: Results) -> str:
         f"were planned, and share the error rate: over all of them at most {100 * comparison.error_rate:g} % of "
         "studies get any false verdict."
     )
+
+
+def open_race(comparison: Comparison) -> str:
+    """Who gets the next seed: `5 × 5 kernels and 7 × 7 kernels are open`."""
+    now = comparison.standing
+    rows = sorted(now.open - {comparison.baseline}) if now is not None else []
+    return f"{some([comparison.label(row) for row in rows])} {'is' if len(rows) == 1 else 'are'} open"
 
 
 def _stopped(seeds: int | None) -> str:
