@@ -34,7 +34,7 @@ Any key of the configuration can be set or swept (README, or --cfg job). Those o
   study.zip             swept keys whose values go together: [model.conv.filters,model.conv.kernel_size]
   study.settings        settings by name, in a file of conf/study: {{deep: {{model: deep}}}}
   study.exclude         combinations that are left out: [{{model.conv.filters: 64, model.conv.kernel_size: 7}}]
-  study.contrasts       questions asked in advance, in a file of conf/study (docs/statistics.md)
+  study.contrasts       questions asked in advance, in a file of conf/study (docs/sweeps.md)
   study.error_rate      of all verdicts of the study together (0.05)
   study.stop            decided: a race until each verdict stands; best: until only the best is left
   study.hours           starts no run that would end later
@@ -56,8 +56,8 @@ def main() -> int:
     from pipeline.studies.run_study import launch_one  # noqa: PLC0415
 
     arguments = [word if word not in ("-y", "--yes") else "study.ask=false" for word in arguments]
-    # Another launcher's processes have mirror processes of their own.
-    alone = shows(arguments) or any(word.startswith("hydra/launcher") for word in arguments)
+    # Another launcher's processes have mirror processes of their own, and a dry run tells nobody.
+    alone = shows(arguments) or any(word.startswith(("hydra/launcher", "study.dry_run=true")) for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
         check_arguments(arguments)

@@ -23,9 +23,12 @@ from pipeline.storage import project
 from pipeline.studies import hydra_entry as grids
 from pipeline.studies.hydra_entry import composed_grid
 from pipeline.studies.plan import setting_of
-from pipeline.studies.study import Point
+from pipeline.studies.study import Point, Study
 from pipeline.studies.study_config import StudyConfig
+from pipeline.studies.study_summary import titles
 from pipeline.terminal.errors import UserError
+from tests.harness.settings import article_values
+from tests.harness.studies import declared as study_config
 
 STUDIES = sorted(path.stem for path in (project.CONF / "study").glob("*.yaml"))
 
@@ -363,3 +366,94 @@ def test_leaves_of_a_section_keep_its_name() -> None:
     assert list(leaves({"b": 1}, "a")) == [("a.b", 1)]
     assert list(leaves({}, "a")) == [("a", {})]
     assert list(leaves(3, "a")) == [("a", 3)]
+
+
+# Zipped, named and excluded settings
+
+
+def split(*words: str, **of_study: Any) -> list[list[str]]:
+    return grids.split_grid(OverridesParser.create(loader()).parse_overrides(list(words)), study_config(**of_study))
+
+
+def test_the_values_of_zipped_keys_go_together_and_cross_with_the_others() -> None:
+    words = "model.conv.filters=8,16", "seed=0,1", "+model.blocks.block2.conv.filters=32,64", "training.epochs=1"
+    jobs = split(*words, zip=["model.conv.filters", "model.blocks.block2.conv.filters"])
+    assert jobs == [
+        [f"model.conv.filters={one}", f"+model.blocks.block2.conv.filters={two}", f"seed={seed}", "training.epochs=1"]
+        for one, two in ((8, 32), (16, 64))
+        for seed in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (["model.conv.filters"], r"^study\.zip: must name two keys or more that are swept, not model\.conv\.filters\."),
+        (["model.conv.filters", "model.depth"], r"that are swept, not model\.depth\."),
+        (["model.conv.filters", "training.epochs"], r"that are swept, not training\.epochs\."),
+        (["model.conv.filters", "seed"], r"equally many values, but model\.conv\.filters has 2, seed has 3\."),
+    ],
+)
+def test_keys_that_can_not_go_together_are_refused(keys: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        split("model.conv.filters=8,16", "seed=range(3)", "training.epochs=1", zip=keys)
+
+
+def test_named_settings_cross_with_what_is_swept_and_have_their_name_alone() -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "wide": {"model.conv.filters": 64},
+        "deep": {"model": "deep", "model.conv.kernel_size": [3, 5]},
+    }
+    jobs = split("seed=0,1", "training.epochs=1,2", settings=settings)
+    assert len(jobs) == 2 * 2 * 2
+    declared = f"study.settings={{{','.join(f'{name}:{{{inner(of)}}}' for name, of in settings.items())}}}"
+    found = points(jobs, "training=smoke", f"++{declared}")
+    assert [point.overrides for point in found[:2]] == ["wide training.epochs=1", "deep training.epochs=1"]
+    assert [point.variants["setting"] for point in found[:2]] == ["wide", "deep"]
+    wide, deep = found[:2]
+    assert (wide.values["model"]["conv"]["filters"], deep.values["model"]["conv"]["kernel_size"]) == (64, [3, 5])
+    assert deep.variants["model"] == "deep"
+    assert wide.changed == deep.changed == ("training.epochs",)
+    assert "setting" not in wide.values["study"]
+
+
+def inner(of: dict[str, Any]) -> str:
+    return ",".join(f"{key}:{value}" for key, value in of.items())
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"seed": 3}, r"^study\.settings\.a\.seed: must be a key of what is trained"),
+        ({"study.margin": 3}, r"^study\.settings\.a\.study\.margin: must be a key of what is trained"),
+        ({"tracking": "off"}, r"^study\.settings\.a\.tracking: must be a key of what is trained"),
+        ({"hydra.sweep.dir": "elsewhere"}, r"hydra\.sweep\.dir"),
+        ({"model.conv._target_": "os.system"}, r"names code"),
+        ({"model.conv.filters": "${oc.env:HOME}"}, r"may refer to other keys only"),
+        ({"training.epochs": 3}, r"^study\.settings\.a\.training\.epochs: is set by the sweep too"),
+    ],
+)
+def test_a_named_setting_sets_what_is_trained_and_nothing_else(setting: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        split("training.epochs=1", settings={"a": setting})
+
+
+@pytest.mark.parametrize(
+    "value", [3, 0.5, 1e-05, True, None, "none", "a b", "it's", 'a "b"', "3", [3, 5], {"name": "l2"}]
+)
+def test_a_value_of_a_file_is_the_same_value_as_an_override(value: Any) -> None:
+    (job,) = split(settings={"a": {"model.conv.kernel_regularizer": value}})
+    assert OverridesParser.create().parse_override(job[1]).value() == value
+
+
+def test_the_settings_of_a_study_are_called_by_their_names() -> None:
+    values = [({"model.conv.filters": 64}, "wide"), ({"model.conv.filters": 8, "model.conv.kernel_size": 3}, "narrow")]
+    made = [
+        Point(name, configured, {"model": "article", "setting": name})
+        for changes, name in values
+        for configured in [article_values({"data.validation_images": 10} | changes)]
+    ]
+    settings = {point.overrides: setting_of(configure(point.values), point) for point in made}
+    found = Study("named", "validation", "b", {"setting": "wide"}, 0.5, settings=settings)
+    assert list(titles(found).values()) == ["setting wide", "setting narrow"]
+    study_config(baseline={"setting": "wide"}).check_grid(settings)

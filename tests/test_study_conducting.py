@@ -4,7 +4,7 @@ import contextlib
 import errno
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from pipeline.storage import lock, project
 from pipeline.studies.plan import Job, job_of
 from pipeline.studies.run_study import launch_one, run_study
 from pipeline.studies.study import Point, Study, read_study
-from pipeline.studies.workers import Ended, Failure, MayStart
+from pipeline.studies.workers import Ended, Failure
 from pipeline.terminal.errors import UserError
+from tests.harness.conducting import Acting, Told, finish
 from tests.harness.settings import article, article_values
 from tests.harness.studies import a_project, declared, prepare, swept, write_record
 
@@ -29,29 +30,6 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
     monkeypatch.setattr(project, "ROOT", tmp_path)
     prepare()
-
-
-class Told:
-    """In place of the companion: what it was told, in order."""
-
-    def __init__(self) -> None:
-        self.said = ""
-        self.folders: list[Path] = []
-
-    def __call__(self, *_: object) -> "Told":
-        return self
-
-    def __enter__(self) -> "Told":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def sync(self, root: Path) -> None:
-        self.folders.append(root)
-
-    def sync_study(self, folder: Path) -> None:
-        self.folders.append(folder)
 
 
 @pytest.fixture
@@ -67,25 +45,6 @@ def job(seed: int) -> Job:
 
 def grid(*seeds: int) -> list[Point]:
     return [Point(f"seed={seed}", article_values({"data.validation_images": 10, "seed": seed})) for seed in seeds]
-
-
-def finish(job: Job) -> None:
-    write_record(project.run_root(job.identity.name), job.configuration, found=job.identity, scoring=job.scoring)
-
-
-class Acting:
-    """An executor whose jobs do what `act` says. It keeps the jobs that it was given."""
-
-    def __init__(self, act: Any) -> None:
-        self.act = act
-        self.given: list[Job] = []
-
-    def slots(self, jobs: Sequence[Job]) -> int:
-        return len(jobs)
-
-    def run(self, jobs: Sequence[Job], _may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
-        self.given.extend(jobs)
-        yield from self.act(list(jobs))
 
 
 def one_by_one(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:

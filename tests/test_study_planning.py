@@ -140,6 +140,24 @@ def test_a_baseline_that_can_not_exist_is_told_with_those_that_were_left_out() -
         declared(baseline={"model.conv.filters": 8}).check_grid(plan.settings, left_out=1)
 
 
+def test_excluded_combinations_are_no_runs_whether_they_can_exist_or_not() -> None:
+    grid = [
+        one(f"filters={filters} size={size}", seed=seed, model__conv__filters=filters, model__conv__kernel_size=size)
+        for filters in (8, 16)
+        for size in (3, 99)
+        for seed in (0, 1)
+    ]
+    excluded = [{"model.conv.kernel_size": 99, "model.conv.filters": 16}, {"model.conv.kernel_size": 3, "seed": 1}]
+    plan = plan_grid(grid, declared(exclude=excluded))
+    assert [(job.configuration.model.conv.filters, job.seed) for job in plan.jobs] == [(8, 0), (16, 0)]
+    assert [found.overrides for found in plan.refused] == ["filters=8 size=99"]
+    assert plan.excluded == 1
+    with pytest.raises(
+        ConfigurationError, match=r"^study\.exclude\.1: must be a combination of the grid, but .* is none"
+    ):
+        plan_grid(grid, declared(exclude=[excluded[0], {"model.conv.kernel_sise": 3}]))
+
+
 def test_a_setting_that_can_not_exist_is_refused_once_whatever_its_seeds() -> None:
     grid = [
         one(f"model.conv.kernel_size={size}", seed=seed, model__conv__kernel_size=size)

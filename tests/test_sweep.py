@@ -127,6 +127,27 @@ def test_track_brings_a_study_into_an_empty_store_and_adds_nothing_to_a_full_one
     assert "kernel_sighs: is no study here. There are:" in said
 
 
+# A race
+
+
+def test_a_race_ends_when_each_verdict_stands_and_mlflow_has_it_as_finished(prepared: Project) -> None:
+    line = "model.conv.filters=1,16", "seed=range(70,76)", "study.stop=decided", "study.name=race"
+    said = sweep(prepared, *line)
+    assert "12 runs (2 settings, 6 seeds)" in said
+    found = study(prepared, "race")
+    finished = [run for run in found["cells"] if run["state"] == "finished"]
+    looks = len(finished) // 2
+    assert 3 <= looks < 6, "one filter is hopeless: no seed shall be wasted on it"
+    assert [run["seed"] for run in finished] == [*range(70, 70 + looks)] * 2
+    assert found["state"] == "finished"
+    assert f"highest mean, better, stopped after {looks} seeds" in said
+    assert len(children(prepared, "race")) == len(finished)
+    assert parent(prepared, "race").info.status == "FINISHED"
+    assert f"better, stopped after {looks} seeds" in parent(prepared, "race").data.tags["mlflow.note.content"]
+    again = sweep(prepared, *line, "tracking=off")
+    assert f"{2 * looks} done already, 0 to do, {12 - 2 * looks} not needed, as verdicts stand" in again
+
+
 # Resume
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.studies.study_config import StudyConfig
 from tests.harness.mlflow_store import client, curve, runs
 from tests.harness.project import ROOT, Project, new_project
 from tests.harness.sweeps import NAMED, TINY, bits, children, parent, study, sweep
@@ -55,6 +56,12 @@ def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: 
         (["training.epochs=0"], "training.epochs: must be at least 1, not 0"),
         (["study.margin=-1"], "study.margin: must be more than 0"),
         (["study.jobs=0"], "study.jobs: must be at least 1, not 0"),
+        (["study.stop=soon"], "study.stop: must be one of 'decided', 'best', not \"soon\""),
+        (["seed=0,1", "study.stop=best"], "study.stop: must have 2 settings and 3 seeds or more, not 1 and 2"),
+        (["seed=0,1", "study.zip=[seed,model.depth]"], "study.zip: must name two keys or more that are swept, not mod"),
+        (["study.exclude=[{model.depth: 9}]"], 'study.exclude.0: must be a combination of the grid, but {"model.depth'),
+        (["hydra/launcher=basic", "study.hours=1"], "study.hours: needs the project's own launcher"),
+        (["seed=range(301)"], "301 runs: a sweep of more than 300 is started with --yes; nothing was started"),
         (["study.name=../elsewhere"], "study.name: must match"),
         (["study.margin=0.1,0.2"], "study.margin: is the same for all runs"),
         (["data=sample,fashion_mnist", "seed=0"], "data: can't be swept"),
@@ -121,12 +128,49 @@ def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> No
     told = prepared.verb("sweep", "--help")
     assert "python -m pipeline.sweep -m model.conv.kernel_size=3,5,7" in told
     assert "study: compact, compact_deep, kernels_by_filters, options" in told
-    for name in ("name", "baseline", "margin", "score_on", "leave_out_refused", "jobs", "pictures"):
+    for name in StudyConfig.model_fields.keys() - {"ask"}:
         assert f"study.{name}" in told
+    assert "--yes" in told
     shown = prepared.verb("sweep", "+study=kernels_by_filters", "--cfg", "job")
     assert "name: kernels_by_filters" in shown
     assert "epochs: 4" in shown
     assert shown == prepared.verb("sweep", "-m", "+study=kernels_by_filters", "--cfg", "job")
+    assert leftovers(prepared) == set()
+
+
+SHAPES = """\
+# @package _global_
+study:
+  name: shapes
+  baseline: {setting: plain}
+  settings:
+    plain: {model.conv.filters: 4}
+    deep: {model: deep, model.conv.filters: 1}
+  contrasts:
+    depth:
+      claim: depth gains
+      expects: gain
+      weights: [{setting: {setting: deep}, weight: 1}, {setting: {setting: plain}, weight: WEIGHT}]
+hydra:
+  sweeper:
+    params:
+      seed: range(3)
+"""
+
+
+def test_a_file_names_settings_and_asks_of_them_and_a_dry_run_writes_nothing(prepared: Project) -> None:
+    file = prepared.path / "conf" / "study" / "shapes.yaml"
+    try:
+        file.write_text(SHAPES.replace("WEIGHT", "-1"))
+        said = sweep(prepared, "+study=shapes", "study.stop=decided", "study.dry_run=true")
+        file.write_text(SHAPES.replace("WEIGHT", "1"))
+        refused = sweep(prepared, "+study=shapes", status=1)
+    finally:
+        file.unlink()
+    assert "study shapes: 6 runs (2 settings, 3 seeds)" in said
+    assert "a race: a setting gets seeds until its verdict stands; saves 0 of these runs at most" in said
+    assert "study.dry_run: nothing was started" in said
+    assert "study.contrasts.depth.weights: must sum to 0 and not all be 0, not [1.0, 1.0] with sum 2" in refused
     assert leftovers(prepared) == set()
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -116,6 +117,29 @@ def test_two_sweeps_of_one_study_divide_its_runs(prepared: Project) -> None:
     assert [one.wait(120), other.wait(120)] == [0, 0]
     assert scored_seeds(prepared, "divided") == {60, 61, 62}
     assert study(prepared, "divided")["state"] == "finished"
+
+
+@pytest.mark.long
+def test_a_race_that_is_killed_and_then_divided_ends_with_the_runs_of_one_alone(prepared: Project) -> None:
+    line = "model.conv.filters=1,16", "seed=range(80,86)", "study.stop=decided", "study.jobs=1", "tracking=off"
+    start = "python", "-m", "pipeline.sweep", "-m", *line, "study.name=killed_race"
+    with faulty(prepared, seed81="hold"):
+        killed = prepared.start(*start)
+        wait_for((prepared.path / "studies" / "killed_race" / "study.json").exists)
+        wait_for(lambda: scored_seeds(prepared, "killed_race") == {80})
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait(60)
+    both = [prepared.start(*start) for _ in range(2)]
+    assert [process.wait(300) for process in both] == [0, 0]
+    divided = study(prepared, "killed_race")
+    shutil.move(prepared.path / "runs", prepared.path / "runs_before")
+    sweep(prepared, *line, "study.name=alone")
+    alone = study(prepared, "alone")
+    for run in (*divided["cells"], *alone["cells"]):
+        del run["seconds"]
+    assert divided["cells"] == alone["cells"]
+    assert divided["state"] == alone["state"] == "finished"
+    assert any(run["state"] == "waiting" for run in alone["cells"])
 
 
 def scored_seeds(project: Project, name: str) -> set[int]:

@@ -91,7 +91,8 @@ def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Prob
         case "extra_forbidden":
             return Problem(key, f"is no key of the configuration. {_nearest(parts, parent, section, prefix)}")
         case "missing":
-            return Problem(key, "is missing. `python -m pipeline.compose` writes every key", is_missing=True)
+            way_out = "Write it." if prefix else "`python -m pipeline.compose` writes every key"
+            return Problem(key, f"is missing. {way_out}", is_missing=True)
         case "literal_error" | "union_tag_invalid":
             allowed = context.get("expected") or context["expected_tags"]
             return Problem(key, f"must be one of {allowed.replace(' or ', ', ')}, not {shown(_tag(value))}.")
@@ -120,6 +121,8 @@ _RULES = {
     "too_short": "must have at least {min_length} values",
     "too_long": "must have at most {max_length} values",
     "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must have at least {min_length} character",
+    "string_too_long": "must have at most {max_length} characters",
 }
 
 
@@ -151,6 +154,7 @@ def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[s
     current: type[Section] | None = section
     parent: type[Section] | None = section
     choices: list[type[Section]] = []
+    is_name = False
     for part in location:
         if choices and isinstance(part, str):
             # A union's tag, which is no part of the key.
@@ -162,10 +166,14 @@ def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[s
             continue
         parts.append(str(part))
         parent = current
-        if isinstance(part, int) or current is None:
+        if isinstance(part, int) or current is None or is_name:
+            is_name = False
             continue
         field = current.model_fields.get(part)
-        inner = list(_sections(field.annotation)) if field else []
+        # In a mapping the next part is a name that a person gave.
+        is_name = field is not None and typing.get_origin(field.annotation) is dict
+        kind = typing.get_args(field.annotation)[1] if field and is_name else field.annotation if field else None
+        inner = list(_sections(kind))
         choices = inner if len(inner) > 1 else []
         current = inner[0] if len(inner) == 1 else None
     return parts, parent

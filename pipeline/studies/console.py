@@ -16,6 +16,7 @@ from pipeline.statistics.race import detectable
 from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan, Refused, Repeated
+from pipeline.studies.race import contrast_verdicts
 from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
@@ -151,6 +152,9 @@ def print_results(study: Study, others: int = 0) -> None:
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
     )
+    said = contrast_verdicts(study)
+    for contrast in study.contrasts if said else ():
+        console.print(f"contrast {contrast.name}, {contrast.claim}: {said[contrast.name]}")
     if others:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
 

@@ -16,7 +16,7 @@ from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, r
 from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
-from pipeline.studies.race import check_race
+from pipeline.studies.race import check_study
 from pipeline.studies.study import (
     ENDED,
     DeclaredContrast,
@@ -249,7 +249,7 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
         error_rate=config.error_rate,
     )
     study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
-    check_race(before, study, {job.identity.name for job in plan.jobs})
+    check_study(before, study, {job.identity.name for job in plan.jobs})
     return replace(study, contrasts=_declare(present, study, plan, config))
 
 

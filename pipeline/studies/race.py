@@ -1,6 +1,6 @@
 """A race is replayed from its study: which settings get the next seed, and which have a verdict that stands."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from pipeline.statistics.differences import FEWEST_SEEDS, Verdict, differences
 from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
 from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
+
+TO_THE_BEST: Mapping[str, str] = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
+"""A race for the best compares with the leader."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,31 +53,36 @@ def standing(study: Study, given_up: Collection[str] = ()) -> Standing | None:
     return race(at.points, at.ended, _baseline(study), study.margin, study.stop, contrasts, study.error_rate)
 
 
-def check_race(before: Study | None, study: Study, planned: Collection[str]) -> None:
-    """Raises ConfigurationError for a race that can't be: its looks are planned for all settings and seeds of its study
-    (identities `planned`), before the first.
+def check_grid(settings: int, seeds: int, runs: int) -> None:
+    """Raises ConfigurationError for a grid that is none to race."""
+    if settings < 2 or seeds < FEWEST_SEEDS:
+        raise refused(
+            "study.stop",
+            f"must have 2 settings and {FEWEST_SEEDS} seeds or more, not {settings} and {seeds}. Write "
+            "'seed=range(10)', or leave it out.",
+        )
+    if runs != settings * seeds:
+        raise refused(
+            "study.stop",
+            f"must have every setting with every seed, {settings} × {seeds}, not {runs} runs. Name the same seeds.",
+        )
+
+
+def check_study(before: Study | None, study: Study, planned: Collection[str]) -> None:
+    """Raises ConfigurationError for a race whose looks are not planned for all runs of its study (identities `planned`)
+    before the first.
     """
-    runs, seeds = {run.identity for run in study.cells}, {run.seed for run in study.cells}
     if before is not None and before.stop is not None and {run.identity for run in before.cells} != set(planned):
         raise refused(
             "study.name",
-            f"must be another: {study.name} is a race, with looks planned for its {len(before.cells)} runs. More, "
+            f"must be another: {study.name} is a race with looks planned for its {len(before.cells)} runs. More, "
             "or fewer, need a study of their own with fresh seeds: study.name=… 'seed=range(100,110)'.",
         )
-    if study.stop is None:
-        return
-    if len(study.settings) < 2 or len(seeds) < FEWEST_SEEDS:
+    if study.stop is not None and (others := {run.identity for run in study.cells} - set(planned)):
         raise refused(
             "study.stop",
-            f"must have 2 settings and {FEWEST_SEEDS} seeds or more, not {len(study.settings)} and {len(seeds)}. Write "
-            "'seed=range(10)', or leave it out.",
-        )
-    if runs != set(planned) or len(runs) != len(study.settings) * len(seeds):
-        raise refused(
-            "study.stop",
-            f"must be planned with all runs of its study, every setting with every seed, but {study.name} holds "
-            f"{len(runs)} of {len(study.settings)} settings and {len(seeds)} seeds, and this line names "
-            f"{len(planned)}. Name all of them, or another study: study.name=…",
+            f"must be planned with all runs of its study, but {study.name} holds {len(others)} others. Name them too, "
+            "or another study: study.name=…",
         )
 
 
@@ -116,7 +124,10 @@ def verdicts(study: Study) -> dict[str, str]:
         return f"stopped after {seeds} seeds" if seeds < planned else f"after all {seeds} seeds"
 
     if not study.contrasts:
-        return {names[place]: f"{one.verdict}, {ended(one.seeds)}" for place, one in now.decided.items()}
+        words = TO_THE_BEST if study.stop == "best" else {}
+        return {
+            names[at]: f"{words.get(one.verdict, one.verdict)}, {ended(one.seeds)}" for at, one in now.decided.items()
+        }
     over = {}
     for place, name in enumerate(names):
         weighed = [number for number, contrast in enumerate(study.contrasts) if contrast.weights.get(name)]
@@ -125,6 +136,17 @@ def verdicts(study: Study) -> dict[str, str]:
         elif place not in now.open and all(number in now.decided for number in weighed):
             over[name] = ended(max(now.decided[number].seeds for number in weighed))
     return over
+
+
+def contrast_verdicts(study: Study) -> dict[str, str]:
+    """Of each contrast of a race how it stands: `supported after 4 seeds`."""
+    now = standing(study)
+    decided = {} if now is None else now.decided
+    return {
+        contrast.name: f"{decided[number].verdict} after {decided[number].seeds} seeds" if number in decided else "open"
+        for number, contrast in enumerate(study.contrasts)
+        if now is not None
+    }
 
 
 def final_state(study: Study) -> StudyState:

@@ -27,7 +27,7 @@ from pipeline.studies.console import (
 )
 from pipeline.studies.estimate import Budget, estimate_time
 from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid, record_of, study_run_of
-from pipeline.studies.race import due, final_state, nearness, standing
+from pipeline.studies.race import check_grid, due, final_state, nearness, standing
 from pipeline.studies.study import (
     ENDED,
     Point,
@@ -142,6 +142,8 @@ def _checked_plan(grid: Sequence[Point], config: StudyConfig) -> Plan:
     if not plan.jobs:
         raise UserError("no setting of this grid can exist; nothing was started.")
     config.check_grid(plan.settings, left_out=len(plan.refused))
+    if config.stop is not None:
+        check_grid(len(plan.settings), len({job.seed for job in plan.jobs}), len(plan.jobs))
     return plan
 
 
