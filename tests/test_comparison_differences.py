@@ -288,3 +288,14 @@ def test_the_committed_study_keeps_its_verdicts_and_few_seeds_contradict_none() 
             assert each.verdict in (verdict_of_ten, Verdict.CANT_TELL)
             same += each.verdict == verdict_of_ten
     assert same / len(threes) / len(stated) == pytest.approx(0.58, abs=0.03)
+
+
+def test_of_two_settings_a_very_noisy_one_hides_nothing_of_the_other() -> None:
+    # Nine times is pooled still: √((1 + 8.9²) / 2), with 2 × 8 / 5 degrees of freedom.
+    wave = np.array([-1.0, 0.0, 1.0])
+    near = differences(np.stack([np.full(3, 50.0), 50 + 0.1 * wave, 50 + 0.89 * wave]), baseline=0)
+    pooled = 0.1 * math.sqrt((1 + 8.9**2) / 2)
+    assert _half(near[0]) == pytest.approx(stats.t.isf(0.05 / 4, 3.2) * pooled / math.sqrt(3))
+    quiet, _ = differences(np.stack([np.full(3, 50.0), 52 + 0.1 * wave, 50 + 2 * wave]), baseline=0)
+    assert _half(quiet) == pytest.approx(stats.t.isf(0.05 / 4, 2) * 0.1 / math.sqrt(3))
+    assert quiet.verdict is Verdict.BETTER

@@ -1,13 +1,16 @@
 """The promises of docs/statistics.md, by simulation, and the page itself."""
 
 import math
+from collections.abc import Mapping
 
 import pytest
 from scipy import stats
 
-from benchmarks import comparison
+from benchmarks import comparison, races
 from benchmarks.comparison import NOISES, PAGE, PROMISED, SEEDS, Figure, page, read_figures, verdicts
 from pipeline.statistics import intervals
+from pipeline.statistics.intervals import Interval
+from pipeline.statistics.race import Decided, Stop, race
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
@@ -45,7 +48,62 @@ def test_a_figure_above_its_promise_is_not_kept() -> None:
 
 
 def test_the_page_is_that_of_its_figures() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(read_figures())
+    assert PAGE.read_text(encoding="utf-8") == page(read_figures()) + races.section(races.read_figures())
+
+
+def test_every_promise_of_races_is_kept_by_the_figures_of_the_page() -> None:
+    figures = races.read_figures()
+    assert [figure for figure in figures if not figure.kept] == []
+    promised = {(each.what, each.noise) for each in figures if each.promised == 0.05}
+    assert promised >= {
+        (f"{stop}, false verdicts: {truth}", noise)
+        for stop in ("decided", "best", "extended")
+        for truth in races.TRUTHS
+        for noise in PROMISED
+    }
+    # The page says it of the intervals, too.
+    missed = [each for each in figures if "intervals that miss" in each.what and each.noise in PROMISED]
+    assert max(each.value for each in missed) < 0.05
+
+
+@pytest.mark.parametrize("stop", races.STOPS)
+def test_the_races_of_the_benchmark_are_those_of_the_pipeline(stop: Stop) -> None:
+    names = {races.BETTER: "better", races.WORSE: "worse", races.EQUIVALENT: "equivalent"}
+    for number, truth in enumerate(races.TRUTHS.values()):
+        scores = races.draw("uneven, 0.1 to 0.4 points", truth, studies=4, seeds=8, number=number)
+        outcome = races.replay(scores, stop, truth.margin)
+        for study, own in enumerate(scores):
+            standing = race(own, own > 0, 0, truth.margin, stop)
+            verdicts = {each: names[code] for each, code in enumerate(outcome.verdicts[study].tolist()) if code}
+            assert {each: known.verdict for each, known in standing.decided.items()} == verdicts
+            for each, interval in (*standing.undecided.items(), *_intervals(standing.decided)):
+                assert interval.low == pytest.approx(outcome.lows[study, each])
+                assert interval.high == pytest.approx(outcome.highs[study, each])
+            last = {each: known.seeds for each, known in standing.decided.items() if each != 0}
+            assert outcome.seeds[study].tolist() == [last.get(each, standing.seeds) for each in range(len(own))]
+
+
+def _intervals(decided: Mapping[int, Decided]) -> list[tuple[int, Interval]]:
+    return [(each, known.interval) for each, known in decided.items()]
+
+
+@pytest.mark.parametrize("stop", races.STOPS)
+def test_races_keep_their_error_rate(stop: Stop) -> None:
+    for figure in races.races(stop, "skewed and uneven", seeds=10, studies=400):
+        assert figure.kept, figure
+
+
+def test_races_whose_looks_are_not_paid_for_break_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(races, "look_level", lambda _, share: share)
+    assert not all(figure.kept for figure in races.races("decided", "skewed and uneven", seeds=10, studies=400))
+
+
+def test_the_committed_study_is_raced_to_its_verdicts_with_half_of_its_runs() -> None:
+    stated = {(each.what, each.noise): each.value for each in races.read_figures()}
+    assert stated["decided, runs of all", "committed study"] <= 45 / 90
+    for figure in races.committed(orders=40):
+        assert figure.kept, figure
+        assert figure.value == pytest.approx(stated[figure.what, figure.noise], abs=0.05)
 
 
 def test_the_images_interval_holds_for_new_images() -> None:

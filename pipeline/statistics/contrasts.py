@@ -27,7 +27,7 @@ class ContrastVerdict(StrEnum):
     NO_VERDICT = "no verdict"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contrast:
     """A claim about Σ weight · score over settings, with weights float64 [settings] that sum to zero.
 

@@ -55,7 +55,7 @@ def t_interval(values: NDArray[np.float64], comparisons: float = 1, noise: Noise
 
 
 def pooled_intervals(
-    samples: Sequence[NDArray[np.float64]], comparisons: int, independent: float = math.inf
+    samples: Sequence[NDArray[np.float64]], comparisons: float, independent: float = math.inf
 ) -> list[Interval | None]:
     """The intervals of several samples [n], one of `comparisons` each, with the noise of `pool_noise`."""
     noises = pool_noise(samples, independent)
@@ -66,15 +66,17 @@ def pool_noise(samples: Sequence[NDArray[np.float64]], independent: float = math
     """The noise of each sample [n], taken as at least that of all on average; None for fewer than two values.
 
     A few seeds often show too small a deviation, and that is what makes false verdicts. So the deviations up to `FAR`
-    times their median (of those above zero) are pooled, weighted by degrees of freedom, and each of these samples has
-    the larger of its own and the pooled one. c deviations of differences from one baseline are correlated by ½, their
-    squares by ¼: they are worth 4c / (c + 3) independent ones, or `independent` where these are fewer. The others keep
-    their own deviation, and so does a sample that is alone.
+    times their median (of those above zero; of two up to `FAR`² times the other) are pooled, weighted by degrees of
+    freedom, and each of these samples has the larger of its own and the pooled one. c deviations of differences from
+    one baseline are correlated by ½, their squares by ¼: they are worth 4c / (c + 3) independent ones, or `independent`
+    where these are fewer. The others keep their own deviation, and so does a sample that is alone.
     """
     degrees = np.array([max(len(sample) - 1, 0) for sample in samples], dtype=np.float64)
     deviations = np.array([sample.std(ddof=1) if len(sample) > 1 else 0.0 for sample in samples])
     varied = deviations[deviations > 0]
-    near = (degrees > 0) & (deviations <= (FAR * np.median(varied) if varied.size else 0.0))
+    # The noisier of two would pull up their median and never be far; three times the other is often chance.
+    middle = FAR * varied.min() if len(varied) == 2 else np.median(varied) if varied.size else 0.0
+    near = (degrees > 0) & (deviations <= FAR * middle)
     pooled = float(degrees[near] @ deviations[near] ** 2 / max(degrees[near].sum(), 1)) ** 0.5
     count = int(near.sum())
     shared = float(degrees[near].mean() if count else 0) * min(4 * count / (count + 3), independent)

@@ -4,15 +4,15 @@ A race is replayed from its scores: it has no state of its own, so that a kill, 
 nothing. Its looks, after 3, 4, … seeds, are planned and paid for.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 from pipeline.statistics.contrasts import (
     Contrast,
@@ -27,7 +27,14 @@ from pipeline.statistics.intervals import ERROR_RATE, Interval, t_interval, t_qu
 from pipeline.statistics.scores import means
 
 Stop = Literal["decided", "best"]
-"""When a race ends: when all verdicts stand, or when all settings but one are known not to be the best."""
+"""When a race ends: when all verdicts stand, or when all settings but one are known not to be better than it."""
+
+PAID = 0.8
+"""The part of the error rate that the looks spend. The rest is for what their bounds don't know: settings of unequal
+noise (benchmarks/races.py)."""
+
+OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT, ContrastVerdict.CANT_TELL, ContrastVerdict.NO_VERDICT
+ALIKE = Verdict.EQUIVALENT, ContrastVerdict.NO_DIFFERENCE
 
 
 @dataclass(frozen=True)
@@ -44,13 +51,94 @@ class Standing:
     """Where a race stands after `seeds` whole rounds.
 
     `open` settings get the next seed; those that lack it may be in work. `decided` is by setting, or, where there are
-    contrasts, by contrast. `finished`: nothing is open, or there are no more seeds.
+    contrasts, by contrast; `undecided` has the intervals of the others at the last look, if there was one and they have
+    two seeds. In a race for the best a verdict compares with the setting that led then. `finished`: nothing is to be
+    decided, or there are no more seeds; what is open then, the race can't tell.
     """
 
     seeds: int
     open: frozenset[int]
     decided: Mapping[int, Decided]
+    undecided: Mapping[int, Interval]
     finished: bool
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What a race compares, and what a look decides."""
+
+    settings: int
+    seeds: int
+    baseline: int
+    margin: float
+    stop: Stop
+    contrasts: Sequence[Contrast]
+    error_rate: float
+
+    def family(self, scores: NDArray[np.float64], decided: Mapping[int, Decided]) -> dict[int, Contrast]:
+        """What a look compares: contrasts, or each setting with the baseline, in a race for the best with the leader,
+        which has the highest mean of those that are left."""
+        if self.contrasts:
+            return dict(enumerate(self.contrasts))
+        reference = self.baseline
+        if self.stop == "best":
+            averages = means(scores)
+            averages[list(decided)] = np.nan
+            if np.isnan(averages).all():
+                return {}
+            reference = int(np.nanargmax(averages))
+        unit = np.eye(self.settings)
+        others = (setting for setting in range(self.settings) if setting != reference)
+        return {setting: Contrast(unit[setting] - unit[reference], "gain", self.margin) for setting in others}
+
+    def comparisons(self, decided: Mapping[int, Decided]) -> int:
+        """Those that share the error rate.
+
+        A comparison that is decided hands its share on to those that are open, as each could only be false before
+        (Holm, Scandinavian Journal of Statistics 6, 1979), unless it found no difference: that risk was run. A race for
+        the best compares all pairs.
+        """
+        different = sum(known.verdict not in ALIKE for known in decided.values())
+        if self.contrasts:
+            return len(self.contrasts) - different
+        left = self.settings - different
+        return left * (left - 1) // 2 if self.stop == "best" else left - 1
+
+    def running(self, decided: Mapping[int, Decided]) -> frozenset[int]:
+        """The settings that an open comparison needs."""
+        if self.contrasts:
+            left = [contrast.weights for place, contrast in enumerate(self.contrasts) if place not in decided]
+            return frozenset(np.flatnonzero(np.any(left, axis=0)).tolist() if left else ())
+        open_ = frozenset(range(self.settings)) - decided.keys()
+        return frozenset() if len(open_) == 1 else open_ | {self.baseline}
+
+    def judge(
+        self, scores: NDArray[np.float64], decided: Mapping[int, Decided]
+    ) -> tuple[dict[int, Decided], dict[int, Interval]]:
+        """What a look at scores [settings, seeds so far] decides, and the intervals of what stays open."""
+        family = self.family(scores, decided)
+        values = [contrast_values(scores, contrast.weights) for contrast in family.values()]
+        noises = contrast_noises(scores, list(family.values()), values)
+        share = PAID * self.error_rate / self.comparisons(decided)
+        comparisons = ERROR_RATE / look_level(self.seeds, share)
+        new, undecided = dict(decided), {}
+        for (place, contrast), own, noise in zip(family.items(), values, noises, strict=True):
+            interval = t_interval(own, comparisons, noise)
+            if place in decided or interval is None or is_fixed(scores, contrast.weights):
+                continue
+            says = self._verdict(contrast, interval, len(own))
+            if says in OPEN:
+                undecided[place] = interval
+            else:
+                new[place] = Decided(says, scores.shape[1], interval)
+        return new, undecided
+
+    def _verdict(self, contrast: Contrast, interval: Interval, seeds: int) -> Verdict | ContrastVerdict:
+        if self.contrasts:
+            return contrast_verdict(contrast, interval, seeds)
+        says = verdict(interval, seeds, self.margin)
+        # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on the other.
+        return Verdict.CANT_TELL if self.stop == "best" and says is Verdict.BETTER else says
 
 
 def race(
@@ -67,7 +155,8 @@ def race(
     `scores` float64 [settings, seeds] in the order in which seeds are run, NaN where there is none; `ended` bool
     [settings, seeds]: whose run came to its end, even if it failed. A look needs all open settings to have ended its
     seed; what was run of a setting after its verdict counts for nothing. With contrasts the race is over them. Over all
-    looks at most `error_rate` of studies get any false verdict.
+    looks at most `error_rate` of studies get any false verdict (docs/statistics.md). Contrasts over several scores are
+    several races, each with its share.
 
     Raises ValueError for scores and ended of different shapes, a baseline that is no setting, and no margin above zero.
     """
@@ -77,95 +166,64 @@ def race(
         raise ValueError(f"baseline must be a setting from 0 to {len(scores) - 1}, not {baseline}")
     if not 0 < margin < math.inf:
         raise ValueError(f"margin must be above 0, not {margin}")
-    settings, seeds = scores.shape
-    scores, decided = scores.copy(), dict[int, Decided]()
-    places = [*range(len(contrasts))] if contrasts else [each for each in range(settings) if each != baseline]
-    running = _running(places, contrasts, decided, baseline)
-    for look in range(1, seeds + 1):
-        if not all(ended[setting, look - 1] for setting in running):
-            return Standing(look - 1, running, decided, finished=False)
-        stopped = sorted(set(range(settings)) - running)
-        scores[stopped, look - 1] = np.nan
-        if look >= FEWEST_SEEDS:
-            level = error_rate / (seeds - FEWEST_SEEDS + 1)
-            if stop == "best" and not contrasts:
-                left = [each for each in range(settings) if each not in decided]
-                decided |= _dropped(scores[:, :look], left, baseline, margin, level)
-            else:
-                decided |= _judge(scores[:, :look], places, decided, baseline, margin, contrasts, level)
-            running = _running(places, contrasts, decided, baseline)
-            if not running:
-                break
-    return Standing(look, running, decided, finished=True)
+    rules = _Rules(len(scores), scores.shape[1], baseline, margin, stop, contrasts, error_rate)
+    counted, decided, undecided = np.full_like(scores, np.nan), dict[int, Decided](), dict[int, Interval]()
+    running = rules.running(decided)
+    for seed in range(rules.seeds):
+        if not running:
+            return Standing(seed, running, decided, undecided, finished=True)
+        if not all(ended[setting, seed] for setting in running):
+            return Standing(seed, running, decided, undecided, finished=False)
+        rows = sorted(running)
+        counted[rows, seed] = scores[rows, seed]
+        if seed + 1 >= FEWEST_SEEDS:
+            decided, undecided = rules.judge(counted[:, : seed + 1], decided)
+            running = rules.running(decided)
+    return Standing(rules.seeds, running, decided, undecided, finished=True)
+
+
+@lru_cache(maxsize=256)
+def look_level(seeds: int, share: float) -> float:
+    """The error rate of each look after 3, 4, …, `seeds` seeds with which all together spend `share`.
+
+    The same for each (Pocock, Biometrika 64, 1977), found for noise that is known and kept as the level of a t interval
+    (Jennison & Turnbull, "Group Sequential Methods", 2000, section 4.4).
+    """
+    if seeds <= FEWEST_SEEDS:
+        return share
+    most = float(special.ndtri(1 - share / 2 / (seeds - FEWEST_SEEDS + 1)))
+    least = float(special.ndtri(1 - share / 2))
+    bound = optimize.brentq(lambda each: _crossing(each, seeds) - share, least, most, xtol=1e-4)
+    return 2 * float(special.ndtr(-bound))
 
 
 def detectable(settings: int, seeds: int, noise: float) -> float:
     """Points by which a setting must differ from the baseline to be found by so many seeds with 80 %.
 
-    `noise` is the deviation between seeds of one setting, in points, the same for all `settings`.
+    In a study without races; `noise` is the deviation between seeds of one setting, in points, the same for all
+    `settings`. At least 2 settings and 2 seeds.
     """
     comparisons = settings - 1
     freedom = (seeds - 1) * 4 * comparisons / (comparisons + 3)
-    centre = special.nctdtrinc(freedom, 1 - POWER, t_quantile(freedom, comparisons))
-    return float(centre) * noise * math.sqrt(2 / seeds)
+    # The larger of the own and the pooled deviation counts; of each 20 equal steps.
+    steps = (np.arange(20) + 0.5) / 20
+    own, pooled = (np.sqrt(special.chdtri(degrees, steps) / degrees) for degrees in (seeds - 1, freedom))
+    widths = t_quantile(freedom, comparisons) * np.maximum.outer(own, pooled)
+    errors = optimize.brentq(lambda each: special.ndtr(each - widths).mean() - POWER, 0, 2 * widths.max())
+    return float(errors) * noise * math.sqrt(2 / seeds)
 
 
-def _running(
-    places: Sequence[int], contrasts: Sequence[Contrast], decided: Mapping[int, Decided], baseline: int
-) -> frozenset[int]:
-    """The settings that an open comparison needs."""
-    left = [place for place in places if place not in decided]
-    if contrasts:
-        return frozenset(int(each) for place in left for each in np.flatnonzero(contrasts[place].weights))
-    return frozenset([*left, baseline]) if left else frozenset()
+def _crossing(bound: float, seeds: int) -> float:
+    """Probability that a mean of 3, 4, … or `seeds` normal values lies `bound` standard errors from the true one.
 
-
-def _judge(
-    scores: NDArray[np.float64],
-    places: Sequence[int],
-    decided: Mapping[int, Decided],
-    baseline: int,
-    margin: float,
-    contrasts: Sequence[Contrast],
-    level: float,
-) -> dict[int, Decided]:
-    """What a look decides; `level` is its share of the error rate."""
-    family = contrasts or [_difference(len(scores), place, baseline, margin) for place in places]
-    values = [contrast_values(scores, contrast.weights) for contrast in family]
-    noises = contrast_noises(scores, family, values)
-    new = {}
-    for place, contrast, own, noise in zip(places, family, values, noises, strict=True):
-        if place in decided or is_fixed(scores, contrast.weights):
-            continue
-        interval = t_interval(own, len(family) * ERROR_RATE / level, noise)
-        said = contrast_verdict(contrast, interval, len(own)) if contrasts else verdict(interval, len(own), margin)
-        if interval is not None and said not in ("can't tell", "no verdict"):
-            new[place] = Decided(said, scores.shape[1], interval)
-    return new
-
-
-def _dropped(
-    scores: NDArray[np.float64], left: list[int], baseline: int, margin: float, level: float
-) -> dict[int, Decided]:
-    """The settings that a look shows to be worse than the leader, or equivalent to it."""
-    averages = means(scores[left])
-    if np.isnan(averages).all():
-        return {}
-    leader = left[int(np.nanargmax(averages))]
-    others = [each for each in left if each != leader]
-    family = [_difference(len(scores), each, leader, margin) for each in others]
-    values = [contrast_values(scores, contrast.weights) for contrast in family]
-    pairs = len(list(itertools.combinations(range(len(scores)), 2)))
-    new = {}
-    for setting, own, noise in zip(others, values, contrast_noises(scores, family, values), strict=True):
-        interval = t_interval(own, pairs * ERROR_RATE / level, noise)
-        said = verdict(interval, len(own), margin)
-        if interval is not None and setting != baseline and said in (Verdict.WORSE, Verdict.EQUIVALENT):
-            new[setting] = Decided(said, scores.shape[1], interval)
-    return new
-
-
-def _difference(settings: int, setting: int, baseline: int, margin: float) -> Contrast:
-    weights = np.zeros(settings)
-    weights[[setting, baseline]] = 1, -1
-    return Contrast(weights, "gain", margin)
+    The density of the sum that has not crossed is carried from look to look (Armitage, McPherson & Rowe, JRSS A 132,
+    1969), at the nodes of Gauss and Legendre.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(32 + math.ceil(2 * bound * math.sqrt(seeds)))
+    edge = bound * math.sqrt(FEWEST_SEEDS)
+    sums, density = edge * nodes, np.exp(-((bound * nodes) ** 2) / 2) / math.sqrt(2 * math.pi * FEWEST_SEEDS)
+    for seed in range(FEWEST_SEEDS + 1, seeds + 1):
+        before, mass, edge = sums, edge * weights * density, bound * math.sqrt(seed)
+        sums = edge * nodes
+        density = np.exp(-((sums[:, None] - before) ** 2) / 2) @ mass / math.sqrt(2 * math.pi)
+    return 1 - float(edge * weights @ density)
