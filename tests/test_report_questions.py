@@ -177,7 +177,6 @@ def test_a_setting_whose_verdict_stands_reads_so_and_is_nowhere_missing() -> Non
     assert f"multiply-adds, stopped after {early} seeds" in write.answer(results)
     assert "not complete" not in text
     assert not re.search(r"\d not done", text)
-    assert "More seeds need a study of their own" in text
     ran = sum(cell.state == "finished" for cell in study.cells)
     assert f"It took {ran} of 90 runs. Its 8 looks were planned" in write.answer(results)
     rows = list(csv.DictReader(io.StringIO(as_csv(settings(results)))))
@@ -205,6 +204,23 @@ def test_a_race_that_is_not_over_says_so_at_the_top() -> None:
         "more are open after 2 seeds." in markdown(results)
     )
     assert {own.verdict for own in results.differences} == {Verdict.NO_VERDICT}
+
+
+def test_what_a_race_could_not_tell_needs_seeds_of_its_own() -> None:
+    scores = np.repeat(random_scores(4)[4:5], 9, axis=0) + np.random.default_rng(1).normal(0, 0.3, (9, 4)).round(2)
+    results = compute_results(from_study(raced(scores, seeds=4)))
+    now = results.comparison.standing
+    assert now is not None
+    assert now.finished
+    open_ = [own for own in results.differences if own.verdict is Verdict.CANT_TELL]
+    assert open_
+    for own in open_:
+        assert (own.seeds, own.seeds_needed) == (4, None)
+        assert own.interval is not None
+        assert own.interval.low == pytest.approx(now.undecided[own.setting].low, abs=1e-8)
+    text = markdown(results)
+    assert "More seeds need a study of their own" in text
+    assert "would tell" not in text
 
 
 def test_a_race_for_the_best_says_what_was_dropped_and_whether_it_is_found() -> None:

@@ -182,8 +182,13 @@ def _comparison(
     order, now = list(layout.order), comparison.standing
     questions = tuple((one, replace(it, weights=it.weights[order])) for one, it in comparison.questions)
     if now is not None:
-        decided = now.decided if questions else {rows[number]: one for number, one in now.decided.items()}
-        now = replace(now, open=frozenset(rows[number] for number in now.open), decided=decided)
+        now = replace(now, open=frozenset(rows[number] for number in now.open))
+        if not questions:
+            now = replace(
+                now,
+                decided={rows[at]: one for at, one in now.decided.items()},
+                undecided={rows[at]: one for at, one in now.undecided.items()},
+            )
     return replace(comparison, questions=questions, standing=now)
 
 

@@ -287,9 +287,10 @@ def _indices(where: NDArray[np.bool_]) -> list[int]:
 def _settings(
     comparison: Comparison, compared: Sequence[Difference], answers: Answers | None
 ) -> tuple[SettingResult, ...]:
-    crossed, at_once = {}, len(compared) * comparison.looks * ERROR_RATE / comparison.error_rate
+    crossed = {}
     if answers is not None and compared:
-        crossed = accuracy_differences(answers, comparison.baseline, math.ceil(round(at_once, 9)))
+        at_once = round(ERROR_RATE / comparison.level(len(compared)), 6)
+        crossed = accuracy_differences(answers, comparison.baseline, math.ceil(at_once))
     by_setting = {one.setting: one for one in compared}
     settings = []
     for row, summary in enumerate(summaries(comparison.scores)):
@@ -311,12 +312,11 @@ def _best(comparison: Comparison, settings: Sequence[SettingResult], highest: in
     Of a race for the best those that it has dropped are none.
     """
     dropped = comparison.standing.decided if comparison.standing is not None and comparison.stop == "best" else {}
-    better = [
-        row
-        for row, one in enumerate(settings)
-        if one.difference is not None and one.difference.verdict is Verdict.BETTER and row not in dropped
-    ]
-    return max(better, key=lambda row: (not settings[row].astray, comparison.means[row]), default=highest)
+    left = [row for row in range(len(settings)) if row not in dropped and not math.isnan(comparison.means[row])]
+    better = [row for row in left if (own := settings[row].difference) is not None and own.verdict is Verdict.BETTER]
+    if better:
+        return max(better, key=lambda row: (not settings[row].astray, comparison.means[row]))
+    return max(left, key=lambda row: comparison.means[row]) if dropped and left else highest
 
 
 def _answer(comparison: Comparison, settings: Sequence[SettingResult], best: int | None) -> tuple[Answer, int | None]:

@@ -16,7 +16,7 @@ from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.factors import Level
 from pipeline.statistics.images import Answers
 from pipeline.statistics.intervals import ERROR_RATE
-from pipeline.statistics.race import Standing
+from pipeline.statistics.race import PAID, Standing, look_level
 from pipeline.statistics.scores import Scores, means
 from pipeline.studies.study import DeclaredContrast
 
@@ -139,13 +139,19 @@ class Comparison:
         """How many looks at the scores share the error rate."""
         return 1 if self.standing is None else len(self.seeds) - FEWEST_SEEDS + 1
 
+    def level(self, comparisons: int) -> float:
+        """The error rate of one of so many comparisons beside a race's own, at one look."""
+        share = self.error_rate / comparisons
+        return share if self.standing is None else look_level(len(self.seeds), PAID * share)
+
     def planned(self, setting: int) -> int:
         """How many seeds it is to have: all, or in a race those of the looks up to its verdict."""
         now = self.standing
         if now is None:
             return len(self.seeds)
         if not self.questions:
-            return now.decided[setting].seeds if setting in now.decided else now.seeds
+            # The baseline stays to the end.
+            return now.decided[setting].seeds if setting in now.decided and setting != self.baseline else now.seeds
         asked = [number for number, (_, contrast) in enumerate(self.questions) if contrast.weights[setting]]
         return max((now.decided[one].seeds if one in now.decided else now.seeds for one in asked), default=0)
 

@@ -5,17 +5,20 @@ A race has looked at its scores several times: each look has its share, and a ve
 
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.findings.runs import Comparison
 from pipeline.statistics.contrasts import Contrast, ContrastResult, ContrastVerdict, contrast_results
-from pipeline.statistics.differences import Difference, Verdict, differences, verdict
+from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences, verdict
 from pipeline.statistics.intervals import ERROR_RATE
-from pipeline.statistics.race import Decided
+from pipeline.statistics.race import Standing
 from pipeline.studies.study import DeclaredContrast
 
 OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT
+
+Result = TypeVar("Result", Difference, ContrastResult)
 
 
 @dataclass(frozen=True)
@@ -29,65 +32,64 @@ class QuestionResult:
 
 def question_results(comparison: Comparison) -> tuple[QuestionResult, ...]:
     """The declared contrasts: those about one kind of score together, each kind with its share of the error rate."""
-    asked, decided = comparison.questions, {} if comparison.standing is None else comparison.standing.decided
+    asked, now = comparison.questions, comparison.standing
     results: dict[int, QuestionResult] = {}
     for score in dict.fromkeys(declared.score for declared, _ in asked):
         places = [place for place, (declared, _) in enumerate(asked) if declared.score == score]
-        rate = comparison.error_rate / comparison.looks * len(places) / len(asked)
+        rate = comparison.error_rate * len(places) / len(asked)
         plain = contrast_results(comparison.table(attrgetter(score)), [asked[place][1] for place in places], rate)
-        for place, result in zip(places, plain, strict=True):
-            results[place] = _question(asked[place][0], result, decided.get(place), len(comparison.seeds))
+        for place, own in zip(places, plain, strict=True):
+            declared = asked[place][0]
+            results[place] = QuestionResult(declared, own, None)
+            if now is not None:
+                result, word = _raced(own, place, now, declared.margin)
+                stopped = place in now.decided and result.seeds < len(comparison.seeds)
+                result = replace(result, verdict=ContrastVerdict(word))
+                results[place] = QuestionResult(declared, result, result.seeds if stopped else None)
     return tuple(results[place] for place in range(len(asked)))
-
-
-def _question(declared: DeclaredContrast, own: ContrastResult, decided: Decided | None, seeds: int) -> QuestionResult:
-    if decided is None:
-        return QuestionResult(declared, own, None)
-    result = replace(_as_decided(own, decided, declared.margin), verdict=ContrastVerdict(decided.verdict.value))
-    return QuestionResult(declared, result, decided.seeds if decided.seeds < seeds else None)
 
 
 def setting_differences(comparison: Comparison, baseline: int) -> tuple[Difference, ...]:
     """Each setting but `baseline` against it, in their order; where it is raced against it as the race has it."""
     scores, margin, now = comparison.scores, comparison.margin, comparison.standing
     plain = differences(scores, baseline, margin)
-    rate = comparison.error_rate / comparison.looks
-    if rate == ERROR_RATE:
+    if now is not None and (comparison.stop, comparison.questions, baseline) == ("decided", (), comparison.baseline):
+        raced = (_raced(own, own.setting, now, margin) for own in plain)
+        return tuple(replace(own, verdict=Verdict(word)) for own, word in raced)
+    rate = len(plain) * comparison.level(len(plain))
+    if np.isclose(rate, ERROR_RATE):
         return plain
-    is_raced = now is not None and comparison.stop == "decided" and not comparison.questions
-    decided = now.decided if now is not None and is_raced and baseline == comparison.baseline else {}
     units = np.eye(len(scores))
     gains = [Contrast(units[own.setting] - units[baseline], "gain", margin) for own in plain]
-    return tuple(
-        _paid(own, result, decided.get(own.setting), margin)
-        for own, result in zip(plain, contrast_results(scores, gains, rate), strict=True)
+    results = contrast_results(scores, gains, rate)
+    return tuple(_paid(own, result, margin) for own, result in zip(plain, results, strict=True))
+
+
+def _raced(own: Result, place: int, now: Standing, margin: float) -> tuple[Result, str]:
+    """The result at the look that decided it, or at the last one, with its verdict. Intervals lie around the mean."""
+    decided = now.decided.get(place)
+    interval = now.undecided.get(place) if decided is None else decided.interval
+    is_open = interval is not None and own.seeds >= FEWEST_SEEDS
+    word = ("can't tell" if is_open else "no verdict") if decided is None else decided.verdict.value
+    raced = replace(
+        own,
+        seeds=own.seeds if decided is None else decided.seeds,
+        mean=own.mean if interval is None else (interval.low + interval.high) / 2,
+        interval=interval,
+        negligible=decided is not None and not decided.interval.holds_zero() and decided.interval.inside(margin),
+        # Its looks are planned for the seeds that it has.
+        seeds_needed=None,
     )
+    return raced, word
 
 
-def _paid(own: Difference, result: ContrastResult, decided: Decided | None, margin: float) -> Difference:
-    """A difference with the interval that is paid for, or that of the look that decided it."""
-    if decided is not None:
-        result = _as_decided(result, decided, margin)
-    said = verdict(result.interval, result.seeds, margin) if decided is None else Verdict(decided.verdict.value)
+def _paid(own: Difference, result: ContrastResult, margin: float) -> Difference:
+    """A difference with the interval that is paid for."""
+    said = verdict(result.interval, result.seeds, margin)
     return replace(
         own,
-        seeds=result.seeds,
-        mean=result.mean,
         interval=result.interval,
         verdict=said,
         negligible=said in (Verdict.BETTER, Verdict.WORSE) and result.negligible,
         seeds_needed=result.seeds_needed if said in OPEN else None,
-    )
-
-
-def _as_decided(own: ContrastResult, decided: Decided, margin: float) -> ContrastResult:
-    """The result at the look that decided it: its interval lies around its mean."""
-    interval = decided.interval
-    return replace(
-        own,
-        seeds=decided.seeds,
-        mean=(interval.low + interval.high) / 2,
-        interval=interval,
-        negligible=not interval.holds_zero() and interval.inside(margin),
-        seeds_needed=None,
     )

@@ -22,6 +22,7 @@ from pipeline.findings.runs import ASTRAY, LOST, Comparison, Run
 from pipeline.findings.verdicts import OPEN, QuestionResult
 from pipeline.statistics.contrasts import ContrastVerdict
 from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict
+from pipeline.studies.race import TO_THE_BEST
 from pipeline.studies.study_summary import shown
 
 LOST_WORDS = {"missing": "not done"}
@@ -75,7 +76,7 @@ def claim_verdict(question: QuestionResult) -> str:
     """In a cell: `supported, by less than matters, stopped after 4 seeds`."""
     own = question.result
     less = ", by less than matters" if own.negligible and own.verdict is not ContrastVerdict.NO_DIFFERENCE else ""
-    more = f", {enough(own.seeds_needed)} would" if own.verdict is ContrastVerdict.CANT_TELL else ""
+    more = f", {enough(own.seeds_needed)} would" if own.seeds_needed and own.seeds >= FEWEST_SEEDS else ""
     few = f", at least {FEWEST_SEEDS} seeds needed" if own.seeds < FEWEST_SEEDS else ""
     return f"{own.verdict}{less}{more}{few}{_stopped(question.stopped)}"
 
@@ -158,8 +159,7 @@ def stopped(comparison: Comparison, setting: int) -> str:
     seeds, now = comparison.stopped(setting), comparison.standing
     why = ""
     if seeds and now is not None and comparison.stop == "best" and setting in now.decided:
-        is_worse = now.decided[setting].verdict == Verdict.WORSE
-        why = f" as {'worse than' if is_worse else 'equivalent to'} the best so far"
+        why = f" as {TO_THE_BEST[now.decided[setting].verdict]} so far"
     return f"{_stopped(seeds)}{why}"
 
 
@@ -168,9 +168,7 @@ def _race_for_best(results: Results) -> str:
     comparison, now, winner = results.comparison, results.comparison.standing, results.winner
     if now is None or comparison.stop != "best" or winner is None:
         return ""
-    own = results.settings[winner].difference
-    beaten = {comparison.baseline} if own is not None and own.verdict is Verdict.BETTER else set[int]()
-    rivals = [row for row in results.by_mean if row not in now.decided and row != winner and row not in beaten]
+    rivals = [row for row in results.by_mean if row not in now.decided and row != winner]
     if rivals:
         return f" Which is the best is open: {some([results.settings[row].label for row in rivals])} may be, too."
     return " All others were shown to be worse than the best, or equivalent to it."
@@ -197,7 +195,8 @@ def reason(results: Results) -> str:
         Answer.BASELINE: f"The baseline itself has the highest mean.{_ties(results)}",
         Answer.BETTER: "It is better than the baseline.",
         Answer.EQUIVALENT: f"It is equivalent to the baseline, within ± {comparison.margin:g} points.",
-        Answer.CANT_TELL: f"The study can't tell it from the baseline; {enough(results.seeds_needed)} a setting would.",
+        Answer.CANT_TELL: "The study can't tell it from the baseline"
+        + (f"; {enough(results.seeds_needed)} a setting would." if results.seeds_needed else "."),
         Answer.FEW_IN_COMMON: f"It shares {common} with the baseline; a verdict needs {FEWEST_SEEDS}.",
         Answer.WORSE: "On the seeds that it shares with the baseline it is worse.",
     }[results.answer]
@@ -254,7 +253,8 @@ def _against_baseline(results: Results, difference: Difference) -> str:
             wider = "" if other is None else f" on these images, {between(other.interval, joined='and')} on others"
             return f"{name}: between {ends} points{wider}, {cost}"
         case Verdict.CANT_TELL:
-            return f"{name}: between {ends} points, {cost}; {enough(difference.seeds_needed)} would tell"
+            more = f"; {enough(difference.seeds_needed)} would tell" if difference.seeds_needed else ""
+            return f"{name}: between {ends} points, {cost}{more}"
     if difference.mean is None:
         return f"{name}: no seed in common with the baseline"
     return f"{name}: {points(difference.mean)} points so far, over {counted(difference.seeds, 'seed')}, {cost}"
@@ -383,8 +383,8 @@ def _about_winner(results: Results, own: Difference) -> str:
         case Verdict.WORSE:
             return f"{best} has the highest mean, but is worse than {base} on the seeds that both have."
         case Verdict.CANT_TELL:
-            seeds = f"{enough(own.seeds_needed)} a setting would tell"
-            return f"{cant_tell}: between {between(own.interval, joined='and')} points; {seeds}."
+            seeds = f"; {enough(own.seeds_needed)} a setting would tell" if own.seeds_needed else ""
+            return f"{cant_tell}: between {between(own.interval, joined='and')} points{seeds}."
     return f"{cant_tell}: they have {counted(own.seeds, 'seed')} in common; a verdict needs {FEWEST_SEEDS}."
 
 
