@@ -16,7 +16,7 @@ from pipeline.findings import write
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.findings.tables import as_csv, settings
-from pipeline.findings.wording import headline
+from pipeline.findings.wording import headline, reason
 from pipeline.statistics.contrasts import ContrastVerdict
 from pipeline.statistics.differences import Verdict
 from pipeline.statistics.race import Stop
@@ -176,6 +176,7 @@ def test_a_setting_whose_verdict_stands_reads_so_and_is_nowhere_missing() -> Non
     )
     assert f"multiply-adds, stopped after {early} seeds" in write.answer(results)
     assert "not complete" not in text
+    assert "lacks runs" not in text
     assert not re.search(r"\d not done", text)
     ran = sum(cell.state == "finished" for cell in study.cells)
     assert f"It took {ran} of 90 runs. Its 8 looks were planned" in write.answer(results)
@@ -204,6 +205,8 @@ def test_a_race_that_is_not_over_says_so_at_the_top() -> None:
         "more are open after 2 seeds." in markdown(results)
     )
     assert {own.verdict for own in results.differences} == {Verdict.NO_VERDICT}
+    assert headline(results) == "No verdict yet: the race is not over."
+    assert (results.supported, reason(results)) == (False, "Its race is not over.")
 
 
 def test_what_a_race_could_not_tell_needs_seeds_of_its_own() -> None:
@@ -230,6 +233,8 @@ def test_a_race_for_the_best_says_what_was_dropped_and_whether_it_is_found() -> 
     assert results.winner == 5
     dropped = now.decided[6]
     assert f", stopped after {dropped.seeds} seeds as worse than the best so far" in markdown(results)
+    assert "Against the next best" not in markdown(results)
+    assert "would tell" not in markdown(results)
     assert headline(results).endswith("All others were shown to be worse than the best, or equivalent to it.")
     equal = np.repeat(random_scores(10)[5:6], 9, axis=0) + np.random.default_rng(1).normal(0, 0.3, (9, 10)).round(2)
     close = compute_results(from_study(raced(equal, stop="best")))
@@ -247,3 +252,8 @@ def test_a_race_over_claims_stops_what_no_open_claim_weighs() -> None:
     assert f"| refuted, stopped after {own.stopped} seeds |" in markdown(results)
     assert results.comparison.counts()["missing"] == 0
     assert {row for row, one in enumerate(results.settings) if one.summary.seeds} == {5, 8}
+    said = "Not asked: no claim weighs the baseline, and so nothing was compared with it."
+    assert said in markdown(results)
+    assert not results.supported
+    for words in ("lacks runs", "no seed in common with the baseline\n", "Against the next best", "All are compared"):
+        assert words not in markdown(results)

@@ -42,6 +42,8 @@ class Answer(StrEnum):
     NO_SCORE = "no score"
     ONE_SETTING = "one setting"
     CONSTANT = "the seed changes nothing"
+    RACING = "the race is not over"
+    NOT_ASKED = "the baseline was not run"
     LACKS_RUNS = "lacks runs"
     TOO_FEW_SEEDS = "too few seeds"
     LOST_RUNS = "the winner lost runs"
@@ -142,7 +144,7 @@ class Results:
 
     `answer` is what can be said of the winner, about `lacking` where that setting lacks runs; `seeds_needed` how many
     seeds a setting would do, where seeds are what is missing. `constant` are the settings that score the same with all
-    of at least three seeds; `apart` is how far two runs of one setting easily are, by two standard deviations; `fronts`
+    of at least three seeds; `apart` is how far two runs of one setting may be, by two standard deviations; `fronts`
     by cost those that no other beats; `rank_correlation` is that of parameters and means; `curves` are by setting;
     `images` were answered by all runs. What is not known is None or empty.
     """
@@ -189,8 +191,8 @@ class Results:
     @property
     def baseline_lacks_runs(self) -> bool:
         """Whether more runs of the baseline would join in, though others have a verdict without them."""
-        silent = self.answer in (Answer.LACKS_RUNS, Answer.NO_SCORE)
-        return not silent and self.settings[self.comparison.baseline].summary.seeds < len(self.comparison.seeds)
+        silent, base = self.answer in (Answer.LACKS_RUNS, Answer.NO_SCORE), self.comparison.baseline
+        return not silent and self.settings[base].summary.seeds < self.comparison.planned(base)
 
     @property
     def more_seeds_tell(self) -> bool:
@@ -342,6 +344,10 @@ def _no_verdict(comparison: Comparison, settings: Sequence[SettingResult], most:
     base, due = comparison.baseline, min(FEWEST_SEEDS, len(comparison.seeds))
     if most >= FEWEST_SEEDS:
         return Answer.CONSTANT, None
+    if comparison.standing is not None and not comparison.standing.finished:
+        return Answer.RACING, None
+    if comparison.planned(base) == 0:
+        return Answer.NOT_ASKED, None
     if settings[base].summary.seeds < due:
         return Answer.LACKS_RUNS, base
     if most < due:

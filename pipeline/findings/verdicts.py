@@ -62,7 +62,8 @@ def setting_differences(comparison: Comparison, baseline: int) -> tuple[Differen
     units = np.eye(len(scores))
     gains = [Contrast(units[own.setting] - units[baseline], "gain", margin) for own in plain]
     results = contrast_results(scores, gains, rate)
-    return tuple(_paid(own, result, margin) for own, result in zip(plain, results, strict=True))
+    paid = (_paid(own, result, margin) for own, result in zip(plain, results, strict=True))
+    return tuple(paid if now is None else (replace(own, seeds_needed=None) for own in paid))
 
 
 def _raced(own: Result, place: int, now: Standing, margin: float) -> tuple[Result, str]:

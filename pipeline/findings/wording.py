@@ -48,6 +48,8 @@ def best_sentence(results: Results) -> str:
         Answer.NO_SCORE: f"Nothing can be said: {said[0].lower()}{said[1:]}",
         Answer.ONE_SETTING: f"One setting, {results.mean(0):.2f} % right: there is nothing to compare it with.",
         Answer.CONSTANT: f"No verdict: {said[0].lower()}{said[1:]}",
+        Answer.RACING: "No verdict yet: the race is not over.",
+        Answer.NOT_ASKED: f"Not asked: {said[0].lower()}{said[1:]}",
         Answer.LACKS_RUNS: f"No verdict: {lacking(results, results.lacking or 0)}",
         Answer.TOO_FEW_SEEDS: f"No verdict yet: {few}; it takes at least {FEWEST_SEEDS}.",
     }
@@ -65,8 +67,8 @@ def _claims(questions: Sequence[QuestionResult]) -> str:
     """`Supported: larger kernels help. Can't tell: …`; of many how many there are of each."""
     claims: dict[str, list[str]] = {}
     for one in questions:
-        late = " (asked after runs were seen)" if one.declared.runs_before else ""
-        claims.setdefault(one.result.verdict.value, []).append(f"{one.declared.claim.rstrip('.')}{late}")
+        beside = " (asked after runs were seen)" if one.declared.runs_before else ""
+        claims.setdefault(one.result.verdict.value, []).append(f"{one.declared.claim.rstrip('.')}{beside}")
     if len(questions) > MOST_CLAIMS:
         return f"Of {len(questions)} claims: {', '.join(f'{len(own)} {said}' for said, own in claims.items())}."
     return " ".join(f"{said[0].upper()}{said[1:]}: {'; '.join(own)}." for said, own in claims.items())
@@ -187,6 +189,8 @@ def reason(results: Results) -> str:
         else "No run of it has a score.",
         Answer.ONE_SETTING: "It has one setting, and nothing to compare it with.",
         Answer.CONSTANT: "The seed changes no score, so that all runs of a setting say no more than one.",
+        Answer.RACING: "Its race is not over.",
+        Answer.NOT_ASKED: "No claim weighs the baseline, and so nothing was compared with it.",
         Answer.LACKS_RUNS: sentence(lacking(results, results.lacking or 0)),
         Answer.TOO_FEW_SEEDS: f"A verdict needs at least {FEWEST_SEEDS} seeds a setting; this study has "
         f"{len(comparison.seeds)}.",
@@ -431,17 +435,15 @@ def _astray(results: Results, setting: int) -> str:
 
 def lacking(results: Results, setting: int) -> str:
     """What a setting has too few of, what became of the rest, and what to type."""
-    comparison, counts = results.comparison, results.settings[setting].counts
-    is_baseline, seeds = setting == comparison.baseline, counted(len(comparison.seeds), "run")
-    label = _the_baseline(comparison) if is_baseline else comparison.label(setting)
+    comparison, own = results.comparison, results.settings[setting]
+    is_baseline, planned, learned = setting == comparison.baseline, comparison.planned(setting), own.summary.seeds
+    label = _the_baseline(comparison) if is_baseline else own.label
     others = "" if is_baseline or len(comparison.settings) < 3 else ", and no other has more that count"
-    astray = results.settings[setting].astray
-    if astray == len(comparison.seeds) - counts.get("learned", 0):
-        text = f"{label} collapsed or diverged in {astray} of {seeds}{others}."
+    if own.astray == planned - learned:
+        text = f"{label} collapsed or diverged in {own.astray} of {counted(planned, 'run')}{others}."
         return f"{text} They would do so again: it takes other seeds, or another setting."
-    done = f"{counts.get('learned', 0)} of {counted(len(comparison.seeds), 'seed')}"
-    text = f"{label} lacks runs: {done} have a score that counts ({lost_counts(counts)}){others}."
-    return f"{text} {_line(comparison, setting)}"
+    done = f"{learned} of {counted(planned, 'seed')} have a score that counts"
+    return f"{label} lacks runs: {done} ({lost_counts(own.counts)}){others}. {_line(comparison, setting)}"
 
 
 def _line(comparison: Comparison, setting: int) -> str:
