@@ -192,3 +192,12 @@ def test_a_race_says_what_it_cannot_read(baseline: int, margin: float, columns: 
 def test_a_race_without_another_setting_is_over() -> None:
     standing = race(_scores(90), _first(_scores(90), 0), 0, 0.5, "decided")
     assert (standing.seeds, standing.open, standing.finished) == (0, frozenset(), True)
+
+
+def test_what_has_dropped_out_leads_no_more() -> None:
+    # Setting 2 was equivalent to 1 when it stopped; that its three seeds have the highest mean makes it no leader.
+    scores = _scores(80, 94, 95)
+    scores[2, 3:] = NAN
+    of = rules._Rules(3, 10, 0, 0.5, "best", (), 0.05)
+    assert set(of.family(scores, {})) == {0, 1}
+    assert set(of.family(scores, {2: Decided(Verdict.EQUIVALENT, 3, Interval(-0.1, 0.1))})) == {0, 2}

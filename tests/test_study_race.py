@@ -116,6 +116,8 @@ def test_a_race_for_the_best_leaves_out_what_can_not_be_it() -> None:
     assert [seed for filters, seed in map(place, jobs) if filters == 16] == [0, 1, 2]
     verdicts = {row.label["filters"]: row.verdict for row in rows(kernels())}
     assert verdicts[16] == "worse than the best, stopped after 3 seeds"
+    assert verdicts[8] == "worse than the best"
+    assert {seed for _, seed in map(place, jobs)} == {0, 1, 2}, "what is left is the best"
     assert best(kernels()) == rows(kernels())[2]
     assert kernels().state == "finished"
 

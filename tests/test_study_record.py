@@ -30,6 +30,18 @@ FULL = Study(
 )
 
 
+CONTRAST = {
+    "name": "n",
+    "claim": "c",
+    "expects": "gain",
+    "weights": {"a": 1, "b": -1},
+    "score": "accuracy",
+    "margin": 0.5,
+    "declared": "then",
+    "runs_before": 0,
+}
+
+
 @pytest.fixture(autouse=True)
 def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return a_project(monkeypatch, tmp_path) / "studies"
@@ -162,6 +174,14 @@ def test_a_damaged_study_is_refused_with_its_path_and_the_way_out(studies: Path,
         {"cells": [{"identity": "1", "setting": "elsewhere", "seed": 0}]},
         {"unknown": 1},
         {"settings": {"a": {"values": {}, "parameters": 1}}},
+        {"margin": 0},
+        {"error_rate": 1.0},
+        {"stop": "soon"},
+        {"cells": [{"identity": "1", "setting": "a", "seed": 0, "accuracy": 1.5}]},
+        {"contrasts": [CONTRAST | {"weights": {"a": 1, "elsewhere": -1}}]},
+        {"contrasts": [CONTRAST | {"weights": {"a": 1, "b": 1}}]},
+        {"contrasts": [CONTRAST | {"weights": {"a": 0, "b": 0}}]},
+        {"contrasts": [CONTRAST | {"margin": -1}]},
     ],
 )
 def test_a_study_with_what_it_can_not_hold_is_refused(studies: Path, changes: dict[str, object]) -> None:
@@ -169,6 +189,12 @@ def test_a_study_with_what_it_can_not_hold_is_refused(studies: Path, changes: di
     path.write_text(sealed(unsealed(path.read_text()) | changes))
     with pytest.raises(UserError, match="is damaged"):
         read_study(path.parent)
+
+
+def test_a_contrast_that_compares_two_settings_is_read(studies: Path) -> None:
+    path = written(studies / "kernels")
+    path.write_text(sealed(unsealed(path.read_text()) | {"contrasts": [CONTRAST]}))
+    assert read_study(path.parent).contrasts[0].weights == {"a": 1, "b": -1}
 
 
 def test_any_truncation_of_a_study_is_refused(studies: Path) -> None:

@@ -197,18 +197,19 @@ def look_level(seeds: int, share: float) -> float:
     return 2 * float(special.ndtr(-bound))
 
 
-def detectable(settings: int, seeds: int, noise: float) -> float:
+def detectable(settings: int, seeds: int, noise: float, *, is_race: bool = False) -> float:
     """Points by which a setting must differ from the baseline to be found by so many seeds with 80 %.
 
-    In a study without races; `noise` is the deviation between seeds of one setting, in points, the same for all
-    `settings`. At least 2 settings and 2 seeds.
+    `noise` is the deviation between seeds of one setting, in points, the same for all `settings`, of which there are
+    two at least, as of seeds. A race has to find it with its last look: its looks cost a little.
     """
     comparisons = settings - 1
     freedom = (seeds - 1) * 4 * comparisons / (comparisons + 3)
     # The larger of the own and the pooled deviation counts; of each 20 equal steps.
     steps = (np.arange(20) + 0.5) / 20
     own, pooled = (np.sqrt(special.chdtri(degrees, steps) / degrees) for degrees in (seeds - 1, freedom))
-    widths = t_quantile(freedom, comparisons) * np.maximum.outer(own, pooled)
+    shares = ERROR_RATE / look_level(seeds, PAID * ERROR_RATE / comparisons) if is_race else comparisons
+    widths = t_quantile(freedom, shares) * np.maximum.outer(own, pooled)
     errors = optimize.brentq(lambda each: special.ndtr(each - widths).mean() - POWER, 0, 2 * widths.max())
     return float(errors) * noise * math.sqrt(2 / seeds)
 

@@ -102,7 +102,7 @@ def _power(study: Study, seeds: int) -> str:
     noise = known_noise(study)
     if noise is None:
         return ""
-    points = detectable(len(study.settings), seeds, noise)
+    points = detectable(len(study.settings), seeds, noise, is_race=study.stop is not None)
     return f"{seeds} seeds can tell {points:.2g} points apart (by the noise of earlier runs, {noise:.2g} points)"
 
 

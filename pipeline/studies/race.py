@@ -123,12 +123,13 @@ def verdicts(study: Study) -> dict[str, str]:
     def ended(seeds: int) -> str:
         return f"stopped after {seeds} seeds" if seeds < planned else f"after all {seeds} seeds"
 
+    over = dict[str, str]()
     if not study.contrasts:
-        words = TO_THE_BEST if study.stop == "best" else {}
-        return {
-            names[at]: f"{words.get(one.verdict, one.verdict)}, {ended(one.seeds)}" for at, one in now.decided.items()
-        }
-    over = {}
+        for place, one in now.decided.items():
+            words = TO_THE_BEST.get(one.verdict, one.verdict) if study.stop == "best" else str(one.verdict)
+            # The baseline runs on as long as any does.
+            over[names[place]] = words if place == _baseline(study) else f"{words}, {ended(one.seeds)}"
+        return over
     for place, name in enumerate(names):
         weighed = [number for number, contrast in enumerate(study.contrasts) if contrast.weights.get(name)]
         if not weighed:

@@ -341,38 +341,40 @@ def launch_one(point: Point) -> None:
     if plan.refused:
         raise UserError(plan.refused[0].reason)
     (job,) = plan.jobs
-    folder = project.study(config.full_name)
+    folder, merge = project.study(config.full_name), partial(_merge_one, plan=plan, config=config)
     before = present_study(folder)
-    ended = () if before is None else [run.identity for run in before.cells if run.state in ENDED]
-
-    def merge(present: Study | None, reason: str | None = None) -> Study:
-        study = merge_plan(present, plan, config)
-        if reason is not None:
-            study = with_runs(study, [replace(study_run_of(job, None), state="failed", reason=reason)])
-        return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
-
     study = update_study(folder, merge)
-    is_done = record_of(job) is not None
-    if is_done:
+    if is_done := record_of(job) is not None:
         console.print(f"{titles(study)[job.setting]}, seed {job.seed}: done already")
         forget_checkpoint(job)
-        if job.identity.name in ended:
+        if before is not None and any(run.identity == job.identity.name and run.state in ENDED for run in before.cells):
             return
     # A run that another study has done joins this one.
     with MirrorProcess(tracking, study.name, job.part) as companion:
         companion.sync_study(folder)
-        if is_done:
-            return
-        try:
-            run_job(job, companion.sync)
-        except BaseException as error:
-            # A disk that is full takes this neither: what is told is why.
-            with contextlib.suppress(OSError):
-                reason = failure(error).reason if isinstance(error, Exception) else None
-                if reason is not None:
-                    companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
-                update_study(folder, partial(merge, reason=reason))
-                companion.sync_study(folder)
-            raise
-        update_study(folder, merge)
-        companion.sync_study(folder)
+        if not is_done:
+            _do_one(job, companion, lambda reason: update_study(folder, partial(merge, reason=reason)))
+            companion.sync_study(folder)
+
+
+def _merge_one(present: Study | None, plan: Plan, config: StudyConfig, reason: str | None = None) -> Study:
+    """The study with the one job of `plan`; `reason` where it failed."""
+    study = merge_plan(present, plan, config)
+    if reason is not None:
+        study = with_runs(study, [replace(study_run_of(plan.jobs[0], None), state="failed", reason=reason)])
+    return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
+
+
+def _do_one(job: Job, companion: MirrorProcess, keep: Callable[[str | None], Study]) -> None:
+    """Do a job, and `keep` how it ended. Raises what the training raises."""
+    try:
+        run_job(job, companion.sync)
+    except BaseException as error:
+        # A disk that is full takes this neither: what is told is why.
+        with contextlib.suppress(OSError):
+            reason = failure(error).reason if isinstance(error, Exception) else None
+            if reason is not None:
+                companion.sync(close_unfinished(job.configuration, job.identity, "failed", reason))
+            companion.sync_study(project.study(keep(reason).name))
+        raise
+    keep(None)

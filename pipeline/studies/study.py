@@ -1,11 +1,12 @@
 """What a study is and what came of it: studies/<name>/study.json, whole or not there."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, JsonValue, with_config
+from pydantic import ConfigDict, Field, JsonValue, with_config
 
 from pipeline.run.record import Name, ScoredOn
 from pipeline.statistics.contrasts import Expects
@@ -22,6 +23,8 @@ STUDY = "study.json"
 AGAIN = "Run its sweep again: no run is lost."
 SCORED_ON_TEST = "_on_test"
 """Ends the name of a study that opens the test images."""
+
+Positive = Annotated[float, Field(gt=0)]
 
 RunState = Literal["waiting", "finished", "diverged", "failed"]
 ENDED = ("finished", "diverged")
@@ -47,7 +50,7 @@ class StudyRun:
     seed: int
     state: RunState = "waiting"
     reason: str | None = None
-    accuracy: float | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     loss: float | None = None
     seconds: float | None = None
     scoring: str | None = None
@@ -96,7 +99,7 @@ class DeclaredContrast:
     expects: Expects
     weights: dict[str, float]
     score: Score
-    margin: float
+    margin: Positive
     declared: str
     runs_before: int
 
@@ -127,13 +130,13 @@ class Study:
     images: ScoredOn
     basis: str
     baseline: dict[str, JsonValue] | None
-    margin: float
+    margin: Positive
     state: StudyState = "running"
     settings: dict[str, Setting] = field(default_factory=dict)
     cells: tuple[StudyRun, ...] = ()
     refused: tuple[dict[str, str], ...] = ()
     stop: Stop | None = None
-    error_rate: float = ERROR_RATE
+    error_rate: Annotated[float, Field(gt=0, lt=1)] = ERROR_RATE
     contrasts: tuple[DeclaredContrast, ...] = ()
 
 
@@ -157,11 +160,22 @@ def read_study(folder: Path) -> Study:
     if study.name != folder.name:
         # Reports and MLflow are written under the name that it gives itself.
         wrong = f"it says that it is study {study.name}"
-    elif unknown := {run.setting for run in study.cells} - study.settings.keys():
+    elif unknown := _settings_named(study) - study.settings.keys():
         wrong = f"settings {', '.join(sorted(unknown))} are missing"
+    elif any(not is_contrast(list(one.weights.values())) for one in study.contrasts):
+        wrong = "a contrast compares nothing"
     if wrong:
         raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
     return study
+
+
+def _settings_named(study: Study) -> set[str]:
+    return {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
+
+
+def is_contrast(weights: Sequence[float]) -> bool:
+    """Whether weights compare something: they sum to 0, but for rounding, and are not all 0."""
+    return any(weights) and abs(math.fsum(weights)) <= 1e-6
 
 
 def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study:

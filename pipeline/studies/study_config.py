@@ -16,7 +16,7 @@ from pipeline.config.schema import Section
 from pipeline.statistics.contrasts import Expects
 from pipeline.statistics.race import Stop
 from pipeline.storage import digest
-from pipeline.studies.study import SCORED_ON_TEST, Score, Setting
+from pipeline.studies.study import SCORED_ON_TEST, Score, Setting, is_contrast
 from pipeline.studies.study_summary import short_names
 
 SEEDS_ALONE = "seeds"
@@ -125,8 +125,8 @@ class StudyConfig(Section):
 
     def _check_contrast(self, key: str, contrast: ContrastConfig) -> None:
         weights = [one.weight for one in contrast.weights]
-        if abs(total := math.fsum(weights)) > SUM or not any(weights):
-            rule = "must sum to 0 and not all be 0"
+        if not is_contrast(weights):
+            rule, total = "must sum to 0 and not all be 0", math.fsum(weights)
             raise refused(f"{key}.weights", f"{rule}, not {shown(weights)} with sum {total:g}. A gain is 1 and -1.")
         if contrast.score == "seconds" and contrast.margin is None:
             raise refused(f"{key}.margin", "must say which seconds matter, not null. Write margin: 1.")
@@ -139,10 +139,6 @@ class StudyConfig(Section):
             raise refused(
                 "study.stop", "must be decided where contrasts are declared, not best: they are what is asked."
             )
-
-
-SUM = 1e-6
-"""How far from zero the weights of a contrast may add up, by rounding."""
 
 
 def _find(key: str, wanted: Mapping[str, Any], settings: Mapping[str, Setting], left_out: int) -> str:
