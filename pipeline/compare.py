@@ -1,4 +1,4 @@
-"""Say what a study supports: reports/<study>/ with report.html, report.md, results.csv, runs.csv and pictures.
+"""Say what a study supports: reports/<study>/ with report.html, report.md, pictures, CSV, and a table for a paper.
 
 Reads the records of a study; or, where these are elsewhere, runs of the MLflow store, by id or by a filter. The report
 is attached to the study's MLflow run when the store can be reached.
@@ -14,7 +14,8 @@ from pipeline.config.schema import Tracking
 from pipeline.findings.load import from_store, from_study
 from pipeline.findings.results import compute_results
 from pipeline.findings.runs import Comparison
-from pipeline.findings.write import answer, results_json, write_report
+from pipeline.findings.tables import results_json
+from pipeline.findings.write import answer, write_report
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command

@@ -9,7 +9,7 @@ from pipeline.config.compose import outcome, promoted, read_choice, write
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.findings.runs import Comparison
-from pipeline.findings.wording import reason, still_open, winner_name
+from pipeline.findings.wording import more_seeds, reason, still_open, winner_name
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
@@ -53,7 +53,7 @@ def _check(results: Results) -> None:
     if note := _note(comparison):
         raise UserError(f"{comparison.study}: {note} Select on validation images; --anyway promotes it all the same.")
     if not results.supported:
-        more = " More seeds join the same study." if results.seeds_needed is not None else ""
+        more = f" {more_seeds(comparison)}" if results.seeds_needed is not None else ""
         raise UserError(
             f"{comparison.study}: gives no verdict for {comparison.label(_setting(results, cheapest=False))}. "
             f"{reason(results)}{more} --anyway promotes without a verdict."

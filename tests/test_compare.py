@@ -97,6 +97,7 @@ def test_with_json_it_says_the_results_and_nothing_else(
     assert (said["supported"], said["answer"], said["winner"], said["comparison"]["baseline"]) == (True, "better", 2, 1)
     assert [one["summary"]["mean"] for one in said["settings"]] == pytest.approx(scores.mean(axis=1).tolist())
     assert said["settings"][2]["difference"]["verdict"] == "better"
+    assert str(reports.parent) not in json.dumps(said), "no path of this machine"
     assert (reports / "kernels" / "report.html").is_file()
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import Answer, compute_results
 from pipeline.findings.runs import Comparison
 from pipeline.findings.wording import headline, reason
-from pipeline.findings.write import answer
+from pipeline.findings.write import answer, markdown
 from pipeline.statistics.differences import Verdict
 from tests.harness.reports import comparison, grid_values, random_scores
 
@@ -309,3 +310,73 @@ def test_the_winner_stands_beside_the_next_best_and_what_it_costs() -> None:
 def test_a_higher_mean_by_other_seeds_is_not_called_better_than_the_next_best() -> None:
     text = said(BASE, [*row(90.8)[:7], 93.0, 93.0, 93.0], row(91.3)[:7] + 3 * [NAN])
     assert "16 filters has the higher mean, but is worse than 24 filters on the seeds that both have" in text
+
+
+def test_a_highest_mean_by_other_seeds_that_is_worse_is_not_called_open() -> None:
+    found = comparison([BASE, [*row(89)[:7], 99.0, 99.0, 99.0]], outcomes={})
+    worse = replace(found, runs=tuple(run for run in found.runs if run.setting or run.seed < 7))
+    assert headline(compute_results(worse)) == (
+        "16 filters has the highest mean, but is worse than the baseline (8 filters) on the seeds that both have."
+    )
+
+
+def test_settings_with_exactly_the_same_highest_mean_are_told_as_a_tie() -> None:
+    """The same scores in another order: their sums differ in the last bits, their means do not."""
+    scores = [90.1, 90.2, 90.3, 90.7, 91.9]
+    results = compute_results(comparison([[89.0, 89.1, 89.2, 89.0, 89.1], scores, scores[::-1]]))
+    assert (results.winner, results.tied) == (1, (2,))
+    assert "24 filters has exactly the same mean." in headline(results)
+    assert "| 24 filters **(highest mean)** |" in markdown(results, ScoredImages())
+    base = compute_results(comparison([BASE, [*BASE[5:], *BASE[:5]]]))
+    assert reason(base) == "The baseline itself has the highest mean. 16 filters has exactly the same mean."
+
+
+def test_what_can_not_be_told_says_between_which_ends_it_lies() -> None:
+    results = compute_results(comparison([BASE, row(90.3, size=10)]))
+    interval = results.differences[0].interval
+    assert interval is not None
+    assert f"between {interval.low:.2f} and {interval.high:+.2f} points; about".replace("-", "−") in headline(results)
+
+
+def test_runs_that_diverged_without_a_score_are_counted_as_runs_that_ended() -> None:
+    found = comparison([BASE, [NAN, NAN, *row(91)[2:]]], outcomes={(1, 0): "diverged", (1, 1): "diverged"})
+    results = compute_results(found)
+    assert reason(results) == "2 of its 10 runs collapsed or diverged, and count in no mean."
+    assert results.settings[1].counts == {"learned": 8, "diverged": 2}
+    nothing = compute_results(comparison([[NAN], [NAN]], outcomes={(0, 0): "diverged", (1, 0): "diverged"}))
+    assert reason(nothing) == "All its runs that ended collapsed or diverged."
+
+
+def test_a_seed_that_a_setting_has_no_run_of_is_counted_as_missing_everywhere() -> None:
+    found = comparison([BASE, row(91), row(88)])
+    fewer = replace(found, runs=tuple(run for run in found.runs if run.setting != 1 or run.seed < 4))
+    results, words = compute_results(fewer), text(fewer)
+    assert results.settings[1].counts == {"learned": 4, "missing": 6}
+    assert "- 6 runs have no score (0 failed, 6 not done)" in words
+    assert "6 of 30 runs have not been done" in markdown(results, ScoredImages())
+
+
+def answered(image_shares: Sequence[float], images: int = 100) -> Comparison:
+    """The baseline is right on half of the images, another setting on these shares of both halves, seeds much alike."""
+    generator = np.random.default_rng(0)
+    draws = generator.random(images) + generator.normal(0, 0.01, (10, images))
+    other = np.repeat(image_shares, images // 2)
+    answers = np.concatenate([np.tile(np.arange(images) < images // 2, (10, 1)), draws < other])
+    found = comparison(100 * answers.reshape(2, 10, images).mean(axis=2))
+    runs = [replace(run, answers=own) for run, own in zip(found.runs, answers, strict=True)]
+    return replace(found, runs=tuple(runs))
+
+
+def test_where_the_images_are_the_larger_error_the_verdict_says_so_where_it_stands() -> None:
+    found = answered((0.95, 0.9))
+    results = compute_results(found)
+    (own,) = results.differences
+    setting = results.settings[1]
+    assert (own.verdict, setting.images_differ_more, setting.only_here) == (Verdict.BETTER, True, False)
+    assert setting.other_images is not None
+    wide = f"{setting.other_images.interval.low:.1f} to {setting.other_images.interval.high:.1f}"
+    assert f" points ({wide} with other images), at 2.0 times" in headline(results)
+    assert f" points ({wide} with other images), at 2.0 times" in text(found).partition("Better than")[2]
+    narrow = answered((0.95, 0.15))
+    assert compute_results(narrow).settings[1].only_here
+    assert "(with other images perhaps none)" in headline(compute_results(narrow))

@@ -5,22 +5,25 @@ import csv
 import io
 import math
 import re
-import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import JsonValue
 
-from pipeline.findings import write
+from pipeline.figures import style
+from pipeline.findings import figures, tables, write
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import compute_results
 from pipeline.findings.runs import Comparison
-from pipeline.findings.write import escape_markdown, fenced, results_csv, runs_csv, write_report
+from pipeline.findings.write import escape_markdown, fenced, write_report
 from pipeline.statistics.scores import Scores
-from tests.harness.reports import FILTERS, KERNELS, comparison, grid_values, random_scores, write_study
+from tests.harness.reports import FILTERS, KERNELS, answers, comparison, grid_values, random_scores, write_study
 from tests.harness.studies import a_project, prepare
 
 HOSTILE = '<script>alert(1)</script> | `x`\n\n# *big* [a](javascript:alert(1)) <img src=x onerror="y">'
@@ -67,8 +70,8 @@ class Parsed(HTMLParser):
 
 def test_the_folder_holds_the_report_in_all_its_forms(full: Path) -> None:
     names = {path.relative_to(full).as_posix() for path in full.rglob("*") if path.is_file()}
-    assert names == {"report.html", "report.md", "results.csv", "runs.csv"} | {
-        f"pictures/{name}.png" for name in ("settings", "differences", "effects", "costs", "disputed")
+    assert names == {"report.html", "report.md", "results.csv", "runs.csv", "table.tex"} | {
+        f"pictures/{name}.svg" for name in ("settings", "differences", "effects", "costs", "curves", "disputed")
     }
 
 
@@ -79,28 +82,28 @@ def test_the_page_needs_nothing_but_itself(full: Path) -> None:
     pointing = [
         value or "" for _, attributes in parsed.tags for name, value in attributes.items() if name in ("src", "href")
     ]
-    assert all(value.startswith(("data:image/png;base64,", "#")) for value in pointing)
+    assert all(value.startswith(("data:image/svg+xml;base64,", "#")) for value in pointing)
     assert "url(" not in text
     assert "@import" not in text
     pictures = [attributes for tag, attributes in parsed.tags if tag == "img"]
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     assert all(len(attributes["alt"] or "") > 40 for attributes in pictures)
 
 
 def test_a_phone_has_pictures_of_its_own(full: Path) -> None:
     tags = Parsed((full / "report.html").read_text()).tags
     sources = [attributes for tag, attributes in tags if tag == "source"]
-    assert [source["media"] for source in sources] == ["(max-width: 40rem)"] * 2
+    assert [source["media"] for source in sources] == ["(max-width: 40rem)"] * 6
     for source in sources:
-        png = base64.b64decode(str(source["srcset"]).removeprefix("data:image/png;base64,"))
-        assert struct.unpack(">I", png[16:20])[0] == 420, "pixels wide"
+        picture = base64.b64decode(str(source["srcset"]).removeprefix("data:image/svg+xml;base64,")).decode()
+        assert re.search(r'<svg [^>]*width="302.4pt"', picture), "4.2 inches"
 
 
 def test_settings_stand_by_their_mean_and_the_picture_of_differences_under_the_headline(full: Path) -> None:
     text = (full / "report.md").read_text()
     first, settings = text.partition("## All settings")[::2]
-    assert first.index("# 5 × 5 kernels, 64 filters: better") < first.index("(pictures/differences.png)")
-    assert first.index("(pictures/differences.png)") < first.index("**What each argument does**")
+    assert first.index("# 5 × 5 kernels, 64 filters: better") < first.index("(pictures/differences.svg)")
+    assert first.index("(pictures/differences.svg)") < first.index("**What each argument does**")
     labels = [line.split(" | ")[0].removeprefix("| ") for line in settings.splitlines() if line.startswith("| ")]
     order = np.argsort(-np.nanmean(np.where(np.arange(90).reshape(9, 10) == 3, np.nan, random_scores(10)), axis=1))
     names = [f"{kernel} × {kernel} kernels, {filters} filters" for kernel in KERNELS for filters in FILTERS]
@@ -134,7 +137,7 @@ def test_links_within_the_page_lead_somewhere(full: Path) -> None:
     anchors = {attributes.get("id") for _, attributes in parsed.tags}
     links = [str(attributes["href"])[1:] for tag, attributes in parsed.tags if tag == "a"]
     assert links == [
-        "all-settings", "each-by-itself", "what-each-argument-does", "what-accuracy-costs", "images",
+        "all-settings", "each-by-itself", "what-each-argument-does", "what-accuracy-costs", "learning-curves", "images",
         "what-this-rests-on",
     ]  # fmt: skip
     assert set(links) <= anchors
@@ -142,8 +145,8 @@ def test_links_within_the_page_lead_somewhere(full: Path) -> None:
 
 def test_markdown_names_pictures_that_lie_beside_it(full: Path) -> None:
     text = (full / "report.md").read_text()
-    named = re.findall(r"\]\((pictures/\w+\.png)\)", text)
-    assert len(named) == 5
+    named = re.findall(r"\]\((pictures/\w+\.svg)\)", text)
+    assert len(named) == 6
     assert all((full / name).is_file() for name in named)
 
 
@@ -229,7 +232,7 @@ def test_an_incomplete_grid_lists_the_missing_combination() -> None:
     scores = random_scores(10)
     scores[8] = math.nan
     text = markdown(comparison(scores, grid_values(), baseline=4))
-    assert "1 combination has no score: kernel\\_size 7, filters 64." in text
+    assert "1 combination has no score: 7 × 7 kernels, 64 filters." in text
     assert "share of variance" not in text
 
 
@@ -246,7 +249,7 @@ def test_a_study_that_supports_little_has_a_report_that_says_so(scores: Scores, 
     found = comparison(scores, grid_values()[: len(scores)])
     assert words in html(found)
     assert words in markdown(found)
-    assert results_csv(compute_results(found)).count("\n") == len(scores) + 1
+    assert tables.as_csv(tables.settings(compute_results(found))).count("\n") == len(scores) + 1
 
 
 def test_a_diverged_run_does_not_hide_the_others_in_the_pictures_nor_is_it_hidden() -> None:
@@ -281,7 +284,7 @@ def test_hostile_labels_stay_text_in_html() -> None:
 
 
 def test_a_hostile_label_is_no_attribute_of_a_picture_and_no_picture_of_its_own() -> None:
-    hostile = '" onerror="y" x="](pictures/settings.png) ![z](https://example.org/z.png) [a](javascript:alert(1))'
+    hostile = '" onerror="y" x="](pictures/settings.svg) ![z](https://example.org/z.svg) [a](javascript:alert(1))'
     found = comparison([[90.0, 90.1], [90.2, 90.3]], [{"note": hostile}, {"note": "plain"}])
     page = write.html(compute_results(found), markdown(found), {"settings": b"png"}, {"settings": b"png"})
     tags = Parsed(page).tags
@@ -329,10 +332,54 @@ def test_no_line_of_code_closes_its_fence() -> None:
 def test_no_cell_is_a_formula() -> None:
     values: list[dict[str, JsonValue]] = [{"note": "=1+1"}, {"note": "-0.5"}]
     found = comparison([[90.0, 90.1], [90.2, 90.3]], values)
-    rows = list(csv.DictReader(io.StringIO(runs_csv(compute_results(found)))))
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(tables.runs(compute_results(found))))))
     assert {row["note"] for row in rows} == {"'=1+1", "-0.5"}
 
 
-def test_the_same_runs_give_the_same_bytes() -> None:
-    found = comparison([[90.0, 90.1], [90.2, 90.3]])
-    assert html(found) == html(found)
+# The same bytes anywhere
+
+
+def written(scores: Scores, folder: Path) -> dict[str, bytes]:
+    """The files of a report with answers and curves, by name."""
+    found = comparison(scores, grid_values(), baseline=4)
+    runs = [
+        replace(
+            run,
+            answers=answers(run.accuracy or 0, 20, number=1000 * run.setting + run.seed),
+            curve=(80.0 + run.setting, run.accuracy or 0),
+        )
+        for run in found.runs
+    ]
+    write_report(compute_results(replace(found, runs=tuple(runs), class_names=("a", "b"))), folder)
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_machines_differ_in_is_in_no_byte_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last bits of a sum, the list of fonts."""
+    images = ScoredImages(np.arange(20 * 784).reshape(20, 28, 28, 1).astype(np.uint8), np.arange(20) % 2)
+    monkeypatch.setattr(write, "scored_images", lambda _: images)
+    # Without ties, which noise would break.
+    scores = random_scores(10) + np.random.default_rng(4).normal(0, 0.001, (9, 10))
+    before = written(scores, tmp_path / "here")
+    assert len(before) == 11
+    monkeypatch.setattr(style, "families", lambda: (style.FIRST, "Another Font"))
+    noise = np.random.default_rng(5).normal(0, 1e-13, (9, 10))
+    there = written(scores + noise, tmp_path / "there")
+    assert [name for name, content in there.items() if content != before[name]] == []
+
+
+def test_images_in_a_picture_have_the_pixels_that_they_had() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 200, 4)).astype(np.uint8)
+    png = figures._stored(pixels.astype(np.float32) / 255)
+    assert len(png) > pixels.size
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(png))), pixels)
+
+
+def test_a_label_is_not_what_it_looks_like_in_svg() -> None:
+    """Numbers, ids and fonts within text stay as they are."""
+    label = '0.123456789 id="figure_1" #p1 font-family: x; <path d="M 0 0"/>'
+    found = comparison([[90.0, 90.1], [90.2, 90.3]], [{"note": label}, {"note": "b"}])
+    picture = figures.svg(figures.draw_settings(compute_results(found))).decode()
+    ElementTree.fromstring(picture)  # noqa: S314 - our own
+    texts = [element.text for element in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+    assert any(str(text).startswith('note 0.123456789 id="figure_1" #p1') for text in texts)

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from pydantic import JsonValue
 
 from pipeline.findings.load import from_study, scored_images
 from pipeline.findings.results import compute_results
-from pipeline.findings.write import results_csv
+from pipeline.findings.tables import as_csv, settings
 from pipeline.run.record import (
     EVALUATION,
     TEST_EVALUATION,
@@ -102,7 +104,7 @@ def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     expected[1, 1] = math.nan
     np.testing.assert_allclose(found.scores, expected, rtol=1e-12)
     (row,) = [
-        row for row in csv.DictReader(io.StringIO(results_csv(compute_results(found)))) if row["collapsed"] == "1"
+        row for row in csv.DictReader(io.StringIO(as_csv(settings(compute_results(found))))) if row["collapsed"] == "1"
     ]
     assert (row["seeds"], row["failed"], row["missing"]) == ("2", "0", "0")
 
@@ -114,7 +116,7 @@ def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_
         write_clock(project.run_root(cell.identity), EVALUATION, clock)
     found = from_study(study)
     assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
-    assert "9.57" not in results_csv(compute_results(found))
+    assert "9.57" not in as_csv(settings(compute_results(found)))
     record = read_record(project.run_root(study.cells[0].identity))
     assert final_metrics(record)["clock/shared_latency_ms_batch_1"] == 9.57
     assert "clock/latency_ms_batch_1" not in final_metrics(record)
@@ -246,3 +248,26 @@ def test_the_study_on_disk_is_the_study() -> None:
     study = read_study(project.study("kernels"))
     assert update_study(project.study("kernels"), lambda _: study) == study
     assert len(from_study(study).runs) == 18
+
+
+def test_answers_that_are_none_are_refused_by_the_name_of_their_file() -> None:
+    """Their digest may be right all the same: a record can come from others."""
+    study = write_study(random_scores(2))
+    folder = project.run_root(study.cells[3].identity) / EVALUATION
+    kept = json.loads((folder / "evaluation.json").read_text())
+    for wrong, words in ((np.zeros((2, 5), np.bool_), r"not bool \[2, 5\]"), (np.zeros(10), r"not float64 \[10\]")):
+        np.save(folder / "correct.npy", wrong)
+        own = {key: value for key, value in kept.items() if key not in ("sha256", "layout", "files")}
+        write_manifest(folder, "evaluation.json", own)
+        with pytest.raises(UserError, match=rf"correct\.npy: must be bool \[images\], {words}\. Run the study's"):
+            from_study(study)
+
+
+def test_records_of_other_code_tell_what_they_were_made_of() -> None:
+    """Which images were held out, and which versions decided, is read as it was written, not as it is built today."""
+    study = write_study(random_scores(2))
+    found = from_study(study)
+    assert found.split == (10, 0)
+    assert found.runs[0].curve == (25.0, 25.0)
+    assert re.fullmatch(r"python 3\.\d+, .*tensorflow \d.*", found.runs[0].versions)
+    assert found.runs[0].hardware == "2 cores"

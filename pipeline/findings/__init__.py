@@ -1,1 +1,5 @@
-"""What a study's records support, as a page that a person reads: evidence, decision, sentences, pictures."""
+"""What a study's records support: for people as a report, for Python as DataFrames (`read_study`)."""
+
+from pipeline.findings.tables import read_study
+
+__all__ = ["read_study"]

@@ -9,7 +9,15 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipeline.statistics.factors import Level
-from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
+from pipeline.studies.study_summary import (
+    NOT_SET,
+    argument_in_words,
+    differing,
+    one_line,
+    short_names,
+    shown,
+    title,
+)
 
 Values = Mapping[str, JsonValue]
 """A setting: dotted keys and their values."""
@@ -65,6 +73,15 @@ def grid(settings: Sequence[Values]) -> Grid:
 def shown_level(level: Level) -> str:
     """A level as a person would type it, on one line."""
     return one_line(shown(list(level) if isinstance(level, tuple) else level))
+
+
+def cell_label(factors: Sequence[Factor], cell: Sequence[Level]) -> str:
+    """What a setting at these levels, one a factor, is called: `5 × 5 kernels, 64 filters`."""
+    values: list[Any] = [list(level) if isinstance(level, tuple) else level for level in cell]
+    return ", ".join(
+        argument_in_words(factor.keys[0] if len(factor.keys) == 1 else "", factor.name, value)
+        for factor, value in zip(factors, values, strict=True)
+    )
 
 
 def _column(values: Sequence[JsonValue]) -> list[Level]:

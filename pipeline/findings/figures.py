@@ -1,22 +1,31 @@
-"""The pictures of a report, drawn from its results on paper as those of a run are."""
+"""The pictures of a report, drawn from its results: SVG of the same bytes wherever they are drawn."""
 
+import base64
+import io
 import math
-from collections.abc import Sequence
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
 from pipeline.figures.prediction_figures import visible
 from pipeline.figures.style import (
     BLUE,
+    GREY,
     ORANGE,
     frame,
-    legible,
     percent,
-    png,
     remark,
     sheet,
     shortened,
@@ -24,18 +33,18 @@ from pipeline.figures.style import (
     tiled_height,
     tiles,
 )
-from pipeline.findings import wording
 from pipeline.findings.factors import shown_level
+from pipeline.findings.formatting import counted
 from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import COSTS, Results
-from pipeline.findings.runs import LOST, Comparison
+from pipeline.findings.runs import ASTRAY, Comparison
 from pipeline.statistics.factors import GridEffects, Term
 
 WIDE, NARROW = 9.0, 4.2
 """Inches: a page, and a phone, where a setting's name stands above its line instead of beside it."""
 
-MOST_LINES, MOST_FIRST = 60, 24
-"""Settings that are drawn, and those that are drawn before the answer goes on."""
+MOST_DRAWN = 24
+"""Settings that have a line of their own: more are told in the tables alone."""
 
 LONGEST_LABEL = 42
 LONGEST_ABOVE = 54
@@ -45,6 +54,9 @@ FAR = 8.0
 PALETTE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
 MARKERS = "o", "s", "^", "D", "v", "P", "X"
 MOST_LEVELS, MOST_PANELS, MOST_NAMED = 7, 4, 12
+FONTS = "'DejaVu Sans', Verdana, sans-serif"
+"""Text stays text: whoever looks has fonts. It was measured in the first; the second is as wide."""
+
 LOOKS = {
     "better": (BLUE, "^"),
     "worse": (ORANGE, "v"),
@@ -59,25 +71,70 @@ CAPTION_SPACE = 0.33
 
 
 def draw_figures(results: Results, images: ScoredImages) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The pictures by name as PNG, those that the template asks for; and those of them that a phone has its own of."""
-    wide = {"settings": png(draw_settings(results))}
-    narrow = {"settings": png(draw_settings(results, NARROW))}
+    """The pictures by name as SVG, those that the template asks for; and the same for a phone."""
+    drawn: dict[str, Callable[[float], Figure]] = {"settings": lambda width: draw_settings(results, width)}
+    effects = results.effects
     if results.differences:
-        wide["differences"] = png(draw_differences(results))
-        narrow["differences"] = png(draw_differences(results, NARROW))
-    if isinstance(results.effects, GridEffects):
-        wide["effects"] = png(draw_effects(results.comparison, results.effects))
+        drawn["differences"] = lambda width: draw_differences(results, width)
+    if isinstance(effects, GridEffects):
+        drawn["effects"] = lambda width: draw_effects(results.comparison, effects, width)
     if results.fronts and results.winner is not None and len(results.settings) > 1:
-        wide["costs"] = png(draw_costs(results))
+        drawn["costs"] = lambda width: draw_costs(results, width)
+    if results.curves:
+        drawn["curves"] = lambda width: draw_curves(results, width)
     if results.disputed and images.images is not None:
-        wide["disputed"] = png(draw_disputed(results, images))
+        drawn["disputed"] = lambda width: draw_disputed(results, images, width)
+    wide, narrow = ({name: svg(draw(width)) for name, draw in drawn.items()} for width in (WIDE, NARROW))
     return wide, narrow
+
+
+@styled
+def svg(figure: Figure) -> bytes:
+    """The figure as an SVG file's bytes, the same for the same figure on any machine.
+
+    Its numbers have three decimals, so that the last bits of a layout don't show, and its ids are counted; it holds no
+    date, no version and no list of a machine's fonts. Images within it are PNG that nothing compresses.
+    """
+    file = io.StringIO()
+    values: dict[RcKeyType, Any] = {"svg.fonttype": "none", "svg.hashsalt": "", "image.composite_image": False}
+    with mpl.rc_context(values), warnings.catch_warnings():
+        # A character that the first font lacks is drawn by the fonts of whoever looks.
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = file.getvalue()
+    names = dict.fromkeys(re.findall(r'<[^>]* id="([\w.]+)"', text))
+    ids = {name: f"i{number}" for number, name in enumerate(names)}
+    return re.sub("<[^>]*>", lambda tag: _settled(tag[0], ids), text).encode()
+
+
+def _settled(tag: str, ids: Mapping[str, str]) -> str:
+    """A tag of SVG without what depends on the machine."""
+    if image := re.search(r'(?<="data:image/png;base64,)[^"]+', tag):
+        picture = imread(io.BytesIO(base64.b64decode(image[0])))
+        tag = tag.replace(image[0], base64.b64encode(_stored(picture)).decode())
+    tag = re.sub(r'font-family: [^;"]+', f"font-family: {FONTS}", tag)
+    tag = re.sub(r'(?<= id=")[\w.]+|(?<="#)[\w.]+|(?<=url\(#)[\w.]+', lambda name: ids[name[0]], tag)
+    return re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.3f}", tag)
+
+
+def _stored(picture: NDArray[np.float32]) -> bytes:
+    """Pixels [h, w, channels] in 0..1 as PNG, stored as they are: what compresses differs from place to place."""
+    pixels = np.round(255 * picture).astype(np.uint8)
+    height, width, channels = pixels.shape
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+    blocks = [raw[start : start + 65_535] for start in range(0, len(raw), 65_535)]
+    lengths = [struct.pack("<BHH", block is blocks[-1], len(block), 65_535 - len(block)) for block in blocks]
+    data = b"x\1" + b"".join(map(bytes.__add__, lengths, blocks)) + struct.pack(">I", zlib.adler32(raw))
+    head = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = (b"IHDR" + head, b"IDAT" + data, b"IEND")
+    framed = (struct.pack(">I", len(own) - 4) + own + struct.pack(">I", zlib.crc32(own)) for own in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 @styled
 def draw_settings(results: Results, width: float = WIDE) -> Figure:
     """Every setting's mean and interval, every seed a dot."""
-    rows = _drawn(results, MOST_LINES)
+    rows = _drawn(results)
     figure, axes = _lined(results, rows, width, "Accuracy of each setting")
     scores = results.comparison.scores
     if np.isnan(scores).all():
@@ -97,10 +154,10 @@ def draw_settings(results: Results, width: float = WIDE) -> Figure:
         if summary.mean is not None and summary.mean >= lowest:
             axes.plot([summary.mean], [line], "|", color=colour, markersize=15, markeredgewidth=3)
         runs = results.comparison.of(row)
-        lost = [run.accuracy for run in runs if run.outcome in LOST and run.accuracy is not None]
+        lost = [run.accuracy for run in runs if run.outcome in ASTRAY and run.accuracy is not None]
         if far := [*values[values < lowest], *lost]:
             at = "at" if len(far) == 1 else "from"
-            text = f"◂ {wording.counted(len(far), 'seed')} {at} {min(far):.1f} %"
+            text = f"◂ {counted(len(far), 'seed')} {at} {min(far):.1f} %"
             axes.text(lowest, line - 0.3, text, fontsize=9, va="bottom")
     axes.set_xlabel(f"accuracy on the {results.comparison.images} images, %")
     return figure
@@ -110,7 +167,7 @@ def draw_settings(results: Results, width: float = WIDE) -> Figure:
 def draw_differences(results: Results, width: float = WIDE) -> Figure:
     """Every setting's difference from the baseline with its simultaneous interval, the margin as a band."""
     comparison = results.comparison
-    rows = [row for row in _drawn(results, MOST_FIRST) if row != comparison.baseline]
+    rows = [row for row in _drawn(results) if row != comparison.baseline]
     figure, axes = _lined(results, rows, width, "Against the baseline")
     axes.axvspan(-comparison.margin, comparison.margin, color="#EEEEEE", linewidth=0, zorder=0)
     axes.axvline(0, color="#444444", linewidth=1)
@@ -134,13 +191,11 @@ def draw_differences(results: Results, width: float = WIDE) -> Figure:
 
 
 @styled
-def draw_effects(comparison: Comparison, effects: GridEffects) -> Figure:
+def draw_effects(comparison: Comparison, effects: GridEffects, width: float = WIDE) -> Figure:
     """Main effects with their intervals; of two factors the means of all combinations beside them."""
     terms = effects.main_effects[:MOST_PANELS]
     pair = len(comparison.factors) == 2 and len(comparison.factors[1].levels) <= MOST_LEVELS
-    count = len(terms) + pair
-    figure = sheet(10 if count > 1 else 6, 4.4, "What each argument does")
-    panels = figure.subplots(1, count, squeeze=False, width_ratios=[1] * len(terms) + [1.5] * pair)[0]
+    figure, panels = _panels(len(terms) + pair, width, "What each argument does", sharey=False)
     ends = [end for term in terms for effect in term.effects for end in (effect.interval.low, effect.interval.high)]
     room = 0.08 * (max(ends) - min(ends)) or 0.1
     for axes, term in zip(panels, terms, strict=False):
@@ -149,17 +204,15 @@ def draw_effects(comparison: Comparison, effects: GridEffects) -> Figure:
     panels[0].set_ylabel("points against the mean of all")
     if pair:
         _draw_combinations(panels[-1], comparison)
-        figure.legend(loc="outside lower right", ncols=MOST_LEVELS, fontsize=10)
+        figure.legend(loc="outside lower right", ncols=MOST_LEVELS if width == WIDE else 2, fontsize=10)
     return figure
 
 
 @styled
-def draw_costs(results: Results) -> Figure:
-    """Mean accuracy against each cost; a line joins the settings that are the best for it, named where they are few."""
-    comparison = results.comparison
-    figure = sheet(10, 4.6, "Accuracy and what it costs")
-    panels = figure.subplots(1, len(results.fronts), sharey=True, squeeze=False)[0]
-    averages = np.array([results.mean(row) for row in range(len(results.settings))])
+def draw_costs(results: Results, width: float = WIDE) -> Figure:
+    """Mean accuracy against each cost; a line joins the settings that are the best for it, names where they fit."""
+    comparison, averages = results.comparison, results.comparison.means
+    figure, panels = _panels(len(results.fronts), width, "Accuracy and what it costs", sharey=width == WIDE)
     known = np.flatnonzero(~np.isnan(averages)).tolist()
     # A setting that does far worse would press all others together.
     low, high = np.percentile(averages[known], [25, 75])
@@ -171,46 +224,107 @@ def draw_costs(results: Results) -> Figure:
         for row in near:
             colour, marker = _look(comparison, row)
             axes.plot([costs[row]], [averages[row]], marker, color=colour, markersize=8, zorder=2)
-        for row in line if len(near) <= MOST_NAMED else ():
-            # Towards the middle, where there is room for a name.
-            is_left = costs[row] <= np.nanmedian(costs[near])
-            text, at = shortened(comparison.label(row), 26), (costs[row], averages[row])
-            offset, align = ((8, -4), "left") if is_left else ((-8, 4), "right")
-            axes.annotate(text, at, xytext=offset, textcoords="offset points", ha=align, fontsize=8)
         _scale(axes, costs[near])
         axes.set_xlabel(COSTS[name])
+        axes.set_ylabel(f"mean accuracy, % ({comparison.images})" if axes is panels[0] or width != WIDE else "")
+        axes.margins(y=0.12)
         axes.grid(visible=True)
-    panels[0].set_ylabel(f"mean accuracy, % ({comparison.images})")
-    _draw_legend(figure, panels[0], comparison)
+    _draw_legend(figure, panels[0], comparison, columns=6 if width == WIDE else 2)
+    figure.draw_without_rendering()
+    for axes, (name, front) in zip(panels, results.fronts.items(), strict=True):
+        few = len(near) <= MOST_NAMED
+        order = sorted(near if few else set(front) & set(near), key=lambda row: (row not in front, -averages[row]))
+        points = {row: (comparison.cost(name)[row], averages[row]) for row in near}
+        _name_points(axes, [(*points[row], comparison.label(row)) for row in order], list(points.values()))
     return figure
 
 
 @styled
-def draw_disputed(results: Results, images: ScoredImages) -> Figure:
+def draw_curves(results: Results, width: float = WIDE) -> Figure:
+    """The mean accuracy after each epoch: what stands out with the band of its seeds, all others as thin lines."""
+    figure = sheet(width, 4.6 if width == WIDE else 4.2, "Learning curves")
+    axes = figure.subplots()
+    second = results.runner_up.setting if results.runner_up else None
+    named = dict.fromkeys(row for row in (results.winner, second, results.cheapest, results.comparison.baseline))
+    looks = dict(zip((row for row in named if row in results.curves), PALETTE, strict=False))
+    for row, curve in results.curves.items():
+        if row not in looks:
+            axes.plot(range(1, len(curve.mean) + 1), curve.mean, color=GREY, linewidth=0.7, alpha=0.6)
+    for row, colour in looks.items():
+        curve, epochs = results.curves[row], range(1, len(results.curves[row].mean) + 1)
+        axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+        name = shortened(results.settings[row].label, LONGEST_LABEL)
+        axes.plot(epochs, curve.mean, color=colour, linewidth=2, marker=".", label=name)
+    if len(results.curves) > len(looks):
+        axes.plot([], [], color=GREY, linewidth=0.7, label="all others")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy on validation images, %")
+    axes.grid(visible=True)
+    figure.legend(loc="outside lower left", ncols=2 if width == WIDE else 1, fontsize=10)
+    return figure
+
+
+@styled
+def draw_disputed(results: Results, images: ScoredImages, width: float = WIDE) -> Figure:
     """The images on which settings disagree most, with their class and the settings at both ends."""
     comparison, count = results.comparison, len(results.disputed)
     if images.images is None or images.labels is None:
         raise AssertionError("drawn only where there are images")
-    rows = math.ceil(count / COLUMNS)
-    figure = sheet(9, 0.7 + tiled_height(8.7, COLUMNS, rows, CAPTION_SPACE), "Where the settings disagree most")
+    columns = COLUMNS if width == WIDE else 2
+    rows = math.ceil(count / columns)
+    space = CAPTION_SPACE * (1 if width == WIDE else 1.05)
+    figure = sheet(width, 0.7 + tiled_height(width - 0.3, columns, rows, space), "Where the settings disagree most")
+    figure.suppressComposite = True
     axes = figure.subplots()
     pictures = [visible(images.images[one.image]) for one in results.disputed]
-    corners = tiles(axes, pictures, COLUMNS, caption_space=CAPTION_SPACE)
+    corners = tiles(axes, pictures, columns, caption_space=space)
+    for image in axes.images:
+        # As it is, not as many pixels as the page has.
+        image.set_interpolation("none")
     for one, (left, top) in zip(results.disputed, corners, strict=True):
-        label = int(images.labels[one.image])
-        name = shortened(legible(comparison.class_names[label], label))
+        name = shortened(comparison.class_names[int(images.labels[one.image])])
         axes.text(left + 0.5, top + 1.02, name, ha="center", va="top", fontsize=11, fontweight="bold")
         ends = (one.best_share, one.best), (one.worst_share, one.worst)
         caption = "\n".join(f"{percent(share)}  {shortened(comparison.label(row), 25)}" for share, row in ends)
         axes.text(left + 0.5, top + 1.13, caption, ha="center", va="top", fontsize=9.5)
-    frame(axes, columns=COLUMNS, rows=rows, caption_space=CAPTION_SPACE)
+    frame(axes, columns=columns, rows=rows, caption_space=space)
     return figure
 
 
-def _drawn(results: Results, most: int) -> list[int]:
+def _drawn(results: Results) -> list[int]:
     """The settings that are drawn, the best first: all, or the best and the baseline where they are too many."""
-    best = set(results.by_mean[:most])
+    best = set(results.by_mean[:MOST_DRAWN])
     return [row for row in results.by_mean if row in best or row == results.comparison.baseline]
+
+
+def _panels(count: int, width: float, title: str, *, sharey: bool) -> tuple[Figure, list[Axes]]:
+    """A sheet with `count` diagrams: side by side, or on a phone one below the other."""
+    if width == WIDE:
+        figure = sheet(10 if count > 1 else 6, 4.6, title)
+        return figure, list(figure.subplots(1, count, squeeze=False, sharey=sharey)[0])
+    figure = sheet(width, 0.8 + 3.1 * count, title)
+    return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
+
+
+def _name_points(axes: Axes, named: Sequence[tuple[float, float, str]], points: Sequence[tuple[float, float]]) -> None:
+    """Names (x, y, text) beside their points, the first ones first; one that would cover another has no room."""
+    frame_box = axes.get_window_extent()
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in axes.transData.transform(points)]
+    for x, y, text in named:
+        for right, up in (9, -3), (-9, -3), (0, 8), (0, -14):
+            side = "left" if right > 0 else "right" if right < 0 else "center"
+            note = axes.annotate(
+                shortened(text, 26), (x, y), (right, up), textcoords="offset points", ha=side, fontsize=8
+            )
+            box = note.get_window_extent()
+            inside = frame_box.x0 <= box.x0 and box.x1 <= frame_box.x1
+            if inside and not any(
+                box.x0 < far and near < box.x1 and box.y0 < top and low < box.y1 for near, low, far, top in taken
+            ):
+                taken.append((box.x0, box.y0, box.x1, box.y1))
+                break
+            note.remove()
 
 
 def _lowest(scores: NDArray[np.float64]) -> float:
@@ -294,7 +408,7 @@ def _look(comparison: Comparison, row: int) -> tuple[str, str]:
     return looks[0], looks[1]
 
 
-def _draw_legend(figure: Figure, axes: Axes, comparison: Comparison) -> None:
+def _draw_legend(figure: Figure, axes: Axes, comparison: Comparison, columns: int) -> None:
     handles = []
     for place, factor in enumerate(comparison.factors[:2]):
         for number, level in enumerate(factor.levels if len(factor.levels) <= MOST_LEVELS else ()):
@@ -302,4 +416,4 @@ def _draw_legend(figure: Figure, axes: Axes, comparison: Comparison) -> None:
             colour, marker = (PALETTE[number], "o") if place == 0 else ("#666666", MARKERS[number])
             handles += axes.plot([], [], marker, color=colour, linestyle="none", markersize=8, label=name)
     if handles:
-        figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 6), fontsize=10)
+        figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), columns), fontsize=10)

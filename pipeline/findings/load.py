@@ -9,6 +9,7 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pipeline.findings.runs import Comparison, Run, Setting
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
 from pipeline.statistics.differences import MARGIN
 from pipeline.storage import project
+from pipeline.studies.race import as_contrast, standing
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
 from pipeline.studies.study_summary import distinctions, has_collapsed, shown
 from pipeline.terminal.errors import UserError
@@ -30,6 +32,8 @@ from pipeline.tracking.fields import BASELINE_VALUES, GRID
 
 if TYPE_CHECKING:
     from pipeline.tracking.download import StoredRun
+
+ANEW = "Run the study's sweep again: it does this run anew, and only this one."
 
 ALONE = "latency_ms_batch_1"
 """The latency of an image by itself, of a run beside which no other was at work."""
@@ -79,6 +83,10 @@ def from_study(study: Study) -> Comparison:
         baseline_declared=study.baseline is not None,
         commands=_commands(study),
         refused=len(study.refused),
+        stop=study.stop,
+        error_rate=study.error_rate,
+        questions=tuple((contrast, as_contrast(contrast, names)) for contrast in study.contrasts),
+        standing=standing(study, {run.identity for run in study.cells if run.state == "failed"}),
         **_data(records),
     )
 
@@ -127,18 +135,21 @@ def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Com
 def scored_images(comparison: Comparison) -> ScoredImages:
     """The images that scored the runs, out of the prepared ones; says why where these are missing or others."""
     digests = {run.images_digest for run in comparison.runs if run.answers is not None}
-    if len(digests) != 1 or comparison.split is None:
+    if len(digests) != 1:
         return ScoredImages(missing="no run has answers on images.")
     try:
         if comparison.images == "test":
             images = load_test(project.PREPARED)
             digest = images.digest
-        else:
+        elif comparison.split is not None:
             training = load_training(project.PREPARED)
             images, digest = held_out(training, *comparison.split), held_out_digest(training.digest, *comparison.split)
+        else:
+            return ScoredImages(missing="no run says which images were held out.")
     except UserError as error:
         return ScoredImages(missing=str(error))
-    if digest not in digests:
+    answers = next(run.answers for run in comparison.runs if run.answers is not None)
+    if digest not in digests or len(images.labels) != len(answers):
         return ScoredImages(missing="the prepared images are not those that scored the runs.")
     return ScoredImages(images.images, images.labels)
 
@@ -146,7 +157,9 @@ def scored_images(comparison: Comparison) -> ScoredImages:
 def _comparison(
     names: Sequence[Values], settings: Sequence[Setting], runs: Sequence[Run], baseline: int, **about: Any
 ) -> Comparison:
-    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in."""
+    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in, and so what
+    it is `about`.
+    """
     layout = grid(names)
     rows = {number: row for row, number in enumerate(layout.order)}
     runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=lambda run: (run.setting, run.seed))
@@ -163,9 +176,20 @@ def _comparison(
             )
         )
     seeds = tuple(sorted({run.seed for run in runs}))
-    return Comparison(
+    comparison = Comparison(
         baseline=rows[baseline], factors=layout.factors, settings=tuple(placed), seeds=seeds, runs=tuple(runs), **about
     )
+    order, now = list(layout.order), comparison.standing
+    questions = tuple((one, replace(it, weights=it.weights[order])) for one, it in comparison.questions)
+    if now is not None:
+        now = replace(now, open=frozenset(rows[number] for number in now.open))
+        if not questions:
+            now = replace(
+                now,
+                decided={rows[at]: one for at, one in now.decided.items()},
+                undecided={rows[at]: one for at, one in now.undecided.items()},
+            )
+    return replace(comparison, questions=questions, standing=now)
 
 
 def _median(values: Iterable[float | None]) -> float:
@@ -187,8 +211,7 @@ def _record(cell: StudyRun, images: str) -> Record:
             raise UserError(f"{root / part}: is no score of run {cell.identity}.")
     except UserError as error:
         # What is wrong with a sweep's record, and what a sweep does about it.
-        wrong = str(error).partition(" `dvc")[0]
-        raise UserError(f"{wrong} Run the study's sweep again: it does this run anew, and only this one.") from None
+        raise UserError(f"{str(error).partition(' `dvc')[0]} {ANEW}") from None
     return record
 
 
@@ -197,10 +220,11 @@ def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
         return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
     scored, where = record.evaluation, record.training.environment
     accuracy = scored.scores["accuracy"]
-    answers = scored.folder / "correct.npy"
     test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
     outcome = record.training.run.outcome
-    collapsed = outcome == "finished" and has_collapsed(scored.folder, accuracy)
+    collapsed = outcome == "finished" and (cell.collapsed or has_collapsed(scored.folder, accuracy))
+    history = record.training.history
+    curve = [epoch.validation_accuracy for epoch in history]
     return Run(
         setting=setting,
         seed=cell.seed,
@@ -208,21 +232,42 @@ def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
         outcome="collapsed" if collapsed else outcome,
         reason=record.training.run.reason,
         accuracy=None if accuracy is None else 100 * accuracy,
+        gap=100 * (history[-1].accuracy - accuracy) if history and accuracy is not None else None,
         seconds=record.training.seconds,
         latency=scored.latency.get(ALONE),
         commit=where.git_commit,
         uncommitted=bool(where.uncommitted_changes),
         hardware=_hardware(where.hardware),
+        versions=_versions(record.training.run.ingredients.get("versions")),
         images_digest=scored.images_digest,
         scored=scored.scored,
         on_test=test.scored if test is not None and scored.images != "test" else None,
-        answers=answers if answers.exists() else None,
+        curve=tuple(100 * accuracy for accuracy in curve if accuracy is not None),
+        answers=_answers(scored.folder / "correct.npy"),
     )
 
 
 def _hardware(hardware: Mapping[str, JsonValue]) -> str:
-    parts = hardware.get("processor"), f"{hardware.get('cores')} cores", hardware.get("system")
+    cores = hardware.get("cores")
+    parts = hardware.get("processor"), cores and f"{cores} cores", hardware.get("system")
     return ", ".join(str(part) for part in parts if part)
+
+
+def _versions(versions: JsonValue) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else ""
+
+
+def _answers(path: Path) -> NDArray[np.bool_] | None:
+    """Which images a run answered rightly, bool [images]; None where nothing is kept. Raises UserError for no such."""
+    if not path.exists():
+        return None
+    try:
+        answers: NDArray[np.bool_] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be read ({error}). {ANEW}") from None
+    if answers.ndim != 1 or answers.dtype != np.bool_:
+        raise UserError(f"{path}: must be bool [images], not {answers.dtype} {list(answers.shape)}. {ANEW}")
+    return answers
 
 
 def _baseline(study: Study) -> str:
@@ -243,14 +288,14 @@ def _commands(study: Study) -> tuple[str, ...]:
 
 
 def _data(records: Sequence[Record]) -> dict[str, Any]:
-    """What the runs say of the images: alike for all, as a study's basis is."""
+    """What the runs say of the images: alike for all, as a study's basis is. Records of other code say it, too."""
     if not records:
         return {}
-    run = records[0].training.run
-    specification = run.specification
+    ingredients = records[0].training.run.ingredients
+    held_out, seed = ingredients.get("validation_images"), ingredients.get("split_seed")
     return {
-        "data": str(run.ingredients["data"]),
-        "split": (specification.validation_images, specification.split_seed),
+        "data": str(ingredients.get("data")),
+        "split": (held_out, seed) if isinstance(held_out, int) and isinstance(seed, int) else None,
         "class_names": next((tuple(record.evaluation.class_names) for record in records if record.evaluation), ()),
     }
 

@@ -3,21 +3,24 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.findings.runs import LOST, Comparison
-from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences
+from pipeline.findings.runs import ASTRAY, Comparison
+from pipeline.findings.verdicts import OPEN, QuestionResult, question_results, setting_differences
+from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, verdict
 from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
 from pipeline.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
+from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.scores import (
     SeedDeviation,
     Summary,
     is_constant,
-    means,
     present,
     seed_deviation,
     summaries,
@@ -27,12 +30,10 @@ from pipeline.statistics.selection import (
     cheapest_not_worse,
     corrected_winner,
     pareto_front,
-    winner,
 )
 
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds", "seconds": "training seconds"}
 MOST_IMAGES = 12
-OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT
 
 
 class Answer(StrEnum):
@@ -41,6 +42,8 @@ class Answer(StrEnum):
     NO_SCORE = "no score"
     ONE_SETTING = "one setting"
     CONSTANT = "the seed changes nothing"
+    RACING = "the race is not over"
+    NOT_ASKED = "the baseline was not run"
     LACKS_RUNS = "lacks runs"
     TOO_FEW_SEEDS = "too few seeds"
     LOST_RUNS = "the winner lost runs"
@@ -57,18 +60,29 @@ SUPPORTED = Answer.BASELINE, Answer.BETTER, Answer.EQUIVALENT
 
 @dataclass(frozen=True)
 class SettingResult:
-    """A setting's scores in points. `lost` counts its runs by what became of them, without those that learned.
+    """A setting's scores in points. `counts` are those of `Comparison.counts`.
 
     `difference` is that from the baseline, None of the baseline itself; `other_images` the same with an interval that
-    holds for other images, too; `image_noise`: it is better or worse, but with other images zero is possible.
+    holds for other images, too; `only_here`: with that interval the verdict would be another.
     """
 
     label: str
     summary: Summary
-    lost: dict[str, int]
+    counts: dict[str, int]
     difference: Difference | None
     other_images: CrossedMean | None
-    image_noise: bool
+    only_here: bool
+
+    @property
+    def astray(self) -> int:
+        """How many of its runs ended without having learned."""
+        return sum(self.counts.get(word, 0) for word in ASTRAY)
+
+    @property
+    def images_differ_more(self) -> bool:
+        """Whether which images were drawn is the larger error of its difference, against which seeds were."""
+        other = self.other_images
+        return other is not None and other.image_error > other.seed_error
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,15 @@ class ArgumentEffect:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Accuracy on validation images after each epoch, in points: over the runs that learned mean, lowest, highest."""
+
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Disputed:
     """An image by number, the settings whose seeds are right most and least often, and these shares (0..1)."""
 
@@ -113,24 +136,27 @@ class Disputed:
 class Results:
     """A study's results. Settings are named by their number in the comparison; `by_mean` has the best first.
 
-    `highest` has the highest mean. `winner` is what the study speaks for: of the settings that were shown to be better
-    than the baseline the one with the highest mean (one whose runs all learned, where there is one); where none was
-    shown to be, `highest`. `cheapest` has the fewest multiply-adds of those that are not worse than the winner by the
-    margin (the winner itself where no other was shown to be). All three are None where no run has a score.
+    `highest` has the highest mean, the first of several; `tied` are the others that have exactly the winner's. `winner`
+    is what the study speaks for: of the settings that were shown to be better than the baseline the one with the
+    highest mean (one whose runs all learned, where there is one); where none was shown to be, `highest`. `cheapest` has
+    the fewest multiply-adds of those that are not worse than the winner by the margin (the winner itself where no other
+    was shown to be). `highest`, `winner` and `cheapest` are None where no run has a score.
 
     `answer` is what can be said of the winner, about `lacking` where that setting lacks runs; `seeds_needed` how many
     seeds a setting would do, where seeds are what is missing. `constant` are the settings that score the same with all
-    of at least three seeds; `apart` is how far two runs of one setting easily are, by two standard deviations; `fronts`
-    by cost those that no other beats; `rank_correlation` is that of parameters and means; `images` were answered by all
-    runs. What is not known is None or empty.
+    of at least three seeds; `apart` is how far two runs of one setting may be, by two standard deviations; `fronts`
+    by cost those that no other beats; `rank_correlation` is that of parameters and means; `curves` are by setting;
+    `images` were answered by all runs. What is not known is None or empty.
     """
 
     comparison: Comparison
+    questions: tuple[QuestionResult, ...]
     settings: tuple[SettingResult, ...]
     by_mean: tuple[int, ...]
     answer: Answer
     highest: int | None
     winner: int | None
+    tied: tuple[int, ...]
     cheapest: int | None
     lacking: int | None
     seeds_needed: int | None
@@ -143,6 +169,7 @@ class Results:
     arguments: tuple[ArgumentEffect, ...]
     fronts: dict[str, tuple[int, ...]]
     rank_correlation: float | None
+    curves: dict[int, Curve]
     images: int
     disputed: tuple[Disputed, ...]
 
@@ -159,13 +186,13 @@ class Results:
     @property
     def astray(self) -> list[int]:
         """The settings of which runs ended without having learned."""
-        return [row for row, one in enumerate(self.settings) if any(one.lost[word] for word in LOST)]
+        return [row for row, one in enumerate(self.settings) if one.astray]
 
     @property
     def baseline_lacks_runs(self) -> bool:
         """Whether more runs of the baseline would join in, though others have a verdict without them."""
-        silent = self.answer in (Answer.LACKS_RUNS, Answer.NO_SCORE)
-        return not silent and self.settings[self.comparison.baseline].summary.seeds < len(self.comparison.seeds)
+        silent, base = self.answer in (Answer.LACKS_RUNS, Answer.NO_SCORE), self.comparison.baseline
+        return not silent and self.settings[base].summary.seeds < self.comparison.planned(base)
 
     @property
     def more_seeds_tell(self) -> bool:
@@ -187,6 +214,10 @@ class Results:
             lines.append(f"python -m pipeline.promote {comparison.study}{'' if self.supported else ' --anyway'}")
         return lines
 
+    def mean(self, setting: int) -> float:
+        """NaN where it has no score that counts."""
+        return float(self.comparison.means[setting])
+
     def on_front(self, setting: int) -> bool:
         """Whether it is the best for any of its costs."""
         return any(setting in front for front in self.fronts.values())
@@ -195,112 +226,133 @@ class Results:
         """The differences with this verdict, the largest first."""
         return [difference for difference in self.differences if difference.verdict == verdict]
 
-    def mean(self, setting: int) -> float:
-        """NaN where it has no score that counts."""
-        mean = self.settings[setting].summary.mean
-        return math.nan if mean is None else mean
-
 
 def compute_results(comparison: Comparison) -> Results:
-    """All that the runs support. Raises as `Comparison.answers`."""
-    scores, averages = comparison.scores, means(comparison.scores)
-    base, nothing = comparison.baseline, bool(np.isnan(comparison.scores).all())
-    compared = differences(scores, base, comparison.margin) if len(scores) > 1 else ()
-    highest = None if nothing else winner(scores)
-    best = None if highest is None else _best(comparison, compared, highest)
-    answer, lacking = _answer(comparison, compared, best)
-    own = next((one for one in compared if one.setting == best), None)
-    answers = comparison.answers()
-    effects, noise = _effects(comparison), seed_deviation(scores)
-    rows = [present(row) for row in scores]
-    return Results(
+    """All that the runs support. Raises ValueError for answers that are not those of images.
+
+    Numbers have nine decimals: the last bits, which are others on other machines, stand in no report.
+    """
+    scores, averages, base = comparison.scores, comparison.means, comparison.baseline
+    compared = setting_differences(comparison, base) if len(scores) > 1 else ()
+    answers, effects, noise = comparison.answers(), _effects(comparison), seed_deviation(scores)
+    settings = _settings(comparison, compared, answers)
+    highest = None if np.isnan(averages).all() else int(np.nanargmax(averages))
+    best = None if highest is None else _best(comparison, settings, highest)
+    answer, lacking = _answer(comparison, settings, best)
+    results = Results(
         comparison=comparison,
-        settings=_settings(comparison, compared, answers),
+        questions=question_results(comparison),
+        settings=settings,
         by_mean=tuple(np.argsort(-np.nan_to_num(averages, nan=-1), kind="stable").tolist()),
         answer=answer,
         highest=highest,
         winner=best,
-        cheapest=None if best is None else _cheapest(comparison, best),
+        tied=() if best is None else tuple(row for row in _indices(averages == averages[best]) if row != best),
+        cheapest=None if best is None else _cheapest(comparison, settings, best),
         lacking=lacking,
-        seeds_needed=_seeds_needed(answer, own),
+        seeds_needed=_seeds_needed(answer, None if best is None else settings[best].difference),
         runner_up=None if best is None else _runner_up(comparison, best),
-        corrected=None if nothing else corrected_winner(scores),
+        corrected=None if highest is None else corrected_winner(scores),
         noise=noise,
         # The difference of two runs has √2 of a run's deviation.
         apart=None if noise is None else 2 * math.sqrt(2) * noise.deviation,
-        constant=tuple(row for row, values in enumerate(rows) if len(values) > 2 and is_constant(values)),
+        constant=tuple(row for row, own in enumerate(map(present, scores)) if len(own) > 2 and is_constant(own)),
         effects=effects,
         arguments=_arguments(comparison, effects) if isinstance(effects, GridEffects) else (),
         fronts={name: _front(comparison, name) for name in COSTS if np.isfinite(comparison.cost(name)).any()},
         rank_correlation=_rank_correlation(comparison),
+        curves=_curves(comparison),
         images=0 if answers is None else answers.correct.shape[1],
         disputed=() if answers is None or len(scores) < 2 else _disputed(answers),
     )
+    return replace(results, **{field.name: _rounded(getattr(results, field.name)) for field in fields(results)})
+
+
+def _rounded(value: Any) -> Any:
+    """The value with its numbers to nine decimals, whatever they lie in but the comparison."""
+    if isinstance(value, float):
+        return float(round(value, 9)) + 0.0
+    if isinstance(value, dict):
+        return {key: _rounded(own) for key, own in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    if is_dataclass(value) and not isinstance(value, Comparison | type):
+        return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
+    return value
+
+
+def _indices(where: NDArray[np.bool_]) -> list[int]:
+    indices: list[int] = np.flatnonzero(where).tolist()
+    return indices
 
 
 def _settings(
     comparison: Comparison, compared: Sequence[Difference], answers: Answers | None
 ) -> tuple[SettingResult, ...]:
-    crossed = (
-        accuracy_differences(answers, comparison.baseline, len(compared)) if answers is not None and compared else {}
-    )
+    crossed = {}
+    if answers is not None and compared:
+        at_once = round(ERROR_RATE / comparison.level(len(compared)), 6)
+        crossed = accuracy_differences(answers, comparison.baseline, math.ceil(at_once))
     by_setting = {one.setting: one for one in compared}
     settings = []
     for row, summary in enumerate(summaries(comparison.scores)):
         difference, other = by_setting.get(row), crossed.get(row)
-        shown = difference is not None and difference.verdict in (Verdict.BETTER, Verdict.WORSE)
-        image_noise = shown and other is not None and other.interval.holds_zero()
-        lost = _lost(comparison, row)
-        settings.append(SettingResult(comparison.label(row), summary, lost, difference, other, image_noise))
+        only_here = (
+            difference is not None
+            and other is not None
+            and difference.verdict not in OPEN
+            and verdict(other.interval, difference.seeds, comparison.margin) is not difference.verdict
+        )
+        counts = dict(comparison.counts(row))
+        settings.append(SettingResult(comparison.label(row), summary, counts, difference, other, only_here))
     return tuple(settings)
 
 
-def _lost(comparison: Comparison, row: int) -> dict[str, int]:
-    """How many runs failed, collapsed, diverged, are missing (not done yet)."""
-    outcomes = [run.outcome for run in comparison.of(row) if not run.learned]
-    counts = {word: outcomes.count(word) for word in ("failed", *LOST)}
-    return counts | {"missing": len(outcomes) - sum(counts.values())}
+def _best(comparison: Comparison, settings: Sequence[SettingResult], highest: int) -> int:
+    """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one.
+
+    Of a race for the best those that it has dropped are none.
+    """
+    dropped = comparison.standing.decided if comparison.standing is not None and comparison.stop == "best" else {}
+    left = [row for row in range(len(settings)) if row not in dropped and not math.isnan(comparison.means[row])]
+    better = [row for row in left if (own := settings[row].difference) is not None and own.verdict is Verdict.BETTER]
+    if better:
+        return max(better, key=lambda row: (not settings[row].astray, comparison.means[row]))
+    return max(left, key=lambda row: comparison.means[row]) if dropped and left else highest
 
 
-def _astray(comparison: Comparison, row: int) -> int:
-    """How many runs of a setting ended without having learned."""
-    return sum(run.outcome in LOST for run in comparison.of(row))
-
-
-def _best(comparison: Comparison, compared: Sequence[Difference], highest: int) -> int:
-    """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one."""
-    averages = means(comparison.scores)
-    better = [one.setting for one in compared if one.verdict is Verdict.BETTER]
-    return max(better, key=lambda setting: (not _astray(comparison, setting), averages[setting]), default=highest)
-
-
-def _answer(comparison: Comparison, compared: Sequence[Difference], best: int | None) -> tuple[Answer, int | None]:
+def _answer(comparison: Comparison, settings: Sequence[SettingResult], best: int | None) -> tuple[Answer, int | None]:
     """What can be said of the winner, and the setting that keeps all others from a verdict."""
+    compared = [one.difference for one in settings if one.difference is not None]
     if best is None:
         return Answer.NO_SCORE, None
     if not compared:
         return Answer.ONE_SETTING, None
     if all(one.verdict is Verdict.NO_VERDICT for one in compared):
-        return _no_verdict(comparison, compared)
-    if _astray(comparison, best):
+        return _no_verdict(comparison, settings, max(one.seeds for one in compared))
+    if settings[best].astray:
         return Answer.LOST_RUNS, None
-    if best == comparison.baseline:
-        return Answer.BASELINE, None
-    verdict = next(one.verdict for one in compared if one.setting == best)
-    return Answer(verdict.value), None
+    own = settings[best].difference
+    return (Answer.BASELINE if own is None else Answer(own.verdict.value)), None
 
 
-def _no_verdict(comparison: Comparison, compared: Sequence[Difference]) -> tuple[Answer, int | None]:
-    """Why all settings are without a verdict: runs that are missing, seeds that change nothing, or too few of them."""
-    most = max(one.seeds for one in compared)
+def _no_verdict(comparison: Comparison, settings: Sequence[SettingResult], most: int) -> tuple[Answer, int | None]:
+    """Why all settings are without a verdict: seeds that change nothing, runs that are missing, or too few of them.
+
+    `most` seeds are the most that any has in common with the baseline.
+    """
+    base, due = comparison.baseline, min(FEWEST_SEEDS, len(comparison.seeds))
     if most >= FEWEST_SEEDS:
         return Answer.CONSTANT, None
-    learned = (~np.isnan(comparison.scores)).sum(axis=1)
-    due = min(FEWEST_SEEDS, len(comparison.seeds))
-    if learned[comparison.baseline] < due:
-        return Answer.LACKS_RUNS, comparison.baseline
+    if comparison.standing is not None and not comparison.standing.finished:
+        return Answer.RACING, None
+    if comparison.planned(base) == 0:
+        return Answer.NOT_ASKED, None
+    if settings[base].summary.seeds < due:
+        return Answer.LACKS_RUNS, base
     if most < due:
-        return Answer.LACKS_RUNS, max((one.setting for one in compared), key=lambda setting: int(learned[setting]))
+        others = (row for row in range(len(settings)) if row != base)
+        return Answer.LACKS_RUNS, max(others, key=lambda row: settings[row].summary.seeds)
     return Answer.TOO_FEW_SEEDS, None
 
 
@@ -310,23 +362,23 @@ def _seeds_needed(answer: Answer, own: Difference | None) -> int | None:
     return own.seeds_needed if answer is Answer.CANT_TELL and own is not None else None
 
 
-def _cheapest(comparison: Comparison, best: int) -> int:
+def _cheapest(comparison: Comparison, settings: Sequence[SettingResult], best: int) -> int:
     costs, scores = comparison.cost("multiply_adds"), comparison.scores.copy()
     if not np.isfinite(costs).all():
         return best
     # What collapses now and then is no cheap way to the same accuracy.
-    scores[[row for row in range(len(scores)) if row != best and _astray(comparison, row)]] = np.nan
+    scores[[row for row, one in enumerate(settings) if row != best and one.astray]] = np.nan
     return cheapest_not_worse(scores, costs, comparison.margin, best)
 
 
 def _runner_up(comparison: Comparison, best: int) -> RunnerUp | None:
     """The next best by mean, with the interval that holds for all settings at once: which it is was seen, not asked."""
-    averages = means(comparison.scores)
+    averages = comparison.means.copy()
     averages[best] = np.nan
     if np.isnan(averages).all():
         return None
     second = int(np.nanargmax(averages))
-    against = differences(comparison.scores, second, comparison.margin)
+    against = setting_differences(comparison, second)
     return RunnerUp(second, next(one for one in against if one.setting == best))
 
 
@@ -343,8 +395,9 @@ def _effects(comparison: Comparison) -> GridEffects | IncompleteGrid | None:
 
 
 def _arguments(comparison: Comparison, effects: GridEffects) -> tuple[ArgumentEffect, ...]:
-    """What each argument does, the one that explains most first."""
-    averages = means(comparison.scores)
+    """What each argument does, the one that explains most first, over the seeds that every setting has."""
+    complete = ~np.isnan(comparison.scores).any(axis=0)
+    averages = np.round(comparison.scores[:, complete].mean(axis=1), 9)
     cells = {setting.levels: averages[row] for row, setting in enumerate(comparison.settings)}
     arguments = [_argument(place, term, cells) for place, term in enumerate(effects.main_effects)]
     return tuple(sorted(arguments, key=lambda one: -one.share))
@@ -360,7 +413,7 @@ def _argument(place: int, term: Term, cells: dict[tuple[Level, ...], float]) -> 
         factor=term.factors[0],
         best=best,
         next=following,
-        everywhere=all(max(row, key=lambda level: row[level]) == best for row in others.values()),
+        everywhere=all(row[best] == max(row.values()) for row in others.values()),
         ahead=first.mean - second.mean,
         clear=first.interval.low > second.interval.high,
         share=term.share,
@@ -381,17 +434,29 @@ def _doublings(term: Term) -> tuple[float, float] | None:
 def _front(comparison: Comparison, cost: str) -> tuple[int, ...]:
     """The settings that no other beats in mean accuracy or cost, among those whose cost is known."""
     costs = comparison.cost(cost)
-    known = np.flatnonzero(np.isfinite(costs))
-    return tuple(int(known[place]) for place in pareto_front(means(comparison.scores)[known], costs[known]))
+    known = _indices(np.isfinite(costs))
+    return tuple(known[place] for place in pareto_front(comparison.means[known], costs[known]))
 
 
 def _rank_correlation(comparison: Comparison) -> float | None:
     """Spearman's, "The Proof and Measurement of Association between Two Things" (1904); None where all are alike."""
-    counts, averages = comparison.cost("parameters"), means(comparison.scores)
+    counts, averages = comparison.cost("parameters"), comparison.means
     known = np.isfinite(counts) & np.isfinite(averages)
     if known.sum() < 3 or np.ptp(counts[known]) == 0 or np.ptp(averages[known]) == 0:
         return None
     return float(stats.spearmanr(counts[known], averages[known]).statistic)
+
+
+def _curves(comparison: Comparison) -> dict[int, Curve]:
+    """By setting, of those whose runs tell; a run that ended early stands in none."""
+    curves = {}
+    for row in range(len(comparison.settings)):
+        own = [run.curve for run in comparison.of(row) if run.learned]
+        longest = max(map(len, own), default=0)
+        points = np.array([curve for curve in own if len(curve) == longest])
+        if longest:
+            curves[row] = Curve(*(tuple(ends.tolist()) for ends in (points.mean(0), points.min(0), points.max(0))))
+    return curves
 
 
 def _disputed(answers: Answers) -> tuple[Disputed, ...]:

@@ -1,22 +1,30 @@
-"""The runs that a report rests on, read once, as plain values. Reads no file but those of the answers."""
+"""The runs that a report rests on, read once, as plain values. Reads no file."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.findings.factors import Factor
+from pipeline.statistics.contrasts import Contrast
+from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.factors import Level
 from pipeline.statistics.images import Answers
-from pipeline.statistics.scores import Scores
+from pipeline.statistics.intervals import ERROR_RATE
+from pipeline.statistics.race import PAID, Standing, look_level
+from pipeline.statistics.scores import Scores, means
+from pipeline.studies.study import DeclaredContrast
 
-LOST = "collapsed", "diverged"
+ASTRAY = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
+
+LOST = "failed", *ASTRAY, "missing"
+"""What becomes of runs that give no score that counts."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,10 @@ class Setting:
 class Run:
     """One run: the number of its setting, its outcome, its accuracy in points where it has a score.
 
-    `outcome` is the state of its cell, or `collapsed`; `scored` in milliseconds since 1970, `on_test` the same of the
-    scores on test images that its record holds beside those that are compared; `answers` is its correct.npy.
+    `outcome` is the state of its cell, or `collapsed`; `gap` is its accuracy on the training images less that on the
+    scored ones, in points; `scored` in milliseconds since 1970, `on_test` the same of the
+    scores on test images that its record holds beside those that are compared; `curve` the accuracy on validation
+    images after each epoch, in points; `answers` bool [images], which it answered rightly.
     """
 
     setting: int
@@ -50,25 +60,28 @@ class Run:
     outcome: str
     reason: str | None = None
     accuracy: float | None = None
+    gap: float | None = None
     seconds: float | None = None
     latency: float | None = None
     commit: str | None = None
     uncommitted: bool = False
     hardware: str = ""
+    versions: str = ""
     images_digest: str = ""
     scored: int | None = None
     on_test: int | None = None
-    answers: Path | None = None
+    curve: tuple[float, ...] = ()
+    answers: NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
     @property
     def learned(self) -> bool:
         """Whether it has a score that says what its setting can do: it neither diverged nor collapsed."""
-        return self.accuracy is not None and self.outcome not in LOST
+        return self.accuracy is not None and self.outcome not in ASTRAY
 
     @property
     def is_failure(self) -> bool:
         """Whether there is something to tell of how it ended."""
-        return self.outcome in ("failed", *LOST) or self.reason is not None
+        return self.outcome in ("failed", *ASTRAY) or self.reason is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +91,10 @@ class Comparison:
     `images` ("validation" or "test") says which images scored them; `split` how many validation images were held out
     and by which seed. `data` is the digest of the training images, `refused` counts settings that can't exist. `store`
     is the address of the MLflow store, where they were read from one; `commands` make the report and its runs again.
+
+    `questions` are the contrasts that were declared, each with its weights over `settings`; they, or else the
+    differences from the baseline, share the `error_rate`. `standing` is that of a race (None: it is none), which `stop`
+    ends.
     """
 
     study: str
@@ -95,25 +112,76 @@ class Comparison:
     class_names: tuple[str, ...] = ()
     refused: int = 0
     store: str | None = None
+    questions: tuple[tuple[DeclaredContrast, Contrast], ...] = ()
+    error_rate: float = ERROR_RATE
+    stop: str | None = None
+    standing: Standing | None = None
 
     @cached_property
     def scores(self) -> Scores:
         """Accuracies float64 [settings, seeds] in points; NaN for a run that is missing, failed or did not learn."""
-        scores = np.full((len(self.settings), len(self.seeds)), np.nan)
+        return self.table(lambda run: run.accuracy)
+
+    def table(self, value: Callable[[Run], float | None]) -> NDArray[np.float64]:
+        """A value of the runs that learned, float64 [settings, seeds], NaN without one.
+
+        Of a race the seeds that count: what was run of a setting after its verdict says nothing more.
+        """
+        table = np.full((len(self.settings), len(self.seeds)), np.nan)
         for run in self.runs:
-            if run.accuracy is not None and run.learned:
-                scores[run.setting, self.seeds.index(run.seed)] = run.accuracy
-        return scores
+            column, own = self.seeds.index(run.seed), value(run)
+            if run.learned and own is not None and column < self.planned(run.setting):
+                table[run.setting, column] = own
+        return table
+
+    @property
+    def looks(self) -> int:
+        """How many looks at the scores share the error rate."""
+        return 1 if self.standing is None else len(self.seeds) - FEWEST_SEEDS + 1
+
+    def level(self, comparisons: int) -> float:
+        """The error rate of one of so many comparisons beside a race's own, at one look."""
+        share = self.error_rate / comparisons
+        return share if self.standing is None else look_level(len(self.seeds), PAID * share)
+
+    def planned(self, setting: int) -> int:
+        """How many seeds it is to have: all, or in a race those of the looks up to its verdict."""
+        now = self.standing
+        if now is None:
+            return len(self.seeds)
+        if not self.questions:
+            # The baseline stays to the end.
+            return now.decided[setting].seeds if setting in now.decided and setting != self.baseline else now.seeds
+        asked = [number for number, (_, contrast) in enumerate(self.questions) if contrast.weights[setting]]
+        return max((now.decided[one].seeds if one in now.decided else now.seeds for one in asked), default=0)
+
+    def stopped(self, setting: int) -> int | None:
+        """After how many seeds the race was over for it, before the last; None where it was not."""
+        seeds = self.planned(setting)
+        is_over = self.standing is not None and setting not in self.standing.open
+        return seeds if is_over and 0 < seeds < len(self.seeds) else None
+
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """Mean accuracy of each setting, float64 [settings], NaN without a score; what is equal but for the order of
+        summing is equal.
+        """
+        return np.round(means(self.scores), 9)
+
+    def counts(self, setting: int | None = None) -> Counter[str]:
+        """How many runs of a setting, or of all, `learned` or are LOST in which way (missing: a seed without a run)."""
+        runs = self.runs if setting is None else self.of(setting)
+        counts = Counter("learned" if run.learned else run.outcome for run in runs)
+        counts = Counter({word: counts[word] for word in ("learned", *LOST)})
+        planned = sum(map(self.planned, range(len(self.settings)) if setting is None else [setting]))
+        return counts + Counter(missing=planned - counts.total())
 
     def answers(self) -> Answers | None:
-        """Which run that learned answered which image rightly; None without such files or where the images differ.
-
-        Raises OSError and ValueError for a file that can't be read, which `read_record` excludes.
-        """
+        """Which run that learned answered which image rightly; None without answers or where the images differ."""
         scored = [run for run in self.runs if run.answers is not None and run.learned]
         if not scored or len({run.images_digest for run in scored}) > 1:
             return None
-        correct = np.stack([np.load(run.answers, allow_pickle=False) for run in scored if run.answers is not None])
+        correct = np.stack([run.answers for run in scored if run.answers is not None])
         settings, seeds = ([getattr(run, name) for run in scored] for name in ("setting", "seed"))
         return Answers(correct, np.array(settings), np.array(seeds))
 

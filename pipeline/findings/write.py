@@ -1,16 +1,12 @@
-"""Write a report: Markdown from one template, HTML from that Markdown, CSV and JSON: the whole folder or nothing.
+"""Write a report: Markdown from one template, HTML from that Markdown, tables, pictures: the whole folder or nothing.
 
 Labels, reasons and all else that records and MLflow hold is untrusted text. What a template prints is escaped for
 Markdown, once and without being asked; HTML in Markdown is none for the reader of Markdown that makes the page.
 """
 
 import base64
-import csv
-import io
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +16,27 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
-from pydantic_core import to_json
 
-from pipeline.figures.style import legible
-from pipeline.findings import wording
-from pipeline.findings.factors import shown_level
-from pipeline.findings.figures import MOST_FIRST, draw_figures
+from pipeline.findings import formatting, tables, wording
+from pipeline.findings.factors import cell_label, shown_level
+from pipeline.findings.figures import MOST_DRAWN, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
-from pipeline.findings.runs import LOST
-from pipeline.statistics.differences import FEWEST_SEEDS, Verdict
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.storage import atomic
-from pipeline.studies.study_summary import ONE_CLASS, one_line, shown_at
+from pipeline.studies.study_summary import ONE_CLASS, one_line
 
 PICTURES = "pictures"
-RESULTS = (
-    "setting", "seeds", "failed", "collapsed", "diverged", "missing", "mean", "deviation", "interval_low",
-    "interval_high", "lowest", "highest", "parameters", "multiply_adds", "seconds", "latency_ms", "baseline",
-    "difference", "difference_low", "difference_high", "superiority", "verdict", "seeds_needed",
-)  # fmt: skip
-RUNS = "setting", "seed", "outcome", "accuracy", "seconds", "latency_ms", "identity", "commit", "reason"
 
 BLANK = "\n\n"
 BLANK_LINES = re.compile(r"\n{3,}")
 """What conditions leave of a template."""
+
+VERDICTS = {
+    "better": "better", "supported": "better", "worse": "worse", "refuted": "worse", "equivalent": "equivalent",
+    "no difference that matters": "equivalent", "can't tell": "cant-tell", "no verdict": "no-verdict",
+}  # fmt: skip
+"""What stands at the start of a cell, and how that is shown."""
 
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_THE_START = re.compile(r"^([-+](?=\s|$)|--|[#=:]|\d+(?=[.)](?:\s|$)))")
@@ -52,40 +44,46 @@ _AT_THE_START = re.compile(r"^([-+](?=\s|$)|--|[#=:]|\d+(?=[.)](?:\s|$)))")
 
 
 def write_report(results: Results, folder: Path) -> None:
-    """Write report.html, report.md, results.csv, runs.csv and pictures/ into `folder`, in place of what it held."""
+    """Write report.html, report.md, results.csv, runs.csv, table.tex and pictures/ into `folder`, in place of what it
+    held.
+    """
     images = scored_images(results.comparison)
     text = markdown(results, images)
     wide, narrow = draw_figures(results, images)
+    files = {
+        "report.md": text,
+        "report.html": html(results, text, wide, narrow),
+        "results.csv": tables.as_csv(tables.settings(results)),
+        "runs.csv": tables.as_csv(tables.runs(results)),
+        "table.tex": tables.as_tex(results),
+    }
     with atomic.write_folder(folder) as partial:
-        (partial / "report.md").write_text(text, encoding="utf-8")
-        (partial / "report.html").write_text(html(results, text, wide, narrow), encoding="utf-8")
-        (partial / "results.csv").write_text(results_csv(results), encoding="utf-8")
-        (partial / "runs.csv").write_text(runs_csv(results), encoding="utf-8")
+        for name, content in files.items():
+            (partial / name).write_text(content, encoding="utf-8")
         (partial / PICTURES).mkdir()
-        for name, png in wide.items():
-            (partial / PICTURES / f"{name}.png").write_bytes(png)
+        for name, picture in wide.items():
+            (partial / PICTURES / f"{name}.svg").write_bytes(picture)
 
 
 def markdown(results: Results, images: ScoredImages) -> str:
     """The report for a git host; pictures are named as files in `PICTURES`."""
     classes: list[str] = []
     if images.labels is not None:
-        labels = [int(images.labels[one.image]) for one in results.disputed]
-        classes = [legible(results.comparison.class_names[label], label) for label in labels]
-    text = _render("report.md.jinja", results, escape_markdown, classes=classes, missing=images.missing)
+        classes = [results.comparison.class_names[int(images.labels[one.image])] for one in results.disputed]
+    text = _render("report.md.jinja", results, escape_markdown, page=True, classes=classes, missing=images.missing)
     return BLANK_LINES.sub(BLANK, text)
 
 
 def answer(results: Results) -> str:
     """The answer for a terminal: plain text."""
-    text = _render("answer.md.jinja", results, one_line).replace("**", "").strip()
+    text = _render("answer.md.jinja", results, one_line, page=False).replace("**", "").strip()
     return f"{one_line(wording.headline(results))}\n\n{BLANK_LINES.sub(BLANK, text)}"
 
 
 def html(results: Results, text: str, wide: Mapping[str, bytes], narrow: Mapping[str, bytes]) -> str:
     """The report in Markdown as one page that opens offline: style and pictures inside, no script."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    sources = {f"{PICTURES}/{name}.png": (png, narrow.get(name)) for name, png in wide.items()}
+    sources = {f"{PICTURES}/{name}.svg": (picture, narrow.get(name)) for name, picture in wide.items()}
 
     def image(renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, values: Any) -> str:
         """A picture of ours inside the page; of any other its text alone."""
@@ -94,55 +92,10 @@ def html(results: Results, text: str, wide: Mapping[str, bytes], narrow: Mapping
         return text if source is None else _embedded(text, *source)
 
     reader.add_render_rule("image", image)
-    body, sections = _decorated(reader.parse(text))
-    page = reader.renderer.render(body, reader.options, {})
-    links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in sections)
-    page = page.replace("<h2", f'<nav aria-label="Contents">{links}</nav>\n<h2', 1)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     title = f"{results.comparison.study}: {wording.headline(results)}"
-    return environment.get_template("report.html.jinja").render(title=title, body=Markup(page))  # noqa: S704 - see above
-
-
-def results_csv(results: Results) -> str:
-    """One line a setting: its swept values, scores in points, costs, difference from the baseline; empty: unknown."""
-    comparison = results.comparison
-    keys = [key for factor in comparison.factors for key in factor.keys]
-    rows = []
-    for row, (setting, result) in enumerate(zip(comparison.settings, results.settings, strict=True)):
-        summary, difference = result.summary, result.difference
-        rows.append([
-            *(shown_at(setting.values, key, missing="") for key in keys),
-            setting.label, summary.seeds, *(result.lost[word] for word in ("failed", *LOST, "missing")),
-            summary.mean, summary.deviation, *_ends(summary.interval), *_ends(summary.range),
-            setting.parameters, setting.multiply_adds, setting.seconds, setting.latency,
-            "true" if row == comparison.baseline else "false",
-            *([""] * 6 if difference is None else [
-                difference.mean, *_ends(difference.interval), difference.superiority, difference.verdict.value,
-                difference.seeds_needed,
-            ]),
-        ])  # fmt: skip
-    return _csv((*keys, *RESULTS), rows)
-
-
-def runs_csv(results: Results) -> str:
-    """One line a run: its swept values, seed, outcome, accuracy in points, costs, identity, commit."""
-    comparison = results.comparison
-    keys = [key for factor in comparison.factors for key in factor.keys]
-    rows = [
-        [
-            *(shown_at(comparison.settings[run.setting].values, key, missing="") for key in keys),
-            comparison.label(run.setting), run.seed, run.outcome, run.accuracy, run.seconds, run.latency, run.identity,
-            run.commit, run.reason,
-        ]
-        for run in comparison.runs
-    ]  # fmt: skip
-    return _csv((*keys, *RUNS), rows)
-
-
-def results_json(results: Results) -> str:
-    """All results as JSON, for machines: the fields of `Results`; what is not known is null."""
-    values = {"headline": wording.headline(results), "supported": results.supported, **asdict(results)}
-    return to_json(values, indent=1, inf_nan_mode="null").decode()
+    body = Markup(_decorated(reader.render(text)))  # noqa: S704 - see above
+    return environment.get_template("report.html.jinja").render(title=title, body=body)
 
 
 def escape_markdown(text: str) -> str:
@@ -183,60 +136,29 @@ def _render(template: str, results: Results, plain: Any, **values: object) -> st
     }  # fmt: skip
     scored = [run for run in comparison.runs if run.accuracy is not None]
     return environment.get_template(template).render(
-        results=results, say=wording, marks=wording.marks(results), margin=f"{comparison.margin:g}", scored=scored,
-        fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS, most_first=MOST_FIRST, **values,
+        results=results, say=wording, show=formatting, marks=wording.marks(results), margin=f"{comparison.margin:g}",
+        confidence=wording.confidence(comparison), scored=scored, fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS,
+        most_drawn=MOST_DRAWN, cell_label=cell_label, **values,
     )  # fmt: skip
 
 
-def _decorated(tokens: list[Token]) -> tuple[list[Token], list[tuple[str, str]]]:
-    """The page's tokens with what Markdown has no sign for; its sections by anchor and title.
+def _decorated(page: str) -> str:
+    """The page with what Markdown has no sign for; that of labels stands in it escaped, and is no tag.
 
-    Tables scroll, a verdict has its colour, a marked row stands out, and what follows a heading of level 4 is folded.
+    Tables scroll, a verdict has its colour, a marked row stands out, what follows a heading of level 4 is folded, and
+    the first section follows a list of all.
     """
-    decorated: list[Token] = []
-    sections: list[tuple[str, str]] = []
-    row = Token("", "", 0)
-    is_folded = False
-    for place, token in enumerate(tokens):
-        following = tokens[place + 1].content if place + 1 < len(tokens) else ""
-        if token.type == "heading_open":
-            if is_folded:
-                decorated.append(_raw("</div></details>"))
-            is_folded = token.tag == "h4"
-            if token.tag == "h2":
-                sections.append((re.sub(r"\W+", "-", following.lower()), following))
-                token.attrSet("id", sections[-1][0])
-        row = token if token.type == "tr_open" else row
-        if token.type == "td_open" and following.partition(",")[0] in set(Verdict):
-            token.attrSet(
-                "class", f"verdict {re.sub('[^a-z]+', '-', following.partition(',')[0].replace(chr(39), ''))}"
-            )
-        if (
-            token.type == "inline"
-            and tokens[place - 1].type == "td_open"
-            and following == ""
-            and "**(" in token.content
-        ):
-            row.attrSet("class", "marked")
-        decorated += _framed(token)
-    return [*decorated, *([_raw("</div></details>")] if is_folded else [])], sections
-
-
-def _framed(token: Token) -> list[Token]:
-    match token.type, token.tag:
-        case "table_open", _:
-            return [_raw('<div class="wide" tabindex="0" role="region" aria-label="table">'), token]
-        case "table_close", _:
-            return [token, _raw("</div>")]
-        case "heading_open", "h4":
-            return [_raw("<details><summary>")]
-        case "heading_close", "h4":
-            return [_raw("</summary><div>")]
-    return [token]
-
-
-def _raw(markup: str) -> Token:
-    return Token("html_block", "", 0, content=markup)
+    page = page.replace("<table>", '<div class="wide" tabindex="0" role="region" aria-label="table"><table>')
+    page = page.replace("</table>", "</table></div>")
+    verdicts = "|".join(VERDICTS)
+    page = re.sub(f"<td>(?=({verdicts})(,[^<]*)?</td>)", lambda cell: f'<td class="verdict {VERDICTS[cell[1]]}">', page)
+    page = re.sub(r"<tr>(?=\n<td>[^\n]*<strong>\()", '<tr class="marked">', page)
+    folded = r"<details><summary>\1</summary><div>\2</div></details>\n"
+    page = re.sub(r"<h4>(.*?)</h4>(.*?)(?=<h[1-4]|\Z)", folded, page, flags=re.DOTALL)
+    titles = {title: re.sub(r"\W+", "-", title.lower()) for title in re.findall("<h2>(.*?)</h2>", page)}
+    page = re.sub("<h2>(.*?)</h2>", lambda heading: f'<h2 id="{titles[heading[1]]}">{heading[1]}</h2>', page)
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for title, anchor in titles.items())
+    return page.replace("<h2", f'<nav aria-label="Contents">{links}</nav>\n<h2', 1)
 
 
 def _embedded(alt: str, wide: bytes, narrow: bytes | None) -> str:
@@ -247,35 +169,5 @@ def _embedded(alt: str, wide: bytes, narrow: bytes | None) -> str:
     return f'<picture><source media="(max-width: 40rem)" srcset="{_data(narrow)}">{image}</picture>'
 
 
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (interval.low, interval.high)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_cell, header))
-    writer.writerows([map(_cell, row) for row in rows])
-    return text.getvalue()
-
-
-def _cell(value: object) -> str:
-    """A value as text: numbers to ten digits; no text that a spreadsheet would take for a formula."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    text = one_line(str(value))
-    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "@", "-") and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _data(picture: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"

@@ -1,5 +1,6 @@
 """Studies with scores made by hand or at random, with and without their records, for the tests of reports."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -117,6 +118,7 @@ def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, im
     configuration = article({"data.validation_images": 10, "seed": seed} | changes)
     part = TEST_EVALUATION if images == "test" else EVALUATION
     scratch = project.RUNS / f"{row}-{seed}"
+    shutil.rmtree(scratch, ignore_errors=True)
     found = write_record(scratch, configuration, part=part, accuracy=None if np.isnan(score) else score / 100)
     if np.isnan(score):
         return StudyRun(found.name, f"s{row}", seed, "failed", "out of memory")
@@ -134,6 +136,7 @@ def _cell(row: int, values: Mapping[str, JsonValue], seed: int, score: float, im
         "scoring": "s",
     }
     write_manifest(scratch / part, "evaluation.json", kept | NAMED)
+    shutil.rmtree(project.run_root(found.name), ignore_errors=True)
     scratch.rename(project.run_root(found.name))
     return StudyRun(found.name, f"s{row}", seed, "finished", None, score / 100, 0.25, 3.0)
 
