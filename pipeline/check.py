@@ -9,7 +9,7 @@ import os
 from pipeline.config.compose import composed, differences, values
 from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import specify
+from pipeline.config.specification import hashed, specify
 from pipeline.run.environment import device, versions
 from pipeline.run.identity import deciding_code, fingerprint, layer_list, scoring_code
 from pipeline.run.record import LAYOUT
@@ -79,7 +79,7 @@ def fingerprints(configuration: Configuration) -> dict[str, dict[str, object]]:
     identity moves the stage that trains it.
     """
     specification = specify(configuration)
-    built = {**specification.model_dump(mode="json"), "layers": layer_list(specification)}
+    built = {**hashed(specification), "layers": layer_list(specification)}
     environment = {"device": device(), "versions": versions(), "layout": LAYOUT}
     return {
         "preprocess": {**fingerprint(project.ROOT, PREPARING_CODE)},

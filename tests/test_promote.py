@@ -205,6 +205,11 @@ def test_what_conf_sets_and_no_setting_has_is_refused(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_a_study_that_is_older_than_a_key_is_promoted_without_it() -> None:
+    older = {key: value for key, value in leaves(recorded(article(FAST))) if key != "model.pool_padding"}
+    assert promoted(Choice({}, {}), older) == promoted(Choice({}, {}), dict(leaves(recorded(article(FAST)))))
+
+
 def test_a_block_and_a_regularizer_of_their_own_are_promoted() -> None:
     wanted = article({"model.blocks": {"block2": {"conv": {"kernel_size": 3}}}, "model.conv.kernel_regularizer": "l2"})
     found = compose_with(project.CONF, promoted(Choice({}, {}), dict(leaves(recorded(wanted)))))

@@ -24,7 +24,7 @@ from yaml import YAMLError
 
 from pipeline.config.guard import check_folder, check_override, loaded, parse_override, refuse_resolvers
 from pipeline.config.load import configure, leaves, parsed, read_yaml
-from pipeline.config.messages import ConfigurationError, keys, shown, validated
+from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
@@ -234,9 +234,11 @@ def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -
     own = {key: value for key, value in before.values.items() if not _is_promoted(key)}
     wanted = {key: value for key, value in setting.items() if _is_promoted(key)}
     present = dict(leaves(values(compose_with(project.CONF, Choice(variants, own)))))
+    off = dict(defaults(Configuration))
     for key, value in present.items():
         has = key in wanted or any(other.startswith(f"{key}.") for other in wanted)
-        if _is_promoted(key) and not has and value not in (None, {}):
+        # A study may be older than a key.
+        if _is_promoted(key) and not has and value not in (None, {}, off.get(key)):
             raise UserError(f"{key}: is set in conf/, but no setting of the study has it. Take it out of conf/ first.")
     differing = {key: value for key, value in wanted.items() if key not in present or present[key] != value}
     return Choice(variants, {**own, **differing}, note)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config.schema import Section
+from pipeline.config.schema import FORMS, Section
 from pipeline.terminal.errors import UserError
 
 LONGEST_VALUE = 80
@@ -71,13 +71,18 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
+def keys(section: type[Section]) -> list[str]:
     """Every key of a section and of the sections inside it, dotted; not those that only one of several kinds has."""
+    return [key for key, _ in defaults(section)]
+
+
+def defaults(section: type[Section], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key as in `keys`, and its value where it is missing (PydanticUndefined where it must not be)."""
     for name, field in section.model_fields.items():
-        yield prefix + name
+        yield prefix + name, field.default
         inner = list(_sections(field.annotation))
         if len(inner) == 1:
-            yield from keys(inner[0], f"{prefix}{name}.")
+            yield from defaults(inner[0], f"{prefix}{name}.")
 
 
 def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Problem:
@@ -152,6 +157,8 @@ def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[s
     parent: type[Section] | None = section
     choices: list[type[Section]] = []
     for part in location:
+        if part in FORMS:
+            continue
         if choices and isinstance(part, str):
             # A union's tag, which is no part of the key.
             current = next((choice for choice in choices if _is_tagged(choice, part)), None)

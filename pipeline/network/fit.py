@@ -65,7 +65,7 @@ class Fit:
         self.held_out = None if whole else Images(images.images[held_out], images.labels[held_out])
         self.epochs = training.epochs
         self.network = build_network(
-            specification.model.as_model(),
+            specification.model,
             specification.image_shape,
             specification.classes,
             seed=specification.seed,
