@@ -7,6 +7,7 @@ moves only when something moves that decides a result: an edit of a docstring, o
 import os
 
 from pipeline.config.compose import composed, differences, values
+from pipeline.config.layers import layer_table
 from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
 from pipeline.config.schema import Configuration
 from pipeline.config.specification import hashed, specify
@@ -17,6 +18,7 @@ from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
 from pipeline.tracking.artifact_locations import check_address
 
 PREPARING_CODE = (
@@ -42,7 +44,8 @@ def main() -> int:
     check_address(configuration.tracking)
     if notice := _notice():
         print(notice)
-    print("params.yaml is a network that can exist")
+    print("params.yaml is a network that can exist", flush=True)
+    console.print(layer_table(specify(configuration).layers()))
     with lock.stage():
         for stage, deciding in fingerprints(configuration).items():
             atomic.write_file(project.FINGERPRINTS / f"{stage}.json", as_json(deciding))

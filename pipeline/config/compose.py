@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import check_folder, check_override, loaded, parse_override, refuse_resolvers
+from pipeline.config.guard import as_size, check_folder, check_override, loaded, parse_override, refuse_resolvers
 from pipeline.config.load import configure, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
@@ -252,11 +252,14 @@ def _parsed(text: str) -> Override:
     override = parse_override(text)
     check_override(override)
     if override.is_sweep_override():
-        raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
+        several = "holds several values; compose chooses one. For several use a sweep."
+        raise UserError(f"{text}: {several} {as_size(override)}".rstrip())
     if override.is_delete():
         raise UserError(f"{text}: a deletion can't be kept. Set the key to null or to another value.")
     if override.is_hydra_override() or override.package is not None:
         raise UserError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
+    if text != (named := re.sub(r"(\.blocks\.)(\d+)", r"\1block\2", text)):
+        raise UserError(f"{text}: names no block. Write {named}")
     if any(part.isdigit() for part in override.key_or_group.split(".")):
         raise UserError(f"{text}: an element of a list can't be kept. Write the whole list: key=[…].")
     return override

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from rich.table import Table
+
 from pipeline.config.messages import ConfigurationError, Problem, refused, shown, validated
 from pipeline.config.schema import (
     L1,
@@ -84,6 +86,18 @@ def layers(model: Model | Network, image_shape: Sequence[int], classes: int) -> 
     return every
 
 
+def layer_table(layers: Sequence[Layer]) -> Table:
+    """The layers as a table: what leaves each, and what it costs for one image."""
+    table = Table("layer", "output", show_footer=True)
+    table.add_column("parameters", f"{sum(layer.parameters for layer in layers):,}", justify="right")
+    table.add_column("multiply-adds", f"{sum(layer.multiply_adds for layer in layers):,}", justify="right")
+    for layer in layers:
+        name = f"head ({layer.kind.replace('_', ' ')})" if layer.name == "head" else layer.name
+        size = " × ".join(map(str, layer.output))
+        table.add_row(name, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+    return table
+
+
 def network_as_built(model: Model, image_shape: Sequence[int], classes: int) -> Network:
     """The model as it is built for images of this size, on which not all that a person writes has an effect.
 
@@ -110,10 +124,8 @@ def blocks(model: Model | Network) -> tuple[Block, ...]:
         return tuple(model.blocks)
     names = [_block_name(number) for number in range(1, model.depth + 1)]
     there = f"depth {model.depth} has {names[0]}{f' to {names[-1]}' if model.depth > 1 else ''}"
-    unknown = [f"model.blocks.{name}" for name in model.blocks if name not in names]
-    if unknown:
-        said = f"is no block: {there}. Where a variant says it"
-        raise ConfigurationError([Problem(key, f"{said}: {key}=null") for key in unknown])
+    if unknown := [name for name in model.blocks if name not in names]:
+        raise ConfigurationError([_no_block(name, there) for name in unknown])
     return tuple(_block(model, number) for number in range(1, model.depth + 1))
 
 
@@ -140,6 +152,12 @@ def _block(model: Model, number: int) -> Block:
     if "filters" not in conv_changes:
         conv["filters"] = _grown(model, number)
     return block_as_built(validated(Block, base | changes | {"conv": conv | conv_changes}, prefix=name))
+
+
+def _no_block(name: str, there: str) -> Problem:
+    key = f"model.blocks.{name}"
+    way = f"Write block{name}." if name.isdigit() else f"Where a variant says it: {key}=null"
+    return Problem(key, f"is no block: {there}. {way}")
 
 
 def _grown(model: Model, number: int) -> int:

@@ -167,8 +167,9 @@ def _form(value: object) -> str:
 
 def _plain_name(value: object) -> object:
     """`{name: he_normal}` is `he_normal`. A constant has no name alone: that of 0 is zeros."""
-    is_name = isinstance(value, dict) and list(value) == ["name"] and value["name"] != "constant"
-    return value["name"] if is_name else value
+    if isinstance(value, dict) and list(value) == ["name"] and value["name"] != "constant":
+        return value["name"]
+    return value
 
 
 BiasInitializer = Annotated[
@@ -299,10 +300,14 @@ def _with_a_host(address: str) -> str:
     return address
 
 
+def hide_secret(address: str) -> str:
+    """An address as a message may show it, which stands in logs."""
+    return re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", address, flags=re.DOTALL), flags=re.DOTALL)
+
+
 def _of_a_store(address: str) -> str:
     """A server without a secret, or a database of this project: params.yaml comes from others, and is committed."""
-    # A message stands in logs: of what may be a secret it shows nothing.
-    told = {"value": re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", address, flags=re.DOTALL), flags=re.DOTALL)}
+    told = {"value": hide_secret(address)}
     if not re.fullmatch(r"(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}", address):
         raise PydanticCustomError(
             "store_kind",

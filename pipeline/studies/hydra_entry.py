@@ -19,6 +19,7 @@ from pipeline.config.guard import (
     check_size,
     check_swept,
     declared_sweep,
+    option_instead,
     parse_override,
 )
 from pipeline.storage import atomic, project
@@ -31,6 +32,9 @@ SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"
 
 TAKEN = {*SHOWING, "-h", "--help", "--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
 """Hydra's options that a sweep takes: not those that read a configuration, or a pickle, from elsewhere."""
+
+SHOWN = {"all", "hydra", "job"}
+"""What `--cfg` shows."""
 
 VALUED = {"-p", "--package", "-c", "--cfg"}
 INFORMED = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
@@ -58,6 +62,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
     words, options = split_arguments(arguments)
     for option in options:
         if option.startswith("-") and option.partition("=")[0] not in TAKEN:
+            if option.startswith("--") and (instead := option_instead(option, arguments)):
+                raise UserError(instead)
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
     overrides = [parse_override(word) for word in words]
     for override in overrides:
@@ -69,6 +75,10 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def check_typed(arguments: Sequence[str]) -> None:
     """Raises UserError for a key that can't be swept, or not as it was typed."""
     words, options = split_arguments(without_mode(arguments))
+    for option in options:
+        name, _, shown = option.partition("=")
+        if name in ("-c", "--cfg") and not SHOWN & {shown, *options}:
+            raise UserError(f"{name}: shows one of {', '.join(sorted(SHOWN))}. Write --cfg job")
     overrides = [parse_override(word) for word in words]
     for override in overrides:
         if override.is_sweep_override() and shows(options):
