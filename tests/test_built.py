@@ -42,6 +42,23 @@ TWO_DENSE = {"model.dense.units": [5, 6], "model.depth": 1}
 WIDE_POOL = {"model.pool_size": 3, "model.depth": 1}
 
 
+BY_VARIANCE: dict[str, dict[str, object]] = {
+    "he_normal": {"scale": 2},
+    "he_uniform": {"scale": 2.0, "distribution": "uniform"},
+    "lecun_normal": {"scale": 1},
+    "lecun_uniform": {"distribution": "uniform"},
+    "glorot_normal": {"mode": "fan_avg"},
+    "glorot_uniform": {"mode": "fan_avg", "distribution": "uniform"},
+}
+KERAS_ARGUMENTS: dict[str, dict[str, object]] = {
+    "random_normal": {"mean": 0, "stddev": 0.05},
+    "truncated_normal": {"stddev": 0.05},
+    "random_uniform": {"minval": -0.05},
+    "orthogonal": {"gain": 1},
+    "he_normal": {},
+}
+
+
 def initializer(name: str, **arguments: object) -> Changes:
     return {"model.conv.kernel_initializer": {"name": name, **arguments}}
 
@@ -132,14 +149,7 @@ SAME: list[tuple[str, Changes, Changes]] = [
             {"model.conv.kernel_initializer": name},
             initializer("variance_scaling", **other),
         )
-        for name, other in {
-            "he_normal": {"scale": 2},
-            "he_uniform": {"scale": 2.0, "distribution": "uniform"},
-            "lecun_normal": {"scale": 1},
-            "lecun_uniform": {"distribution": "uniform"},
-            "glorot_normal": {"mode": "fan_avg"},
-            "glorot_uniform": {"mode": "fan_avg", "distribution": "uniform"},
-        }.items()
+        for name, other in BY_VARIANCE.items()
     ),
     (
         "a bias has as many inputs as outputs",
@@ -150,13 +160,7 @@ SAME: list[tuple[str, Changes, Changes]] = [
     ("a bias of 1", {"model.conv.bias_initializer": "ones"}, bias("constant", value=1)),
     *(
         (f"{name} with Keras's own arguments", {"model.conv.kernel_initializer": name}, initializer(name, **arguments))
-        for name, arguments in {
-            "random_normal": {"mean": 0, "stddev": 0.05},
-            "truncated_normal": {"stddev": 0.05},
-            "random_uniform": {"minval": -0.05},
-            "orthogonal": {"gain": 1},
-            "he_normal": {},
-        }.items()
+        for name, arguments in KERAS_ARGUMENTS.items()
     ),
     (
         "normalization before no activation of dense layers",
@@ -328,7 +332,7 @@ def test_padding_of_a_pooling_that_adds_nothing_at_this_size_is_built_as_none(
     for kind in (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D):
         by_keras = [np.asarray(kind(window, strides, padding)(images)) for padding in ("valid", "same")]
         assert (by_keras[0].shape != by_keras[1].shape) is adds
-        assert adds or np.array_equal(*by_keras)
+        assert adds or np.array_equal(by_keras[0], by_keras[1])
 
 
 def test_the_head_of_a_single_place_is_built_as_the_same_whichever_it_is() -> None:

@@ -228,7 +228,8 @@ def test_a_key_that_came_later_is_no_part_of_what_is_hashed_where_it_is_off() ->
         del section[key]
     assert hashed(specification) == values
     expected = digest.of_value(values["model"]["blocks"][0])[:16]
-    assert [layer[3] for layer in layer_list(specification) if "block1" in layer[0]] == [expected] * 2
+    listed: list[Any] = layer_list(specification)
+    assert [layer[3] for layer in listed if "block1" in layer[0]] == [expected] * 2
     normalized: Any = hashed(specify(article({"model.input_normalization": True})))
     assert normalized["model"]["input_normalization"] is True
 

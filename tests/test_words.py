@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from pipeline.config.compose import Choice, as_params, as_text, chosen, compose_with, composed, values
 from pipeline.config.load import configure, parsed, read_params
+from pipeline.config.schema import L1
 from pipeline.storage import project
 from pipeline.studies.hydra_entry import check_arguments, check_typed
 from pipeline.terminal.errors import UserError
@@ -175,4 +176,5 @@ def test_a_kind_over_an_inherited_one_is_answered_by_the_mapping_that_replaces_i
     written = answer.partition("Where it is left of another: ")[2]
     assert written == "{name: l1, l2: null}"
     (conf / "model" / "mine.yaml").write_text(mine % written)
-    assert configure(values(composed(conf, ["model=mine"]))).model.conv.kernel_regularizer.name == "l1"
+    regularizer = configure(values(composed(conf, ["model=mine"]))).model.conv.kernel_regularizer
+    assert regularizer == L1(name="l1")

@@ -132,8 +132,9 @@ def read_bounded(
     except Exception as error:  # the readers' own, and all that Python says of a 99th of May or a `!!bool maybe`
         if mark := getattr(error, "problem_mark", None):
             problem = getattr(error, "problem", None) or "is no YAML"
-            if (began := getattr(error, "context_mark", None)) and "while parsing a flow" in str(error.context):
-                problem = f"{problem}: a bracket that is opened in line {began.line + 1} is not closed"
+            if "while parsing a flow" in str(getattr(error, "context", "")):
+                opened = getattr(error, "context_mark", mark).line + 1
+                problem = f"{problem}: a bracket that is opened in line {opened} is not closed"
             raise UserError(f"{name}: line {mark.line + 1}, {problem}. Mend it there.") from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: is no YAML ({reason}). Mend it there.") from None

@@ -9,21 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config.layers import Layer, layers
-from pipeline.config.schema import (
-    L1,
-    L2,
-    Block,
-    Constant,
-    Constraint,
-    Initializer,
-    MaxNorm,
-    MinMaxNorm,
-    Model,
-    Network,
-    NonNeg,
-    Regularizer,
-    UnitNorm,
-)
+from pipeline.config.schema import Block, Constraint, Initializer, Kind, Model, Network, Regularizer
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -151,14 +137,11 @@ class _Builder:
         return arguments
 
     def _initializer(self, settings: Initializer, purpose: str) -> keras.initializers.Initializer:
-        if isinstance(settings, Constant):
-            return keras.initializers.Constant(settings.value)
-        name, arguments = (settings, {}) if isinstance(settings, str) else (settings.name, settings.model_dump())
-        initializer = keras.initializers.get(name)
-        if isinstance(initializer, keras.initializers.Zeros | keras.initializers.Ones):
-            return initializer
-        arguments.pop("name", None)
-        return type(initializer)(**arguments, seed=derive_seed(self.seed, purpose))
+        name, arguments = (settings, {}) if isinstance(settings, str) else (settings.name, _arguments(settings))
+        kind = type(keras.initializers.get(name))
+        if name not in ("constant", "ones", "zeros"):
+            arguments["seed"] = derive_seed(self.seed, purpose)
+        return kind(**arguments)
 
 
 POOLINGS = {"max_pooling": keras.layers.MaxPooling2D, "average_pooling": keras.layers.AveragePooling2D}
@@ -170,16 +153,13 @@ HEADS = {
 _PLAIN_ARGUMENTS = "filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "use_bias"
 
 
+def _arguments(kind: Kind) -> dict[str, Any]:
+    """The parameters of a kind, which are called as Keras calls them."""
+    return kind.model_dump(exclude={"name"})
+
+
 def _regularizer(settings: Regularizer | None) -> keras.regularizers.Regularizer | None:
-    match settings:
-        case None:
-            return None
-        case L1():
-            return keras.regularizers.L1(settings.l1)
-        case L2():
-            return keras.regularizers.L2(settings.l2)
-        case _:
-            return keras.regularizers.L1L2(settings.l1, settings.l2)
+    return None if settings is None else type(keras.regularizers.get(settings.name))(**_arguments(settings))
 
 
 class RadialConstraint(keras.constraints.Constraint):
@@ -198,19 +178,11 @@ class RadialConstraint(keras.constraints.Constraint):
 
 def build_constraint(settings: Constraint | None) -> keras.constraints.Constraint | None:
     """The Keras constraint that `settings` describe."""
-    match settings:
-        case None:
-            return None
-        case MaxNorm():
-            return keras.constraints.MaxNorm(settings.max_value, axis=settings.axis)
-        case MinMaxNorm():
-            return keras.constraints.MinMaxNorm(settings.min_value, settings.max_value, settings.rate, settings.axis)
-        case NonNeg():
-            return keras.constraints.NonNeg()
-        case UnitNorm():
-            return keras.constraints.UnitNorm(axis=settings.axis)
-        case _:
-            return RadialConstraint()
+    if settings is None:
+        return None
+    if settings.name == "RadialConstraint":
+        return RadialConstraint()
+    return getattr(keras.constraints, settings.name)(**_arguments(settings))
 
 
 def _ring_means(height: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
