@@ -138,10 +138,11 @@ class _Builder:
 
     def _initializer(self, settings: Initializer, purpose: str) -> keras.initializers.Initializer:
         name, arguments = (settings, {}) if isinstance(settings, str) else (settings.name, _arguments(settings))
-        kind = type(keras.initializers.get(name))
-        if name not in ("constant", "ones", "zeros"):
+        if name == "constant":
+            return keras.initializers.Constant(**arguments)
+        if name not in ("ones", "zeros"):
             arguments["seed"] = derive_seed(self.seed, purpose)
-        return kind(**arguments)
+        return type(keras.initializers.get(name))(**arguments)
 
 
 POOLINGS = {"max_pooling": keras.layers.MaxPooling2D, "average_pooling": keras.layers.AveragePooling2D}
@@ -159,7 +160,8 @@ def _arguments(kind: Kind) -> dict[str, Any]:
 
 
 def _regularizer(settings: Regularizer | None) -> keras.regularizers.Regularizer | None:
-    return None if settings is None else type(keras.regularizers.get(settings.name))(**_arguments(settings))
+    # Our classes have the names of Keras's.
+    return None if settings is None else getattr(keras.regularizers, type(settings).__name__)(**_arguments(settings))
 
 
 class RadialConstraint(keras.constraints.Constraint):
@@ -182,7 +184,7 @@ def build_constraint(settings: Constraint | None) -> keras.constraints.Constrain
         return None
     if settings.name == "RadialConstraint":
         return RadialConstraint()
-    return getattr(keras.constraints, settings.name)(**_arguments(settings))
+    return getattr(keras.constraints, type(settings).__name__)(**_arguments(settings))
 
 
 def _ring_means(height: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
