@@ -6,7 +6,7 @@ moves only when something moves that decides a result: an edit of a docstring, o
 
 import os
 
-from pipeline.config.compose import composed, differences, values
+from pipeline.config.compose import compose_folder, differences, values
 from pipeline.config.layers import layer_table
 from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
 from pipeline.config.schema import Configuration
@@ -55,7 +55,7 @@ def main() -> int:
 def _notice() -> str | None:
     """One line where conf/ and params.yaml differ; params.yaml is what counts."""
     try:
-        found = values(composed(project.CONF))
+        found = values(compose_folder(project.CONF))
         configure(found)
     except ForbiddenError:
         # DVC's own composition would have done it.

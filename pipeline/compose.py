@@ -9,7 +9,7 @@ python -m pipeline.compose --reset                         forget the choice, ba
 
 import sys
 
-from pipeline.config.compose import Choice, chosen, outcome, read_choice, write
+from pipeline.config.compose import Choice, choose, outcome, read_choice, write
 from pipeline.config.guard import option_instead
 from pipeline.config.layers import layer_table
 from pipeline.config.schema import Configuration
@@ -30,7 +30,7 @@ def main() -> int:
         raise UserError(option_instead(option, sys.argv) or f"{option}: is no option of compose; --help names them.")
     before = Choice({}, {}) if arguments.reset else read_choice(project.CHOSEN)
     groups = [path.name for path in sorted(project.CONF.iterdir()) if path.name in Configuration.model_fields]
-    choice = chosen(before, arguments.overrides, groups)
+    choice = choose(before, arguments.overrides, groups)
     found = outcome(choice)
     check_address(found.configuration.tracking)
     write(found)

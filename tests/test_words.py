@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.config.compose import Choice, as_params, as_text, chosen, compose_with, composed, values
+from pipeline.config.compose import Choice, as_params, as_text, choose, compose_folder, compose_with, values
 from pipeline.config.load import configure, parsed, read_params
 from pipeline.config.schema import L1
 from pipeline.storage import project
@@ -48,7 +48,7 @@ VALUES = [
 
 
 def by_compose(key: str, word: str) -> None:
-    found = compose_with(project.CONF, chosen(Choice({}, {}), [f"{key}={word}"], GROUPS))
+    found = compose_with(project.CONF, choose(Choice({}, {}), [f"{key}={word}"], GROUPS))
     configure(parsed(as_params(found), "params.yaml"))
 
 
@@ -56,7 +56,7 @@ def by_sweep(key: str, word: str) -> None:
     typed = f"++{key}={word}"
     check_arguments([typed])
     check_typed([typed])
-    configure(values(composed(project.CONF, [typed])))
+    configure(values(compose_folder(project.CONF, [typed])))
 
 
 def by_params(path: Path, key: str, word: str) -> None:
@@ -105,7 +105,7 @@ def test_what_hydras_grammar_does_not_take_is_answered_by_what_it_takes(words: l
         check_arguments(words)
         check_typed(words)
 
-    for answer in (said(sweep), said(chosen, Choice({}, {}), words, GROUPS)):
+    for answer in (said(sweep), said(choose, Choice({}, {}), words, GROUPS)):
         assert meant in answer
         assert "mismatched" not in answer
         assert "token=x" not in answer
@@ -113,10 +113,10 @@ def test_what_hydras_grammar_does_not_take_is_answered_by_what_it_takes(words: l
 
 def test_a_block_that_is_called_by_its_number_has_a_name() -> None:
     typed = "+model.blocks.2.pooling=none"
-    assert said(chosen, Choice({}, {}), [typed], GROUPS) == (
+    assert said(choose, Choice({}, {}), [typed], GROUPS) == (
         f"{typed}: names no block. Write +model.blocks.block2.pooling=none"
     )
-    assert "Write block2." in said(lambda: configure(values(composed(project.CONF, [typed]))))
+    assert "Write block2." in said(lambda: configure(values(compose_folder(project.CONF, [typed]))))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def conf(tmp_path: Path) -> Path:
 
 def test_a_variant_without_its_base_is_one_line_that_names_the_base(conf: Path) -> None:
     (conf / "model" / "mine.yaml").write_text("conv: {filters: 16}\n")
-    answer = said(lambda: configure(values(composed(conf, ["model=mine"]))))
+    answer = said(lambda: configure(values(compose_folder(conf, ["model=mine"]))))
     assert answer.startswith("model: lacks 25 keys, model.conv.kernel_size and others. A variant begins with")
     assert "`defaults: [article]`" in answer
     assert "\n" not in answer
@@ -172,9 +172,9 @@ def test_a_kind_over_an_inherited_one_is_answered_by_the_mapping_that_replaces_i
     (conf / "model" / "base.yaml").write_text("defaults: [article]\nconv: {kernel_regularizer: {name: l2, l2: 0.1}}\n")
     mine = "defaults: [base]\nconv: {kernel_regularizer: %s}\n"
     (conf / "model" / "mine.yaml").write_text(mine % "{name: l1}")
-    answer = said(lambda: configure(values(composed(conf, ["model=mine"]))))
+    answer = said(lambda: configure(values(compose_folder(conf, ["model=mine"]))))
     written = answer.partition("Where it is left of another: ")[2]
     assert written == "{name: l1, l2: null}"
     (conf / "model" / "mine.yaml").write_text(mine % written)
-    regularizer = configure(values(composed(conf, ["model=mine"]))).model.conv.kernel_regularizer
+    regularizer = configure(values(compose_folder(conf, ["model=mine"]))).model.conv.kernel_regularizer
     assert regularizer == L1(name="l1")

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import as_size, check_folder, check_override, loaded, parse_override, refuse_resolvers
+from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_resolvers
 from pipeline.config.load import configure, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
@@ -58,7 +58,7 @@ def read_choice(path: Path) -> Choice:
     Raises UserError for a file that is not as `as_text` writes it.
     """
     try:
-        plain: Any = loaded(path, str(path))
+        plain: Any = load_file(path, str(path))
         note = next((line for line in path.read_text("utf-8").splitlines() if line.startswith(NOTE)), "")
         defaults = plain.pop("defaults")
         variants = {group.removeprefix("override /"): name for entry in defaults for group, name in entry.items()}
@@ -69,7 +69,7 @@ def read_choice(path: Path) -> Choice:
     return Choice(variants, dict(leaves(plain)), note.removeprefix(NOTE))
 
 
-def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
+def choose(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
     """The choice `before` with `overrides` on top. A variant that is chosen anew drops earlier values of its section.
 
     Raises UserError for an override that can't be kept: a sweep, a deletion, an element of a list, a bad word.
@@ -108,16 +108,16 @@ def compose_with(conf: Path, choice: Choice) -> DictConfig:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried, symlinks=True)  # a link is refused there
         (tried / "chosen.yaml").write_text(as_text(choice), encoding="utf-8")
-        return composed(tried)
+        return compose_folder(tried)
 
 
 PRIMARY = "config"
 
 COMPOSITION_ERRORS = HydraException, OmegaConfBaseException
-"""What Hydra raises for a configuration that a person can mend; `told` says it."""
+"""What Hydra raises for a configuration that a person can mend; `explain` says it."""
 
 
-def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
+def compose_folder(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """What the configuration folder `conf` composes to with `overrides`, all interpolations resolved.
 
     Raises UserError with Hydra's own words, which name the key or the variants that there are.
@@ -131,7 +131,7 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
         values(found)
         OmegaConf.resolve(found)
     except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
-        raise _wrong_in_a_file(conf, error) or UserError(told(error)) from None
+        raise _wrong_in_a_file(conf, error) or UserError(explain(error)) from None
     return found
 
 
@@ -145,7 +145,7 @@ def values(found: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def told(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
     if isinstance(error, MissingConfigException):
         there = f"There are: {', '.join(error.options)}." if error.options else "Look into conf/ for what there is."
@@ -224,7 +224,7 @@ OWN = "training.threads"
 """What fits the machine, not the question: a sweep runs many runs of one thread, `dvc repro` one run on all."""
 
 
-def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
+def promote_setting(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
     """The choice `before` with the network and the training of `setting` (dotted keys → values) in place of its own.
 
     `note` is kept with it. Which images, the seed, threads and tracking stay as they were chosen. Raises UserError
@@ -270,7 +270,7 @@ def _plain(override: Override) -> Any:
         value = OmegaConf.create({"value": override.value()})
         return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
     except COMPOSITION_ERRORS as error:
-        raise UserError(f"{override.input_line}: has a value that can't be kept ({told(error)}).") from None
+        raise UserError(f"{override.input_line}: has a value that can't be kept ({explain(error)}).") from None
 
 
 def _overlap(one: str, other: str) -> bool:

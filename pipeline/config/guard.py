@@ -171,7 +171,7 @@ def check_folder(conf: Path) -> None:
     for path in _files(conf):
         name = f"{conf.name}/{path.relative_to(conf)}"
         try:
-            plain = loaded(path, name)
+            plain = load_file(path, name)
         except ForbiddenError:
             raise
         except UserError as error:
@@ -184,7 +184,7 @@ def check_folder(conf: Path) -> None:
         raise broken
 
 
-def loaded(path: Path, name: str) -> Any:
+def load_file(path: Path, name: str) -> Any:
     """The very values that Hydra loads from a file of conf/, references as they stand.
 
     Another reader may take for a comment what is none for Hydra's (PyYAML). Raises ForbiddenError for what can't be
@@ -201,7 +201,7 @@ def loaded(path: Path, name: str) -> Any:
 def declared_sweep(conf: Path, study: str) -> list[Override]:
     """The overrides that a file in conf/study sweeps. Raises UserError."""
     path = conf / "study" / f"{study}.yaml"
-    return _swept(loaded(path, path.name)) if path.is_file() else []
+    return _swept(load_file(path, path.name)) if path.is_file() else []
 
 
 def refuse_resolvers(value: Any, key: str = "") -> None:

@@ -11,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from pipeline.config.compose import COMPOSITION_ERRORS, told, values
+from pipeline.config.compose import COMPOSITION_ERRORS, explain, values
 from pipeline.config.guard import (
     check_folder,
     check_once,
@@ -144,7 +144,7 @@ def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -
         with contextlib.chdir(project.ROOT), atomic.naming(project.RUNS / ".hydra"):
             sweep()
     except COMPOSITION_ERRORS as error:
-        raise UserError(told(error)) from None
+        raise UserError(explain(error)) from None
 
 
 def _present_point(composed: dict[str, Any]) -> Point:
