@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.operations import seconds_of_operations
-from pipeline.config.compose import Choice, chosen, compose_with, values
+from pipeline.config.compose import Choice, choose, compose_with, values
 from pipeline.config.layers import layers
 from pipeline.config.load import configure
 from pipeline.config.schema import Configuration
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--peak", action="store_true")
     parser.add_argument("override", nargs="*")
     options = parser.parse_args()
-    found = compose_with(project.CONF, chosen(Choice({}, {}), options.override, GROUPS))
+    found = compose_with(project.CONF, choose(Choice({}, {}), options.override, GROUPS))
     configuration = configure(values(found))
     print(json.dumps(measured(configuration, options.images, options.epochs, with_peak=options.peak)))
 

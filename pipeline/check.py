@@ -6,10 +6,11 @@ moves only when something moves that decides a result: an edit of a docstring, o
 
 import os
 
-from pipeline.config.compose import composed, differences, values
+from pipeline.config.compose import compose_folder, differences, values
+from pipeline.config.layers import layer_table
 from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import specify
+from pipeline.config.specification import hashed, specify
 from pipeline.run.environment import device, versions
 from pipeline.run.identity import deciding_code, fingerprint, layer_list, scoring_code
 from pipeline.run.record import LAYOUT
@@ -17,6 +18,7 @@ from pipeline.storage import atomic, lock, project
 from pipeline.storage.digest import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
 from pipeline.tracking.artifact_locations import check_address
 
 PREPARING_CODE = (
@@ -42,7 +44,8 @@ def main() -> int:
     check_address(configuration.tracking)
     if notice := _notice():
         print(notice)
-    print("params.yaml is a network that can exist")
+    print("params.yaml is a network that can exist", flush=True)
+    console.print(layer_table(specify(configuration).layers()))
     with lock.stage():
         for stage, deciding in fingerprints(configuration).items():
             atomic.write_file(project.FINGERPRINTS / f"{stage}.json", as_json(deciding))
@@ -52,7 +55,7 @@ def main() -> int:
 def _notice() -> str | None:
     """One line where conf/ and params.yaml differ; params.yaml is what counts."""
     try:
-        found = values(composed(project.CONF))
+        found = values(compose_folder(project.CONF))
         configure(found)
     except ForbiddenError:
         # DVC's own composition would have done it.
@@ -79,7 +82,7 @@ def fingerprints(configuration: Configuration) -> dict[str, dict[str, object]]:
     identity moves the stage that trains it.
     """
     specification = specify(configuration)
-    built = {**specification.model_dump(mode="json"), "layers": layer_list(specification)}
+    built = {**hashed(specification), "layers": layer_list(specification)}
     environment = {"device": device(), "versions": versions(), "layout": LAYOUT}
     return {
         "preprocess": {**fingerprint(project.ROOT, PREPARING_CODE)},

@@ -5,7 +5,7 @@ python -m pipeline.promote kernels_by_filters --cheapest      the fewest multipl
 python -m pipeline.promote kernels_by_filters --show          what would change; writes nothing
 """
 
-from pipeline.config.compose import outcome, promoted, read_choice, write
+from pipeline.config.compose import outcome, promote_setting, read_choice, write
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.findings.runs import Comparison
@@ -32,7 +32,7 @@ def main() -> int:
     note = _note(comparison)
     if note:
         print(f"warning: {note}")
-    found = outcome(promoted(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
+    found = outcome(promote_setting(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
     for key, old, new in found.changes:
         print(f"{key}: {old} → {new}")
     if not found.changes:

@@ -3,9 +3,6 @@
 A training that was interrupted goes on after its last whole epoch.
 """
 
-from rich.table import Table
-
-from pipeline.config.layers import layers
 from pipeline.config.load import read_params
 from pipeline.config.schema import Configuration
 from pipeline.data.prepared import load_training
@@ -27,7 +24,6 @@ def main() -> int:
 
 def _train(configuration: Configuration) -> int:
     images = load_training(project.PREPARED, configuration.data)
-    console.print(layer_table(configuration))
     for note in filter(None, (variables_note(), precision_note(configuration.training.precision))):
         console.print(f"note: {note}")
     with MirrorProcess(configuration.tracking, REPRO_STUDY, EVALUATION) as mirror:
@@ -39,19 +35,6 @@ def _train(configuration: Configuration) -> int:
     if run.outcome == "diverged":
         print(f"the loss was not finite in epoch {run.epochs}: this run diverged. A smaller learning rate may help.")
     return 0
-
-
-def layer_table(configuration: Configuration) -> Table:
-    """The layers as a table: what leaves each, and what it costs for one image."""
-    found = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
-    table = Table("layer", "output", show_footer=True)
-    table.add_column("parameters", f"{sum(layer.parameters for layer in found):,}", justify="right")
-    table.add_column("multiply-adds", f"{sum(layer.multiply_adds for layer in found):,}", justify="right")
-    for layer in found:
-        name = f"head ({layer.kind.replace('_', ' ')})" if layer.name == "head" else layer.name
-        size = " × ".join(map(str, layer.output))
-        table.add_row(name, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
-    return table
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.compose import Choice, as_params, chosen, compose_with
+from pipeline.config.compose import Choice, as_params, choose, compose_with
 from pipeline.config.load import configure, leaves, parsed, read_params
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
@@ -57,7 +57,7 @@ def test_a_sample_is_refused_as_overrides_that_are_chosen() -> None:
 
 
 def composed(words: list[str]) -> Configuration:
-    found = compose_with(project.CONF, chosen(Choice({}, {}), words, GROUPS))
+    found = compose_with(project.CONF, choose(Choice({}, {}), words, GROUPS))
     return configure(parsed(as_params(found), "params.yaml"))
 
 

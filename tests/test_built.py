@@ -38,6 +38,34 @@ FLAT = {"model.conv.kernel_size": [1, 3]}
 UNBIASED = {"model.conv.use_bias": False}
 UNPOOLED = {"model.pooling": "none"}
 DENSE = {"model.dense.units": [5]}
+TWO_DENSE = {"model.dense.units": [5, 6], "model.depth": 1}
+WIDE_POOL = {"model.pool_size": 3, "model.depth": 1}
+
+
+BY_VARIANCE: dict[str, dict[str, object]] = {
+    "he_normal": {"scale": 2},
+    "he_uniform": {"scale": 2.0, "distribution": "uniform"},
+    "lecun_normal": {"scale": 1},
+    "lecun_uniform": {"distribution": "uniform"},
+    "glorot_normal": {"mode": "fan_avg"},
+    "glorot_uniform": {"mode": "fan_avg", "distribution": "uniform"},
+}
+KERAS_ARGUMENTS: dict[str, dict[str, object]] = {
+    "random_normal": {"mean": 0, "stddev": 0.05},
+    "truncated_normal": {"stddev": 0.05},
+    "random_uniform": {"minval": -0.05},
+    "orthogonal": {"gain": 1},
+    "he_normal": {},
+}
+
+
+def initializer(name: str, **arguments: object) -> Changes:
+    return {"model.conv.kernel_initializer": {"name": name, **arguments}}
+
+
+def bias(name: str, **arguments: object) -> Changes:
+    return {"model.conv.bias_initializer": {"name": name, **arguments}}
+
 
 SAME: list[tuple[str, Changes, Changes]] = [
     *(
@@ -107,6 +135,44 @@ SAME: list[tuple[str, Changes, Changes]] = [
         {"model.conv.kernel_constraint": {"name": "UnitNorm", "axis": [0, 1]}},
         {"model.conv.kernel_constraint": {"name": "UnitNorm", "axis": [1, 0]}},
     ),
+    ("pooling strides by its size", {}, {"model.pool_strides": 2}),
+    ("no pooling, its strides", UNPOOLED, UNPOOLED | {"model.pool_strides": 3}),
+    ("no pooling, its padding", UNPOOLED, UNPOOLED | {"model.pool_padding": "same"}),
+    (
+        "every other pixel, the mean of each",
+        {"model.pool_size": 1, "model.pool_strides": 2},
+        {"model.pool_size": 1, "model.pool_strides": 2, "model.pooling": "average"},
+    ),
+    *(
+        (
+            f"{name} is variance scaling",
+            {"model.conv.kernel_initializer": name},
+            initializer("variance_scaling", **other),
+        )
+        for name, other in BY_VARIANCE.items()
+    ),
+    (
+        "a bias has as many inputs as outputs",
+        bias("variance_scaling", scale=3),
+        bias("variance_scaling", scale=3, mode="fan_out"),
+    ),
+    ("a bias of 0", {}, bias("constant")),
+    ("a bias of 1", {"model.conv.bias_initializer": "ones"}, bias("constant", value=1)),
+    *(
+        (f"{name} with Keras's own arguments", {"model.conv.kernel_initializer": name}, initializer(name, **arguments))
+        for name, arguments in KERAS_ARGUMENTS.items()
+    ),
+    (
+        "normalization before no activation of dense layers",
+        DENSE | {"model.dense.activation": "linear", "model.dense.batch_normalization": "after_activation"},
+        DENSE | {"model.dense.activation": "linear", "model.dense.batch_normalization": "before_activation"},
+    ),
+    ("no dense layers, their normalization", {}, {"model.dense.batch_normalization": "after_activation"}),
+    (
+        "each dense layer's dropout, all alike",
+        TWO_DENSE | {"model.dense.dropout": 0.25},
+        TWO_DENSE | {"model.dense.dropout": [0.25, 0.25]},
+    ),
     ("no dense layers, their activation", {}, {"model.dense.activation": "tanh"}),
     ("no dense layers, their dropout", {}, {"model.dense.dropout": 0.5}),
     ("one block, growth", {"model.depth": 1}, {"model.depth": 1, "model.filter_growth": 1}),
@@ -155,6 +221,24 @@ OTHER: list[tuple[str, Changes, Changes]] = [
     ),
     ("the dense layer's activation", DENSE, DENSE | {"model.dense.activation": "tanh"}),
     ("the dense layer's dropout", DENSE, DENSE | {"model.dense.dropout": 0.5}),
+    ("the pooling's strides", WIDE_POOL, WIDE_POOL | {"model.pool_strides": 2}),
+    ("the pooling's padding", WIDE_POOL, WIDE_POOL | {"model.pool_padding": "same"}),
+    ("every other pixel", UNPOOLED, {"model.pool_size": 1, "model.pool_strides": 2}),
+    ("an initializer's deviation", initializer("random_normal"), initializer("random_normal", stddev=0.06)),
+    ("an initializer's gain", initializer("orthogonal"), initializer("orthogonal", gain=1.1)),
+    ("a bias's value", {}, bias("constant", value=0.1)),
+    ("normalization of the images", {}, {"model.input_normalization": True}),
+    ("normalization of dense layers", DENSE, DENSE | {"model.dense.batch_normalization": "after_activation"}),
+    (
+        "the place of dense layers' normalization",
+        DENSE | {"model.dense.batch_normalization": "before_activation"},
+        DENSE | {"model.dense.batch_normalization": "after_activation"},
+    ),
+    (
+        "one dense layer's dropout",
+        TWO_DENSE | {"model.dense.dropout": [0.25, 0.0]},
+        TWO_DENSE | {"model.dense.dropout": [0.0, 0.25]},
+    ),
     ("growth", {}, {"model.filter_growth": 1}),
     ("one block", {}, {"model.blocks.block1.pooling": "average"}),
 ]
@@ -229,6 +313,26 @@ def test_padding_that_adds_nothing_at_this_size_is_built_as_none(
     assert alike(trained(second), expected)
     # Where there is something to pad it stays.
     assert layers(first.model, (13, 12, 1), 10) != layers(second.model, (13, 12, 1), 10)
+
+
+@pytest.mark.parametrize(
+    ("window", "strides", "adds"),
+    [(2, None, False), (3, 3, False), (4, 2, True), (1, 5, False), (2, 5, False), (3, 5, True)],
+)
+def test_padding_of_a_pooling_that_adds_nothing_at_this_size_is_built_as_none(
+    window: int, strides: int | None, adds: bool
+) -> None:
+    pool = {"model.pool_size": window, "model.pool_strides": strides}
+    plain, padded = (
+        configuration({"model.depth": 1, "model.conv.kernel_size": 1, **pool, "model.pool_padding": padding}).model
+        for padding in ("valid", "same")
+    )
+    assert (layers(plain, SHAPE, 10) != layers(padded, SHAPE, 10)) is adds
+    images = GENERATOR.normal(size=(2, *SHAPE)).astype(np.float32)
+    for kind in (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D):
+        by_keras = [np.asarray(kind(window, strides, padding)(images)) for padding in ("valid", "same")]
+        assert (by_keras[0].shape != by_keras[1].shape) is adds
+        assert adds or np.array_equal(by_keras[0], by_keras[1])
 
 
 def test_the_head_of_a_single_place_is_built_as_the_same_whichever_it_is() -> None:

@@ -154,6 +154,7 @@ def test_as_wide_as_channels_in_bfloat16() -> None:
 
 def test_feature_maps_have_their_channels_last_whatever_the_data_format() -> None:
     changes = {"model.conv.filters": 24, "model.batch_normalization": "before_activation", "model.dropout": 0.1}
+    changes |= {"model.input_normalization": True, "model.pool_strides": 1, "model.pool_padding": "same"}
     last, first = twins((28, 28, 1), changes)
     names = [f"block{number}_{part}" for number in (1, 2) for part in ("conv", "norm", "activation", "pool")]
     raw = images(1, (28, 28, 1))[0]
@@ -190,7 +191,11 @@ CONV = {
 def networks(draw: st.DrawFn) -> tuple[Model, Shape]:
     """A network that can exist and what it sees; in every other one a block has as many filters as it is wide."""
     values = article_values()["model"] | draw(st.fixed_dictionaries({**BLOCK, "dropout": st.just(0.0)}))
-    values |= {"depth": 2, "head": draw(st.sampled_from(["flatten", "global_average", "global_max"]))}
+    values |= {
+        "depth": 2,
+        "input_normalization": draw(st.booleans()),
+        "head": draw(st.sampled_from(["flatten", "global_average", "global_max"])),
+    }
     values["conv"] |= draw(st.fixed_dictionaries(CONV)) | {"bias_initializer": "he_normal"}
     changes = draw(st.fixed_dictionaries({}, optional=CONV))
     shape = draw(st.tuples(st.integers(4, 12), st.integers(4, 12), st.sampled_from([1, 2, 4])))

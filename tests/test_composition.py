@@ -3,6 +3,7 @@
 import copy
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,9 @@ from pipeline.config.compose import (
     Choice,
     as_params,
     as_text,
-    chosen,
+    choose,
+    compose_folder,
     compose_with,
-    composed,
     differences,
     read_choice,
     values,
@@ -49,7 +50,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 def chosen_values(*overrides: str, before: Choice = NOTHING) -> dict[str, Any]:
-    return values(compose_with(project.CONF, chosen(before, overrides, GROUPS)))
+    return values(compose_with(project.CONF, choose(before, overrides, GROUPS)))
 
 
 # Variants
@@ -84,7 +85,7 @@ def committed(root: Path, target: Path) -> None:
 
 def test_committed_params_yaml_is_what_the_committed_conf_composes_to(tmp_path: Path) -> None:
     committed(project.ROOT, tmp_path)
-    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == as_params(composed(tmp_path / "conf"))
+    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == as_params(compose_folder(tmp_path / "conf"))
 
 
 @pytest.mark.parametrize("has_git", [True, False])
@@ -134,7 +135,7 @@ def test_numbers_in_conf_are_read_alike_by_hydra_and_by_dvc(tmp_path: Path) -> N
 )
 def test_params_yaml_has_the_bytes_that_dvc_writes(conf: Path, overrides: list[str]) -> None:
     compose_and_dump(conf.parent / "params.yaml", str(conf), None, "config", "", overrides)
-    assert as_params(composed(conf, overrides)).encode() == (conf.parent / "params.yaml").read_bytes()
+    assert as_params(compose_folder(conf, overrides)).encode() == (conf.parent / "params.yaml").read_bytes()
 
 
 def test_choice_composes_to_what_its_overrides_compose_to(conf: Path) -> None:
@@ -144,7 +145,7 @@ def test_choice_composes_to_what_its_overrides_compose_to(conf: Path) -> None:
         "model.conv.kernel_regularizer={name: l2, l2: 0.1}",
         "model.blocks.block1.pooling=max",
     ]
-    assert chosen_values(*overrides) == values(composed(conf, overrides))
+    assert chosen_values(*overrides) == values(compose_folder(conf, overrides))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_variants_depth_is_lowered_by_what_the_refusal_says(variant: str, dept
     way = [line.split()[-1] for line in str(refused.value).splitlines()]
     assert way == [f"model.blocks.block{number}=null" for number in gone]
     assert len(blocks(configure(chosen_values(*typed, *way)).model)) == depth
-    assert len(blocks(configure(values(composed(project.CONF, [*typed, *way]))).model)) == depth
+    assert len(blocks(configure(values(compose_folder(project.CONF, [*typed, *way]))).model)) == depth
 
 
 def test_null_takes_away_what_a_variant_says_of_its_blocks() -> None:
@@ -171,9 +172,9 @@ def test_one_regularizer_takes_the_place_of_another_where_mappings_are_merged(co
     before = Choice({}, {"model.conv.kernel_regularizer": {"name": "l2", "l2": 0.1}})
     (conf / "chosen.yaml").write_text(as_text(before))
     typed = "+model.conv.kernel_regularizer={name: l1, l1: 0.2%s}"
-    with pytest.raises(UserError, match=r"kernel_regularizer\.l2: is no key .* Where it is left of another: l2: null"):
-        configure(values(composed(conf, [typed % ""])))
-    found = configure(values(composed(conf, [typed % ", l2: null"]))).model.conv.kernel_regularizer
+    with pytest.raises(UserError, match=r"kernel_regularizer\.l2: is no key .* of another: \{name: l1, l2: null\}"):
+        configure(values(compose_folder(conf, [typed % ""])))
+    found = configure(values(compose_folder(conf, [typed % ", l2: null"]))).model.conv.kernel_regularizer
     assert found == L1(name="l1", l1=0.2)
 
 
@@ -243,7 +244,7 @@ def test_overrides_that_cannot_be_chosen_are_refused(override: str, said: str) -
 def test_a_variant_with_a_mapping_where_a_list_belongs_is_refused_by_its_key(conf: Path) -> None:
     (conf / "data" / "bad.yaml").write_text("defaults: [fashion_mnist]\nclass_names: {a: b}\n")
     with pytest.raises(UserError, match=r"^data\.class_names: must be a list") as refused:
-        composed(conf, ["data=bad"])
+        compose_folder(conf, ["data=bad"])
     assert "is missing" not in str(refused.value)
 
 
@@ -253,7 +254,7 @@ def test_the_environment_is_not_read_from_conf_either(conf: Path) -> None:
     with pytest.raises(
         UserError, match=r"conf/tracking/local\.yaml: experiment: may refer to other keys only"
     ) as refused:
-        composed(conf)
+        compose_folder(conf)
     assert os.environ["HOME"] not in str(refused.value)
 
 
@@ -263,14 +264,14 @@ def test_the_environment_is_not_read_from_conf_either(conf: Path) -> None:
 def test_no_interpolation_reads_the_machine(conf: Path, text: str) -> None:
     (conf / "chosen.yaml").write_text(as_text(Choice({}, {"tracking.experiment": text})))
     with pytest.raises(UserError, match=r"tracking\.experiment: may refer to other keys only"):
-        composed(conf)
+        compose_folder(conf)
 
 
 def test_a_typo_in_conf_is_refused_with_the_nearest_key(conf: Path) -> None:
     path = conf / "model" / "small.yaml"
     path.write_text(path.read_text().replace("kernel_size", "kernl_size"))
     with pytest.raises(UserError, match=r"model\.conv\.kernl_size: .* Did you mean model\.conv\.kernel_size\?"):
-        configure(values(composed(conf, ["model=small"])))
+        configure(values(compose_folder(conf, ["model=small"])))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_a_typo_in_conf_is_refused_with_the_nearest_key(conf: Path) -> None:
 def test_a_broken_file_in_conf_is_refused_in_a_sentence(conf: Path, file: str, content: str) -> None:
     (conf / file).write_text(content)
     with pytest.raises(UserError):
-        configure(values(composed(conf)))
+        configure(values(compose_folder(conf)))
 
 
 # The choice
@@ -394,39 +395,39 @@ def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
     ],
 )
 def test_mappings_and_lists_are_kept(tmp_path: Path, override: str) -> None:
-    choice = chosen(NOTHING, [override], GROUPS)
+    choice = choose(NOTHING, [override], GROUPS)
     (tmp_path / "chosen.yaml").write_text(as_text(choice))
     assert read_choice(tmp_path / "chosen.yaml") == choice
     key = override.partition("=")[0]
     assert taken(values(compose_with(project.CONF, choice)), key) == taken(
-        values(composed(project.CONF, [f"++{override}"])), key
+        values(compose_folder(project.CONF, [f"++{override}"])), key
     )
 
 
 def test_a_choice_is_kept_over_later_ones() -> None:
-    choice = chosen(NOTHING, ["model=small", "training.epochs=3"], GROUPS)
-    choice = chosen(choice, ["seed=0", "model.conv.filters=8"], GROUPS)
+    choice = choose(NOTHING, ["model=small", "training.epochs=3"], GROUPS)
+    choice = choose(choice, ["seed=0", "model.conv.filters=8"], GROUPS)
     assert choice == Choice({"model": "small"}, {"training.epochs": 3, "seed": 0, "model.conv.filters": 8})
     assert choice.overrides() == ["model=small", "training.epochs=3", "seed=0", "model.conv.filters=8"]
-    assert chosen(choice, [], GROUPS) == choice
+    assert choose(choice, [], GROUPS) == choice
 
 
 def test_a_newly_chosen_variant_drops_earlier_values_of_its_section_only() -> None:
     before = Choice({"model": "small"}, {"model.conv.filters": 8, "training.epochs": 3, "seed": 1})
-    assert chosen(before, ["model=deep"], GROUPS) == Choice({"model": "deep"}, {"training.epochs": 3, "seed": 1})
+    assert choose(before, ["model=deep"], GROUPS) == Choice({"model": "deep"}, {"training.epochs": 3, "seed": 1})
     # What is typed beside the variant counts, before it or after it.
     for typed in (["model=deep", "model.depth=2"], ["model.depth=2", "model=deep"]):
-        found = chosen(before, typed, GROUPS)
+        found = choose(before, typed, GROUPS)
         assert found == Choice({"model": "deep"}, {"training.epochs": 3, "seed": 1, "model.depth": 2})
 
 
 def test_a_value_takes_the_place_of_what_lies_inside_it_and_around_it() -> None:
-    before = chosen(NOTHING, ["model.conv.kernel_regularizer={name: l2, l2: 0.1}", "model.conv.kernel_size=3"], GROUPS)
-    assert chosen(before, ["model.conv.kernel_regularizer=null"], GROUPS).values == {
+    before = choose(NOTHING, ["model.conv.kernel_regularizer={name: l2, l2: 0.1}", "model.conv.kernel_size=3"], GROUPS)
+    assert choose(before, ["model.conv.kernel_regularizer=null"], GROUPS).values == {
         "model.conv.kernel_size": 3,
         "model.conv.kernel_regularizer": None,
     }
-    after_null = chosen(
+    after_null = choose(
         Choice({}, {"model.conv.kernel_regularizer": None}), ["model.conv.kernel_regularizer.name=l2"], GROUPS
     )
     assert after_null.values == {"model.conv.kernel_regularizer.name": "l2"}
@@ -481,7 +482,7 @@ def test_differences_are_by_key_with_both_values() -> None:
 def copied(tmp_path: Path, conf: Path) -> Path:
     """A copy of the project, nothing chosen, its params.yaml up to date."""
     shutil.copytree(project.ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "params.yaml").write_text(as_params(composed(conf)))
+    (tmp_path / "params.yaml").write_text(as_params(compose_folder(conf)))
     return tmp_path
 
 
@@ -506,13 +507,15 @@ def test_compose_writes_both_files_and_says_what_changed(copied: Path) -> None:
     assert (found.returncode, found.stderr) == (0, "")
     assert "model.conv.filters: 32 → 8\n" in found.stdout
     assert "training.epochs: 10 → 1\n" in found.stdout
+    # 5 × 5 × 8 and 8 biases, on 24 × 24 places.
+    assert re.search(r"block1_conv +│ 24 × 24 × 8 +│ +208 │ +115,200", found.stdout)
     configuration = read_params(copied / "params.yaml")
     assert (configuration.training.epochs, configuration.model.conv.filters) == (1, 8)
-    assert (copied / "params.yaml").read_text() == as_params(composed(copied / "conf"))
+    assert (copied / "params.yaml").read_text() == as_params(compose_folder(copied / "conf"))
     assert read_choice(copied / "conf" / "chosen.yaml") == Choice({"training": "smoke"}, {"model.conv.filters": 8})
     written = contents(copied)
     again = compose(copied)
-    assert (again.returncode, again.stdout) == (0, "params.yaml holds this already\n")
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "params.yaml holds this already")
     assert contents(copied) == written
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import sweep
-from pipeline.config.compose import Choice, as_text, chosen, compose_with, composed, read_choice
+from pipeline.config.compose import Choice, as_text, choose, compose_folder, compose_with, read_choice
 from pipeline.config.guard import MOST_RUNS, check_folder, parse_override, refuse_resolvers
 from pipeline.config.load import ForbiddenError
 from pipeline.storage import project
@@ -61,7 +61,7 @@ def test_a_reference_whose_resolver_is_another_keys_value_is_not_followed(conf: 
     path = conf / "tracking" / "local.yaml"
     path.write_text(path.read_text().replace("experiment: conv2d", "experiment: ${${data.name}:SECRET_TOKEN}"))
     with pytest.raises(ForbiddenError, match=r"conf/tracking/local\.yaml: experiment: may refer"):
-        composed(conf, ["data.name=oc.env"])
+        compose_folder(conf, ["data.name=oc.env"])
 
 
 def test_a_reference_is_refused_wherever_in_conf_it_stands_though_another_file_is_broken(conf: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_reference_is_refused_wherever_in_conf_it_stands_though_another_file_i
     path = conf / "tracking" / "server.yaml"
     path.write_text(path.read_text() + "token: ${oc.env:SECRET_TOKEN}\n")
     with pytest.raises(ForbiddenError, match=r"conf/tracking/server\.yaml: token: may refer"):
-        composed(conf)
+        compose_folder(conf)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_reference_is_refused_wherever_in_conf_it_stands_though_another_file_i
     ],
 )
 def test_overrides_of_compose_and_of_sweep_do_neither(override: str, said: str) -> None:
-    for door in (lambda: chosen(Choice({}, {}), [override], ["model"]), lambda: check_arguments([override])):
+    for door in (lambda: choose(Choice({}, {}), [override], ["model"]), lambda: check_arguments([override])):
         with pytest.raises(ForbiddenError, match=said) as refused:
             door()
         assert KNOWN not in str(refused.value)
@@ -224,7 +224,7 @@ def test_a_sweep_larger_than_memory_is_refused_before_it_is_laid_out(overrides: 
 def test_a_file_of_conf_that_does_more_than_state_values_is_refused(conf: Path, file: str, content: str) -> None:
     (conf / file).parent.mkdir(parents=True, exist_ok=True)
     (conf / file).write_text(content)
-    for door in (lambda: check_folder(conf), lambda: composed(conf)):
+    for door in (lambda: check_folder(conf), lambda: compose_folder(conf)):
         with pytest.raises(ForbiddenError, match="conf/") as refused:
             door()
         assert KNOWN not in str(refused.value)
@@ -244,7 +244,7 @@ def test_a_character_that_ends_a_comment_for_one_reader_only_is_refused(
     conf: Path, file: str, content: str, character: str
 ) -> None:
     (conf / file).write_text(content.format(character, character), encoding="utf-8")
-    for door in (lambda: check_folder(conf), lambda: composed(conf)):
+    for door in (lambda: check_folder(conf), lambda: compose_folder(conf)):
         with pytest.raises(ForbiddenError, match=rf"^conf/{file}: line \d, holds the character U\+"):
             door()
 
@@ -288,7 +288,7 @@ def test_a_link_in_conf_is_refused_which_hydra_would_follow(
     link(conf, outside)
     for door in (
         lambda: check_folder(conf),
-        lambda: composed(conf),
+        lambda: compose_folder(conf),
         lambda: compose_with(conf, Choice({}, {})),
     ):
         with pytest.raises(ForbiddenError, match=r"/(study/a\.yaml|study/more|tracking|hydra|model/later\.yaml): "):
@@ -310,7 +310,7 @@ LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in ra
 def test_a_bomb_in_conf_is_refused_by_its_file_before_hydra_unfolds_it(conf: Path, content: str, said: str) -> None:
     (conf / "model" / "small.yaml").write_text(content)
     with pytest.raises(UserError, match=said) as refused:
-        composed(conf, ["model=small"])
+        compose_folder(conf, ["model=small"])
     assert str(refused.value).startswith("conf/model/small.yaml:")
 
 
@@ -336,4 +336,4 @@ def test_conf_as_it_is_does_nothing_of_that() -> None:
 )
 def test_what_hydra_does_not_say_is_said_by_its_key(conf: Path, overrides: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        composed(conf, overrides)
+        compose_folder(conf, overrides)

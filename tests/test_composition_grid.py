@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.compose import composed, differences
+from pipeline.config.compose import compose_folder, differences
 from pipeline.config.load import configure, leaves
 from pipeline.config.messages import validated
 from pipeline.storage import project
@@ -279,7 +279,7 @@ def test_hydra_knows_the_projects_sweeper_and_launcher() -> None:
 def test_a_sweep_composes_to_what_one_run_does_but_for_held_out_images_threads_and_the_study() -> None:
     sweep = alone()
     del sweep["study"]
-    one = OmegaConf.to_container(composed(project.CONF), resolve=True)
+    one = OmegaConf.to_container(compose_folder(project.CONF), resolve=True)
     assert list(differences(one, sweep)) == [
         ("data.validation_images", "0", "10000"),
         ("training.threads", "2", "1"),

@@ -127,6 +127,72 @@ def test_layers_follow_one_another_as_the_configuration_says() -> None:
     assert names == ["images", "block1_conv", "block1_pool", "block1_norm", "head", "dense1", "output"]
 
 
+def test_layers_that_normalize_the_images_and_dense_layers_have_their_place_and_their_activation() -> None:
+    network = built(
+        depth=1,
+        input_normalization=True,
+        conv__data_format="channels_first",
+        dense={
+            "units": [7, 5],
+            "activation": "tanh",
+            "batch_normalization": "before_activation",
+            "dropout": [0.0, 0.25],
+        },
+    )
+    names = [layer.name for layer in network.layers if not isinstance(layer, keras.layers.Permute)]
+    dense = ["dense1", "dense1_norm", "dense1_activation", "dense2", "dense2_norm", "dense2_activation"]
+    assert names == ["images", "input_norm", "block1_conv", "block1_pool", "head", *dense, "dense2_dropout", "output"]
+    assert network.get_layer("input_norm").axis == -1
+    assert network.get_layer("dense1").activation is keras.activations.linear
+    assert network.get_layer("dense1_activation").activation is keras.activations.tanh
+    assert network.get_layer("dense2_dropout").rate == 0.25
+    after = built(dense={"units": [7], "activation": "tanh", "batch_normalization": "after_activation", "dropout": 0.0})
+    assert after.get_layer("dense1").activation is keras.activations.tanh
+    assert [layer.name for layer in after.layers][-3:] == ["dense1", "dense1_norm", "output"]
+    assert after.get_layer("output").activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_without_a_dense_layer_the_head_makes_the_logits(precision: str) -> None:
+    network = built(precision=precision, conv__filters=10, filter_growth=1, head="global_average", output="head")
+    assert network.layers[-1].name == "head"
+    assert network.output.dtype == "float32"
+    (maps,) = feature_maps(network, IMAGES[0], ["block2_pool"])
+    logits = maps.mean(axis=(0, 1))
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(
+        Predictor(network)(IMAGES[:1])[0], expected, rtol=1e-5 if precision == "float32" else 0.02
+    )
+
+
+def test_pooling_has_its_own_stride_and_padding() -> None:
+    for kind in ("max", "average"):
+        network = built(depth=1, pooling=kind, pool_size=[2, 3], pool_strides=[3, 1], pool_padding="same")
+        layer = network.get_layer("block1_pool")
+        assert (layer.pool_size, layer.strides, layer.padding) == ((2, 3), (3, 1), "same")
+        assert built(depth=1, pooling=kind).get_layer("block1_pool").strides == (2, 2)
+
+
+def test_initializers_take_keras_arguments() -> None:
+    cases: list[tuple[dict[str, Any], keras.initializers.Initializer]] = [
+        ({"name": "random_normal", "mean": 1, "stddev": 0.01}, keras.initializers.RandomNormal(1.0, 0.01)),
+        ({"name": "truncated_normal", "stddev": 0.2}, keras.initializers.TruncatedNormal(0.0, 0.2)),
+        ({"name": "random_uniform", "minval": -2, "maxval": 3}, keras.initializers.RandomUniform(-2.0, 3.0)),
+        ({"name": "orthogonal", "gain": 2}, keras.initializers.Orthogonal(2.0)),
+        (
+            {"name": "variance_scaling", "scale": 3, "mode": "fan_out", "distribution": "untruncated_normal"},
+            keras.initializers.VarianceScaling(3.0, "fan_out", "untruncated_normal"),
+        ),
+    ]
+    for settings, expected in cases:
+        layer = built(conv__kernel_initializer=settings).get_layer("block1_conv")
+        config = layer.kernel_initializer.get_config()
+        assert type(layer.kernel_initializer) is type(expected)
+        assert config == expected.get_config() | {"seed": derive_seed(0, "block1_conv/kernel")}
+    layer = built(conv__bias_initializer={"name": "constant", "value": 0.1}).get_layer("block1_conv")
+    np.testing.assert_array_equal(layer.bias, np.full(4, 0.1, np.float32))
+
+
 def test_network_that_does_not_learn_keeps_the_weights_and_the_answers_and_nothing_else() -> None:
     changes: dict[str, Any] = {
         "dropout": 0.5,
@@ -148,11 +214,15 @@ def test_network_that_does_not_learn_keeps_the_weights_and_the_answers_and_nothi
         ("flatten", "none", "none"),
         ("global_average", "max", "after_pooling"),
         ("global_max", "average", "after_pooling"),
+        ("flatten", "overlapping max", "none"),
+        ("flatten", "overlapping average", "none"),
     ],
 )
 def test_channels_first_equals_channels_last_with_the_same_weights(head: str, pooling: str, normalization: str) -> None:
     changes: dict[str, Any] = {"head": head, "pooling": pooling, "batch_normalization": normalization}
     changes |= {"conv__kernel_size": [2, 3], "blocks__block2__conv__groups": 2}
+    if pooling.startswith("overlapping"):
+        changes |= {"pooling": pooling.split()[1], "pool_size": 3, "pool_strides": [2, 1], "pool_padding": "same"}
     last = built(**changes)
     for path, variable in weights(last).items():
         if "moving" in path:
@@ -366,6 +436,7 @@ def test_feature_maps_are_what_leaves_the_layers() -> None:
     windows = np.lib.stride_tricks.sliding_window_view(IMAGES[0, :, :, 0] / 255.0, (3, 3))
     by_hand = np.maximum(np.einsum("hwij,ijf->hwf", windows, kernel[:, :, 0]), 0)
     np.testing.assert_allclose(conv, by_hand, rtol=1e-4, atol=1e-6)
+    assert np.array_equal(feature_maps(network, IMAGES[0], ["block1_conv"])[0], conv)
     np.testing.assert_allclose(pool, by_hand.reshape(5, 2, 5, 2, 4).max(axis=(1, 3)), rtol=1e-4, atol=1e-6)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline import promote
-from pipeline.config.compose import Choice, as_text, chosen, compose_with, promoted, read_choice, values
+from pipeline.config.compose import Choice, as_text, choose, compose_with, promote_setting, read_choice, values
 from pipeline.config.load import leaves, read_params
 from pipeline.run.record import EVALUATION, TEST_EVALUATION
 from pipeline.run.train_run import recorded
@@ -92,7 +92,7 @@ def test_the_winner_becomes_params_yaml_and_the_choice(run: Promote) -> None:
     assert params.training.epochs == 10
     assert "all training images" in said
     assert values(compose_with(project.CONF, read_choice(project.CHOSEN))) == values(
-        compose_with(project.CONF, promoted(read_choice(project.CHOSEN), setting("7")))
+        compose_with(project.CONF, promote_setting(read_choice(project.CHOSEN), setting("7")))
     )
 
 
@@ -153,8 +153,8 @@ def test_what_was_selected_on_test_images_is_refused_and_with_anyway_said_wherev
     note = "# Note: The study kernels selects on test images"
     assert note in project.CHOSEN.read_text()
     choice = read_choice(project.CHOSEN)
-    assert note in as_text(chosen(choice, ["training.epochs=5"], ["model", "training"]))
-    assert note not in as_text(chosen(choice, ["model=deep"], ["model", "training"]))
+    assert note in as_text(choose(choice, ["training.epochs=5"], ["model", "training"]))
+    assert note not in as_text(choose(choice, ["model=deep"], ["model", "training"]))
     a_study(seeds=10)
     run("kernels")
     assert "# Note" not in project.CHOSEN.read_text()
@@ -201,13 +201,20 @@ def test_what_conf_sets_and_no_setting_has_is_refused(here: Path) -> None:
     default = here / "conf" / "model" / "article.yaml"
     default.write_text(default.read_text().replace("blocks: {}", "blocks: {block2: {pooling: none}}"))
     with pytest.raises(UserError, match=r"model.blocks.block2.pooling: is set in conf/"):
-        promoted(Choice({}, {}), dict(leaves(recorded(article()))))
+        promote_setting(Choice({}, {}), dict(leaves(recorded(article()))))
 
 
 @pytest.mark.usefixtures("here")
+def test_a_study_that_is_older_than_a_key_is_promoted_without_it() -> None:
+    older = {key: value for key, value in leaves(recorded(article(FAST))) if key != "model.pool_padding"}
+    assert promote_setting(Choice({}, {}), older) == promote_setting(
+        Choice({}, {}), dict(leaves(recorded(article(FAST))))
+    )
+
+
 def test_a_block_and_a_regularizer_of_their_own_are_promoted() -> None:
     wanted = article({"model.blocks": {"block2": {"conv": {"kernel_size": 3}}}, "model.conv.kernel_regularizer": "l2"})
-    found = compose_with(project.CONF, promoted(Choice({}, {}), dict(leaves(recorded(wanted)))))
+    found = compose_with(project.CONF, promote_setting(Choice({}, {}), dict(leaves(recorded(wanted)))))
     assert values(found)["model"]["blocks"] == {"block2": {"conv": {"kernel_size": 3}}}
     assert values(found)["model"]["conv"]["kernel_regularizer"] == {"name": "l2", "l2": 0.01}
 

@@ -21,11 +21,11 @@ from pydantic import JsonValue
 
 from pipeline.config.layers import blocks
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import specification_of, specify
+from pipeline.config.specification import hashed, specification_of, specify
 from pipeline.run import identity as identities
 from pipeline.run.checkpoint import Checkpoint, read_checkpoint, remove_checkpoint, usable_checkpoint, write_checkpoint
 from pipeline.run.environment import Environment, environment, lacks_bfloat16, precision_note, versions
-from pipeline.run.identity import fingerprint, identity, name_of
+from pipeline.run.identity import fingerprint, identity, layer_list, name_of
 from pipeline.run.record import (
     LAYOUT,
     Epoch,
@@ -157,15 +157,23 @@ MODEL: dict[str, object] = {
     "batch_normalization": "after_pooling",
     "pooling": "average",
     "pool_size": 3,
+    "pool_strides": 1,
+    "pool_padding": "same",
     "dropout": 0.1,
+    "input_normalization": True,
     "head": "global_max",
     "head_dropout": 0.1,
     "dense.units": [8],
     "dense.activation": "elu",
     "dense.dropout": 0.1,
+    "dense.batch_normalization": "before_activation",
+    "output": "head",
 }
 NEEDED: dict[str, dict[str, object]] = {
-    key: {"model.dense.units": [8]} for key in ("dense.activation", "dense.dropout")
+    **{f"dense.{key}": {"model.dense.units": [8]} for key in ("activation", "dropout", "batch_normalization")},
+    # Windows of 2 fill what reaches them; four of the second block's 5 × 5 are a number a class.
+    "pool_padding": {"model.conv.kernel_size": 2},
+    "output": {"model.head": "global_average", "model.blocks.block2.conv.filters": 10},
 }
 """What a key has an effect with."""
 
@@ -208,6 +216,22 @@ def test_each_deciding_ingredient_makes_another_identity() -> None:
     names = [name(), name(data="e" * 64), *(name(changes) for changes in DECIDING)]
     assert len(set(names)) == len(names)
     assert all(len(one) == 16 and int(one, 16) >= 0 for one in names)
+
+
+def test_a_key_that_came_later_is_no_part_of_what_is_hashed_where_it_is_off() -> None:
+    specification = specify(article())
+    values = specification.model_dump(mode="json")
+    later = [(values["model"], "input_normalization"), (values["model"], "output")]
+    later += [(values["model"]["dense"], "batch_normalization")]
+    later += [(block, key) for block in values["model"]["blocks"] for key in ("pool_strides", "pool_padding")]
+    for section, key in later:
+        del section[key]
+    assert hashed(specification) == values
+    expected = digest.of_value(values["model"]["blocks"][0])[:16]
+    listed: list[Any] = layer_list(specification)
+    assert [layer[3] for layer in listed if "block1" in layer[0]] == [expected] * 2
+    normalized: Any = hashed(specify(article({"model.input_normalization": True})))
+    assert normalized["model"]["input_normalization"] is True
 
 
 def test_keys_tried_above_are_all_that_can_decide() -> None:
@@ -282,7 +306,7 @@ def test_an_identity_is_the_hash_of_what_the_network_is_built_from() -> None:
     assert name_of(kept) == made.name
     built = specification_of(kept)
     assert built == specify(article(changes))
-    assert blocks(built.model.as_model()) == blocks(article(changes).model)
+    assert blocks(built.model) == blocks(article(changes).model)
     assert (built.classes, built.image_shape, built.split_seed, built.seed) == (10, [28, 28, 1], 3, 7)
 
 

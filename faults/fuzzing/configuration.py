@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from faults.fuzzing.edits import constants, edited, names, places, valid
 from faults.fuzzing.target import LARGEST, Choices, Mutate, Target, told
-from pipeline.config.compose import Choice, as_params, as_text, chosen, read_choice
+from pipeline.config.compose import Choice, as_params, as_text, choose, read_choice
 from pipeline.config.layers import MOST_PARAMETERS, layers
 from pipeline.config.load import configure, parsed
 from pipeline.config.schema import Configuration
@@ -61,7 +61,7 @@ def _survives(configuration: Configuration) -> None:
 
 def _override(text: str) -> None:
     """What compose keeps of an override is the same when it is read again."""
-    kept = chosen(Choice({}, {}), [text], GROUPS)
+    kept = choose(Choice({}, {}), [text], GROUPS)
     with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
         path = Path(file.name)
         path.write_text(as_text(kept), encoding="utf-8")

@@ -22,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import check_folder, check_override, loaded, parse_override, refuse_resolvers
+from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_resolvers
 from pipeline.config.load import configure, leaves, parsed, read_yaml
-from pipeline.config.messages import ConfigurationError, keys, shown, validated
+from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
@@ -58,7 +58,7 @@ def read_choice(path: Path) -> Choice:
     Raises UserError for a file that is not as `as_text` writes it.
     """
     try:
-        plain: Any = loaded(path, str(path))
+        plain: Any = load_file(path, str(path))
         note = next((line for line in path.read_text("utf-8").splitlines() if line.startswith(NOTE)), "")
         defaults = plain.pop("defaults")
         variants = {group.removeprefix("override /"): name for entry in defaults for group, name in entry.items()}
@@ -69,7 +69,7 @@ def read_choice(path: Path) -> Choice:
     return Choice(variants, dict(leaves(plain)), note.removeprefix(NOTE))
 
 
-def chosen(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
+def choose(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> Choice:
     """The choice `before` with `overrides` on top. A variant that is chosen anew drops earlier values of its section.
 
     Raises UserError for an override that can't be kept: a sweep, a deletion, an element of a list, a bad word.
@@ -108,16 +108,16 @@ def compose_with(conf: Path, choice: Choice) -> DictConfig:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried, symlinks=True)  # a link is refused there
         (tried / "chosen.yaml").write_text(as_text(choice), encoding="utf-8")
-        return composed(tried)
+        return compose_folder(tried)
 
 
 PRIMARY = "config"
 
 COMPOSITION_ERRORS = HydraException, OmegaConfBaseException
-"""What Hydra raises for a configuration that a person can mend; `told` says it."""
+"""What Hydra raises for a configuration that a person can mend; `explain` says it."""
 
 
-def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
+def compose_folder(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """What the configuration folder `conf` composes to with `overrides`, all interpolations resolved.
 
     Raises UserError with Hydra's own words, which name the key or the variants that there are.
@@ -131,7 +131,7 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
         values(found)
         OmegaConf.resolve(found)
     except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
-        raise _wrong_in_a_file(conf, error) or UserError(told(error)) from None
+        raise _wrong_in_a_file(conf, error) or UserError(explain(error)) from None
     return found
 
 
@@ -145,7 +145,7 @@ def values(found: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def told(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
     if isinstance(error, MissingConfigException):
         there = f"There are: {', '.join(error.options)}." if error.options else "Look into conf/ for what there is."
@@ -224,7 +224,7 @@ OWN = "training.threads"
 """What fits the machine, not the question: a sweep runs many runs of one thread, `dvc repro` one run on all."""
 
 
-def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
+def promote_setting(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -> Choice:
     """The choice `before` with the network and the training of `setting` (dotted keys → values) in place of its own.
 
     `note` is kept with it. Which images, the seed, threads and tracking stay as they were chosen. Raises UserError
@@ -234,9 +234,11 @@ def promoted(before: Choice, setting: Mapping[str, JsonValue], note: str = "") -
     own = {key: value for key, value in before.values.items() if not _is_promoted(key)}
     wanted = {key: value for key, value in setting.items() if _is_promoted(key)}
     present = dict(leaves(values(compose_with(project.CONF, Choice(variants, own)))))
+    off = dict(defaults(Configuration))
     for key, value in present.items():
         has = key in wanted or any(other.startswith(f"{key}.") for other in wanted)
-        if _is_promoted(key) and not has and value not in (None, {}):
+        # A study may be older than a key.
+        if _is_promoted(key) and not has and value not in (None, {}, off.get(key)):
             raise UserError(f"{key}: is set in conf/, but no setting of the study has it. Take it out of conf/ first.")
     differing = {key: value for key, value in wanted.items() if key not in present or present[key] != value}
     return Choice(variants, {**own, **differing}, note)
@@ -250,11 +252,14 @@ def _parsed(text: str) -> Override:
     override = parse_override(text)
     check_override(override)
     if override.is_sweep_override():
-        raise UserError(f"{text}: holds several values; compose chooses one. For several use a sweep.")
+        several = "holds several values; compose chooses one. For several use a sweep."
+        raise UserError(f"{text}: {several} {as_size(override)}".rstrip())
     if override.is_delete():
         raise UserError(f"{text}: a deletion can't be kept. Set the key to null or to another value.")
     if override.is_hydra_override() or override.package is not None:
         raise UserError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
+    if text != (named := re.sub(r"(\.blocks\.)(\d+)", r"\1block\2", text)):
+        raise UserError(f"{text}: names no block. Write {named}")
     if any(part.isdigit() for part in override.key_or_group.split(".")):
         raise UserError(f"{text}: an element of a list can't be kept. Write the whole list: key=[…].")
     return override
@@ -265,7 +270,7 @@ def _plain(override: Override) -> Any:
         value = OmegaConf.create({"value": override.value()})
         return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
     except COMPOSITION_ERRORS as error:
-        raise UserError(f"{override.input_line}: has a value that can't be kept ({told(error)}).") from None
+        raise UserError(f"{override.input_line}: has a value that can't be kept ({explain(error)}).") from None
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -18,6 +18,8 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from omegaconf import OmegaConf
 
 from pipeline.config.load import DEEPEST, DISPUTED, ForbiddenError, leaves, read_bounded, read_bytes
+from pipeline.config.messages import keys
+from pipeline.config.schema import Configuration, hide_secret
 from pipeline.terminal.errors import UserError
 
 MOST_RUNS = 10_000
@@ -30,6 +32,8 @@ PREPARED_ONCE = (
     "all runs of a sweep train on the images that are prepared. Choose one with compose, run `dvc repro preprocess`, "
     f"then sweep. {' and '.join(SPLIT)} can be swept."
 )
+
+SIZES = "kernel_size", "strides", "dilation_rate", "pool_size", "pool_strides"
 
 OWN = "config.yaml", "sweep.yaml"
 
@@ -54,11 +58,49 @@ def parse_override(text: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(text)
     except Exception as error:  # Hydra's parser raises several kinds
-        raise UserError(f"{text}: is no override ({str(error).splitlines()[0]}). Write key=value.") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(_meant(text) or f"{text}: is no override ({reason}). Write key=value.") from None
     value = override.value()
     if isinstance(value, RangeSweep) and value.step == 0:
         raise UserError(f"{text}: is a range whose step is 0. Leave the step out, or use another.")
     return override
+
+
+def _meant(text: str) -> str | None:
+    """What is said of a word that Hydra's grammar does not take, where that can be told."""
+    key, _, value = text.partition("=")
+    key = whole_key(key)
+    if "://" in value:
+        return (
+            f"{hide_secret(text)}: is no override. An address holds no name, no password and nothing after a ? or #; "
+            f"what Hydra's grammar does not know needs quotes within quotes: \"{key}='http://…'\""
+        )
+    numbers = re.findall(r"[\d.]+", value)
+    if re.fullmatch(r"\([^()]*\)", value) and numbers:
+        return f"{text}: is no override. Write {key}=[{','.join(numbers)}]."
+    if value.count("[") > value.count("]"):
+        example = f"{key}=[{','.join(numbers)}]" if len(numbers) > 1 else f"{key}=[3,3]"
+        return f"{text}: is no override: a bracket is not closed. Write it without blanks, or in quotes: '{example}'"
+    return None
+
+
+def option_instead(option: str, words: Sequence[str]) -> str | None:
+    """What is said of `--epochs 3` among `words`; None for an option that names no key."""
+    name, _, value = option.lstrip("-").replace("-", "_").partition("=")
+    following = [*words[words.index(option) + 1 :], "…"][0]
+    known = {key.rpartition(".")[2] for key in keys(Configuration)}
+    is_key = name in known or name in keys(Configuration)
+    return (
+        f"{option}: is no option. A value is set without dashes: {whole_key(name)}={value or following}"
+        if is_key
+        else None
+    )
+
+
+def whole_key(typed: str) -> str:
+    """The key of the configuration that `typed` is the end of, where there is one; else what was typed."""
+    ending = [key for key in keys(Configuration) if f".{key}".endswith(f".{typed}")]
+    return ending[0] if len(ending) == 1 else typed
 
 
 def check_override(override: Override) -> None:
@@ -115,7 +157,7 @@ def check_folder(conf: Path) -> None:
     for path in _files(conf):
         name = f"{conf.name}/{path.relative_to(conf)}"
         try:
-            plain = loaded(path, name)
+            plain = load_file(path, name)
         except ForbiddenError:
             raise
         except UserError as error:
@@ -128,7 +170,7 @@ def check_folder(conf: Path) -> None:
         raise broken
 
 
-def loaded(path: Path, name: str) -> Any:
+def load_file(path: Path, name: str) -> Any:
     """The very values that Hydra loads from a file of conf/, references as they stand.
 
     Another reader may take for a comment what is none for Hydra's (PyYAML). Raises ForbiddenError for what can't be
@@ -198,6 +240,10 @@ def _check_values(override: Override) -> None:
     value, text = override.value(), override.input_line
     if isinstance(value, IntervalSweep):
         raise UserError(f"{text}: names no values. A sweep takes a list (0.001,0.01) or a range(start,stop,step).")
+    if isinstance(value, ChoiceSweep) and override.key_or_group.rpartition(".")[2] in SIZES:
+        texts = [str(one) for one in value.list]
+        if twice := next((one for one in texts if texts.count(one) > 1), None):
+            raise UserError(f"{text}: names {twice} twice. {as_size(override)}")
     if isinstance(value, RangeSweep) and next(iter(value.range()), None) is None:
         raise UserError(f"{text}: is an empty range: there is nothing to run. range(3) is 0, 1, 2.")
     # Which variants there are is known once Hydra has read conf/.
@@ -207,6 +253,14 @@ def _check_values(override: Override) -> None:
             raise UserError(f"{text}: {override.key_or_group} has no variants that glob could match. Name the values.")
         if not list(override.sweep_string_iterator()):
             raise UserError(f"{text}: matches no variant. There are: {', '.join(names)}.")
+
+
+def as_size(override: Override) -> str:
+    """How to write a height and a width, for someone who wrote `3,3`; nothing for what is no size."""
+    key, value = override.key_or_group, override.value()
+    if key.rpartition(".")[2] not in SIZES or not isinstance(value, ChoiceSweep) or len(value.list) != 2:
+        return ""
+    return f"For height × width write {whole_key(key)}=[{value.list[0]},{value.list[1]}]."
 
 
 def _refuse_code(value: Any, key: str) -> None:

@@ -8,9 +8,12 @@ setting, with one identity. Each rule here names what makes it so.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from rich.table import Table
 
 from pipeline.config.messages import ConfigurationError, Problem, refused, shown, validated
 from pipeline.config.schema import (
@@ -19,11 +22,18 @@ from pipeline.config.schema import (
     L2,
     LARGEST_SIZE,
     Block,
+    Constant,
     Conv,
     Dense,
+    Head,
+    Initializer,
+    Kind,
     Model,
+    Network,
     RadialConstraint,
     Regularizer,
+    Size,
+    VarianceScaling,
     height_width,
 )
 
@@ -47,51 +57,83 @@ class Layer:
     block: Block | None = None
 
 
-def blocks(model: Model) -> tuple[Block, ...]:
+class _TooLargeError(ConfigurationError):
+    """A kernel or a window that is larger than what reaches it in block `number`; what helps beside a smaller one."""
+
+    def __init__(self, number: int, argument: str, problem: str, other_ways: str) -> None:
+        super().__init__([Problem(argument, problem)])
+        self.number, self.argument, self.problem, self.other_ways = number, argument, problem, other_ways
+
+
+def layers(model: Model | Network, image_shape: Sequence[int], classes: int) -> tuple[Layer, ...]:
+    """The layers from the image (height, width, channels) to one number a class.
+
+    Raises ConfigurationError where such a network can't exist.
+    """
+    try:
+        every = tuple(_layers(model, tuple(image_shape), classes))
+    except _TooLargeError as error:
+        key = _key(model, error.number, error.argument)
+        largest = _largest(model, key, image_shape, classes)
+        at_most = f"at most {largest}, " if largest else ""
+        raise refused(key, f"{error.problem} Use {at_most}{error.other_ways}, or a smaller depth.") from None
+    parameters = sum(layer.parameters for layer in every)
+    if parameters > MOST_PARAMETERS:
+        largest_layer = max(every, key=lambda layer: layer.parameters)
+        raise refused(
+            "model", f"{parameters:,} parameters ({largest_layer.name} has most) are more than {MOST_PARAMETERS:,}."
+        )
+    return every
+
+
+def layer_table(layers: Sequence[Layer]) -> Table:
+    """The layers as a table: what leaves each, and what it costs for one image."""
+    table = Table("layer", "output", show_footer=True)
+    table.add_column("parameters", f"{sum(layer.parameters for layer in layers):,}", justify="right")
+    table.add_column("multiply-adds", f"{sum(layer.multiply_adds for layer in layers):,}", justify="right")
+    for layer in layers:
+        name = f"head ({layer.kind.replace('_', ' ')})" if layer.name == "head" else layer.name
+        size = " × ".join(map(str, layer.output))
+        table.add_row(name, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+    return table
+
+
+def network_as_built(model: Model, image_shape: Sequence[int], classes: int) -> Network:
+    """The model as it is built for images of this size, on which not all that a person writes has an effect.
+
+    Raises ConfigurationError where such a network can't exist.
+    """
+    every = layers(model, image_shape, classes)
+    return Network(
+        input_normalization=model.input_normalization,
+        blocks=[layer.block for layer in every if layer.kind == "conv2d" and layer.block is not None],
+        head=cast(Head, next(layer.kind for layer in every if layer.name == "head")),
+        head_dropout=model.head_dropout,
+        dense=dense_as_built(model),
+        output=model.output,
+    )
+
+
+def blocks(model: Model | Network) -> tuple[Block, ...]:
     """The blocks of a model as they are built, each with every argument: the model's, its share of the growth, its own
     changes; what has no effect stands at one value.
 
     Raises ConfigurationError.
     """
+    if isinstance(model, Network):
+        return tuple(model.blocks)
     names = [_block_name(number) for number in range(1, model.depth + 1)]
     there = f"depth {model.depth} has {names[0]}{f' to {names[-1]}' if model.depth > 1 else ''}"
-    unknown = [f"model.blocks.{name}" for name in model.blocks if name not in names]
-    if unknown:
-        said = f"is no block: {there}. Where a variant says it"
-        raise ConfigurationError([Problem(key, f"{said}: {key}=null") for key in unknown])
+    if unknown := [name for name in model.blocks if name not in names]:
+        raise ConfigurationError([_no_block(name, there) for name in unknown])
     return tuple(_block(model, number) for number in range(1, model.depth + 1))
 
 
-def layers(model: Model, image_shape: Sequence[int], classes: int) -> tuple[Layer, ...]:
-    """The layers from the image (height, width, channels) to one number a class.
-
-    Raises ConfigurationError where such a network can't exist.
-    """
-    found: list[Layer] = []
-    shape = tuple(image_shape)
-    for number, block in enumerate(blocks(model), start=1):
-        found.extend(_block_layers(model, number, block, shape))
-        shape = found[-1].output
-    found.extend(_head_layers(model, shape, classes))
-    parameters = sum(layer.parameters for layer in found)
-    if parameters > MOST_PARAMETERS:
-        largest = max(found, key=lambda layer: layer.parameters)
-        raise refused(
-            "model", f"{parameters:,} parameters ({largest.name} has most) are more than {MOST_PARAMETERS:,}."
-        )
-    return tuple(found)
-
-
-def convolved(size: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
-    """Height (or width) that leaves a convolution; 0 or less where the kernel is larger than its input."""
+def size_after(size: int, window: int, stride: int, dilation: int, padding: str) -> int:
+    """Height (or width) that leaves a convolution or a pooling; 0 or less where the window is larger than its input."""
     if padding == "same":
         return math.ceil(size / stride)
-    return (size - (kernel - 1) * dilation - 1) // stride + 1
-
-
-def pooled(size: int, window: int) -> int:
-    """Height (or width) that leaves a pooling whose windows lie side by side; what is left over is dropped."""
-    return size // window
+    return (size - (window - 1) * dilation - 1) // stride + 1
 
 
 def _block_name(number: int) -> str:
@@ -106,10 +148,16 @@ def _block(model: Model, number: int) -> Block:
     if not isinstance(conv_changes, dict):
         raise refused(f"{name}.conv", f"must be a mapping of keys to values, not {shown(conv_changes)}.")
     base = {field: getattr(model, field) for field in Block.model_fields}
-    conv: dict[str, Any] = {field: getattr(model.conv, field) for field in Conv.model_fields}
+    conv = {field: getattr(model.conv, field) for field in Conv.model_fields}
     if "filters" not in conv_changes:
         conv["filters"] = _grown(model, number)
     return block_as_built(validated(Block, base | changes | {"conv": conv | conv_changes}, prefix=name))
+
+
+def _no_block(name: str, there: str) -> Problem:
+    key = f"model.blocks.{name}"
+    way = f"Write block{name}." if name.isdigit() else f"Where a variant says it: {key}=null"
+    return Problem(key, f"is no block: {there}. {way}")
 
 
 def _grown(model: Model, number: int) -> int:
@@ -123,10 +171,21 @@ def _grown(model: Model, number: int) -> int:
     return round(filters)
 
 
-def _block_layers(model: Model, number: int, block: Block, shape: Shape) -> Iterator[Layer]:
+def _layers(model: Model | Network, shape: Shape, classes: int) -> Iterator[Layer]:
+    if model.input_normalization:
+        yield Layer("input_norm", "batch_normalization", shape, 4 * shape[2])
+    for number, block in enumerate(blocks(model), start=1):
+        for layer in _block_layers(model, number, block, shape):
+            yield layer
+            shape = layer.output
+    yield from _head_layers(model, shape, classes)
+
+
+def _block_layers(model: Model | Network, number: int, block: Block, shape_in: Shape) -> Iterator[Layer]:
     name = _block_name(number)
-    shape = _conv_output(model, number, block.conv, shape_in := shape)
-    block = _without_empty_padding(block, shape_in, shape)
+    shape = _conv_output(model, number, block.conv, shape_in)
+    pooled = shape if block.pooling == "none" else _pool_output(number, block, shape)
+    block = _without_empty_padding(block, shape_in, shape, pooled)
     conv = block.conv
     height, width, channels = shape
     kernel_height, kernel_width = height_width(conv.kernel_size)
@@ -140,30 +199,51 @@ def _block_layers(model: Model, number: int, block: Block, shape: Shape) -> Iter
     elif block.batch_normalization == "after_activation":
         yield norm
     if block.pooling != "none":
-        shape = _pool_output(model, number, block, shape)
-        yield Layer(f"{name}_pool", f"{block.pooling}_pooling", shape, block=block)
+        yield Layer(f"{name}_pool", f"{block.pooling}_pooling", pooled, block=block)
     if block.batch_normalization == "after_pooling":
-        yield Layer(norm.name, norm.kind, shape, norm.parameters, block=block)
+        yield Layer(norm.name, norm.kind, pooled, norm.parameters, block=block)
     if block.dropout > 0:
-        yield Layer(f"{name}_dropout", "dropout", shape, block=block)
+        yield Layer(f"{name}_dropout", "dropout", pooled, block=block)
 
 
-def _head_layers(model: Model, shape: Shape, classes: int) -> Iterator[Layer]:
+def _head_layers(model: Model | Network, shape: Shape, classes: int) -> Iterator[Layer]:
     height, width, channels = shape
     features = height * width * channels if model.head == "flatten" else channels
     # Of a single place the mean and the largest are what is there.
     yield Layer("head", "flatten" if height == width == 1 else model.head, (features,))
+    if model.output == "head":
+        _check_output(model, features, classes)
+        return
     if model.head_dropout > 0:
         yield Layer("head_dropout", "dropout", (features,))
-    for number, units in enumerate(model.dense.units, start=1):
-        yield Layer(f"dense{number}", "dense", (units,), (features + 1) * units, features * units)
+    for number, (units, dropout) in enumerate(zip(model.dense.units, model.dense.dropouts, strict=True), start=1):
+        name = f"dense{number}"
+        yield Layer(name, "dense", (units,), (features + 1) * units, features * units)
         features = units
-        if model.dense.dropout > 0:
-            yield Layer(f"dense{number}_dropout", "dropout", (units,))
+        if model.dense.batch_normalization != "none":
+            yield Layer(f"{name}_norm", "batch_normalization", (units,), 4 * units)
+        if model.dense.batch_normalization == "before_activation":
+            yield Layer(f"{name}_activation", "activation", (units,))
+        if dropout > 0:
+            yield Layer(f"{name}_dropout", "dropout", (units,))
     yield Layer("output", "dense", (classes,), (features + 1) * classes, features * classes)
 
 
-def _conv_output(model: Model, number: int, conv: Conv, shape: Shape) -> Shape:
+def _check_output(model: Model | Network, features: int, classes: int) -> None:
+    """Raises ConfigurationError where what the head makes can't be one number a class."""
+    last = _block_name(len(blocks(model)))
+    if model.dense.units or model.head_dropout > 0:
+        key = "dense.units" if model.dense.units else "head_dropout"
+        raise refused(f"model.{key}", "has no place with output head, which has no dense layer. Leave it out there.")
+    if features != classes:
+        raise refused(
+            "model.output",
+            f"head makes {features:,} numbers of {last}, not one for each of the {classes} classes. Use a global head "
+            f"and {classes} filters there: model.head=global_average +model.blocks.{last}.conv.filters={classes}",
+        )
+
+
+def _conv_output(model: Model | Network, number: int, conv: Conv, shape: Shape) -> Shape:
     height, width, channels = shape
     kernel, strides, dilation = map(height_width, (conv.kernel_size, conv.strides, conv.dilation_rate))
     if max(strides) > 1 and max(dilation) > 1:
@@ -179,82 +259,137 @@ def _conv_output(model: Model, number: int, conv: Conv, shape: Shape) -> Shape:
             f"{conv.groups} must divide both the {channels} channels that reach block {number} "
             f"and its {conv.filters} filters. Use {f'{largest} or a divisor of it' if largest > 1 else 1}.",
         )
-    reach = tuple((size - 1) * rate + 1 for size, rate in zip(kernel, dilation, strict=True))
-    if conv.padding == "valid" and (reach[0] > height or reach[1] > width):
-        dilated = f" (dilated to {reach[0]} × {reach[1]})" if max(dilation) > 1 else ""
-        raise refused(
-            _key(model, number, "conv.kernel_size"),
-            f"{shown(conv.kernel_size)}{dilated} is larger than the {height} × {width} input of block {number} "
-            f"(padding valid). Use at most {(min(height, width) - 1) // max(dilation) + 1}, or padding same.",
-        )
-    sizes = zip((height, width), kernel, strides, dilation, strict=True)
-    return *(convolved(*size, conv.padding) for size in sizes), conv.filters
+    after = _after(shape, conv.kernel_size, conv.strides, conv.dilation_rate, conv.padding)
+    if min(after) < 1:
+        reach = " × ".join(str((size - 1) * rate + 1) for size, rate in zip(kernel, dilation, strict=True))
+        dilated = f" (dilated to {reach})" if max(dilation) > 1 else ""
+        problem = f"{dilated} is larger than the {height} × {width} input of block {number} (padding valid)."
+        raise _TooLargeError(number, "conv.kernel_size", f"{shown(conv.kernel_size)}{problem}", "padding same")
+    return *after, conv.filters
 
 
-def _without_empty_padding(block: Block, shape_in: Shape, shape: Shape) -> Block:
+def _pool_output(number: int, block: Block, shape: Shape) -> Shape:
+    after = _after(shape, block.pool_size, _pool_strides(block), 1, block.pool_padding)
+    if min(after) < 1:
+        problem = f"is larger than the {shape[0]} × {shape[1]} that reaches the pooling of block {number}: "
+        problem = f"{shown(block.pool_size)} {problem}nothing of the image would be left."
+        raise _TooLargeError(number, "pool_size", problem, "pooling none there")
+    return *after, shape[2]
+
+
+def _pool_strides(block: Block) -> Size:
+    return block.pool_size if block.pool_strides is None else block.pool_strides
+
+
+def _after(shape: Shape, window: Size, strides: Size, dilation: Size, padding: str) -> Shape:
+    """Height and width that leave a convolution or a pooling."""
+    sizes = zip(shape[:2], *map(height_width, (window, strides, dilation)), strict=True)
+    return tuple(size_after(size, one, stride, dilation=rate, padding=padding) for size, one, stride, rate in sizes)
+
+
+def _without_empty_padding(block: Block, shape_in: Shape, shape: Shape, pooled: Shape) -> Block:
     """As built for this input: `same` that adds nothing, as where kernels lie side by side and fill it, is `valid`."""
     conv = block.conv
-    arguments = map(height_width, (conv.kernel_size, conv.strides, conv.dilation_rate))
-    sizes = zip(shape_in[:2], shape[:2], *arguments, strict=True)
-    if any((places - 1) * stride + (kernel - 1) * rate + 1 > size for size, places, kernel, stride, rate in sizes):
-        return block
-    return block.model_copy(update={"conv": conv.model_copy(update={"padding": "valid"})})
+    changes: dict[str, object] = {}
+    if _is_filled(shape_in, shape, conv.kernel_size, conv.strides, conv.dilation_rate):
+        changes["conv"] = conv.model_copy(update={"padding": "valid"})
+    if _is_filled(shape, pooled, block.pool_size, _pool_strides(block), 1):
+        changes["pool_padding"] = "valid"
+    return block.model_copy(update=changes)
 
 
-def _pool_output(model: Model, number: int, block: Block, shape: Shape) -> Shape:
-    height, width, channels = shape
-    window = height_width(block.pool_size)
-    if window[0] > height or window[1] > width:
-        raise refused(
-            _key(model, number, "pool_size"),
-            f"{shown(block.pool_size)} is larger than the {height} × {width} that reaches the pooling of block "
-            f"{number}: nothing of the image would be left. Use at most {min(height, width)}, pooling none there, "
-            "or a smaller depth.",
-        )
-    return pooled(height, window[0]), pooled(width, window[1]), channels
+def _is_filled(shape_in: Shape, shape: Shape, window: Size, strides: Size, dilation: Size) -> bool:
+    sizes = zip(shape_in[:2], shape[:2], *map(height_width, (window, strides, dilation)), strict=True)
+    return all((places - 1) * stride + (size - 1) * rate + 1 <= whole for whole, places, size, stride, rate in sizes)
 
 
-def _key(model: Model, number: int, argument: str) -> str:
+def _key(model: Model | Network, number: int, argument: str) -> str:
     """Where the argument of a block was set: in the block's own changes or for all blocks."""
-    level: Any = model.blocks.get(_block_name(number), {})
-    for part in argument.split("."):
+    own = f"model.blocks.{_block_name(number)}.{argument}"
+    level: object = model.blocks.get(_block_name(number)) if isinstance(model, Model) else None
+    for part in argument.split(".") if isinstance(model, Model) else ():
         if not isinstance(level, dict) or part not in level:
             return f"model.{argument}"
         level = level[part]
-    return f"model.blocks.{_block_name(number)}.{argument}"
+    return own
 
 
-SAME_INITIALIZER = {"variance_scaling": "lecun_normal"}
+def _largest(model: Model | Network, key: str, image_shape: Sequence[int], classes: int) -> int:
+    """The largest number at `key` with which every kernel and window of the network fits its input; 0 for none."""
+    if isinstance(model, Network):
+        return 0
+    values = model.model_dump()
+    _, *way, last = key.split(".")
+    level = values
+    for part in way:
+        level = level[part]
+
+    def fails(size: int) -> bool:
+        level[last] = size
+        try:
+            tuple(_layers(Model.model_validate(values), tuple(image_shape), classes))
+        except _TooLargeError:
+            return True
+        except ConfigurationError:
+            # Another key's fault, which comes next.
+            return False
+        return False
+
+    return bisect_left(range(1, min(image_shape[:2]) + 1), x=True, key=fails)
+
+
+SAME_INITIALIZER: Mapping[object, str] = {"variance_scaling": "lecun_normal"}
 """Keras's own default arguments make the one the other, from the same seed."""
-
 
 SAME_BIAS_INITIALIZER = {**SAME_INITIALIZER, "glorot_normal": "lecun_normal", "glorot_uniform": "lecun_uniform"}
 """A vector has as many inputs as outputs, so that their mean (Glorot) is the number of inputs (LeCun)."""
+
+BY_VARIANCE = {
+    (1.0, "fan_in", "truncated_normal"): "lecun_normal",
+    (1.0, "fan_in", "uniform"): "lecun_uniform",
+    (1.0, "fan_avg", "truncated_normal"): "glorot_normal",
+    (1.0, "fan_avg", "uniform"): "glorot_uniform",
+    (2.0, "fan_in", "truncated_normal"): "he_normal",
+    (2.0, "fan_in", "uniform"): "he_uniform",
+}
+"""Keras's names for scale, mode and distribution of variance_scaling."""
 
 
 def block_as_built(block: Block) -> Block:
     """The block whose layers compute the same, without what has no effect."""
     changes: dict[str, Any] = {"conv": _conv(block.conv)}
-    if block.pooling == "none" or block.pool_size == 1:
-        changes |= {"pooling": "none", "pool_size": 1}
+    strides = _pool_strides(block)
+    if strides == block.pool_size:
+        changes["pool_strides"] = None
+    if block.pooling == "none" or block.pool_size == strides == 1:
+        changes |= {"pooling": "none", "pool_size": 1, "pool_strides": None, "pool_padding": "valid"}
         if block.batch_normalization == "after_pooling":
             changes["batch_normalization"] = "after_activation"
+    elif block.pool_size == 1:
+        # Of a single pixel the mean is the largest.
+        changes["pooling"] = "max"
     if block.batch_normalization == "before_activation" and block.conv.activation == "linear":
         changes["batch_normalization"] = "after_activation"
     return block.model_copy(update=changes)
 
 
-def dense_as_built(model: Model) -> Dense:
-    """The dense layers; where there are none, neither activation nor dropout has a place."""
-    if model.dense.units:
-        return model.dense
-    return model.dense.model_copy(update={"activation": "linear", "dropout": 0.0})
+def dense_as_built(model: Model | Network) -> Dense:
+    """The dense layers; where there are none, nothing that is said of them has a place."""
+    dense = model.dense
+    if not dense.units:
+        return Dense(units=[], activation="linear", dropout=0.0)
+    changes: dict[str, object] = {}
+    if len(set(dense.dropouts)) == 1:
+        changes["dropout"] = dense.dropouts[0]
+    if dense.batch_normalization == "before_activation" and dense.activation == "linear":
+        changes["batch_normalization"] = "after_activation"
+    return dense.model_copy(update=changes)
 
 
 def _conv(conv: Conv) -> Conv:
     changes: dict[str, Any] = {
-        "kernel_initializer": SAME_INITIALIZER.get(conv.kernel_initializer, conv.kernel_initializer),
-        "bias_initializer": SAME_BIAS_INITIALIZER.get(conv.bias_initializer, conv.bias_initializer),
+        "kernel_initializer": _initializer(conv.kernel_initializer),
+        "bias_initializer": _initializer(conv.bias_initializer, is_of_vector=True),
         "kernel_regularizer": _regularizer(conv.kernel_regularizer),
         "bias_regularizer": _regularizer(conv.bias_regularizer),
         "activity_regularizer": _regularizer(conv.activity_regularizer),
@@ -272,6 +407,20 @@ def _conv(conv: Conv) -> Conv:
         if isinstance(conv.kernel_constraint, RadialConstraint):
             changes["kernel_constraint"] = None
     return conv.model_copy(update=changes)
+
+
+def _initializer(initializer: Initializer, *, is_of_vector: bool = False) -> Initializer:
+    """With arguments that are Keras's defaults, or make another by name, its name."""
+    match initializer:
+        case Constant(value=0 | 1):
+            return "ones" if initializer.value else "zeros"
+        case VarianceScaling():
+            mode = "fan_in" if is_of_vector else initializer.mode
+            initializer = initializer.model_copy(update={"mode": mode})
+            initializer = BY_VARIANCE.get((initializer.scale, mode, initializer.distribution), initializer)
+        case Kind() if initializer == type(initializer).model_validate({"name": initializer.name}):
+            initializer = initializer.name
+    return (SAME_BIAS_INITIALIZER if is_of_vector else SAME_INITIALIZER).get(initializer, initializer)
 
 
 def _regularizer(regularizer: Regularizer | None) -> Regularizer | None:

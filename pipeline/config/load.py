@@ -90,11 +90,15 @@ def _in_file(path: Path) -> Iterator[None]:
 
 
 def read_yaml(path: Path) -> object:
-    """A YAML file's values. Raises UserError where there is no file or no YAML."""
+    """A YAML file's values. Raises UserError where there is no file, no YAML or nothing in it."""
+    way = "`python -m pipeline.compose` writes params.yaml from conf/."
     try:
-        return parsed(read_bytes(path), str(path))
+        values = parsed(read_bytes(path), str(path))
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing. `python -m pipeline.compose` writes params.yaml from conf/.") from None
+        raise UserError(f"{path}: is missing. {way}") from None
+    if values is None:
+        raise UserError(f"{path}: is empty. {way}")
+    return values
 
 
 def read_bytes(path: Path) -> bytes:
@@ -128,6 +132,9 @@ def read_bounded(
     except Exception as error:  # the readers' own, and all that Python says of a 99th of May or a `!!bool maybe`
         if mark := getattr(error, "problem_mark", None):
             problem = getattr(error, "problem", None) or "is no YAML"
+            if "while parsing a flow" in str(getattr(error, "context", "")):
+                opened = getattr(error, "context_mark", mark).line + 1
+                problem = f"{problem}: a bracket that is opened in line {opened} is not closed"
             raise UserError(f"{name}: line {mark.line + 1}, {problem}. Mend it there.") from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: is no YAML ({reason}). Mend it there.") from None

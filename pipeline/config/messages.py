@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config.schema import Section
+from pipeline.config.schema import FORMS, Section
 from pipeline.terminal.errors import UserError
 
 LONGEST_VALUE = 80
@@ -45,6 +46,9 @@ def refused(key: str, message: str) -> ConfigurationError:
 
 SectionType = TypeVar("SectionType", bound=Section)
 
+MOST_MISSING = 3
+"""More keys than these that a section lacks are not forgotten one by one: its base was not named."""
+
 
 def validated(section: type[SectionType], values: object, prefix: str = "") -> SectionType:
     """`values` as a `section`.
@@ -54,8 +58,25 @@ def validated(section: type[SectionType], values: object, prefix: str = "") -> S
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        findings = error.errors(include_url=False)
-        raise ConfigurationError([_problem(section, finding, prefix) for finding in findings]) from None
+        problems = [_problem(section, finding, prefix) for finding in error.errors(include_url=False)]
+        raise ConfigurationError(list(_summarized(problems))) from None
+
+
+def _summarized(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """The problems, but of a section that lacks many keys one for all of these."""
+    lacking: dict[str, list[str]] = {}
+    for problem in problems:
+        if problem.is_missing:
+            lacking.setdefault(problem.key.partition(".")[0], []).append(problem.key)
+    for problem in problems:
+        name = problem.key.partition(".")[0]
+        missing = lacking.get(name, [])
+        if not problem.is_missing or len(missing) <= MOST_MISSING:
+            yield problem
+        elif problem.key == missing[0]:
+            way = "A variant begins with `defaults: [article]` and says what differs"
+            message = f"lacks {len(missing)} keys, {problem.key} and others. {way}; `python -m pipeline.compose` "
+            yield Problem(name, f"{message}writes every key", is_missing=True)
 
 
 def shown(value: object) -> str:
@@ -71,13 +92,18 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
+def keys(section: type[Section]) -> list[str]:
     """Every key of a section and of the sections inside it, dotted; not those that only one of several kinds has."""
+    return [key for key, _ in defaults(section)]
+
+
+def defaults(section: type[Section], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key as in `keys`, and its value where it is missing (PydanticUndefined where it must not be)."""
     for name, field in section.model_fields.items():
-        yield prefix + name
+        yield prefix + name, field.default
         inner = list(_sections(field.annotation))
         if len(inner) == 1:
-            yield from keys(inner[0], f"{prefix}{name}.")
+            yield from defaults(inner[0], f"{prefix}{name}.")
 
 
 def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Problem:
@@ -94,12 +120,13 @@ def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Prob
             way_out = "Write it." if prefix else "`python -m pipeline.compose` writes every key"
             return Problem(key, f"is missing. {way_out}", is_missing=True)
         case "literal_error" | "union_tag_invalid":
-            allowed = context.get("expected") or context["expected_tags"]
-            return Problem(key, f"must be one of {allowed.replace(' or ', ', ')}, not {shown(_tag(value))}.")
-        case "union_tag_not_found":
-            return Problem(key, f"must be null, a name, or a mapping with a name, not {shown(value)}.")
+            allowed = re.findall("'(.*?)'", context.get("expected") or context["expected_tags"])
+            if meant := _meant(_tag(value), allowed):
+                return Problem(key, f"{shown(_tag(value))} is not known here. Did you mean {meant}?")
+            return Problem(key, f"must be one of {', '.join(allowed)}, not {shown(_tag(value))}.")
         case kind:
-            return Problem(key, f"{_RULES.get(kind, finding['msg']).format(**context)}, not {shown(value)}.")
+            rule = _RULES.get(kind, finding["msg"]).format(**context)
+            return Problem(key, f"{rule}, not {shown(value)}.{_way(kind, key, value)}")
 
 
 _RULES = {
@@ -118,12 +145,59 @@ _RULES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
+    "union_tag_not_found": "must be null, a name, or a mapping with a name",
     "too_short": "must have at least {min_length} values",
     "too_long": "must have at most {max_length} values",
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must have at least {min_length} character",
     "string_too_long": "must have at most {max_length} characters",
 }
+
+
+OTHER_NAMES = {
+    "avg": "average",
+    "swish": "silu",
+    "adamw": "adam with training.weight_decay=0.004, which is decoupled as AdamW's",
+    "constant": "{name: constant, value: 0.1}",
+}
+"""What people write for a value that has another name here."""
+
+
+def _meant(value: object, allowed: Sequence[str]) -> str | None:
+    """The allowed value that was meant: by another name, in other letters, or misspelt."""
+    if not isinstance(value, str):
+        return None
+    plain = {re.sub("[^a-z0-9]", "", name.lower()): name for name in allowed}
+    word = re.sub("[^a-z0-9]", "", value.lower())
+    other = OTHER_NAMES.get(word)
+    if other is not None and (other.startswith("{") or other.split()[0] in allowed):
+        return other
+    close = difflib.get_close_matches(word, plain, n=1, cutoff=0.75)
+    return plain[close[0]] if close else None
+
+
+def _way(kind: str, key: str, value: object) -> str:
+    """What to write in place of a value of another form, where that can be told: a sentence after a blank, or none."""
+    way = ""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match kind:
+        case "size" if isinstance(value, str) and (numbers := re.findall(r"\d+", value)):
+            way = f"Write {numbers[0]}." if len(numbers) == 1 else f"Write [{numbers[0]}, {numbers[1]}]."
+        case "list_type" if is_number:
+            way = f"Write [{value}]."
+        case "int_type" if isinstance(value, list) and len(value) > 1 and key.startswith("model.conv."):
+            own, tried = key.replace("model.", "+model.blocks.block2."), ",".join(map(str, value))
+            way = f"In block 2 another: {key}={value[0]} {own}={value[1]}; one after another, in a sweep: {key}={tried}"
+        case "union_tag_not_found" | "model_attributes_type" if key.endswith("_regularizer"):
+            factors = {"l2": value} if is_number else value
+            if isinstance(factors, dict) and factors and factors.keys() <= {"l1", "l2"}:
+                written = ", ".join(f"{name}: {factor}" for name, factor in sorted(factors.items()))
+                way = f"Write {{name: {'_'.join(sorted(factors))}, {written}}}."
+        case "less_than" if key == "training.warmup" and isinstance(value, int | float):
+            way = f"It is a share of all steps: {value} of {shown(10 * value)} epochs are 0.1."
+        case "invalid_key" | "string_type" if key.startswith("model.blocks.") and isinstance(value, int):
+            way = f"Write block{value}."
+    return f" {way}" if way else ""
 
 
 def _tag(value: object) -> object:
@@ -144,7 +218,8 @@ def _nearest(parts: Sequence[str], parent: type[Section] | None, section: type[S
     keys_here = f"Keys here: {', '.join(here)}."
     if parent is not None and "name" in here and typing.get_origin(parent.model_fields["name"].annotation) is Literal:
         # A mapping is merged into the one that it should replace.
-        return f"{keys_here} Where it is left of another: {parts[-1]}: null"
+        name = typing.get_args(parent.model_fields["name"].annotation)[0]
+        return f"{keys_here} Where it is left of another: {{name: {name}, {parts[-1]}: null}}"
     return keys_here
 
 
@@ -156,6 +231,8 @@ def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[s
     choices: list[type[Section]] = []
     is_name = False
     for part in location:
+        if part in FORMS:
+            continue
         if choices and isinstance(part, str):
             # A union's tag, which is no part of the key.
             current = next((choice for choice in choices if _is_tagged(choice, part)), None)

@@ -4,10 +4,20 @@ Every argument of Conv2D is here, by Keras's own names (https://keras.io/api/lay
 """
 
 import re
-from typing import Annotated, Any, Literal, LiteralString, Self
+from typing import Annotated, Literal, LiteralString, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 LARGEST_SIZE = 4096
@@ -24,7 +34,7 @@ def _broken(rule: LiteralString, at: str, value: object, **facts: object) -> Pyd
     return PydanticCustomError("rule", rule, {"at": at, "value": value, **facts})
 
 
-def _height_width(value: object) -> Any:
+def _height_width(value: object) -> object:
     """One number for both, or height × width; two equal numbers are one number, so that one setting has one form."""
     numbers = value if isinstance(value, list | tuple) else [value, value]
     if len(numbers) != 2 or not all(type(number) is int and 1 <= number <= LARGEST_SIZE for number in numbers):
@@ -46,90 +56,60 @@ Penalty = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
+Padding = Literal["valid", "same"]
+
+
 def height_width(size: int | tuple[int, int]) -> tuple[int, int]:
     """The height and the width of a `Size`."""
     return size if isinstance(size, tuple) else (size, size)
 
 
-Activation = Literal[
-    "celu",
-    "elu",
-    "exponential",
-    "gelu",
-    "hard_shrink",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "log_softmax",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softmax",
-    "softplus",
-    "softsign",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "sparsemax",
-    "squareplus",
-    "tanh",
-    "tanh_shrink",
-]
+_Rectifying = Literal["celu", "elu", "gelu", "leaky_relu", "mish", "relu", "relu6", "selu", "silu", "softplus"]
+_Shrinking = Literal["hard_shrink", "soft_shrink", "sparse_plus", "squareplus", "tanh_shrink"]
+_Bounded = Literal["hard_sigmoid", "hard_silu", "hard_tanh", "log_sigmoid", "sigmoid", "softsign", "sparse_sigmoid"]
+OverTheLastAxis = Literal["log_softmax", "softmax", "sparsemax"]
+"""The activations that Keras takes over the last axis: with channels_first that is the width."""
+
+Activation = Literal[_Rectifying, _Shrinking, _Bounded, OverTheLastAxis, "exponential", "linear", "tanh"]
 """Keras's activations that keep the number of channels and need no argument."""
 
-BiasInitializer = Literal[
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "ones",
-    "random_normal",
-    "random_uniform",
-    "truncated_normal",
-    "variance_scaling",
-    "zeros",
+_ByFans = Literal["glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform"]
+BiasInitializerName = Literal[
+    _ByFans, "ones", "random_normal", "random_uniform", "truncated_normal", "variance_scaling", "zeros"
 ]
 """Keras's initializers that fit a vector and need no argument."""
 
-KernelInitializer = Literal[BiasInitializer, "orthogonal"]
+KernelInitializerName = Literal[BiasInitializerName, "orthogonal"]
 """Keras's initializers that fit a convolution's kernel and need no argument."""
 
 
-def _named(value: object) -> Any:
+def _named(value: object) -> object:
     """`l2` is short for `{name: l2}`: the regularizer or constraint with Keras's default parameters."""
     return {"name": value} if isinstance(value, str) else value
 
 
-class _Kind(Section):
+class Kind(Section):
     """One of several by its name. Where mappings are merged, null takes away what another kind has left behind."""
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls_of_others(cls, value: object) -> Any:
+    def _without_nulls_of_others(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
         return {key: parameter for key, parameter in value.items() if parameter is not None or key in cls.model_fields}
 
 
-class L1(_Kind):
+class L1(Kind):
     name: Literal["l1"]
     l1: Penalty = 0.01
 
 
-class L2(_Kind):
+class L2(Kind):
     name: Literal["l2"]
     l2: Penalty = 0.01
 
 
-class L1L2(_Kind):
+class L1L2(Kind):
     name: Literal["l1_l2"]
     l1: Penalty = 0.0
     l2: Penalty = 0.0
@@ -137,20 +117,89 @@ class L1L2(_Kind):
 
 Regularizer = Annotated[L1 | L2 | L1L2, Field(discriminator="name"), BeforeValidator(_named)]
 
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Constant(Kind):
+    name: Literal["constant"]
+    value: Finite = 0.0
+
+
+class RandomNormal(Kind):
+    name: Literal["random_normal", "truncated_normal"]
+    mean: Finite = 0.0
+    stddev: Positive = 0.05
+
+
+class RandomUniform(Kind):
+    name: Literal["random_uniform"]
+    minval: Finite = -0.05
+    maxval: Finite = 0.05
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minval >= self.maxval:
+            raise _broken("minval must be less than maxval ({largest})", "minval", self.minval, largest=self.maxval)
+        return self
+
+
+class VarianceScaling(Kind):
+    name: Literal["variance_scaling"]
+    scale: Positive = 1.0
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Literal["truncated_normal", "untruncated_normal", "uniform"] = "truncated_normal"
+
+
+class Orthogonal(Kind):
+    name: Literal["orthogonal"]
+    gain: Positive = 1.0
+
+
+BiasArguments = Constant | RandomNormal | RandomUniform | VarianceScaling
+FORMS = BY_NAME, WITH_ARGUMENTS, ONE_NUMBER, ONE_FOR_EACH = "by name", "with arguments", "one number", "one for each"
+"""The forms that a value may have; in pydantic's errors they stand in the way to a key, and are no part of it."""
+
+
+def _form(value: object) -> str:
+    return WITH_ARGUMENTS if isinstance(value, dict | Kind) else BY_NAME
+
+
+def _plain_name(value: object) -> object:
+    """`{name: he_normal}` is `he_normal`. A constant has no name alone: that of 0 is zeros."""
+    if isinstance(value, dict) and list(value) == ["name"] and value["name"] != "constant":
+        return value["name"]
+    return value
+
+
+BiasInitializer = Annotated[
+    Annotated[BiasInitializerName, Tag(BY_NAME)]
+    | Annotated[BiasArguments, Field(discriminator="name"), Tag(WITH_ARGUMENTS)],
+    Discriminator(_form),
+    BeforeValidator(_plain_name),
+]
+KernelInitializer = Annotated[
+    Annotated[KernelInitializerName, Tag(BY_NAME)]
+    | Annotated[BiasArguments | Orthogonal, Field(discriminator="name"), Tag(WITH_ARGUMENTS)],
+    Discriminator(_form),
+    BeforeValidator(_plain_name),
+]
+Initializer = str | BiasArguments | Orthogonal
+
 KernelAxis = Annotated[int, Field(ge=0, le=3)]
 Axes = Annotated[list[KernelAxis], Field(min_length=1, max_length=4), AfterValidator(sorted)]
 Norm = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
 
 
-class NonNeg(_Kind):
+class NonNeg(Kind):
     name: Literal["NonNeg"]
 
 
-class RadialConstraint(_Kind):
+class RadialConstraint(Kind):
     name: Literal["RadialConstraint"]
 
 
-class _Norms(_Kind):
+class _Norms(Kind):
     """A bound on the norm over `axis` of the weights: [0, 1, 2] of a kernel is a filter; a bias has only axis 0."""
 
     axis: Axes = Field(default=[0])
@@ -190,8 +239,7 @@ Constraint = Annotated[
 ]
 
 
-OVER_THE_LAST_AXIS = "log_softmax", "softmax", "sparsemax"
-"""The activations that Keras takes over the last axis: with channels_first that is the width."""
+OVER_THE_LAST_AXIS: tuple[str, ...] = get_args(OverTheLastAxis)
 
 
 class Conv(Section):
@@ -200,7 +248,7 @@ class Conv(Section):
     filters: Count
     kernel_size: Size
     strides: Size
-    padding: Literal["valid", "same"]
+    padding: Padding
     data_format: Literal["channels_last", "channels_first"]
     dilation_rate: Size
     groups: Count
@@ -252,10 +300,14 @@ def _with_a_host(address: str) -> str:
     return address
 
 
+def hide_secret(address: str) -> str:
+    """An address as a message may show it, which stands in logs."""
+    return re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", address, flags=re.DOTALL), flags=re.DOTALL)
+
+
 def _of_a_store(address: str) -> str:
     """A server without a secret, or a database of this project: params.yaml comes from others, and is committed."""
-    # A message stands in logs: of what may be a secret it shows nothing.
-    told = {"value": re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", address, flags=re.DOTALL), flags=re.DOTALL)}
+    told = {"value": hide_secret(address)}
     if not re.fullmatch(r"(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}", address):
         raise PydanticCustomError(
             "store_kind",
@@ -329,7 +381,7 @@ class DebianSource(Section):
 Source = Annotated[FolderSource | WebSource | DebianSource, Field(discriminator="kind")]
 
 
-def _quoted(value: object) -> Any:
+def _quoted(value: object) -> object:
     """`[0, 1, 2]` are numbers and `[yes, no]` may be truth values: one sentence, not one for each."""
     unquoted = [name for name in value if isinstance(name, int | float)] if isinstance(value, list) else []
     if len(unquoted) > 1:
@@ -363,32 +415,65 @@ class Data(Section):
 
 
 class Block(Section):
-    """Conv2D, then what may follow it: batch normalisation, pooling, dropout."""
+    """Conv2D, then what may follow it: batch normalisation, pooling, dropout. Pooling strides by its size (null)."""
 
     conv: Conv
     batch_normalization: Literal["none", "before_activation", "after_activation", "after_pooling"]
     pooling: Literal["none", "max", "average"]
     pool_size: Size
+    pool_strides: Size | None = None
+    pool_padding: Padding = "valid"
     dropout: Fraction
 
 
 class Dense(Section):
-    """The dense layers between the blocks and the output layer."""
+    """The dense layers between the blocks and the output layer; one dropout for all of them, or one for each."""
 
     units: Annotated[list[Count], Field(max_length=8)]
     activation: Activation
-    dropout: Fraction
+    batch_normalization: Literal["none", "before_activation", "after_activation"] = "none"
+    dropout: Annotated[
+        Annotated[Fraction, Tag(ONE_NUMBER)]
+        | Annotated[list[Fraction], Field(min_length=1, max_length=8), Tag(ONE_FOR_EACH)],
+        Discriminator(lambda value: ONE_FOR_EACH if isinstance(value, list) else ONE_NUMBER),
+    ]
+
+    @property
+    def dropouts(self) -> list[float]:
+        """The dropout after each dense layer."""
+        return self.dropout if isinstance(self.dropout, list) else [self.dropout] * len(self.units)
+
+    @model_validator(mode="after")
+    def _one_dropout_for_each(self) -> Self:
+        if len(self.dropouts) != len(self.units):
+            rule: LiteralString = "must be one number, or one for each of the {layers} dense layers"
+            raise _broken(rule, "dropout", self.dropout, layers=len(self.units))
+        return self
 
 
 Head = Literal["flatten", "global_average", "global_max"]
 """What makes one row of numbers of the last block's images."""
 
 
-def _without_nulls(value: object) -> Any:
+def _without_nulls(value: object) -> object:
     """null takes away what a variant says: the changes of all blocks, or of one. A merge of mappings can't."""
     if isinstance(value, dict):
         return {name: changes for name, changes in value.items() if changes is not None}
     return {} if value is None else value
+
+
+class Network(Section):
+    """The blocks as they are built, each with every argument, and what comes before and after them.
+
+    With `output` head there is no dense layer at the end: what the head makes of the last block is a number a class.
+    """
+
+    input_normalization: bool = False
+    blocks: Annotated[list[Block], Field(min_length=1)]
+    head: Head
+    head_dropout: Fraction
+    dense: Dense
+    output: Literal["dense", "head"] = "dense"
 
 
 class Model(Block):
@@ -396,10 +481,12 @@ class Model(Block):
 
     depth: Annotated[int, Field(ge=1, le=64)]
     filter_growth: Annotated[float, Field(gt=0, le=16)]
-    blocks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_without_nulls)]
+    blocks: Annotated[dict[str, dict[str, object]], BeforeValidator(_without_nulls)]
+    input_normalization: bool = False
     head: Head
     head_dropout: Fraction
     dense: Dense
+    output: Literal["dense", "head"] = "dense"
 
 
 class Augmentation(Section):

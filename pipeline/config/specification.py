@@ -4,40 +4,13 @@ A run's identity is a hash of these values and its network is built out of them:
 """
 
 from collections.abc import Mapping
-from typing import Annotated, cast
+from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from pipeline.config.layers import Layer, dense_as_built, layers
+from pipeline.config.layers import Layer, layers, network_as_built
 from pipeline.config.messages import validated
-from pipeline.config.schema import (
-    Block,
-    Configuration,
-    Count,
-    Dense,
-    Fraction,
-    Head,
-    Model,
-    Section,
-    Seed,
-    Training,
-)
-
-
-class Network(Section):
-    """The blocks as they are built, each with every argument, and what follows them."""
-
-    blocks: Annotated[list[Block], Field(min_length=1)]
-    head: Head
-    head_dropout: Fraction
-    dense: Dense
-
-    def as_model(self) -> Model:
-        """The model that has these blocks and no others."""
-        values = self.model_dump(mode="json")
-        written_out = {f"block{number}": block for number, block in enumerate(values.pop("blocks"), start=1)}
-        base = {**written_out["block1"], "depth": len(written_out), "filter_growth": 1, "blocks": written_out}
-        return validated(Model, base | values, prefix="model")
+from pipeline.config.schema import Configuration, Count, Kind, Network, Section, Seed, Training
 
 
 class Specification(Section):
@@ -53,7 +26,7 @@ class Specification(Section):
 
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the network. Raises ConfigurationError where it can't exist."""
-        return layers(self.model.as_model(), self.image_shape, self.classes)
+        return layers(self.model, self.image_shape, self.classes)
 
 
 def specify(configuration: Configuration) -> Specification:
@@ -61,20 +34,13 @@ def specify(configuration: Configuration) -> Specification:
 
     Raises ConfigurationError for a network that can't exist.
     """
-    data, model = configuration.data, configuration.model
-    # As they are built on images of this size: not all that a person writes has an effect there.
-    built = layers(model, data.image_shape, len(data.class_names))
+    data = configuration.data
     return Specification(
         image_shape=data.image_shape,
         classes=len(data.class_names),
         validation_images=data.validation_images,
         split_seed=data.split_seed if data.validation_images > 0 else None,
-        model=Network(
-            blocks=[layer.block for layer in built if layer.kind == "conv2d" and layer.block is not None],
-            head=cast(Head, next(layer.kind for layer in built if layer.name == "head")),
-            head_dropout=model.head_dropout,
-            dense=dense_as_built(model),
-        ),
+        model=network_as_built(configuration.model, data.image_shape, len(data.class_names)),
         training=configuration.training,
         seed=configuration.seed,
     )
@@ -84,3 +50,22 @@ def specification_of(ingredients: Mapping[str, JsonValue]) -> Specification:
     """The specification in the ingredients of an identity. Raises ConfigurationError for one of another version."""
     values = {name: ingredients[name] for name in Specification.model_fields if name in ingredients}
     return validated(Specification, values)
+
+
+def hashed(section: Section) -> dict[str, JsonValue]:
+    """The values of a section as they are hashed: without keys that came after the first records and are off.
+
+    Those are the keys that have a default, but for the parameters of a kind, which have Keras's.
+    """
+    values = section.model_dump(mode="json")
+    if isinstance(section, Kind):
+        return values
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if value == field.default:
+            del values[name]
+        elif isinstance(value, Section):
+            values[name] = hashed(value)
+        elif isinstance(value, list):
+            values[name] = [hashed(one) if isinstance(one, Section) else one for one in value]
+    return values

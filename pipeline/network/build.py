@@ -1,7 +1,7 @@
 """From the configuration to a Keras network, layer by layer as the arithmetic lists them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config.layers import Layer, layers
-from pipeline.config.schema import L1, L2, Block, Constraint, MaxNorm, MinMaxNorm, Model, NonNeg, Regularizer, UnitNorm
+from pipeline.config.schema import Block, Constraint, Initializer, Kind, Model, Network, Regularizer
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -19,7 +19,7 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def build_network(
-    model: Model, image_shape: Sequence[int], classes: int, *, seed: int, precision: str, learns: bool = True
+    model: Model | Network, image_shape: Sequence[int], classes: int, *, seed: int, precision: str, learns: bool = True
 ) -> keras.Model:
     """Images float32 [n, height, width, channels] in 0..1 → logits float32 [n, classes].
 
@@ -28,10 +28,11 @@ def build_network(
     saved network needs no code of this project, and no processor that convolves channels_first.
     Raises ConfigurationError where such a network can't exist.
     """
-    builder = _Builder(model, seed=seed, precision=precision, learns=learns)
+    every = layers(model, image_shape, classes)
+    builder = _Builder(model, every[-1].name, seed=seed, precision=precision, learns=learns)
     inputs = keras.Input(tuple(image_shape), name="images")
     outputs = inputs
-    for layer in layers(model, image_shape, classes):
+    for layer in every:
         outputs = builder.apply(layer, outputs)
     return keras.Model(inputs, outputs, name="network")
 
@@ -52,8 +53,11 @@ class Conv2D(keras.layers.Conv2D):
 class _Builder:
     """Makes each layer; remembers only in which data format the last one left the images."""
 
-    def __init__(self, model: Model, *, seed: int, precision: str, learns: bool) -> None:
-        self.model = model
+    def __init__(self, model: Model | Network, last: str, *, seed: int, precision: str, learns: bool) -> None:
+        self.dense = model.dense
+        self.rates = {f"dense{number}_dropout": rate for number, rate in enumerate(model.dense.dropouts, start=1)}
+        self.rates["head_dropout"] = model.head_dropout
+        self.last = last
         self.seed = seed
         self.precision = precision
         self.learns = learns
@@ -66,7 +70,10 @@ class _Builder:
             inputs = self._in_format("channels_last", inputs, layer.name)
         if layer.kind == "dropout" and not self.learns:
             return inputs
-        return self._layer(layer)(inputs)
+        # The last in float32 whatever the precision: a loss over bfloat16 logits is coarse.
+        common = {"name": layer.name, "dtype": "float32" if layer.name == self.last else self.precision}
+        made = self._general(layer, common) if layer.block is None else self._of_block(layer, layer.block, common)
+        return made(inputs)
 
     def _in_format(self, data_format: str, inputs: keras.KerasTensor, name: str) -> keras.KerasTensor:
         if data_format == self.data_format:
@@ -75,45 +82,41 @@ class _Builder:
         axes = (3, 1, 2) if data_format == "channels_first" else (2, 3, 1)
         return keras.layers.Permute(axes, name=f"{name}_{data_format}", dtype=self.precision)(inputs)
 
-    def _layer(self, layer: Layer) -> keras.layers.Layer:  # noqa: C901, PLR0911 - one case for each kind of layer
-        common: dict[str, Any] = {"name": layer.name, "dtype": self.precision}
-        spatial = common | {"data_format": self.data_format}
-        model, block = self.model, layer.block or self.model
+    def _of_block(self, layer: Layer, block: Block, common: Mapping[str, str]) -> keras.layers.Layer:
+        spatial = {**common, "data_format": self.data_format}
+        is_first = self.data_format == "channels_first"
         match layer.kind:
             case "conv2d":
-                conv2d = keras.layers.Conv2D if self.data_format == "channels_last" else Conv2D
-                return conv2d(**spatial, **self._conv_arguments(layer.name, block))
+                return (Conv2D if is_first else keras.layers.Conv2D)(
+                    **spatial, **self._conv_arguments(layer.name, block)
+                )
             case "batch_normalization":
-                axis = -1 if self.data_format == "channels_last" else 1
-                return keras.layers.BatchNormalization(axis=axis, **common)
+                return keras.layers.BatchNormalization(axis=1 if is_first else -1, **common)
             case "activation":
                 return keras.layers.Activation(block.conv.activation, **common)
-            case "max_pooling":
-                return keras.layers.MaxPooling2D(block.pool_size, **spatial)
-            case "average_pooling":
-                return keras.layers.AveragePooling2D(block.pool_size, **spatial)
             case "dropout":
-                return keras.layers.Dropout(self._rate(layer), seed=derive_seed(self.seed, layer.name), **common)
-            case "flatten":
-                return keras.layers.Flatten(**spatial)
-            case "global_average":
-                return keras.layers.GlobalAveragePooling2D(**spatial)
-            case "global_max":
-                return keras.layers.GlobalMaxPooling2D(**spatial)
-            case "dense":
-                is_output = layer.name == "output"
-                # In float32 whatever the precision: a loss over bfloat16 logits is coarse.
-                kind = {"name": layer.name, "dtype": "float32" if is_output else self.precision}
-                activation = "linear" if is_output else model.dense.activation
-                initializer = self._initializer("glorot_uniform", layer.name)
-                return keras.layers.Dense(layer.output[0], activation, kernel_initializer=initializer, **kind)
+                return self._dropout(block.dropout, common)
             case kind:
-                raise ValueError(f"unknown kind of layer: {kind}")
+                return POOLINGS[kind](block.pool_size, block.pool_strides, block.pool_padding, **spatial)
 
-    def _rate(self, layer: Layer) -> float:
-        if layer.block is not None:
-            return layer.block.dropout
-        return self.model.head_dropout if layer.name == "head_dropout" else self.model.dense.dropout
+    def _general(self, layer: Layer, common: Mapping[str, str]) -> keras.layers.Layer:
+        match layer.kind:
+            case "batch_normalization":
+                return keras.layers.BatchNormalization(**common)
+            case "activation":
+                return keras.layers.Activation(self.dense.activation, **common)
+            case "dropout":
+                return self._dropout(self.rates[layer.name], common)
+            case "dense":
+                is_activated = layer.name != self.last and self.dense.batch_normalization != "before_activation"
+                activation = self.dense.activation if is_activated else "linear"
+                initializer = self._initializer("glorot_uniform", layer.name)
+                return keras.layers.Dense(layer.output[0], activation, kernel_initializer=initializer, **common)
+            case kind:
+                return HEADS[kind](**common, data_format="channels_last")
+
+    def _dropout(self, rate: float, common: Mapping[str, str]) -> keras.layers.Layer:
+        return keras.layers.Dropout(rate, seed=derive_seed(self.seed, common["name"]), **common)
 
     def _conv_arguments(self, name: str, block: Block) -> dict[str, Any]:
         conv = block.conv
@@ -133,26 +136,32 @@ class _Builder:
             }
         return arguments
 
-    def _initializer(self, name: str, purpose: str) -> keras.initializers.Initializer:
-        initializer = keras.initializers.get(name)
-        if isinstance(initializer, keras.initializers.Zeros | keras.initializers.Ones):
-            return initializer
-        return type(initializer)(seed=derive_seed(self.seed, purpose))
+    def _initializer(self, settings: Initializer, purpose: str) -> keras.initializers.Initializer:
+        name, arguments = (settings, {}) if isinstance(settings, str) else (settings.name, _arguments(settings))
+        if name == "constant":
+            return keras.initializers.Constant(**arguments)
+        if name not in ("ones", "zeros"):
+            arguments["seed"] = derive_seed(self.seed, purpose)
+        return type(keras.initializers.get(name))(**arguments)
 
 
+POOLINGS = {"max_pooling": keras.layers.MaxPooling2D, "average_pooling": keras.layers.AveragePooling2D}
+HEADS = {
+    "flatten": keras.layers.Flatten,
+    "global_average": keras.layers.GlobalAveragePooling2D,
+    "global_max": keras.layers.GlobalMaxPooling2D,
+}
 _PLAIN_ARGUMENTS = "filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "use_bias"
 
 
+def _arguments(kind: Kind) -> dict[str, Any]:
+    """The parameters of a kind, which are called as Keras calls them."""
+    return kind.model_dump(exclude={"name"})
+
+
 def _regularizer(settings: Regularizer | None) -> keras.regularizers.Regularizer | None:
-    match settings:
-        case None:
-            return None
-        case L1():
-            return keras.regularizers.L1(settings.l1)
-        case L2():
-            return keras.regularizers.L2(settings.l2)
-        case _:
-            return keras.regularizers.L1L2(settings.l1, settings.l2)
+    # Our classes have the names of Keras's.
+    return None if settings is None else getattr(keras.regularizers, type(settings).__name__)(**_arguments(settings))
 
 
 class RadialConstraint(keras.constraints.Constraint):
@@ -171,19 +180,11 @@ class RadialConstraint(keras.constraints.Constraint):
 
 def build_constraint(settings: Constraint | None) -> keras.constraints.Constraint | None:
     """The Keras constraint that `settings` describe."""
-    match settings:
-        case None:
-            return None
-        case MaxNorm():
-            return keras.constraints.MaxNorm(settings.max_value, axis=settings.axis)
-        case MinMaxNorm():
-            return keras.constraints.MinMaxNorm(settings.min_value, settings.max_value, settings.rate, settings.axis)
-        case NonNeg():
-            return keras.constraints.NonNeg()
-        case UnitNorm():
-            return keras.constraints.UnitNorm(axis=settings.axis)
-        case _:
-            return RadialConstraint()
+    if settings is None:
+        return None
+    if settings.name == "RadialConstraint":
+        return RadialConstraint()
+    return getattr(keras.constraints, type(settings).__name__)(**_arguments(settings))
 
 
 def _ring_means(height: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -65,7 +65,7 @@ class Fit:
         self.held_out = None if whole else Images(images.images[held_out], images.labels[held_out])
         self.epochs = training.epochs
         self.network = build_network(
-            specification.model.as_model(),
+            specification.model,
             specification.image_shape,
             specification.classes,
             seed=specification.seed,
@@ -250,15 +250,6 @@ def use_threads(threads: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "lion": keras.optimizers.Lion,
-    "nadam": keras.optimizers.Nadam,
-    "rmsprop": keras.optimizers.RMSprop,
-    "sgd": keras.optimizers.SGD,
-}
-
-
 def build_optimizer(training: Training, steps: int) -> keras.optimizers.Optimizer:
     """The optimizer for a training of `steps` steps in all.
 
@@ -266,7 +257,7 @@ def build_optimizer(training: Training, steps: int) -> keras.optimizers.Optimize
     the scales of batch normalisation alone.
     """
     arguments = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
-    optimizer = OPTIMIZERS[training.optimizer](
+    optimizer = type(keras.optimizers.get(training.optimizer))(
         learning_rate_schedule(training, steps), weight_decay=training.weight_decay or None, **arguments
     )
     if training.weight_decay > 0:

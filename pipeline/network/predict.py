@@ -27,15 +27,17 @@ class Predictor:
 
 def feature_maps(network: keras.Model, image: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[np.float32]]:
     """What leaves layers of blocks for one image uint8 [height, width, channels]: each float32, its channels last."""
-    outputs = [network.get_layer(name).output for name in names]
-    maps = keras.Model(network.input, outputs)(image[None].astype(np.float32) / 255.0)
-    found = [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(one, "float32")))[0] for one in maps]
+    # By name: of a list with one output Keras makes the output itself.
+    asked = keras.Model(network.input, {name: network.get_layer(name).output for name in names})
+    maps = asked(image[None].astype(np.float32) / 255.0)
+    return [_channels_last(network, name, keras.ops.cast(maps[name], "float32")) for name in names]
+
+
+def _channels_last(network: keras.Model, name: str, maps: tf.Tensor) -> NDArray[np.float32]:
     # A block's layers all have the data format of its convolution.
-    convolutions = [network.get_layer(f"{name.partition('_')[0]}_conv") for name in names]
-    return [
-        one if convolution.data_format == "channels_last" else np.moveaxis(one, 0, -1)
-        for one, convolution in zip(found, convolutions, strict=True)
-    ]
+    is_last = network.get_layer(f"{name.partition('_')[0]}_conv").data_format == "channels_last"
+    first: NDArray[np.float32] = keras.ops.convert_to_numpy(maps)[0]
+    return first if is_last else np.moveaxis(first, 0, -1)
 
 
 def exportable(network: keras.Model, image_shape: Sequence[int]) -> keras.Model:

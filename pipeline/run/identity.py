@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
-from pipeline.config.specification import Specification, specify
+from pipeline.config.specification import Specification, hashed, specify
 from pipeline.run.environment import device, versions
 from pipeline.storage import digest, project
 
@@ -46,7 +46,7 @@ def identity(configuration: Configuration, data_digest: str) -> Identity:
     specification = specify(configuration)
     ingredients: dict[str, JsonValue] = {
         "data": data_digest,
-        **specification.model_dump(mode="json"),
+        **hashed(specification),
         "layers": layer_list(specification),
         "device": device(),
         "code": digest.of_value(dict(deciding_code())),
@@ -70,7 +70,7 @@ def layer_list(specification: Specification) -> list[JsonValue]:
             layer.name,
             layer.kind,
             list(layer.output),
-            None if layer.block is None else digest.of_value(layer.block.model_dump(mode="json"))[:IDENTITY_DIGITS],
+            None if layer.block is None else digest.of_value(hashed(layer.block))[:IDENTITY_DIGITS],
         ]
         for layer in specification.layers()
     ]

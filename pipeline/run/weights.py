@@ -67,7 +67,7 @@ def _build(training: TrainingPart, *, learns: bool) -> "keras.Model":
 
     specification = training.run.specification
     return build_network(
-        specification.model.as_model(),
+        specification.model,
         specification.image_shape,
         specification.classes,
         seed=specification.seed,

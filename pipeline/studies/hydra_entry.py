@@ -15,13 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
-from pipeline.config.compose import COMPOSITION_ERRORS, told, values
+from pipeline.config.compose import COMPOSITION_ERRORS, explain, values
 from pipeline.config.guard import (
     MOST_RUNS,
     check_folder,
     check_once,
     check_override,
     check_swept,
+    option_instead,
     parse_override,
 )
 from pipeline.storage import project
@@ -34,6 +35,9 @@ SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"
 
 TAKEN = {*SHOWING, "-h", "--help", "--hydra-help", "--version", "--resolve", "-p", "--package", "-m", "--multirun"}
 """Hydra's options that a sweep takes: not those that read a configuration, or a pickle, from elsewhere."""
+
+SHOWN = {"all", "hydra", "job"}
+"""What `--cfg` shows."""
 
 VALUED = {"-p", "--package", "-c", "--cfg"}
 INFORMED = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
@@ -64,6 +68,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
     words, options = split_arguments(arguments)
     for option in options:
         if option.startswith("-") and option.partition("=")[0] not in TAKEN:
+            if option.startswith("--") and (instead := option_instead(option, arguments)):
+                raise UserError(instead)
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
     for word in words:
         check_override(parse_override(word))
@@ -72,6 +78,10 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def check_typed(arguments: Sequence[str]) -> None:
     """Raises UserError for a key that can't be swept, or not as it was typed."""
     words, options = split_arguments(without_mode(arguments))
+    for option in options:
+        name, _, shown = option.partition("=")
+        if name in ("-c", "--cfg") and not SHOWN & {shown, *options}:
+            raise UserError(f"{name}: shows one of {', '.join(sorted(SHOWN))}. Write --cfg job")
     overrides = [parse_override(word) for word in words]
     for override in overrides:
         if override.is_sweep_override() and shows(options):
@@ -137,7 +147,7 @@ def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -
         with contextlib.chdir(project.ROOT):
             sweep()
     except COMPOSITION_ERRORS as error:
-        raise UserError(told(error)) from None
+        raise UserError(explain(error)) from None
 
 
 def split_grid(overrides: Sequence[Override], config: StudyConfig | None = None) -> list[list[str]]:

@@ -176,7 +176,7 @@ OUTSIDE = (
     Mutation(
         "what reports", "pipeline/findings/write.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
     ),
-    Mutation("a verb", "pipeline/train.py", "    console.print(layer_table(configuration))\n", "", NOTHING),
+    Mutation("a verb", "pipeline/train.py", '    command.arguments(__doc__, "train").parse_args()\n', "", NOTHING),
 )
 """What can't change a weight or a score: nothing runs again but `check`."""
 

@@ -75,6 +75,26 @@ CONSTRAINT = Rule(
     (None, "NonNeg", "UnitNorm", "MaxNorm", "MinMaxNorm", {"name": "MaxNorm", "max_value": 0, "axis": [0]}),
     ("", "nonneg", 3, True, [], {}, {"max_value": 1.0}, {"name": "max_norm"}, {"name": 3}, {"name": {}}),
 )
+INITIALIZER = Rule(
+    (
+        "he_normal",
+        {"name": "he_normal"},
+        {"name": "constant", "value": -0.1},
+        {"name": "random_normal", "stddev": 0.01},
+        {"name": "random_uniform", "minval": -1, "maxval": 1},
+        {"name": "variance_scaling", "scale": 2, "mode": "fan_out"},
+    ),
+    (
+        *one_of("glorot_uniform").refuses,
+        {"name": "he_normal", "stddev": 0.01},
+        {"name": "constant", "value": "1"},
+        {"name": "random_normal", "stddev": 0},
+        {"name": "random_uniform", "minval": 1},
+        {"name": "variance_scaling", "mode": "fan_none"},
+        {"name": None},
+        {"value": 0.1},
+    ),
+)
 
 CONV = {
     "filters": COUNT,
@@ -86,8 +106,12 @@ CONV = {
     "groups": COUNT,
     "activation": ACTIVATION,
     "use_bias": FLAG,
-    "kernel_initializer": one_of("glorot_uniform", "orthogonal"),
-    "bias_initializer": one_of("zeros", "ones"),
+    "kernel_initializer": Rule(
+        ("glorot_uniform", "orthogonal", {"name": "orthogonal", "gain": 2}, *INITIALIZER.takes), INITIALIZER.refuses
+    ),
+    "bias_initializer": Rule(
+        ("zeros", "ones", *INITIALIZER.takes), (*INITIALIZER.refuses, "orthogonal", {"name": "orthogonal", "gain": 2})
+    ),
     "kernel_regularizer": REGULARIZER,
     "bias_regularizer": REGULARIZER,
     "activity_regularizer": REGULARIZER,
@@ -98,6 +122,8 @@ BLOCK = {
     "batch_normalization": one_of("none", "before_activation", "after_activation", "after_pooling"),
     "pooling": one_of("none", "max", "average"),
     "pool_size": SIZE,
+    "pool_strides": Rule((None, *SIZE.takes), tuple(value for value in SIZE.refuses if value is not None)),
+    "pool_padding": one_of("valid", "same"),
     "dropout": FRACTION,
 }
 RAW_FILE = {
@@ -128,6 +154,7 @@ RULES = {
     "data.sources.4.package": text("dataset-fashion-mnist", refuses=("A", "-x", "a b", "--option", "a;b")),
     "data.validation_images": whole(0, 59_999),
     "data.split_seed": SEED,
+    "model.input_normalization": FLAG,
     "model.depth": whole(1, 64),
     "model.filter_growth": number(takes=(0.001, 1, 16), refuses=(0, 0.0, 16.1)),
     **{f"model.conv.{key}": rule for key, rule in CONV.items()},
@@ -137,7 +164,9 @@ RULES = {
     "model.head_dropout": FRACTION,
     "model.dense.units": listed(Rule(([], [1] * 8), ([1] * 9,))),
     "model.dense.activation": ACTIVATION,
-    "model.dense.dropout": FRACTION,
+    "model.dense.batch_normalization": one_of("none", "before_activation", "after_activation"),
+    "model.dense.dropout": Rule(FRACTION.takes, (*FRACTION.refuses, [0.5], [0.5, 0.5], [2])),
+    "model.output": Rule(("dense",), one_of("dense", "head").refuses),
     "training.epochs": whole(1, 100_000),
     "training.batch_size": whole(1, 65_536),
     "training.optimizer": one_of("adam", "lion", "nadam", "rmsprop", "sgd"),
