@@ -23,7 +23,7 @@ from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Re
 from pipeline.statistics.differences import MARGIN
 from pipeline.storage import project
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
-from pipeline.studies.study_summary import distinctions, has_collapsed, shown
+from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 from pipeline.tracking.fields import BASELINE_VALUES, GRID
@@ -200,7 +200,7 @@ def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
     answers = scored.folder / "correct.npy"
     test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
     outcome = record.training.run.outcome
-    collapsed = outcome == "finished" and has_collapsed(scored.folder, accuracy)
+    collapsed = outcome == "finished" and scored.collapsed
     return Run(
         setting=setting,
         seed=cell.seed,

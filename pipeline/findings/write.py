@@ -29,10 +29,11 @@ from pipeline.findings.figures import MOST_FIRST, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
 from pipeline.findings.runs import LOST
+from pipeline.run.metrics import ONE_CLASS
 from pipeline.statistics.differences import FEWEST_SEEDS, Verdict
 from pipeline.statistics.intervals import Interval
 from pipeline.storage import atomic
-from pipeline.studies.study_summary import ONE_CLASS, one_line, shown_at
+from pipeline.studies.study_summary import one_line, shown_at
 
 PICTURES = "pictures"
 RESULTS = (

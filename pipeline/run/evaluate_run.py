@@ -20,6 +20,7 @@ from pipeline.run.metrics import (
     SHARED,
     Probabilities,
     confusion_matrix,
+    has_collapsed,
     latency,
     per_class,
     per_class_csv,
@@ -63,7 +64,7 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
     probabilities = predictor(images.images)
     scoring = scoring_identity(scored.digest, scored.class_names)
     with atomic.write_folder(target) as folder:
-        _write_scores(folder, probabilities, scored)
+        collapsed = _write_scores(folder, probabilities, scored)
         if pictured:
             _write_pictures(folder, training, network, probabilities, scored)
         values: dict[str, JsonValue] = {
@@ -73,6 +74,7 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
             "dataset": scored.dataset,
             "class_names": list(scored.class_names),
             "scoring": scoring,
+            "collapsed": collapsed,
         }
         write_manifest(folder, "evaluation.json", values)
         milliseconds = _latency(predictor, scored, target.parent, quick=not pictured)
@@ -91,8 +93,11 @@ def _latency(predictor: Predictor, scored: ScoringSet, root: Path, *, quick: boo
     return {f"{name}{size}": round(milliseconds, 4) for size, milliseconds in measured.items()}
 
 
-def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> None:
-    """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
+def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> bool:
+    """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right.
+
+    Returns whether the network has collapsed.
+    """
     labels, answers = scored.images.labels, predictions(probabilities)
     found = scores(probabilities, labels)
     metrics: Mapping[str, float | None] = {
@@ -105,6 +110,7 @@ def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet
     (folder / "per_class.csv").write_text(per_class_csv(by_class, scored.class_names), encoding="utf-8")
     (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
     (folder / "correct.npy").write_bytes(as_npy(answers == labels))
+    return has_collapsed(answers, found.accuracy)
 
 
 def _write_pictures(

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 NO_CLASS = -1
 CALIBRATION_BINS = 15
 
+ONE_CLASS = 0.95
+"""Share of the images from which on a run that gives them all one class counts as collapsed."""
+
 Probabilities = NDArray[np.float32]
 """Probabilities float32 [n, classes] in 0..1."""
 
@@ -94,6 +97,16 @@ def predictions(probabilities: Probabilities) -> NDArray[np.int64]:
     """The most probable class of each image, int64 [n]; the first of several, NO_CLASS where one is not finite."""
     answered = np.isfinite(probabilities).all(axis=1)
     return np.where(answered, probabilities.argmax(axis=1), NO_CLASS).astype(np.int64)
+
+
+def has_collapsed(predicted: NDArray[np.int64], accuracy: float) -> bool:
+    """Whether the classes [n] that a network names are the same one for at least ONE_CLASS of the images.
+
+    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
+    class's share. One that is right so often (all images are of one class) has not.
+    """
+    most = np.unique(predicted, return_counts=True)[1].max()
+    return bool(most >= ONE_CLASS * len(predicted) > accuracy * len(predicted))
 
 
 def confusion_matrix(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ REPAIR = "No run can be done again from there."
 
 def read_reproducible(folder: Path) -> TrainingPart:
     """The training part in `folder`, to compare a repetition with; its weights need not be there. Raises UserError."""
-    training = read_training(folder, weights=False, repair=REPAIR)
+    training = read_training(folder, whole=False, repair=REPAIR)
     if not training.history:
         raise UserError(f"{folder}: has no epoch to compare a repetition with. {REPAIR}")
     for name in ("code", "data"):

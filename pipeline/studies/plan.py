@@ -16,7 +16,7 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
 from pipeline.studies.study import Point, Setting, Study, StudyRun, with_runs
 from pipeline.studies.study_config import StudyConfig
-from pipeline.studies.study_summary import count_outcomes, has_collapsed
+from pipeline.studies.study_summary import count_outcomes
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -189,7 +189,7 @@ def study_run_of(job: Job, record: Record | None) -> StudyRun:
         loss=scores["loss"],
         seconds=None if record.training.seconds is None else round(record.training.seconds, 3),
         scoring=record.evaluation.scoring,
-        collapsed=has_collapsed(record.evaluation.folder, scores["accuracy"]),
+        collapsed=record.evaluation.collapsed,
     )
 
 

@@ -34,7 +34,7 @@ StudyState = Literal["running", "finished", "failed", "interrupted"]
 class StudyRun:
     """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record.
 
-    `collapsed`: it names one class whatever it sees (study_summary.has_collapsed).
+    `collapsed`: it names one class whatever it sees (metrics.has_collapsed).
     """
 
     identity: Name
