@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +33,7 @@ from pipeline.findings.runs import LOST
 from pipeline.run.metrics import ONE_CLASS
 from pipeline.statistics.differences import FEWEST_SEEDS, Verdict
 from pipeline.statistics.intervals import Interval
-from pipeline.storage import atomic
+from pipeline.storage import atomic, project
 from pipeline.studies.study_summary import one_line, shown_at
 
 PICTURES = "pictures"
@@ -58,6 +59,8 @@ def write_report(results: Results, folder: Path) -> None:
     text = markdown(results, images)
     wide, narrow = draw_figures(results, images)
     with atomic.write_folder(folder) as partial:
+        if (records := folder / project.BUNDLE).is_file():
+            shutil.copy(records, partial)
         (partial / "report.md").write_text(text, encoding="utf-8")
         (partial / "report.html").write_text(html(results, text, wide, narrow), encoding="utf-8")
         (partial / "results.csv").write_text(results_csv(results), encoding="utf-8")

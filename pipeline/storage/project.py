@@ -25,6 +25,7 @@ SWEEP_LOCK = ROOT / ".sweep.lock"
 RUNS = ROOT / "runs"
 STUDIES = ROOT / "studies"
 REPORTS = ROOT / "reports"
+BUNDLE = "records.jsonl.gz"
 
 LONGEST_DATABASE = 504
 """Bytes of a database's path that SQLite opens: of 512 it keeps 8 for the `-journal` beside it (os_unix.c, pager.c)."""
@@ -43,6 +44,11 @@ def run_root(identity: str) -> Path:
 def study(name: str) -> Path:
     """Where a study keeps what came of it."""
     return STUDIES / name
+
+
+def bundle(study: str) -> Path:
+    """Where a study's records lie in one file, beside its report."""
+    return REPORTS / study / BUNDLE
 
 
 def store_root() -> Path:
