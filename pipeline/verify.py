@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.data.prepared import load_test, load_training
 from pipeline.run.checkpoint import CHECKPOINT, read_checkpoint
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, WEIGHTS, read_evaluation, read_training
+from pipeline.run.record import BULKY, EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
 from pipeline.storage import dvc_files, project
 from pipeline.studies.study import read_study
 from pipeline.terminal import command
@@ -93,14 +93,12 @@ def _unread() -> str | None:
 
 def _parts(root: Path) -> Iterator[Check]:
     """The parts of a record that are there. One of a sweep may have come without its weights."""
-    whole = root.parent != project.RUNS or (root / TRAINING / WEIGHTS).exists()
-    kind = "records" if whole else "records without weights"
-    if (root / TRAINING).exists():
-        yield Check(kind, partial(read_training, root / TRAINING, whole=whole))
-    for part in (EVALUATION, TEST_EVALUATION):
+    for part in (TRAINING, EVALUATION, TEST_EVALUATION):
         # git keeps metrics.json alone.
         if (root / part).exists() and {path.name for path in (root / part).iterdir()} != {"metrics.json"}:
-            yield Check(kind, partial(read_evaluation, root / part, whole=whole))
+            whole = root.parent != project.RUNS or any((root / part / name).exists() for name in BULKY)
+            read = read_training if part == TRAINING else read_evaluation
+            yield Check("records" if whole else "records without weights", partial(read, root / part, whole=whole))
 
 
 def _cached(path: Path) -> None:

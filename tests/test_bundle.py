@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 import json
 import math
 import os
@@ -12,19 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pipeline.findings.load import from_study
 from pipeline.findings.results import compute_results
 from pipeline.findings.write import write_report
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, WEIGHTS, EvaluationClock, read_record, write_clock
+from pipeline.run.record import (
+    EVALUATION,
+    TEST_EVALUATION,
+    TRAINING,
+    WEIGHTS,
+    EvaluationClock,
+    read_record,
+    write_clock,
+)
 from pipeline.run.weights import read_weights
 from pipeline.storage import atomic, digest, documents, project
 from pipeline.storage.digest import SEAL, sealed
 from pipeline.studies import bundle
 from pipeline.studies.bundle import pack_study, unpack_study
-from pipeline.studies.study import Study, find_study, read_study, update_study
+from pipeline.studies.study import Study, find_study, update_study
 from pipeline.terminal.errors import UserError
 from pipeline.verify import _parts
 from tests.harness.reports import random_scores, write_study
@@ -249,7 +255,7 @@ FORGERIES: dict[str, tuple[Callable[[Lines], object], str]] = {
     "another run's record": (lambda lines: lines[1].update(files=lines[2]["files"]), "has a file that none has"),
     "a list in place of a line": (lambda lines: lines.insert(1, []), "a line is not as it was written"),  # type: ignore[arg-type]
     "a file elsewhere": (put("../../../outside"), "has a file that none has"),
-    "a file by its whole path": (put("/tmp/outside"), "has a file that none has"),
+    "a file by its whole path": (put("/etc/outside"), "has a file that none has"),
     "a file below another": (put("training/../../../outside.json"), "has a file that none has"),
     "a file with an end of line": (put("training/a\n.json"), "has a file that none has"),
     "code": (put("training/code.py"), "has a file that none has"),

@@ -85,9 +85,10 @@ def cpu_field(name: str) -> str | None:
 def environment() -> Environment:
     """Git commit and whether there are uncommitted changes, versions, hardware."""
     # What the pipeline itself writes is no change of a person's.
-    status = _git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record", ":(exclude)reports")
+    status = git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record", ":(exclude)reports")
+    commit = git("rev-parse", "HEAD")
     return Environment(
-        git_commit=_git("rev-parse", "HEAD"),
+        git_commit=None if commit is None else commit.decode().strip(),
         uncommitted_changes=None if status is None else bool(status),
         versions={**versions(), "python": platform.python_version()},
         hardware={
@@ -122,22 +123,16 @@ def lacks_bfloat16() -> bool:
     return instructions is not None and not BFLOAT16 & set(instructions.split())
 
 
-def _git(*arguments: str) -> str | None:
-    """What git answers; None where there is no git or no repository."""
+def git(*arguments: str, text: str = "", seconds: float | None = 20) -> bytes | None:
+    """What git answers, `text` as its input; None where there is no git, no repository, or no answer in time."""
+    command = ["git", "--no-optional-locks", "-c", "core.hooksPath=/dev/null", *arguments]
     try:
         answer = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            cwd=project.ROOT,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=20,
-            check=True,
+            command, cwd=project.ROOT, input=text.encode(), capture_output=True, timeout=seconds, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return answer.stdout
 
 
 @cache

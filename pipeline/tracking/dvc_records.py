@@ -7,13 +7,13 @@ each commit and each experiment (refs/exps).
 import contextlib
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.run.environment import git
 from pipeline.run.record import EVALUATION, TRAINING, EvaluationClock, TrainingClock, read_clock
 from pipeline.storage import dvc_files, project
 from pipeline.storage.documents import leads_out
@@ -131,10 +131,10 @@ def _read(texts: Sequence[bytes]) -> Iterator[dict[str, Any]]:
 
 def _git_versions(name: str) -> list[bytes]:
     """Every content that a file of the project has in a commit that a branch, a tag or an experiment leads to."""
-    listed = _git("rev-list", "--all", "--full-history", "--objects", "--", name, text="")
+    listed = git("rev-list", "--all", "--full-history", "--objects", "--", name, seconds=None) or b""
     objects = [line.partition(" ") for line in listed.decode(errors="replace").splitlines()]
     blobs = [blob for blob, _, path in objects if path.endswith(name)]
-    return _contents(_git("cat-file", "--batch", text="\n".join(blobs))) if blobs else []
+    return _contents(git("cat-file", "--batch", text="\n".join(blobs), seconds=None) or b"") if blobs else []
 
 
 def _contents(batch: bytes) -> list[bytes]:
@@ -149,14 +149,3 @@ def _contents(batch: bytes) -> list[bytes]:
         found.append(rest[:size])
         batch = rest[size + 1 :]
     return found
-
-
-def _git(*arguments: str, text: str) -> bytes:
-    """What git says; nothing where there is no git or no repository."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=project.ROOT, input=text.encode(), capture_output=True, check=False
-        )
-    except OSError:
-        return b""
-    return done.stdout if done.returncode == 0 else b""
