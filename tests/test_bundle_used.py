@@ -1,5 +1,6 @@
 """A bundle as it is used: a clone has the study of another machine, and does with it what that could."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from pipeline.storage import digest
 from tests.harness.mlflow_store import client
-from tests.harness.project import Project, prepared_project
+from tests.harness.project import ROOT, Project, new_project, prepared_project
 from tests.harness.sweeps import LINE, NAMED, TINY, bits, children, parent, study, sweep
 
 BUNDLE = "reports/kernel_size/records.jsonl.gz"
@@ -103,3 +104,21 @@ def test_runs_of_other_code_are_not_mixed_and_are_done_again_in_a_worktree_of_th
     assert "code, data, versions and hardware are as they were" in said
     assert (study(clone), clone.run("git", "status", "--porcelain")) == before
     assert len(clone.run("git", "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.long
+def test_each_committed_report_is_that_of_the_records_beside_it(tmp_path: Path) -> None:
+    bundles = sorted((ROOT / "reports").glob("*/records.*"))
+    if not bundles:
+        pytest.skip("no committed report carries its records")
+    project = new_project(tmp_path / "project")
+    project.verb("compose", "--reset")
+    said = project.run("dvc", "repro", "preprocess", status=None)
+    if not (project.path / "data" / "prepared").exists() and "CI" not in os.environ:
+        pytest.skip(f"the images can't be had here: {said[-200:]}")
+    for bundle in bundles:
+        project.verb("bundle", "--unpack", str(bundle))
+        project.verb("compare", bundle.parent.name)
+        project.verb("bundle", bundle.parent.name)
+        committed = digest.of_folder(bundle.parent)
+        assert digest.of_folder(project.path / "reports" / bundle.parent.name) == committed, bundle.parent.name
