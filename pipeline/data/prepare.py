@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.messages import shown
 from pipeline.config.schema import Data
-from pipeline.data.prepared import SUMMARY, TEST, TRAINING, Duplicates, SetSummary, Summary, raw_digests
+from pipeline.data.prepared import TEST, TRAINING
+from pipeline.data.summary import SUMMARY, Duplicates, SetSummary, Summary, raw_digests
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
 from pipeline.storage.digest import sealed
