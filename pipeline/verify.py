@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.data.prepared import load_test, load_training
 from pipeline.run.checkpoint import CHECKPOINT, read_checkpoint
 from pipeline.run.record import BULKY, EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
-from pipeline.storage import dvc_files, project
+from pipeline.storage import digest, dvc_files, project
 from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -82,7 +82,7 @@ def _checks() -> Iterator[Check]:
 def _unread() -> str | None:
     """DVC's cache where it lies elsewhere and nothing of it could be read."""
     try:
-        folder = dvc_files.cache_folder()
+        folder = project.cache_folder()
         if dvc_files.is_shared() and not os.access(folder, os.R_OK | os.X_OK):
             return f"DVC's cache, {folder} (`dvc cache dir`): it is not there, or not for you"
     except ValueError:
@@ -102,7 +102,7 @@ def _parts(root: Path) -> Iterator[Check]:
 
 
 def _cached(path: Path) -> None:
-    if not dvc_files.is_as_named(path):
+    if not digest.is_as_named(path):
         raise UserError(f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
 
 
@@ -116,7 +116,7 @@ def _dvc() -> Iterator[Check]:
     except ValueError as error:
         yield Check("files in DVC's cache", partial(_raise, UserError(f"{error}. Mend it there.")))
         return
-    where = f" in {dvc_files.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
+    where = f" in {project.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
     yield from (Check(f"files in DVC's cache{where}", partial(_cached, path)) for path in cached)
     # What was removed, or never made here, is no damage.
     for stage, path, md5 in outputs:

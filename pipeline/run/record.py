@@ -226,7 +226,7 @@ def read_training(folder: Path, *, whole: bool = True, repair: str | None = None
     What is BULKY need not be there where it is not to be `whole`. `repair` says what makes the part anew, where that is
     no stage and no sweep. Raises UserError: no record there, another layout, a file that is damaged.
     """
-    repair = repair or _repair(folder, "train")
+    repair = _repair(folder, "train") if repair is None else repair
     refuse_links(folder)
     run = read_document(folder / "run.json", Run, LAYOUT, repair)
     if name_of(run.ingredients) != run.identity:
@@ -245,7 +245,7 @@ def read_training(folder: Path, *, whole: bool = True, repair: str | None = None
 
 def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = None) -> EvaluationPart:
     """The evaluation part in `folder`, each file checked against its digest. Raises UserError like `read_training`."""
-    repair = repair or _repair(folder, "evaluate")
+    repair = _repair(folder, "evaluate") if repair is None else repair
     refuse_links(folder)
     part = read_document(folder / "evaluation.json", EvaluationPart, LAYOUT, repair)
     _check_files(folder, "evaluation.json", part.files, repair, whole=whole)

@@ -18,6 +18,21 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+DIRECTORY = ".dir"
+"""Ends the name of a file in DVC's cache that lists those of a folder."""
+
+
+def md5_of_file(path: Path) -> str:
+    """MD5 of a file's bytes, by which DVC names what it keeps."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def is_as_named(path: Path) -> bool:
+    """Whether a file in DVC's cache has the MD5 that its name says."""
+    return md5_of_file(path) == (path.parent.name + path.name).removesuffix(DIRECTORY)
+
+
 def of_folder(folder: Path) -> dict[str, str]:
     """Path within the folder → SHA-256 of that file, sorted by path."""
     return {path.relative_to(folder).as_posix(): of_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -15,7 +15,7 @@ import yaml
 
 from pipeline.run.environment import git
 from pipeline.run.record import EVALUATION, TRAINING, EvaluationClock, TrainingClock, read_clock
-from pipeline.storage import dvc_files, project
+from pipeline.storage import digest, dvc_files, project
 from pipeline.storage.documents import leads_out
 from pipeline.terminal.errors import UserError
 
@@ -64,7 +64,7 @@ class Restorer:
         content = self._content(md5)
         if content is None or leads_out(name):
             return False
-        if md5.endswith(dvc_files.DIRECTORY):
+        if md5.endswith(digest.DIRECTORY):
             return all(self._put(f"{name}/{entry['relpath']}", entry["md5"], folder) for entry in json.loads(content))
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _made(record: Files) -> int:
 def _cached(md5: str) -> bytes | None:
     """What DVC's cache holds under an MD5; None where it has nothing, or something else."""
     path = dvc_files.place_of(md5)
-    return path.read_bytes() if path is not None and path.is_file() and dvc_files.is_as_named(path) else None
+    return path.read_bytes() if path is not None and path.is_file() and digest.is_as_named(path) else None
 
 
 def _below_record(files: Any) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _below_record(files: Any) -> dict[str, str]:
 
 def _stages() -> Iterator[dict[str, Any]]:
     """Every run of a stage of which DVC or git has a note."""
-    for path in sorted((dvc_files.cache_folder() / "runs").glob("*/*/*")):
+    for path in sorted((project.cache_folder() / "runs").glob("*/*/*")):
         yield from _read([path.read_bytes()])
     for lock in _read(_git_versions("dvc.lock")):
         stages = lock.get("stages")
