@@ -189,14 +189,12 @@ def predictions_csv(probabilities: Probabilities, labels: Labels, class_names: S
     Probabilities float32 [n, classes] and labels [n] → columns image, actual, predicted, probability (6 decimals),
     correct (true or false). Predicted and probability are empty where a probability is not finite.
     """
-    actual = labels.tolist()
-    predicted = predictions(probabilities).tolist()
-    probability = probabilities.max(axis=1).tolist()
+    named = zip(labels.tolist(), predictions(probabilities).tolist(), probabilities.max(axis=1).tolist(), strict=True)
     rows = (
         (image, class_names[label], class_names[answer], f"{sureness:.6f}", "true" if label == answer else "false")
         if answer != NO_CLASS
         else (image, class_names[label], "", "", "false")
-        for image, (label, answer, sureness) in enumerate(zip(actual, predicted, probability, strict=True))
+        for image, (label, answer, sureness) in enumerate(named)
     )
     return _csv(("image", "actual", "predicted", "probability", "correct"), rows)
 
@@ -243,22 +241,15 @@ def latency(
             f"latency needs images, repeats and batch sizes of at least 1, "
             f"not {len(images)} images, {repeats} repeats, batch sizes {tuple(batch_sizes)}"
         )
-    batches = {size: images[np.arange(size) % len(images)] for size in batch_sizes}
-    return {size: _batch_latency(predict, batch, repeats, seconds, clock) for size, batch in batches.items()}
-
-
-def _batch_latency(
-    predict: Callable[[NDArray[Any]], object],
-    batch: NDArray[Any],
-    repeats: int,
-    seconds: float,
-    clock: Callable[[], float],
-) -> float:
-    for _ in range(WARM_UPS):
-        predict(batch)
-    durations: list[float] = []
-    while len(durations) < repeats and (sum(durations) < seconds or len(durations) < FEWEST_REPEATS):
-        start = clock()
-        predict(batch)
-        durations.append(clock() - start)
-    return 1000 * float(np.median(durations)) / len(batch)
+    milliseconds = {}
+    for size in batch_sizes:
+        batch = images[np.arange(size) % len(images)]
+        for _ in range(WARM_UPS):
+            predict(batch)
+        durations: list[float] = []
+        while len(durations) < repeats and (sum(durations) < seconds or len(durations) < FEWEST_REPEATS):
+            start = clock()
+            predict(batch)
+            durations.append(clock() - start)
+        milliseconds[size] = 1000 * float(np.median(durations)) / size
+    return milliseconds
