@@ -182,7 +182,7 @@ def test_what_was_interrupted_is_done_by_the_same_call(tmp_path: Path, monkeypat
         unpack_study(path)
         whole = kept(project.RUNS), kept(project.STUDIES)
     with elsewhere(tmp_path):
-        monkeypatch.setattr(bundle.atomic, "write_folder", stopped)
+        monkeypatch.setattr(atomic, "write_folder", stopped)
         with pytest.raises(KeyboardInterrupt):
             unpack_study(path)
         assert not project.STUDIES.exists()

@@ -1,7 +1,6 @@
 """Score a trained run on images and write the evaluation part of its record."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +45,6 @@ from pipeline.storage.digest import as_json
 if TYPE_CHECKING:
     import keras
 
-LATENCY = 50, 5.0
-QUICK_LATENCY = 10, 0.1
-"""Calls and seconds for each size of batch; quick for a sweep, where it is time that no other run trains in."""
-
 
 def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pictured: bool) -> EvaluationPart:
     """Score the run on the images of `scored` and write the part `target`.
@@ -84,8 +79,11 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
 
 
 def _latency(predictor: Predictor, scored: ScoringSet, root: Path, *, quick: bool) -> dict[str, float]:
-    """Milliseconds an image for each size of batch; called shared where other runs used the cores meanwhile."""
-    repeats, seconds = QUICK_LATENCY if quick else LATENCY
+    """Milliseconds an image for each size of batch; called shared where other runs used the cores meanwhile.
+
+    Quick in a sweep, where it is time that no other run trains in.
+    """
+    repeats, seconds = (10, 0.1) if quick else (50, 5.0)
     shared = lock.others_at_work(root)
     measured = latency(predictor, scored.images.images, repeats=repeats, seconds=seconds)
     # One may have begun meanwhile.
@@ -100,7 +98,7 @@ def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet
     """
     labels, answers = scored.images.labels, predictions(probabilities)
     found = scores(probabilities, labels)
-    metrics: Mapping[str, float | None] = {
+    metrics = {
         "accuracy": found.accuracy,
         "loss": found.loss,
         "expected_calibration_error": found.expected_calibration_error,
@@ -152,9 +150,5 @@ def _surest(probabilities: Probabilities, scored: ScoringSet) -> Mistakes:
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:
     """For each block the layer that it ends with."""
-    last: dict[str, str] = {}
-    for layer in training.run.layers:
-        block, _, part = str(layer["name"]).partition("_")
-        if block.startswith("block") and part != "dropout":
-            last[block] = str(layer["name"])
-    return last
+    names = [str(layer["name"]) for layer in training.run.layers]
+    return {name.partition("_")[0]: name for name in names if name[:5] == "block" and not name.endswith("_dropout")}

@@ -112,7 +112,7 @@ def _files_of(root: Path, identity: str, study: Study, repair: str | None = None
             own.add(scored.identity)
     if own != {identity} or (TEST_EVALUATION if study.images == "test" else EVALUATION) not in parts:
         raise UserError(f"{root}: is no record of run {identity} that was scored on {study.images} images.")
-    files = {}
+    files: dict[str, Path] = {}
     for part, (manifest, names) in parts.items():
         files |= {f"{part}/{name}": root / part / name for name in (manifest, *names) if not name.startswith(BULKY)}
         if (clock := clock_path(root / part, identity)) is not None:
