@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, with_config
 
@@ -25,7 +26,6 @@ from pipeline.run.record import (
     TEST_EVALUATION,
     TRAINING,
     Name,
-    clock_path,
     read_evaluation,
     read_training,
 )
@@ -70,7 +70,7 @@ def pack_study(study: Study) -> bytes:
     ]
     content = io.BytesIO()
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file:
-        file.writelines(map(_as_line, lines))
+        file.writelines(_as_line(asdict(line)) for line in lines)
     return content.getvalue()
 
 
@@ -103,8 +103,8 @@ def _ended(study: Study) -> list[str]:
 
 def _files_of(root: Path, identity: str, study: Study, repair: str | None = None) -> dict[str, Path]:
     """The files that a bundle has of the record in `root`, each read and checked. Raises UserError."""
-    parts = {TRAINING: ("run.json", (run := read_training(root / TRAINING, whole=False, repair=repair).run).files)}
-    own = {run.identity}
+    run = read_training(root / TRAINING, whole=False, repair=repair).run
+    parts, own = {TRAINING: ("run.json", run.files)}, {run.identity}
     for part in (EVALUATION, TEST_EVALUATION):
         if (root / part / "evaluation.json").exists():
             scored = read_evaluation(root / part, whole=False, repair=repair)
@@ -115,7 +115,7 @@ def _files_of(root: Path, identity: str, study: Study, repair: str | None = None
     files: dict[str, Path] = {}
     for part, (manifest, names) in parts.items():
         files |= {f"{part}/{name}": root / part / name for name in (manifest, *names) if not name.startswith(BULKY)}
-        if (clock := clock_path(root / part, identity)) is not None:
+        if (clock := root / _clock(identity, part)).is_file():
             files[_clock(identity, part)] = clock
     return files
 
@@ -132,9 +132,7 @@ def _texts(files: Files) -> dict[str, str]:
     }
 
 
-def _as_line(line: object) -> bytes:
-    """A dataclass or what JSON gave of one, as a bundle has it."""
-    values = line if isinstance(line, dict) else asdict(line)  # type: ignore[call-overload]
+def _as_line(values: dict[str, Any]) -> bytes:
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
@@ -168,7 +166,7 @@ def _extract(path: Path, place: Path) -> tuple[Study, dict[str, Files]]:
     return study, runs
 
 
-def _lines(path: Path) -> Iterator[dict[str, object]]:
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a bundle. Raises ValueError for what is none, gzip's errors, and OSError where there is no file."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
