@@ -30,8 +30,10 @@ from pipeline.run.record import (
     read_training,
 )
 from pipeline.storage import atomic, documents, lock, project
+from pipeline.storage.digest import sealed
 from pipeline.storage.documents import reason, refuse_links, validate
-from pipeline.studies.study import ENDED, STUDY, Study, final_state, read_study, study_text, update_study
+from pipeline.studies.study import ENDED, STUDY, Study, read_study, update_study
+from pipeline.studies.study import LAYOUT as STUDY_LAYOUT
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -64,8 +66,10 @@ Files = Mapping[str, Path]
 
 def pack_study(study: Study) -> bytes:
     """The study with all its runs that have ended. Raises UserError where a record is missing or damaged."""
+    # Whoever unpacks it does not run it.
+    study = replace(study, state="interrupted" if study.state == "running" else study.state)
     lines: list[_Head | _Run] = [
-        _Head(LAYOUT, study.name, study_text(replace(study, state=final_state(study)))),
+        _Head(LAYOUT, study.name, sealed({"layout": STUDY_LAYOUT} | asdict(study))),
         *(_Run(name, _texts(_files_of(project.run_root(name), name, study))) for name in _ended(study)),
     ]
     content = io.BytesIO()
@@ -240,7 +244,7 @@ def _join(present: Study | None, unpacked: Study) -> Study:
 
 
 def _holds(study: Study, other: Study) -> bool:
-    """Whether all that has ended of `other` stands in `study`, which compares it alike."""
-    alike = all(getattr(study, name) == getattr(other, name) for name in ("images", "basis", "baseline", "margin"))
+    """Whether all that has ended of `other` stands in `study`, which is declared alike."""
+    one, two = (replace(each, state="finished", settings={}, cells=(), refused=()) for each in (study, other))
     ended = [run for run in other.cells if run.state in ENDED]
-    return alike and other.settings.items() <= study.settings.items() and all(run in study.cells for run in ended)
+    return one == two and other.settings.items() <= study.settings.items() and all(run in study.cells for run in ended)

@@ -136,13 +136,8 @@ def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study
     refuse_links(folder)
     with lock.only_one(folder / ".lock"):
         study = change(present_study(folder))
-        atomic.write_file(folder / STUDY, study_text(study))
+        atomic.write_file(folder / STUDY, sealed({"layout": LAYOUT} | asdict(study)))
         return study
-
-
-def study_text(study: Study) -> str:
-    """The study as study.json has it."""
-    return sealed({"layout": LAYOUT} | asdict(study))
 
 
 def with_runs(study: Study, runs: Sequence[StudyRun]) -> Study:
