@@ -39,7 +39,6 @@ from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
 
-WAITING = "another process trains this run or writes this record; waiting for it"
 NOT_OF_A_RUN = "files", "sources", "name", "class_names"
 
 
@@ -63,7 +62,7 @@ def train_run(
         refuse_links(folder)
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
-            held.enter_context(lock.only_one(path, lambda: console.print(WAITING)))
+            held.enter_context(lock.only_one(path, _tell_waiting))
         job = _Job(configuration, identity, work, sync, Fit(identity.ingredients, images))
         try:
             job.train()
@@ -233,6 +232,10 @@ def _write_growing(
     write_clock(root, TRAINING, TrainingClock(run.identity, tuple(times), where))
     with atomic.write_folder(root / TRAINING) as folder:
         write_training(folder, run, history)
+
+
+def _tell_waiting() -> None:
+    console.print("another process trains this run or writes this record; waiting for it")
 
 
 def _line(epoch: Epoch, seconds: float, epochs: int) -> str:

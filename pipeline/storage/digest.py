@@ -18,6 +18,17 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def of_folder(folder: Path) -> dict[str, str]:
+    """Path within the folder → SHA-256 of that file, sorted by path."""
+    return {path.relative_to(folder).as_posix(): of_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def of_value(value: JsonValue) -> str:
+    """SHA-256 of a value's canonical JSON (sorted keys, no white space, no NaN)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 DIRECTORY = ".dir"
 """Ends the name of a file in DVC's cache that lists those of a folder."""
 
@@ -31,17 +42,6 @@ def md5_of_file(path: Path) -> str:
 def is_as_named(path: Path) -> bool:
     """Whether a file in DVC's cache has the MD5 that its name says."""
     return md5_of_file(path) == (path.parent.name + path.name).removesuffix(DIRECTORY)
-
-
-def of_folder(folder: Path) -> dict[str, str]:
-    """Path within the folder → SHA-256 of that file, sorted by path."""
-    return {path.relative_to(folder).as_posix(): of_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def of_value(value: JsonValue) -> str:
-    """SHA-256 of a value's canonical JSON (sorted keys, no white space, no NaN)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 SEAL = "sha256"

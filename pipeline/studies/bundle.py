@@ -25,6 +25,7 @@ from pipeline.run.record import (
     EVALUATION,
     TEST_EVALUATION,
     TRAINING,
+    WEIGHTS,
     Name,
     read_evaluation,
     read_training,
@@ -99,6 +100,26 @@ def unpack_study(path: Path) -> tuple[Study, int]:
             )
         new = sum(_put(files, project.run_root(identity)) for identity, files in runs.items())
         return update_study(project.study(study.name), lambda present: _join(present, study)), new
+
+
+def is_bundled(root: Path) -> bool:
+    """Whether a record lies there that came without its weights: what needs them can't be had of it."""
+    return (root / TRAINING / "run.json").exists() and not (root / TRAINING / WEIGHTS).exists()
+
+
+def keep_bundled(study: Study) -> None:
+    """Raises UserError for a study that would begin anew, by other code, without runs that came in a bundle.
+
+    Nobody here can make them again.
+    """
+    if bundled := [root for root in map(project.run_root, _ended(study)) if is_bundled(root)]:
+        commit = read_training(bundled[0] / TRAINING, whole=False).environment.git_commit
+        there = f", or add them where these were made: git worktree add ../{study.name} {commit}" if commit else ""
+        raise UserError(
+            f"study {study.name}: {len(bundled)} of its runs came in a bundle and are of other code, data or versions "
+            f"than new ones would be; one study does not mix them. Give the new runs a study of their own "
+            f"(study.name=…){there}"
+        )
 
 
 def _ended(study: Study) -> list[str]:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pipeline.config.layers import layers
 from pipeline.config.load import configure, leaves
@@ -11,11 +10,12 @@ from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import test_digest, training_digest
 from pipeline.data.scoring import held_out_digest
 from pipeline.run.identity import Identity, identity, scoring_identity
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, WEIGHTS, Record, read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
 from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
-from pipeline.studies.study import ENDED, Point, Setting, Study, StudyRun, with_runs
+from pipeline.studies.bundle import is_bundled, keep_bundled
+from pipeline.studies.study import Point, Setting, Study, StudyRun, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.studies.study_summary import count_outcomes
 from pipeline.terminal.errors import UserError
@@ -172,13 +172,8 @@ def record_of(job: Job) -> Record | None:
         console.print(f"{str(error).partition(' `dvc')[0]} This run is done again.")
         return None
     scored = record.evaluation is not None and record.evaluation.scoring == job.scoring
-    pictured = not job.pictured or (root / job.part / "pictures").exists() or _is_bundled(root)
+    pictured = not job.pictured or (root / job.part / "pictures").exists() or is_bundled(root)
     return record if record.training.run.identity == job.identity.name and scored and pictured else None
-
-
-def _is_bundled(root: Path) -> bool:
-    """Whether there is a record that came without its weights: what needs them can't be had of it."""
-    return (root / TRAINING / "run.json").exists() and not (root / TRAINING / WEIGHTS).exists()
 
 
 def study_run_of(job: Job, record: Record | None) -> StudyRun:
@@ -225,7 +220,7 @@ def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
     if present is not None and (present.basis, present.images) == (basis, config.score_on):
         settings, runs = present.settings, present.cells
     elif present is not None:
-        _keep_bundled(present)
+        keep_bundled(present)
         console.print(
             f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
             "runs only those that are declared now and still hold stay in it"
@@ -239,16 +234,3 @@ def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
         settings=settings,
         cells=runs,
     )
-
-
-def _keep_bundled(study: Study) -> None:
-    """Raises UserError for a study that would begin anew without runs of a bundle: nobody here can make them again."""
-    ended = [project.run_root(run.identity) for run in study.cells if run.state in ENDED]
-    if bundled := [root for root in ended if _is_bundled(root)]:
-        commit = read_record(bundled[0]).training.environment.git_commit
-        there = f", or add them where these were made: git worktree add ../{study.name} {commit}" if commit else ""
-        raise UserError(
-            f"study {study.name}: {len(bundled)} of its runs came in a bundle and are of other code, data or versions "
-            "than new ones would be; one study does not mix them. Give the new runs a study of their own "
-            f"(study.name=…){there}"
-        )
