@@ -23,7 +23,7 @@ from pipeline.tracking.artifact_locations import check_address
 
 PREPARING_CODE = (
     "pipeline/preprocess.py",
-    *(f"pipeline/data/{name}.py" for name in ("idx", "prepare", "prepared")),
+    *(f"pipeline/data/{name}.py" for name in ("idx", "prepare", "summary")),
     "pipeline/figures/examples.py",
     "pipeline/storage/arrays.py",
 )

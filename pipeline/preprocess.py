@@ -13,7 +13,7 @@ from pipeline.config.load import read_section
 from pipeline.config.schema import Data, RawFile
 from pipeline.data.idx import COLOUR_IMAGES, GREY_IMAGES, LABELS, decode_idx
 from pipeline.data.prepare import Labelled, check_images, check_labels, warnings, write_prepared
-from pipeline.data.prepared import Summary
+from pipeline.data.summary import Summary
 from pipeline.storage import lock, project
 from pipeline.storage.atomic import write_folder
 from pipeline.terminal import command

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
-from pipeline.storage import atomic, dvc_files, project
+from pipeline.storage import atomic, digest, dvc_files, project
 from pipeline.terminal import command
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -51,9 +51,9 @@ def _check_cache() -> None:
     DVC waits for no disk when it fills its cache, and takes out of it what is read-only without reading it.
     """
     seen = project.DVC_LOCKS.with_name("boot")
-    if not dvc_files.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
+    if not project.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
         return
-    torn = [path for path in dvc_files.cached() if not dvc_files.is_as_named(path)]
+    torn = [path for path in dvc_files.cached() if not digest.is_as_named(path)]
     torn += [path for path in dvc_files.runs() if not is_run(path)]
     for path in torn:
         path.unlink()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pipeline.data.prepared import load_test, load_training
 from pipeline.run.checkpoint import CHECKPOINT, read_checkpoint
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
-from pipeline.storage import dvc_files, project
+from pipeline.run.record import BULKY, EVALUATION, TEST_EVALUATION, TRAINING, read_evaluation, read_training
+from pipeline.storage import digest, dvc_files, project
 from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -82,7 +82,7 @@ def _checks() -> Iterator[Check]:
 def _unread() -> str | None:
     """DVC's cache where it lies elsewhere and nothing of it could be read."""
     try:
-        folder = dvc_files.cache_folder()
+        folder = project.cache_folder()
         if dvc_files.is_shared() and not os.access(folder, os.R_OK | os.X_OK):
             return f"DVC's cache, {folder} (`dvc cache dir`): it is not there, or not for you"
     except ValueError:
@@ -92,17 +92,17 @@ def _unread() -> str | None:
 
 
 def _parts(root: Path) -> Iterator[Check]:
-    """The parts of a record that are there."""
-    if (root / TRAINING).exists():
-        yield Check("records", partial(read_training, root / TRAINING))
-    for part in (EVALUATION, TEST_EVALUATION):
+    """The parts of a record that are there. One of a sweep may have come without its weights."""
+    for part in (TRAINING, EVALUATION, TEST_EVALUATION):
         # git keeps metrics.json alone.
         if (root / part).exists() and {path.name for path in (root / part).iterdir()} != {"metrics.json"}:
-            yield Check("records", partial(read_evaluation, root / part))
+            whole = root.parent != project.RUNS or any((root / part / name).exists() for name in BULKY)
+            read = read_training if part == TRAINING else read_evaluation
+            yield Check("records" if whole else "records without weights", partial(read, root / part, whole=whole))
 
 
 def _cached(path: Path) -> None:
-    if not dvc_files.is_as_named(path):
+    if not digest.is_as_named(path):
         raise UserError(f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
 
 
@@ -116,7 +116,7 @@ def _dvc() -> Iterator[Check]:
     except ValueError as error:
         yield Check("files in DVC's cache", partial(_raise, UserError(f"{error}. Mend it there.")))
         return
-    where = f" in {dvc_files.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
+    where = f" in {project.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
     yield from (Check(f"files in DVC's cache{where}", partial(_cached, path)) for path in cached)
     # What was removed, or never made here, is no damage.
     for stage, path, md5 in outputs:

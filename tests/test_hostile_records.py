@@ -133,6 +133,31 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(root: Path, tmp_path: 
         read_training(root / "training")
 
 
+@pytest.mark.parametrize("file", ["pictures/../../../../outside", "weights.npz/../../../../outside", "pictures/\0"])
+def test_what_a_record_may_come_without_leads_nowhere_else_either(root: Path, file: str) -> None:
+    forge(root / "training" / "run.json", {"files": {file: "0" * 64}})
+    with pytest.raises(UserError, match=r"is not what run\.json says was written"):
+        read_record(root)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "probabilities.npy", "pictures/one.png"])
+def test_what_a_record_may_come_without_is_as_it_was_written_where_it_is_there(root: Path, name: str) -> None:
+    path = root / "training" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"other")
+    manifest = root / "training" / "run.json"
+    files = json.loads(manifest.read_text())["files"] | {name: hashlib.sha256(b"written").hexdigest()}
+    forge(manifest, {"files": files})
+    with pytest.raises(UserError, match=rf"{name}: is not what run\.json says was written"):
+        read_record(root)
+    path.unlink()
+    (root / "training" / WEIGHTS).unlink(missing_ok=True)
+    assert read_record(root).training.run.files == files
+    (root / "training" / "history.csv").unlink()
+    with pytest.raises(UserError, match=r"history\.csv: is not what run\.json says was written"):
+        read_record(root)
+
+
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"layout": 2, "a":' * 50_000, '{"layout": ' + "9" * 5_000 + "}"])
 @pytest.mark.parametrize("file", ["training/run.json", "evaluation/evaluation.json", "clock/*.training.json"])
 def test_json_that_python_can_not_hold_is_refused(root: Path, file: str, content: str) -> None:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Data
 from pipeline.data.prepare import check_images, check_labels, duplicates, pixel_statistics, warnings
-from pipeline.data.prepared import load_summary, load_test, load_training
+from pipeline.data.prepared import load_test, load_training
 from pipeline.data.sources import fetch
+from pipeline.data.summary import load_summary
 from pipeline.figures.examples import draw_examples
 from pipeline.preprocess import preprocess
 from pipeline.storage import project
@@ -185,7 +186,7 @@ def test_missing_file_is_named(name: str, prepared: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "\xff", '{"name": 3}'])
 def test_summary_that_is_none_is_refused(text: str, prepared: Path) -> None:
     (prepared / "summary.json").write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=r"summary\.json: is not what preprocess writes .*--force preprocess"):
+    with pytest.raises(UserError, match=r"summary\.json: is damaged .*--force preprocess"):
         load_training(prepared)
 
 
@@ -196,7 +197,7 @@ def test_any_digit_of_the_summary_is_noticed(prepared: Path) -> None:
         path.write_text(content[:position] + str((int(content[position]) + 1) % 10) + content[position + 1 :])
         if json.loads(path.read_text()) == json.loads(content):
             continue  # the last digit of a float can say nothing
-        with pytest.raises(UserError, match=r"summary\.json: is not what preprocess writes"):
+        with pytest.raises(UserError, match=r"summary\.json: is damaged \(it is not as it was written"):
             load_training(prepared)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.data.split import split
+from pipeline.data.prepared import split
 from pipeline.terminal.errors import UserError
 
 BALANCED = np.tile(np.arange(10, dtype=np.uint8), 100)

@@ -481,7 +481,7 @@ def test_a_training_part_is_read_as_it_was_written(training: Path) -> None:
 
 def test_a_training_part_says_its_layout_and_the_digests_of_its_files_which_all_repeat(training: Path) -> None:
     values = json.loads((training / "run.json").read_text())
-    assert values["layout"] == LAYOUT == 4
+    assert values["layout"] == LAYOUT == 5
     assert sorted(values["files"]) == ["history.csv", "weights.npz"]
     assert sorted(path.name for path in training.iterdir()) == ["history.csv", "run.json", "weights.npz"]
 
@@ -506,10 +506,10 @@ def test_any_byte_of_a_file_that_repeats_is_noticed(training: Path, file: str) -
         read_training(training)
 
 
-@pytest.mark.parametrize("layout", [1, 2, 3])
+@pytest.mark.parametrize("layout", [1, 2, 3, 4])
 def test_a_record_of_a_former_layout_is_refused_by_both_numbers(layout: int) -> None:
     root = LAYOUTS / f"record_{layout}"
-    with pytest.raises(UserError, match=rf"run\.json: layout {layout}, but this version reads layout 4\. `dvc repro"):
+    with pytest.raises(UserError, match=rf"run\.json: layout {layout}, but this version reads layout 5\. `dvc repro"):
         read_record(root)
 
 
@@ -529,7 +529,7 @@ def test_a_checkpoint_of_a_former_layout_is_refused_by_both_numbers_and_one_of_t
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "3", "null", "{}", '{"layout": 4}', '{"layout": 4, "files": {}}', '{"layout": 4, "files": 3}'],
+    ["", "{", "[]", "3", "null", "{}", '{"layout": 5}', '{"layout": 5, "files": {}}', '{"layout": 5, "files": 3}'],
 )
 def test_a_damaged_run_json_is_refused_with_what_makes_it_anew(training: Path, content: str) -> None:
     (training / "run.json").write_text(content)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.run.dvc_records import Restorer, cached_records
 from pipeline.run.environment import Environment
 from pipeline.run.record import EVALUATION, TRAINING, EpochTime, EvaluationClock, TrainingClock, write_clock
 from pipeline.storage import project
+from pipeline.tracking.dvc_records import Restorer, cached_records
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from pipeline.findings.load import from_study, scored_images
 from pipeline.findings.results import compute_results
 from pipeline.findings.tables import as_csv, settings
+from pipeline.run.metrics import has_collapsed
 from pipeline.run.record import (
     EVALUATION,
     TEST_EVALUATION,
@@ -26,7 +27,6 @@ from pipeline.run.record import (
 )
 from pipeline.storage import project
 from pipeline.studies.study import read_study, update_study
-from pipeline.studies.study_summary import has_collapsed
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.fields import final_metrics, tags
@@ -73,27 +73,22 @@ def test_costs_and_where_the_runs_come_from_are_those_of_the_records() -> None:
     ],
 )
 def test_a_run_that_names_one_class_whatever_it_sees_has_collapsed(
-    tmp_path: Path, named: list[int], accuracy: float, collapsed: bool
+    named: list[int], accuracy: float, collapsed: bool
 ) -> None:
     """By hand: 95 % of 20 images are 19; an image without a finite probability has class -1."""
-    probabilities = np.full((20, 10), 0.01, np.float32)
-    for image, name in enumerate(named):
-        probabilities[image, name] = 0.91 if name >= 0 else math.nan
-    np.save(tmp_path / "probabilities.npy", probabilities)
-    assert has_collapsed(tmp_path, accuracy) is collapsed
-    assert not has_collapsed(tmp_path / "nothing", accuracy)
+    assert has_collapsed(np.array(named, np.int64), accuracy) is collapsed
 
 
 def test_a_collapsed_run_is_told_and_in_no_mean() -> None:
     study = write_study(random_scores(3))
     root = project.run_root(study.cells[4].identity)
-    np.save(root / EVALUATION / "probabilities.npy", np.eye(10, dtype=np.float32)[[7] * 10])
     kept: dict[str, JsonValue] = {
         "identity": study.cells[4].identity,
         "images": "validation",
         "images_digest": "i",
         **NAMED,
         "scoring": "s",
+        "collapsed": True,
     }
     write_manifest(root / EVALUATION, "evaluation.json", kept)
     found = from_study(study)

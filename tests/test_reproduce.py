@@ -1,5 +1,6 @@
 """Doing a run again, and saying how it differs."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,14 @@ from pydantic import JsonValue
 from pipeline.run.environment import Environment
 from pipeline.run.identity import Identity
 from pipeline.run.record import Epoch, Run, TrainingPart
-from pipeline.run.reproduction import circumstances, is_bit_identical, parting_epoch, read_reproducible
+from pipeline.run.reproduction import (
+    circumstances,
+    commit_with_its_code,
+    is_bit_identical,
+    parting_epoch,
+    read_reproducible,
+)
+from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 
 HERE = Environment("abc", False, {"python": "3.11.7", "keras": "3"}, {"cores": 2})
@@ -72,3 +80,34 @@ def test_a_folder_without_a_record_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match=r"run\.json: is damaged"):
         read_reproducible(tmp_path)
+
+
+def test_the_code_of_a_commit_is_run_only_where_a_branch_or_a_tag_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        name = "-c", "user.name=test", "-c", "user.email=test@localhost"
+        return subprocess.run(["git", *name, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    def found(commit: str | None) -> str | None:
+        return commit_with_its_code(replace(recorded(1.0), environment=replace(HERE, git_commit=commit)))
+
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    git("init", "-q")
+    commits = []
+    for text in ("first", "second"):
+        (tmp_path / "code").write_text(text)
+        git("add", "code")
+        git("commit", "-qm", text)
+        commits.append(git("rev-parse", "HEAD").strip())
+    stray = git("commit-tree", "HEAD^{tree}", "-m", "a stranger's").strip()
+    first, second = commits
+    assert [found(commit) for commit in (first, second, stray)] == [first, None, None]
+    assert [found(commit) for commit in (None, "--all", "HEAD", "a" * 40, first[:12])] == [None] * 5
+    (tmp_path / "code").write_text("edited")
+    assert found(second) == second
+    git("tag", "known", stray)
+    assert found(stray) == stray
+    git("checkout", "-q", "--force", "--detach", second)
+    git("branch", "-D", git("branch", "--format=%(refname:short)").strip().splitlines()[-1])
+    assert found(first) == first

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import Data
-from pipeline.data import prepared
-from pipeline.data.prepared import Images
+from pipeline.data import prepared, summary
+from pipeline.data.prepared import Images, split
 from pipeline.data.scoring import ScoringSet, held_out_digest, validation_set
 from pipeline.data.scoring import test_set as set_of_test
-from pipeline.data.split import split
 from pipeline.run import identity as identities
 from pipeline.run import train_run
 from pipeline.run.identity import identity, scoring_identity
@@ -85,7 +84,7 @@ def test_the_digest_of_held_out_images_says_out_of_which_how_many_and_how_chosen
 def test_digests_are_told_without_opening_the_images() -> None:
     prepare()
     training, test = prepared.load_training(project.PREPARED), prepared.load_test(project.PREPARED)
-    digests = prepared.load_summary(project.PREPARED).digests
+    digests = summary.load_summary(project.PREPARED).digests
     canonical = json.dumps([digests["test_images.npy"], digests["test_labels.npy"]], separators=(",", ":"))
     for name in (*prepared.TRAINING, *prepared.TEST):
         (project.PREPARED / name).unlink()

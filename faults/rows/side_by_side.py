@@ -20,7 +20,7 @@ many."""
 RUNNING = re.compile(r"Unable to acquire lock|is busy, it is being blocked by", re.DOTALL)
 """What DVC says of another that is running."""
 
-NO_DATA = re.compile(r"data/prepared\S*: (the prepared images are missing|is missing|is not what)")
+NO_DATA = re.compile(r"data/prepared\S*: (the prepared images are missing|is missing|is damaged)")
 """What a sweep says without images."""
 
 

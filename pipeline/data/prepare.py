@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.messages import shown
 from pipeline.config.schema import Data
-from pipeline.data.prepared import SUMMARY, TEST, TRAINING, Duplicates, SetSummary, Summary, raw_digests
+from pipeline.data.prepared import TEST, TRAINING
+from pipeline.data.summary import SUMMARY, Duplicates, SetSummary, Summary, raw_digests
 from pipeline.storage import digest
 from pipeline.storage.arrays import as_npy
 from pipeline.storage.digest import sealed
@@ -75,15 +76,9 @@ def write_prepared(folder: Path, data: Data, training: Labelled, test: Labelled)
     for name, array in zip((*TRAINING, *TEST), (*training, *test), strict=True):
         (folder / name).write_bytes(as_npy(array))
         digests[name] = digest.of_file(folder / name)
-    summary = _summarize(data, training, test, digests)
-    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
-    return summary
-
-
-def _summarize(data: Data, training: Labelled, test: Labelled, digests: dict[str, str]) -> Summary:
     mean, deviation = pixel_statistics(training[0])
     height, width, channels = training[0].shape[1:]
-    return Summary(
+    summary = Summary(
         name=data.name,
         image_shape=(height, width, channels),
         class_names=tuple(data.class_names),
@@ -95,22 +90,21 @@ def _summarize(data: Data, training: Labelled, test: Labelled, digests: dict[str
         files=raw_digests(data),
         digests=digests,
     )
+    (folder / SUMMARY).write_text(sealed(summary.model_dump(mode="json")), encoding="utf-8")
+    return summary
 
 
 def duplicates(training: NDArray[np.uint8], test: NDArray[np.uint8]) -> Duplicates:
     """Exact copies among images uint8 [n, …] and [m, …], found by a hash of 16 bytes for each."""
-    training_hashes, test_hashes = _hashes(training), _hashes(test)
-    known = set(training_hashes)
-    return Duplicates(
-        training=len(training_hashes) - len(known),
-        test=len(test_hashes) - len(set(test_hashes)),
-        across=sum(copy in known for copy in test_hashes),
+    known, tested = (
+        [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images] for images in (training, test)
     )
-
-
-def _hashes(images: NDArray[np.uint8]) -> list[bytes]:
-    rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+    once = set(known)
+    return Duplicates(
+        training=len(known) - len(once),
+        test=len(tested) - len(set(tested)),
+        across=sum(copy in once for copy in tested),
+    )
 
 
 def pixel_statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
@@ -144,8 +138,9 @@ def warnings(summary: Summary) -> list[str]:
 
 def _set_summary(labels: NDArray[np.uint8], class_names: Sequence[str]) -> SetSummary:
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
-    classes = dict(zip(class_names, counts, strict=True))
-    return SetSummary(images=len(labels), classes=classes, imbalance=max(counts) / min(counts))
+    return SetSummary(
+        images=len(labels), classes=dict(zip(class_names, counts, strict=True)), imbalance=max(counts) / min(counts)
+    )
 
 
 def _times(shape: Sequence[int]) -> str:

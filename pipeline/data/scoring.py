@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config.schema import Data
-from pipeline.data.prepared import Images
-from pipeline.data.split import split
+from pipeline.data.prepared import Images, split
 from pipeline.storage.digest import of_value
 from pipeline.terminal.errors import UserError
 

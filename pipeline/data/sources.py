@@ -57,7 +57,10 @@ def _opened(source: Source, timeouts: Timeouts, scratch: Path) -> tuple[str, Ope
             folder = project.ROOT / source.path
             return str(folder), partial(in_folder, folder)
         case WebSource():
-            return source.address, partial(_on_the_web, source.address, timeouts)
+            address = source.address.rstrip("/")
+            return source.address, lambda name: SourceFile(
+                f"{address}/{name}.gz", gzipped=True, pieces=received(f"{address}/{name}.gz", timeouts)
+            )
         case DebianSource():
             package = DebianPackage(source.package, timeouts, scratch / source.package)
             return package.title, package.open
@@ -109,12 +112,6 @@ def _read(path: Path) -> Generator[bytes, None, None]:
         raise UnavailableError(f"{path.name} can't be read: {error.strerror}") from None
 
 
-def _on_the_web(address: str, timeouts: Timeouts, name: str) -> SourceFile:
-    """`<name>.gz` below an address; nothing is asked of the server before its pieces are."""
-    place = f"{address.rstrip('/')}/{name}.gz"
-    return SourceFile(place, gzipped=True, pieces=received(place, timeouts))
-
-
 @dataclass(frozen=True)
 class DebianPackage:
     """A package that holds `<name>.gz` somewhere: downloaded into the new folder `scratch`, never installed.
@@ -158,12 +155,15 @@ class DebianPackage:
     def _run(self, program: str, *arguments: str) -> None:
         """A command in the scratch folder. Raises UnreachableError with the last line that it said."""
         output = self.scratch / "output.txt"
-        limits = self._limits() if program == "apt-get" else []
+        # Say little, wait no longer than for other sources.
+        seconds = max(1, round(self.timeouts.read))
+        limits = [f"Acquire::{kind}::Timeout={seconds}" for kind in ("http", "https", "ftp")]
+        quiet = ["-q", *(word for limit in (*limits, "Acquire::Retries=0") for word in ("-o", limit))]
         try:
             # Into a file: the end of a pipe would have to be waited for while a grandchild holds it.
             with output.open("wb") as file:
                 subprocess.run(
-                    [program, *limits, *arguments],
+                    [program, *(quiet if program == "apt-get" else []), *arguments],
                     cwd=self.scratch,
                     env=os.environ | {"LC_ALL": "C"},
                     stdin=subprocess.DEVNULL,
@@ -180,12 +180,6 @@ class DebianPackage:
             raise UnreachableError(f"{program} took more than {self.timeouts.command:g} s") from None
         except subprocess.CalledProcessError:
             raise UnreachableError(f"{program} {arguments[0]} failed: {_complaint(output)}") from None
-
-    def _limits(self) -> list[str]:
-        """Options of apt-get: say little, wait no longer than for other sources."""
-        seconds = max(1, round(self.timeouts.read))
-        limits = (f"Acquire::{kind}::Timeout={seconds}" for kind in ("http", "https", "ftp"))
-        return ["-q", *(word for limit in (*limits, "Acquire::Retries=0") for word in ("-o", limit))]
 
 
 def _complaint(output: Path) -> str:

@@ -25,7 +25,7 @@ from pipeline.statistics.differences import MARGIN
 from pipeline.storage import project
 from pipeline.studies.race import as_contrast, standing
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
-from pipeline.studies.study_summary import distinctions, has_collapsed, shown
+from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 from pipeline.tracking.fields import BASELINE_VALUES, GRID
@@ -222,7 +222,7 @@ def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
     accuracy = scored.scores["accuracy"]
     test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
     outcome = record.training.run.outcome
-    collapsed = outcome == "finished" and (cell.collapsed or has_collapsed(scored.folder, accuracy))
+    collapsed = outcome == "finished" and (cell.collapsed or scored.collapsed)
     history = record.training.history
     curve = [epoch.validation_accuracy for epoch in history]
     return Run(

@@ -6,6 +6,7 @@ Markdown, once and without being asked; HTML in Markdown is none for the reader 
 
 import base64
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from pipeline.findings.factors import cell_label, shown_level
 from pipeline.findings.figures import MOST_DRAWN, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
+from pipeline.run.metrics import ONE_CLASS
 from pipeline.statistics.differences import FEWEST_SEEDS
-from pipeline.storage import atomic
-from pipeline.studies.study_summary import ONE_CLASS, one_line
+from pipeline.storage import atomic, project
+from pipeline.studies.study_summary import one_line
 
 PICTURES = "pictures"
 
@@ -58,6 +60,8 @@ def write_report(results: Results, folder: Path) -> None:
         "table.tex": tables.as_tex(results),
     }
     with atomic.write_folder(folder) as partial:
+        if (records := folder / project.BUNDLE).is_file():
+            shutil.copy(records, partial)
         for name, content in files.items():
             (partial / name).write_text(content, encoding="utf-8")
         (partial / PICTURES).mkdir()

@@ -20,8 +20,7 @@ from pydantic import JsonValue
 
 from pipeline.config.schema import Augmentation, Training
 from pipeline.config.specification import specification_of
-from pipeline.data.prepared import Images
-from pipeline.data.split import split
+from pipeline.data.prepared import Images, split
 from pipeline.network.build import build_network, derive_seed
 from pipeline.network.predict import Predictor
 from pipeline.storage.arrays import Arrays

@@ -38,7 +38,6 @@ cards = tf.config.list_physical_devices("GPU")
 print(", ".join(sorted({tf.config.experimental.get_device_details(card).get("device_name", "GPU") for card in cards})))
 """
 
-
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """How Linux calls the instructions that multiply bfloat16, on x86 and on ARM."""
 
@@ -62,8 +61,7 @@ def versions() -> dict[str, str]:
 
 def processor_class() -> str:
     """The machine and its instruction sets, such as `x86_64 avx2 avx512f`: runs repeat bit for bit within a class."""
-    flags = set((cpu_field("flags") or cpu_field("Features") or "").split())
-    return " ".join([platform.machine(), *(name for name in CLASSES if name in flags)])
+    return " ".join([platform.machine(), *(name for name in CLASSES if name in _instructions())])
 
 
 def device() -> str:
@@ -73,25 +71,31 @@ def device() -> str:
     return _cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def cpu_field(name: str) -> str | None:
-    """What Linux says of the first core; None where it does not."""
+def _cpu_field(*names: str) -> str:
+    """What Linux says of the first core under one of these names; nothing where it does not."""
     try:
         lines = CPU.read_text("utf-8", "replace").splitlines()
     except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), None)
+        return ""
+    fields = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in fields if name.strip() in names), "")
+
+
+def _instructions() -> set[str]:
+    return set(_cpu_field("flags", "Features").split())
 
 
 def environment() -> Environment:
     """Git commit and whether there are uncommitted changes, versions, hardware."""
     # What the pipeline itself writes is no change of a person's.
-    status = _git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record", ":(exclude)reports")
+    status = git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)record", ":(exclude)reports")
+    commit = git("rev-parse", "HEAD")
     return Environment(
-        git_commit=_git("rev-parse", "HEAD"),
+        git_commit=None if commit is None else commit.decode().strip(),
         uncommitted_changes=None if status is None else bool(status),
         versions={**versions(), "python": platform.python_version()},
         hardware={
-            "processor": cpu_field("model name") or platform.processor() or platform.machine(),
+            "processor": _cpu_field("model name") or platform.processor() or platform.machine(),
             "processor_class": processor_class(),
             "device": device(),
             "cores": os.cpu_count(),
@@ -118,26 +122,20 @@ def precision_note(precision: str) -> str | None:
 
 def lacks_bfloat16() -> bool:
     """Whether this processor has no bfloat16 arithmetic; False too where the system does not tell."""
-    instructions = cpu_field("flags") or cpu_field("Features")
-    return instructions is not None and not BFLOAT16 & set(instructions.split())
+    instructions = _instructions()
+    return bool(instructions) and not BFLOAT16 & instructions
 
 
-def _git(*arguments: str) -> str | None:
-    """What git answers; None where there is no git or no repository."""
+def git(*arguments: str, text: str = "", seconds: float | None = 20) -> bytes | None:
+    """What git answers, `text` as its input; None where there is no git, no repository, or no answer in time."""
+    command = ["git", "--no-optional-locks", "-c", "core.hooksPath=/dev/null", *arguments]
     try:
         answer = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            cwd=project.ROOT,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=20,
-            check=True,
+            command, cwd=project.ROOT, input=text.encode(), capture_output=True, timeout=seconds, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return answer.stdout
 
 
 @cache

@@ -1,7 +1,6 @@
 """Score a trained run on images and write the evaluation part of its record."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from pipeline.run.metrics import (
     SHARED,
     Probabilities,
     confusion_matrix,
+    has_collapsed,
     latency,
     per_class,
     per_class_csv,
@@ -45,10 +45,6 @@ from pipeline.storage.digest import as_json
 if TYPE_CHECKING:
     import keras
 
-LATENCY = 50, 5.0
-QUICK_LATENCY = 10, 0.1
-"""Calls and seconds for each size of batch; quick for a sweep, where it is time that no other run trains in."""
-
 
 def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pictured: bool) -> EvaluationPart:
     """Score the run on the images of `scored` and write the part `target`.
@@ -63,7 +59,7 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
     probabilities = predictor(images.images)
     scoring = scoring_identity(scored.digest, scored.class_names)
     with atomic.write_folder(target) as folder:
-        _write_scores(folder, probabilities, scored)
+        collapsed = _write_scores(folder, probabilities, scored)
         if pictured:
             _write_pictures(folder, training, network, probabilities, scored)
         values: dict[str, JsonValue] = {
@@ -73,6 +69,7 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
             "dataset": scored.dataset,
             "class_names": list(scored.class_names),
             "scoring": scoring,
+            "collapsed": collapsed,
         }
         write_manifest(folder, "evaluation.json", values)
         milliseconds = _latency(predictor, scored, target.parent, quick=not pictured)
@@ -82,8 +79,11 @@ def evaluate_run(training: TrainingPart, scored: ScoringSet, target: Path, *, pi
 
 
 def _latency(predictor: Predictor, scored: ScoringSet, root: Path, *, quick: bool) -> dict[str, float]:
-    """Milliseconds an image for each size of batch; called shared where other runs used the cores meanwhile."""
-    repeats, seconds = QUICK_LATENCY if quick else LATENCY
+    """Milliseconds an image for each size of batch; called shared where other runs used the cores meanwhile.
+
+    Quick in a sweep, where it is time that no other run trains in.
+    """
+    repeats, seconds = (10, 0.1) if quick else (50, 5.0)
     shared = lock.others_at_work(root)
     measured = latency(predictor, scored.images.images, repeats=repeats, seconds=seconds)
     # One may have begun meanwhile.
@@ -91,11 +91,14 @@ def _latency(predictor: Predictor, scored: ScoringSet, root: Path, *, quick: boo
     return {f"{name}{size}": round(milliseconds, 4) for size, milliseconds in measured.items()}
 
 
-def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> None:
-    """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right."""
+def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet) -> bool:
+    """metrics.json (a few numbers, for git), scores by class, for each image probabilities and whether it is right.
+
+    Returns whether the network has collapsed.
+    """
     labels, answers = scored.images.labels, predictions(probabilities)
     found = scores(probabilities, labels)
-    metrics: Mapping[str, float | None] = {
+    metrics = {
         "accuracy": found.accuracy,
         "loss": found.loss,
         "expected_calibration_error": found.expected_calibration_error,
@@ -105,6 +108,7 @@ def _write_scores(folder: Path, probabilities: Probabilities, scored: ScoringSet
     (folder / "per_class.csv").write_text(per_class_csv(by_class, scored.class_names), encoding="utf-8")
     (folder / "probabilities.npy").write_bytes(as_npy(probabilities))
     (folder / "correct.npy").write_bytes(as_npy(answers == labels))
+    return has_collapsed(answers, found.accuracy)
 
 
 def _write_pictures(
@@ -146,9 +150,5 @@ def _surest(probabilities: Probabilities, scored: ScoringSet) -> Mistakes:
 
 def _block_outputs(training: TrainingPart) -> dict[str, str]:
     """For each block the layer that it ends with."""
-    last: dict[str, str] = {}
-    for layer in training.run.layers:
-        block, _, part = str(layer["name"]).partition("_")
-        if block.startswith("block") and part != "dropout":
-            last[block] = str(layer["name"])
-    return last
+    names = [str(layer["name"]) for layer in training.run.layers]
+    return {name.partition("_")[0]: name for name in names if name[:5] == "block" and not name.endswith("_dropout")}

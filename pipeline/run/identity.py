@@ -14,15 +14,16 @@ from pipeline.config.specification import Specification, hashed, specify
 from pipeline.run.environment import device, versions
 from pipeline.storage import digest, project
 
-DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/split.py", "pipeline/data/idx.py"
-"""The room that decides a training's result, whole, with the environment, the split and the decoding of images. What it
-takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
+DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/prepared.py", "pipeline/data/idx.py"
+"""The room that decides a training's result, whole, with the environment and how images are decoded, read and split.
+What it takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
 
 SCORING_CODE = (
     "pipeline/run/evaluate_run.py",
     "pipeline/run/metrics.py",
     "pipeline/run/weights.py",
     "pipeline/network/predict.py",
+    "pipeline/data/prepared.py",
     "pipeline/data/scoring.py",
 )
 """The code that decides which images score which network, and which scores are written."""

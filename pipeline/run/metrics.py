@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 NO_CLASS = -1
 CALIBRATION_BINS = 15
 
+ONE_CLASS = 0.95
+"""Share of the images from which on a run that gives them all one class counts as collapsed."""
+
 Probabilities = NDArray[np.float32]
 """Probabilities float32 [n, classes] in 0..1."""
 
@@ -94,6 +97,16 @@ def predictions(probabilities: Probabilities) -> NDArray[np.int64]:
     """The most probable class of each image, int64 [n]; the first of several, NO_CLASS where one is not finite."""
     answered = np.isfinite(probabilities).all(axis=1)
     return np.where(answered, probabilities.argmax(axis=1), NO_CLASS).astype(np.int64)
+
+
+def has_collapsed(predicted: NDArray[np.int64], accuracy: float) -> bool:
+    """Whether the classes [n] that a network names are the same one for at least ONE_CLASS of the images.
+
+    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
+    class's share. One that is right so often (all images are of one class) has not.
+    """
+    most = np.unique(predicted, return_counts=True)[1].max()
+    return bool(most >= ONE_CLASS * len(predicted) > accuracy * len(predicted))
 
 
 def confusion_matrix(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDArray[np.int64]:
@@ -176,14 +189,12 @@ def predictions_csv(probabilities: Probabilities, labels: Labels, class_names: S
     Probabilities float32 [n, classes] and labels [n] → columns image, actual, predicted, probability (6 decimals),
     correct (true or false). Predicted and probability are empty where a probability is not finite.
     """
-    actual = labels.tolist()
-    predicted = predictions(probabilities).tolist()
-    probability = probabilities.max(axis=1).tolist()
+    named = zip(labels.tolist(), predictions(probabilities).tolist(), probabilities.max(axis=1).tolist(), strict=True)
     rows = (
         (image, class_names[label], class_names[answer], f"{sureness:.6f}", "true" if label == answer else "false")
         if answer != NO_CLASS
         else (image, class_names[label], "", "", "false")
-        for image, (label, answer, sureness) in enumerate(zip(actual, predicted, probability, strict=True))
+        for image, (label, answer, sureness) in enumerate(named)
     )
     return _csv(("image", "actual", "predicted", "probability", "correct"), rows)
 
@@ -230,22 +241,15 @@ def latency(
             f"latency needs images, repeats and batch sizes of at least 1, "
             f"not {len(images)} images, {repeats} repeats, batch sizes {tuple(batch_sizes)}"
         )
-    batches = {size: images[np.arange(size) % len(images)] for size in batch_sizes}
-    return {size: _batch_latency(predict, batch, repeats, seconds, clock) for size, batch in batches.items()}
-
-
-def _batch_latency(
-    predict: Callable[[NDArray[Any]], object],
-    batch: NDArray[Any],
-    repeats: int,
-    seconds: float,
-    clock: Callable[[], float],
-) -> float:
-    for _ in range(WARM_UPS):
-        predict(batch)
-    durations: list[float] = []
-    while len(durations) < repeats and (sum(durations) < seconds or len(durations) < FEWEST_REPEATS):
-        start = clock()
-        predict(batch)
-        durations.append(clock() - start)
-    return 1000 * float(np.median(durations)) / len(batch)
+    milliseconds = {}
+    for size in batch_sizes:
+        batch = images[np.arange(size) % len(images)]
+        for _ in range(WARM_UPS):
+            predict(batch)
+        durations: list[float] = []
+        while len(durations) < repeats and (sum(durations) < seconds or len(durations) < FEWEST_REPEATS):
+            start = clock()
+            predict(batch)
+            durations.append(clock() - start)
+        milliseconds[size] = 1000 * float(np.median(durations)) / size
+    return milliseconds

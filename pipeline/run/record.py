@@ -29,7 +29,7 @@ from pipeline.storage.digest import sealed
 from pipeline.storage.documents import leads_out, read_document, read_text, reason, refuse_links, validate
 from pipeline.terminal.errors import UserError
 
-LAYOUT = 4
+LAYOUT = 5
 """The version of these folders' layout, written into every document."""
 
 TRAINING = "training"
@@ -38,6 +38,9 @@ TEST_EVALUATION = "evaluation_test"
 """In a sweep's record: the scores on the test images, where they were asked for beside those of validation."""
 
 WEIGHTS = "weights.npz"
+BULKY = WEIGHTS, "probabilities.npy", "predictions.csv", "pictures/"
+"""How the files begin that a bundle leaves out: a record without them compares and is mirrored as well."""
+
 HISTORY = "history.csv"
 CLOCK = "clock"
 
@@ -131,7 +134,7 @@ class Run:
 @dataclass(frozen=True)
 class EvaluationPart:
     """How a run scored: on which `images` ("test" or "validation"), their digest, what they and their classes were
-    called then, and the digest of the scoring.
+    called then, and the digest of the scoring. `collapsed` as in metrics.has_collapsed.
 
     `latency` and `scored` are the clock's: empty and None where they are unknown.
     """
@@ -143,6 +146,7 @@ class EvaluationPart:
     class_names: list[str]
     scoring: str
     files: dict[str, str]
+    collapsed: bool = False
     scores: dict[str, float | None] = field(default_factory=dict)
     latency: dict[str, float] = field(default_factory=dict)
     scored: int | None = None
@@ -216,21 +220,20 @@ def write_clock(root: Path, part: str, clock: TrainingClock | EvaluationClock) -
     atomic.write_file(_clocks(root) / _clock_name(clock.identity, part), sealed({"layout": LAYOUT} | asdict(clock)))
 
 
-def read_training(folder: Path, *, weights: bool = True, repair: str | None = None) -> TrainingPart:
+def read_training(folder: Path, *, whole: bool = True, repair: str | None = None) -> TrainingPart:
     """The training part in `folder`, each file checked against the digest that run.json holds.
 
-    The weights need not be there without `weights`. `repair` says what makes the part anew, where that is no stage and
-    no sweep. Raises UserError: no record there, another layout, a file that is damaged.
+    What is BULKY need not be there where it is not to be `whole`. `repair` says what makes the part anew, where that is
+    no stage and no sweep. Raises UserError: no record there, another layout, a file that is damaged.
     """
-    repair = repair or _repair(folder, "train")
+    repair = _repair(folder, "train") if repair is None else repair
     refuse_links(folder)
     run = read_document(folder / "run.json", Run, LAYOUT, repair)
     if name_of(run.ingredients) != run.identity:
         raise UserError(
             f"{folder / 'run.json'}: is damaged (its identity is not the hash of its ingredients). {repair}"
         )
-    files = run.files if weights else {name: sha256 for name, sha256 in run.files.items() if name != WEIGHTS}
-    _check_files(folder, "run.json", {HISTORY: ""} | files, repair)
+    _check_files(folder, "run.json", {HISTORY: ""} | run.files, repair, whole=whole)
     try:
         history = read_history(read_text(folder / HISTORY))
     except (TypeError, ValueError, KeyError) as error:
@@ -240,12 +243,12 @@ def read_training(folder: Path, *, weights: bool = True, repair: str | None = No
     return TrainingPart(run, history, times, environment, folder)
 
 
-def read_evaluation(folder: Path) -> EvaluationPart:
+def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = None) -> EvaluationPart:
     """The evaluation part in `folder`, each file checked against its digest. Raises UserError like `read_training`."""
-    repair = _repair(folder, "evaluate")
+    repair = _repair(folder, "evaluate") if repair is None else repair
     refuse_links(folder)
     part = read_document(folder / "evaluation.json", EvaluationPart, LAYOUT, repair)
-    _check_files(folder, "evaluation.json", part.files, repair)
+    _check_files(folder, "evaluation.json", part.files, repair, whole=whole)
     path = folder / "metrics.json"
     try:
         scores = validate(dict[str, float | None], json.loads(read_text(path)))
@@ -261,13 +264,13 @@ def read_evaluation(folder: Path) -> EvaluationPart:
 
 
 def read_record(root: Path, part: str = EVALUATION) -> Record:
-    """The record in `root`, scored as its evaluation `part` says.
+    """The record in `root`, scored as its evaluation `part` says; what is BULKY need not be there.
 
     Raises UserError where there is none or it is damaged.
     """
-    training = read_training(root / TRAINING)
+    training = read_training(root / TRAINING, whole=False)
     scored = (root / part / "evaluation.json").exists()
-    evaluation = read_evaluation(root / part) if scored else None
+    evaluation = read_evaluation(root / part, whole=False) if scored else None
     # Between the stages the folder still holds the evaluation of the run before.
     own = evaluation is not None and evaluation.identity == training.run.identity
     return Record(root, training, evaluation if own else None)
@@ -307,11 +310,14 @@ def _clock_name(identity: str, part: str) -> str:
     return f"{validate(Name, identity)}.{part}.json"
 
 
-def _check_files(folder: Path, name: str, files: dict[str, str], repair: str) -> None:
+def _check_files(folder: Path, name: str, files: dict[str, str], repair: str, *, whole: bool) -> None:
     """Raises UserError where a file in `folder` is not what its manifest `name` says."""
     for file, expected in files.items():
         path = folder / file
-        if leads_out(file) or not path.is_file() or digest.of_file(path) != expected:
+        out = leads_out(file)
+        if not whole and file.startswith(BULKY) and not out and not path.exists():
+            continue
+        if out or not path.is_file() or digest.of_file(path) != expected:
             raise UserError(f"{path}: is not what {name} says was written. {repair}")
 
 

@@ -1,5 +1,9 @@
 """Do a recorded run again in a temporary place, and say how it differs: nothing of the project changes."""
 
+import os
+import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +14,11 @@ from pydantic import JsonValue
 from pipeline.config.load import configure
 from pipeline.config.schema import Configuration, Data, Tracking
 from pipeline.data.prepared import Images
-from pipeline.run.environment import Environment
+from pipeline.run.environment import Environment, environment, git
 from pipeline.run.identity import Identity
-from pipeline.run.record import HISTORY, TRAINING, Run, TrainingPart, read_training
+from pipeline.run.record import HISTORY, TRAINING, WEIGHTS, Run, TrainingPart, read_training
 from pipeline.run.train_run import NOT_OF_A_RUN
+from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
 
 REPAIR = "No run can be done again from there."
@@ -21,7 +26,7 @@ REPAIR = "No run can be done again from there."
 
 def read_reproducible(folder: Path) -> TrainingPart:
     """The training part in `folder`, to compare a repetition with; its weights need not be there. Raises UserError."""
-    training = read_training(folder, weights=False, repair=REPAIR)
+    training = read_training(folder, whole=False, repair=REPAIR)
     if not training.history:
         raise UserError(f"{folder}: has no epoch to compare a repetition with. {REPAIR}")
     for name in ("code", "data"):
@@ -77,11 +82,50 @@ def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
     return configure({**run.configuration, "data": own | files, "tracking": tracking.model_dump(mode="json")})
 
 
-def repeat_run(configuration: Configuration, identity: Identity, images: Images) -> TrainingPart:
-    """Train the run again and return what the new record says. Raises UserError."""
+def repeat_run(configuration: Configuration, identity: Identity, images: Images, root: Path) -> TrainingPart:
+    """Train the run again in the empty folder `root` and return what the new record says. Raises UserError."""
     from pipeline.run.train_run import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
+    train_run(configuration, identity, images, root, lambda _root: None, work=root / "work")
+    return read_reproducible(root / TRAINING)
+
+
+def keep_weights(recorded: TrainingPart, again: TrainingPart) -> None:
+    """Put the weights of a bit-identical repetition into the record that came without them. Raises UserError."""
+    if recorded.run.files.get(WEIGHTS) != again.run.files[WEIGHTS]:
+        raise UserError(f"{recorded.folder}: has the same weights in another file: they are not kept.")
+    atomic.write_file(recorded.folder / WEIGHTS, (again.folder / WEIGHTS).read_bytes())
+
+
+def commit_with_its_code(recorded: TrainingPart) -> str | None:
+    """The commit in whose worktree the run was made, where that is not what lies here.
+
+    None where it is unknown, or where no branch and no tag of this repository leads to it: whoever wrote a record does
+    not choose which code runs here.
+    """
+    commit, here = recorded.environment.git_commit, environment()
+    if commit is None or re.fullmatch(r"[0-9a-f]{40}", commit) is None:
+        return None
+    if here.git_commit == commit and not here.uncommitted_changes:
+        return None
+    refs = git("for-each-ref", "--contains", commit, "--count=1", "refs/heads", "refs/tags")
+    return commit if refs or git("merge-base", "--is-ancestor", commit, "HEAD") is not None else None
+
+
+def reproduce_in_worktree(commit: str, recorded: TrainingPart, arguments: list[str]) -> int:
+    """Let the code of `commit` do the run again, on the images that are prepared here; returns its exit status."""
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
-        root = Path(folder)
-        train_run(configuration, identity, images, root, lambda _root: None, work=root / "work")
-        return read_reproducible(root / TRAINING)
+        tree = Path(folder) / "worktree"
+        git("worktree", "prune")
+        if git("worktree", "add", "--detach", str(tree), commit, seconds=None) is None:
+            raise UserError(f"{commit}: git can't check it out. Try: git worktree add --detach ../older {commit}")
+        try:
+            root = tree / (git("rev-parse", "--show-prefix") or b"").decode().strip()
+            (root / "data").mkdir(exist_ok=True)
+            (root / "data" / "prepared").symlink_to(project.PREPARED)
+            command = [sys.executable, "-P", "-m", "pipeline.reproduce", str(recorded.folder.resolve()), *arguments]
+            return subprocess.run(
+                command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False
+            ).returncode
+        finally:
+            git("worktree", "remove", "--force", str(tree))

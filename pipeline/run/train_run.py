@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -63,7 +63,7 @@ def train_run(
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))
-        job = _Job(configuration, identity, images, work, sync)
+        job = _Job(configuration, identity, work, sync, Fit(identity.ingredients, images))
         try:
             job.train()
             run = job.finish(root)
@@ -77,26 +77,19 @@ def train_run(
         return run
 
 
+@dataclass
 class _Job:
     """Resumes, keeps and tells what `Fit` does, which alone decides the weights."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        identity: Identity,
-        images: Images,
-        work: Path,
-        sync: Callable[[Path], None],
-    ) -> None:
-        self.configuration = configuration
-        self.identity = identity
-        self.work = work
-        self.sync = sync
-        self.environment = environment()
-        self.history: tuple[Epoch, ...] = ()
-        self.times: tuple[EpochTime, ...] = ()
-        self.parent = os.getppid()
-        self.fit = Fit(identity.ingredients, images)
+    configuration: Configuration
+    identity: Identity
+    work: Path
+    sync: Callable[[Path], None]
+    fit: Fit
+    history: tuple[Epoch, ...] = ()
+    times: tuple[EpochTime, ...] = ()
+    environment: Environment = field(default_factory=environment)
+    parent: int = field(default_factory=os.getppid)
 
     def train(self) -> None:
         """Train the epochs that are missing; each one done is kept, in the checkpoint and in the growing record."""
@@ -198,13 +191,8 @@ def describe_run(
         parameters=sum(layer.parameters for layer in network),
         multiply_adds=sum(layer.multiply_adds for layer in network),
         layers=[
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "output": " × ".join(map(str, layer.output)),
-                "parameters": layer.parameters,
-                "multiply_adds": layer.multiply_adds,
-            }
+            {name: getattr(layer, name) for name in ("name", "kind", "parameters", "multiply_adds")}
+            | {"output": " × ".join(map(str, layer.output))}
             for layer in network
         ],
     )

@@ -3,7 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.run.record import WEIGHTS, TrainingPart
+from pipeline.run.record import TRAINING, WEIGHTS, TrainingPart
+from pipeline.storage import project
 from pipeline.storage.arrays import Arrays, digest_of, unpack
 from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
@@ -29,8 +30,11 @@ def read_weights(training: TrainingPart, shapes: dict[str, tuple[int, ...]]) -> 
     refuse_links(training.folder)
     parameters = sum(math.prod(shape) for shape in shapes.values())
     most = 4 * parameters + ROOM
-    with path.open("rb") as file:
-        content = file.read(most + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing: this record came without its weights. {_remake(training)}") from None
     if len(content) > most:
         raise UserError(f"{path}: is larger than the {parameters:,} parameters of its network.")
     try:
@@ -42,6 +46,13 @@ def read_weights(training: TrainingPart, shapes: dict[str, tuple[int, ...]]) -> 
     if digest_of(arrays) != training.run.weights:
         raise UserError(f"{path}: is not what run.json says was written.")
     return arrays
+
+
+def _remake(training: TrainingPart) -> str:
+    """What makes the weights of a record again that came without them."""
+    if training.folder == project.RECORD / TRAINING:
+        return "`dvc repro --force train` makes them again."
+    return f"`python -m pipeline.reproduce {training.run.identity} --keep` makes them again."
 
 
 def trained_network(training: TrainingPart) -> "keras.Model":

@@ -34,6 +34,21 @@ def of_value(value: JsonValue) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+DIRECTORY = ".dir"
+"""Ends the name of a file in DVC's cache that lists those of a folder."""
+
+
+def md5_of_file(path: Path) -> str:
+    """MD5 of a file's bytes, by which DVC names what it keeps."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def is_as_named(path: Path) -> bool:
+    """Whether a file in DVC's cache has the MD5 that its name says."""
+    return md5_of_file(path) == (path.parent.name + path.name).removesuffix(DIRECTORY)
+
+
 SEAL = "sha256"
 
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.storage import dvc_files, project
-from pipeline.storage.digest import as_json, unsealed
+from pipeline.storage import project
+from pipeline.storage.digest import as_json, is_as_named, unsealed
 from pipeline.terminal.errors import UserError
 
 MOST_BYTES = 40_000_000
@@ -78,17 +78,14 @@ def refuse_links(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
             continue
-        if not _is_cached(target):
+        try:
+            is_cached = target.is_relative_to(project.cached_files()) and target.is_file()
+        except ValueError as error:
+            raise UserError(f"{error}. Mend it there.") from None
+        if not is_cached:
             raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
-        if not dvc_files.is_as_named(target):
+        if not is_as_named(target):
             raise UserError(f"{target}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
-
-
-def _is_cached(target: Path) -> bool:
-    try:
-        return dvc_files.is_cached(target)
-    except ValueError as error:
-        raise UserError(f"{error}. Mend it there.") from None
 
 
 def _typed(call: Callable[[], object]) -> Any:

@@ -4,49 +4,26 @@ A file files/md5/ab/cdef… in the cache has the MD5 abcdef…; one whose name e
 in a folder, each with its MD5. DVC trusts a cached file that is read-only without reading it.
 """
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import yaml
 
-from pipeline.storage import project
+from pipeline.storage import digest, project
 
-FILES = Path("files", "md5")
 RUNS = Path("runs")
-DIRECTORY = ".dir"
 
 
 class TornLockError(ValueError):
     """dvc.lock is not as DVC writes it."""
 
 
-def cache_folder() -> Path:
-    """Where DVC's cache lies: `dvc cache dir` puts it anywhere, for the project, a user or a machine.
-
-    Raises ValueError where DVC's configuration can't be read.
-    """
-    return _configured_cache(project.DVC)
-
-
-@cache
-def _configured_cache(dvc: Path) -> Path:
-    from dvc.config import Config, ConfigError  # noqa: PLC0415 - 0.2 s, and only some need it
-
-    try:
-        elsewhere = Config(str(dvc))["cache"].get("dir")
-    except (ConfigError, OSError) as error:
-        raise ValueError(f"DVC's configuration in {dvc} can't be read ({error})") from None
-    return Path(elsewhere or dvc / "cache").resolve()
-
-
 def is_shared() -> bool:
     """Whether the cache lies outside of the project, where it may serve others too."""
-    return not cache_folder().is_relative_to(project.store_root().resolve())
+    return not project.cache_folder().is_relative_to(project.store_root().resolve())
 
 
 def cached() -> list[Path]:
@@ -54,16 +31,11 @@ def cached() -> list[Path]:
 
     Raises TornLockError, and ValueError where DVC's configuration is torn.
     """
-    files = cache_folder() / FILES
+    files = project.cached_files()
     if not is_shared():
         return sorted(path for path in files.glob("??/*") if path.is_file())
     named = {md5 for _, _, md5 in (*_outs(), *outputs())}
     return sorted(filter(_is_file, map(_place, named)))
-
-
-def is_cached(path: Path) -> bool:
-    """Whether a path, its links followed, is that of a file in DVC's cache of contents."""
-    return path.is_relative_to(cache_folder() / FILES) and path.is_file()
 
 
 def place_of(md5: str) -> Path | None:
@@ -80,12 +52,7 @@ def runs() -> list[Path]:
 
 def folders_of_runs() -> list[Path]:
     """The folders of those notes, one for each stage with certain inputs."""
-    return sorted(path for path in (cache_folder() / RUNS).glob("??/*") if path.is_dir())
-
-
-def is_as_named(path: Path) -> bool:
-    """Whether a cached file has the MD5 that its name says."""
-    return _md5(path) == (path.parent.name + path.name).removesuffix(DIRECTORY)
+    return sorted(path for path in (project.cache_folder() / RUNS).glob("??/*") if path.is_dir())
 
 
 def outputs() -> Iterator[tuple[str, Path, str]]:
@@ -94,11 +61,11 @@ def outputs() -> Iterator[tuple[str, Path, str]]:
     A folder whose list is not in the cache is passed over. Raises like `cached`.
     """
     for stage, path, md5 in _outs():
-        if not md5.endswith(DIRECTORY):
+        if not md5.endswith(digest.DIRECTORY):
             yield stage, path, md5
             continue
         entries = _place(md5)
-        if _is_file(entries) and is_as_named(entries):
+        if _is_file(entries) and digest.is_as_named(entries):
             for entry in json.loads(entries.read_text(encoding="utf-8")):
                 yield stage, path / entry["relpath"], entry["md5"]
 
@@ -117,18 +84,13 @@ def _outs() -> Iterator[tuple[str, Path, str]]:
 
 def is_content(path: Path, md5: str) -> bool:
     """Whether the file is there and has this MD5."""
-    return path.is_file() and _md5(path) == md5
+    return path.is_file() and digest.md5_of_file(path) == md5
 
 
 def _place(md5: str) -> Path:
-    return cache_folder() / FILES / md5[:2] / md5[2:]
+    return project.cached_files() / md5[:2] / md5[2:]
 
 
 def _is_file(path: Path) -> bool:
     """Whether there is such a file, for us: Path.is_file raises PermissionError."""
     return os.path.isfile(path)  # noqa: PTH113
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

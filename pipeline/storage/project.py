@@ -1,6 +1,7 @@
 """Where things lie, whatever the current folder is."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ SWEEP_LOCK = ROOT / ".sweep.lock"
 RUNS = ROOT / "runs"
 STUDIES = ROOT / "studies"
 REPORTS = ROOT / "reports"
+BUNDLE = "records.jsonl.gz"
 
 LONGEST_DATABASE = 504
 """Bytes of a database's path that SQLite opens: of 512 it keeps 8 for the `-journal` beside it (os_unix.c, pager.c)."""
@@ -46,6 +48,11 @@ def study(name: str) -> Path:
     return STUDIES / name
 
 
+def bundle(study: str) -> Path:
+    """Where a study's records lie in one file, beside its report."""
+    return REPORTS / study / BUNDLE
+
+
 def store_root() -> Path:
     """The folder of the MLflow store: in DVC's temporary experiment folders, that of the project they came from.
 
@@ -53,3 +60,27 @@ def store_root() -> Path:
     run elsewhere (dvc.repo.experiments.queue).
     """
     return Path(os.environ.get("DVC_ROOT", ROOT))
+
+
+def cache_folder() -> Path:
+    """Where DVC's cache lies: `dvc cache dir` puts it anywhere, for the project, a user or a machine.
+
+    Raises ValueError where DVC's configuration can't be read.
+    """
+    return _configured_cache(DVC)
+
+
+def cached_files() -> Path:
+    """Where the contents in DVC's cache lie, by their MD5. Raises ValueError like `cache_folder`."""
+    return cache_folder() / "files" / "md5"
+
+
+@cache
+def _configured_cache(dvc: Path) -> Path:
+    from dvc.config import Config, ConfigError  # noqa: PLC0415 - 0.2 s, and only some need it
+
+    try:
+        elsewhere = Config(str(dvc))["cache"].get("dir")
+    except (ConfigError, OSError) as error:
+        raise ValueError(f"DVC's configuration in {dvc} can't be read ({error})") from None
+    return Path(elsewhere or dvc / "cache").resolve()

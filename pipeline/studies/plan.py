@@ -16,6 +16,7 @@ from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, r
 from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
+from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
 from pipeline.studies.study import (
     ENDED,
@@ -28,7 +29,6 @@ from pipeline.studies.study import (
     with_runs,
 )
 from pipeline.studies.study_config import StudyConfig
-from pipeline.studies.study_summary import has_collapsed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -203,7 +203,7 @@ def record_of(job: Job) -> Record | None:
         console.print(f"{str(error).partition(' `dvc')[0]} This run is done again.")
         return None
     scored = record.evaluation is not None and record.evaluation.scoring == job.scoring
-    pictured = not job.pictured or (root / job.part / "pictures").exists()
+    pictured = not job.pictured or (root / job.part / "pictures").exists() or is_bundled(root)
     return record if record.training.run.identity == job.identity.name and scored and pictured else None
 
 
@@ -221,7 +221,7 @@ def study_run_of(job: Job, record: Record | None) -> StudyRun:
         loss=scores["loss"],
         seconds=None if record.training.seconds is None else round(record.training.seconds, 3),
         scoring=record.evaluation.scoring,
-        collapsed=has_collapsed(record.evaluation.folder, scores["accuracy"]),
+        collapsed=record.evaluation.collapsed,
     )
 
 
@@ -232,6 +232,7 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
     """
     before = present if present is not None and is_continued(present, plan, config) else None
     if present is not None and before is None:
+        keep_bundled(present)
         console.print(
             f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
             "runs only those that are declared now and still hold stay in it"

@@ -42,7 +42,7 @@ Score = Literal["accuracy", "gap", "seconds"]
 class StudyRun:
     """One run of a study: a setting with a seed, and how it scored once it has; `scoring` as in its record.
 
-    `collapsed`: it names one class whatever it sees (study_summary.has_collapsed).
+    `collapsed`: it names one class whatever it sees (metrics.has_collapsed).
     """
 
     identity: Name

@@ -5,12 +5,9 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
 from pydantic import JsonValue
 
-from pipeline.run.metrics import predictions
 from pipeline.studies.race import verdicts
 from pipeline.studies.study import Setting, Study, StudyRun
 
@@ -24,9 +21,6 @@ ACCURACY, COSTS, NOTE = "accuracy (runs)", ("parameters", "multiply-adds", "seco
 
 LOST = "collapsed", "diverged", "failed"
 """How runs end that stand in no mean."""
-
-ONE_CLASS = 0.95
-"""Share of the images from which on a run that gives them all one class counts as collapsed."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +52,9 @@ class Row:
         return lost_in_words({"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed})
 
 
-def has_collapsed(scored: Path, accuracy: float | None) -> bool:
-    """Whether the probabilities [images, classes] in the folder `scored` name one class for at least ONE_CLASS of them.
-
-    That is what is left of a network that collapsed: the same answer whatever it sees, and an accuracy near that
-    class's share. One that is right so often (all images are of one class) has not. False without probabilities.
-    """
-    try:
-        named = predictions(np.load(scored / "probabilities.npy", allow_pickle=False))
-    except (OSError, ValueError):
-        return False
-    most = np.unique(named, return_counts=True)[1].max(initial=0)
-    return accuracy is not None and bool(most >= ONE_CLASS * len(named) > accuracy * len(named))
+def outcome(run: StudyRun) -> str:
+    """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
+    return "collapsed" if run.collapsed and run.state == "finished" else run.state
 
 
 def count_outcomes(runs: Iterable[StudyRun]) -> Counter[str]:

@@ -18,7 +18,6 @@ from pipeline.studies.study_summary import (
     counted,
     differing,
     distinctions,
-    has_collapsed,
     in_words,
     lost_in_words,
     rows,
@@ -142,7 +141,7 @@ def tags(record: Record, study: str) -> dict[str, str]:
             "scored_on": scored.images,
             "scoring": scored.scoring,
             "clock": shared if scored.latency else None,
-            "collapsed": _has_collapsed(record),
+            "collapsed": scored.collapsed,
         }
     values |= {f"versions.{name}": value for name, value in environment.versions.items()}
     values |= {f"hardware.{name}": value for name, value in environment.hardware.items()}
@@ -166,7 +165,7 @@ def description(record: Record) -> str:
     head = f"**{run_name(record)}**: {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image."
     if scored is not None and (accuracy := scored.scores["accuracy"]) is not None:
         head += f" **{accuracy:.2%}** of the {scored.images} images."
-    if _has_collapsed(record):
+    if scored is not None and scored.collapsed:
         head += " It collapsed: it names one class for nearly all of them."
     if run.outcome == "diverged":
         head += f" It diverged in epoch {len(record.training.history)}."
@@ -177,11 +176,6 @@ def description(record: Record) -> str:
     ]
     lines += ["", f"Identity `{run.identity}`. Pictures and tables lie under Artifacts, in `evaluation/`."]
     return "\n".join(lines)
-
-
-def _has_collapsed(record: Record) -> bool:
-    scored = record.evaluation
-    return scored is not None and has_collapsed(scored.folder, scored.scores["accuracy"])
 
 
 def study_tags(study: Study) -> dict[str, str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from mlflow.entities import RunTag
 
-from pipeline.run.dvc_records import Restorer, cached_records
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
 from pipeline.storage import digest, project
@@ -19,6 +18,7 @@ from pipeline.studies.study import ENDED, STUDY, Study, read_study
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 from pipeline.tracking import fields
+from pipeline.tracking.dvc_records import Restorer, cached_records
 from pipeline.tracking.run_mirror import STATUS, Export, Mirror, unfinished, write_status
 from pipeline.tracking.store import Store, check_place, ensure_run, reaching, search_runs, settle
 

@@ -1,6 +1,8 @@
 """Inputs made to do harm, and the command that takes each. None may have an effect outside of its own run's folder."""
 
+import gzip
 import io
+import json
 import sqlite3
 import zipfile
 from collections.abc import Callable
@@ -29,7 +31,7 @@ class Hostile:
 
 
 def every() -> list[Hostile]:
-    return [*_texts(), *_yaml(), *_overrides(), *_arguments(), *_records(), *_stores()]
+    return [*_texts(), *_yaml(), *_overrides(), *_arguments(), *_records(), *_bundles(), *_stores()]
 
 
 def _texts() -> list[Hostile]:
@@ -93,7 +95,8 @@ def _overrides() -> list[Hostile]:
 
 def _arguments() -> list[Hostile]:
     names = "../../outside", "/etc", "x" * 300, "$(touch canary)", "a' or '1'='1", "\x1b[31mred"
-    verbs = ("compare",), ("promote",), ("reproduce",), ("track",), ("ui", "--port", "1", "--study")
+    bundle = ("bundle",), ("bundle", "--unpack")
+    verbs = ("compare",), ("promote",), ("reproduce",), ("track",), ("ui", "--port", "1", "--study"), *bundle
     return [Hostile(f"{verb[0]} {name!r}"[:60], (*verb, name)) for verb in verbs for name in names]
 
 
@@ -159,6 +162,38 @@ def _records() -> list[Hostile]:
         ),
         Hostile("weights that hold a pickle", ("evaluate",), _weights(_archive(_npy("(1,)", "|O", _PICKLE)))),
         Hostile("weights that are a pickle", ("evaluate",), _weights(_PICKLE)),
+    ]
+
+
+def _bundles() -> list[Hostile]:
+    name, text = "runs/0123/training/run.json", sealed({"layout": 2} | asdict(study({"a": {}}, [cell("a", 0)])))
+    head = {"layout": 1, "name": "kernels", "study": text}
+
+    def lines(*values: object) -> bytes:
+        return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+    def written(content: bytes) -> Callable[[Project, Path], None]:
+        def write(project: Project, _outside: Path) -> None:
+            (project.path / "a.gz").write_bytes(gzip.compress(content, 1))
+
+        return write
+
+    def linked(project: Project, outside: Path) -> None:
+        (project.path / "a.gz").symlink_to(outside / "secret")
+
+    bundles = {
+        "is for a study elsewhere": lines(head | {"name": "../../outside"}),
+        "is for a run elsewhere": lines(head, {"identity": "../../outside", "files": {name: "x"}}),
+        "has a file elsewhere": lines(head, {"identity": "a-0", "files": {"../../../outside/canary": "x"}}),
+        "has a file by its whole path": lines(head, {"identity": "a-0", "files": {"/etc/canary": "x"}}),
+        "has code": lines(head, {"identity": "a-0", "files": {"../../pipeline/compare.py": "canary"}}),
+        "is a pickle": _PICKLE,
+        "unpacks to 1 GB": bytes(1_000_000_000),
+    }
+    unpack = "bundle", "--unpack", "a.gz"
+    return [
+        *(Hostile(f"a bundle {said}", unpack, written(content)) for said, content in bundles.items()),
+        Hostile("a bundle that is a link to a secret", unpack, linked),
     ]
 
 

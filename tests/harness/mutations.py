@@ -61,10 +61,17 @@ IN_THE_ROOM = (
     ),
     Mutation(
         "the split takes other images",
-        "pipeline/data/split.py",
+        "pipeline/data/prepared.py",
         "held_out[order[:share]] = True",
         "held_out[order[-share:]] = True",
-        TRAINED,
+        TRAINED | SCORED,
+    ),
+    Mutation(
+        "32 of the prepared images are read",
+        "pipeline/data/prepared.py",
+        "Images(images, labels, _digest(summary, names))",
+        "Images(images[:32], labels[:32], _digest(summary, names))",
+        TRAINED | SCORED,
     ),
     Mutation(
         "the decoding",
@@ -147,6 +154,13 @@ IN_THE_ROOM = (
 """What decides a result: it runs again."""
 
 OUTSIDE = (
+    Mutation(
+        "an error's words, of prepared images",
+        "pipeline/data/summary.py",
+        "what is prepared is",
+        "prepared is",
+        NOTHING,
+    ),
     Mutation(
         "an error's words, in the configuration",
         "pipeline/config/messages.py",

@@ -7,15 +7,15 @@ each commit and each experiment (refs/exps).
 import contextlib
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.run.environment import git
 from pipeline.run.record import EVALUATION, TRAINING, EvaluationClock, TrainingClock, read_clock
-from pipeline.storage import dvc_files, project
+from pipeline.storage import digest, dvc_files, project
 from pipeline.storage.documents import leads_out
 from pipeline.terminal.errors import UserError
 
@@ -64,7 +64,7 @@ class Restorer:
         content = self._content(md5)
         if content is None or leads_out(name):
             return False
-        if md5.endswith(dvc_files.DIRECTORY):
+        if md5.endswith(digest.DIRECTORY):
             return all(self._put(f"{name}/{entry['relpath']}", entry["md5"], folder) for entry in json.loads(content))
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _made(record: Files) -> int:
 def _cached(md5: str) -> bytes | None:
     """What DVC's cache holds under an MD5; None where it has nothing, or something else."""
     path = dvc_files.place_of(md5)
-    return path.read_bytes() if path is not None and path.is_file() and dvc_files.is_as_named(path) else None
+    return path.read_bytes() if path is not None and path.is_file() and digest.is_as_named(path) else None
 
 
 def _below_record(files: Any) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _below_record(files: Any) -> dict[str, str]:
 
 def _stages() -> Iterator[dict[str, Any]]:
     """Every run of a stage of which DVC or git has a note."""
-    for path in sorted((dvc_files.cache_folder() / "runs").glob("*/*/*")):
+    for path in sorted((project.cache_folder() / "runs").glob("*/*/*")):
         yield from _read([path.read_bytes()])
     for lock in _read(_git_versions("dvc.lock")):
         stages = lock.get("stages")
@@ -131,10 +131,10 @@ def _read(texts: Sequence[bytes]) -> Iterator[dict[str, Any]]:
 
 def _git_versions(name: str) -> list[bytes]:
     """Every content that a file of the project has in a commit that a branch, a tag or an experiment leads to."""
-    listed = _git("rev-list", "--all", "--full-history", "--objects", "--", name, text="")
+    listed = git("rev-list", "--all", "--full-history", "--objects", "--", name, seconds=None) or b""
     objects = [line.partition(" ") for line in listed.decode(errors="replace").splitlines()]
     blobs = [blob for blob, _, path in objects if path.endswith(name)]
-    return _contents(_git("cat-file", "--batch", text="\n".join(blobs))) if blobs else []
+    return _contents(git("cat-file", "--batch", text="\n".join(blobs), seconds=None) or b"") if blobs else []
 
 
 def _contents(batch: bytes) -> list[bytes]:
@@ -149,14 +149,3 @@ def _contents(batch: bytes) -> list[bytes]:
         found.append(rest[:size])
         batch = rest[size + 1 :]
     return found
-
-
-def _git(*arguments: str, text: str) -> bytes:
-    """What git says; nothing where there is no git or no repository."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=project.ROOT, input=text.encode(), capture_output=True, check=False
-        )
-    except OSError:
-        return b""
-    return done.stdout if done.returncode == 0 else b""
