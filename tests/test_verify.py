@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import verify
-from pipeline.verify import Check, _store
+from pipeline.verify import _store
 from tests.harness.project import Project, finished_project, stages_run
 
 
@@ -200,7 +200,7 @@ def test_what_may_not_be_read_is_told_apart_from_what_is_damaged(
     def forbidden() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/a/file")
 
-    monkeypatch.setattr(verify, "_checks", lambda: iter([Check("things", forbidden)]))
+    monkeypatch.setattr(verify, "_checks", lambda: iter([("things", forbidden)]))
     monkeypatch.setattr("sys.argv", ["verify"])
     assert verify.main() == 1
     said = capsys.readouterr().out
