@@ -82,7 +82,7 @@ def trial(injection: Injection) -> str:
     injection.says(f"{name}: allocation {place} refused{', and all later ones' if lasting else ''}, {size}")
     outcome = _outcome(status, said)
     _check_parts(at.path)
-    for part in ("multiprocessing.forkserver", "mirror_worker"):
+    for part in (sweeps.FORKED, "mirror_worker"):
         sweeps.assert_leave(at.project, part)
     for verb in case.again:
         at.done(*verb)
