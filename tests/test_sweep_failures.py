@@ -54,6 +54,7 @@ def test_failures_are_isolated_told_and_tried_again(prepared: Project) -> None:
     assert list((prepared.path / "checkpoints").glob("*/training")) == []
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_is_an_outcome_and_not_tried_again(prepared: Project) -> None:
     diverging = (
         "training=article",
@@ -71,7 +72,11 @@ def test_a_loss_that_is_not_finite_is_an_outcome_and_not_tried_again(prepared: P
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGKILL, -9)],
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.long),
+    ],
 )
 def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
     prepared: Project, number: signal.Signals, status: int
