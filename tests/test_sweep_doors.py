@@ -95,20 +95,20 @@ def test_a_store_to_which_a_link_leads_out_of_the_project_is_refused_before_anyt
     address = "tracking.address=sqlite:///link/mlflow.db"
     params = (prepared.path / "params.yaml").read_text()
     link = prepared.path / "link"
-    prepared.verb("compose", address)
+    assert asked_here(prepared, "compose", address).status == 0
     link.symlink_to(tmp_path)
     try:
         refusals = [
-            sweep(prepared, "seed=range(2)", status=1),
-            sweep(prepared, "seed=range(2)", "hydra/launcher=basic", status=1),
-            prepared.verb("check", status=1),
-            prepared.verb("compose", "seed=3", status=1),
+            asked_here(prepared, "sweep", "-m", "seed=range(2)"),
+            asked_here(prepared, "sweep", "-m", "seed=range(2)", "hydra/launcher=basic"),
+            asked_here(prepared, "check"),
+            asked_here(prepared, "compose", "seed=3"),
         ]
     finally:
         link.unlink()
-        prepared.verb("compose", "tracking.address=null")
-    for said in refusals:
-        assert "tracking.address: sqlite:///link/mlflow.db leads out of the project" in said
+        assert asked_here(prepared, "compose", "tracking.address=null").status == 0
+    for refusal in refusals:
+        refused(refusal, "tracking.address: sqlite:///link/mlflow.db leads out of the project")
     assert list(tmp_path.iterdir()) == []
     assert leftovers(prepared) == set()
     assert (prepared.path / "params.yaml").read_text() == params
@@ -117,10 +117,9 @@ def test_a_store_to_which_a_link_leads_out_of_the_project_is_refused_before_anyt
 def test_without_prepared_images_the_error_says_what_to_run(prepared: Project, tmp_path: Path) -> None:
     (prepared.path / "data" / "prepared").rename(tmp_path / "prepared")
     try:
-        said = sweep(prepared, "seed=range(2)", status=1)
+        refused(asked_here(prepared, "sweep", "-m", "seed=range(2)"), "dvc repro preprocess")
     finally:
         (tmp_path / "prepared").rename(prepared.path / "data" / "prepared")
-    assert "dvc repro preprocess" in said
     assert leftovers(prepared) == set()
 
 
@@ -140,11 +139,13 @@ def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> No
 def test_two_sweeps_of_one_key_with_another_training_are_two_studies(prepared: Project) -> None:
     names = set()
     for other in ([], ["training=fast"], ["model=deep"]):
-        shown = prepared.verb("sweep", *other, "seed=3", "--cfg", "job")
+        shown = asked_here(prepared, "sweep", *other, "seed=3", "--cfg", "job").said
         names |= {line for line in shown.splitlines() if line.startswith("  name: seeds_with_")}
     assert len(names) == 3, names
-    assert prepared.verb("sweep", "--cfg", "job", "seed=4", "-m") == prepared.verb("sweep", "seed=4", "--cfg", "job")
-    said = prepared.verb("sweep", "seed=0,1", "-m", "model.conv.kernel_size=29", status=1)
+    shown = asked_here(prepared, "sweep", "--cfg", "job", "seed=4", "-m").said
+    assert "seed: 4" in shown
+    assert shown == asked_here(prepared, "sweep", "seed=4", "--cfg", "job").said
+    said = asked_here(prepared, "sweep", "seed=0,1", "-m", "model.conv.kernel_size=29").said
     assert "model.conv.kernel_size: 29 is larger than the 28 × 28" in " ".join(said.split())
     assert leftovers(prepared) == set()
 
@@ -271,8 +272,11 @@ echo "${{COMPREPLY[@]}}"
     ("typed", "completed"),
     [
         ("model=", "model=article model=compact model=compact_deep model=deep model=small"),
-        ("+study=", "+study=compact +study=compact_deep +study=kernels_by_filters +study=options"),
-        ("model.conv.kernel_s", "model.conv.kernel_size="),
+        pytest.param(
+            *("+study=", "+study=compact +study=compact_deep +study=kernels_by_filters +study=options"),
+            marks=pytest.mark.long,
+        ),
+        pytest.param("model.conv.kernel_s", "model.conv.kernel_size=", marks=pytest.mark.long),
     ],
 )
 def test_bash_completes_what_can_be_swept(prepared: Project, typed: str, completed: str) -> None:
