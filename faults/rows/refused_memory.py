@@ -139,7 +139,7 @@ ROW = Row(
     must_hold="a sentence, a run that is `failed`, or the end of the process by a library that gets no memory; no "
     "traceback, nothing torn; the same command ends in the same bytes, and MLflow holds each value and file once",
     times=200,
-    short=3,
+    short=2,
     trial=trial,
     prepare=prepare,
     jobs=1,
