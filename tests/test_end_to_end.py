@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from tests.harness.doors import asked_here
 from tests.harness.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
 from tests.harness.mutations import IN_THE_ROOM, OUTSIDE
 from tests.harness.project import ROOT, Project, finished_project, stages_run
@@ -169,6 +170,7 @@ def test_track_adds_nothing_to_a_store_that_is_up_to_date_whatever_the_current_f
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_track_brings_a_run_back_into_an_empty_store(finished: Project, tmp_path: Path) -> None:
     (kept,) = runs(client(finished))
     finished.verb("track", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
@@ -225,7 +227,7 @@ def test_a_sweep_refuses_images_that_are_not_those_of_the_configuration(unchange
     )
     words = "sweep", "-m", "training=smoke", "data.validation_images=100", "seed=range(2)"
     # As long as params.yaml names the images that are prepared, preprocess prepares these again.
-    told = unchanged.verb(*words, "data=numerals", status=1)
+    told = asked_here(unchanged, *words, "data=numerals").said
     assert "Choose numerals with `python -m pipeline.compose data=…`, then run: dvc repro preprocess" in told
     unchanged.verb("compose", "data=numerals")
     told = unchanged.verb(*words, status=1)
@@ -233,7 +235,9 @@ def test_a_sweep_refuses_images_that_are_not_those_of_the_configuration(unchange
     assert "names. Run: dvc repro preprocess" in told
     assert "Traceback" not in told
     for verb in (("train",), ("evaluate",), ("reproduce", "record")):
-        assert "what is prepared is fashion_mnist" in unchanged.verb(*verb, status=1)
+        answer = asked_here(unchanged, *verb)
+        assert answer.status == 1
+        assert "what is prepared is fashion_mnist" in answer.said
     other.unlink()
 
 
