@@ -93,7 +93,9 @@ def digest_of_a_training_with_everything() -> str:
 # Repeating
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", ["adam", *(pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS if name != "adam")]
+)
 def test_training_that_was_interrupted_gives_the_same_bytes_as_one_that_was_not(optimizer: str) -> None:
     changes = EVERYTHING | OPTIMIZERS[optimizer]
     whole = trainer(changes)

@@ -129,10 +129,10 @@ def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> No
     assert "study: compact, compact_deep, kernels_by_filters, options" in told
     for name in ("name", "baseline", "margin", "score_on", "leave_out_refused", "jobs", "pictures"):
         assert f"study.{name}" in told
-    shown = prepared.verb("sweep", "+study=kernels_by_filters", "--cfg", "job")
+    shown = asked_here(prepared, "sweep", "+study=kernels_by_filters", "--cfg", "job").said
     assert "name: kernels_by_filters" in shown
     assert "epochs: 4" in shown
-    assert shown == prepared.verb("sweep", "-m", "+study=kernels_by_filters", "--cfg", "job")
+    assert shown == asked_here(prepared, "sweep", "-m", "+study=kernels_by_filters", "--cfg", "job").said
     assert leftovers(prepared) == set()
 
 
