@@ -114,6 +114,7 @@ def test_training_that_was_interrupted_gives_the_same_bytes_as_one_that_was_not(
     assert all(map(np.array_equal, resumed.network.get_weights(), whole.network.get_weights()))
 
 
+@pytest.mark.long
 def test_another_process_with_the_same_arguments_gives_the_same_bytes() -> None:
     program = (
         "from pipeline.network.fit import use_threads; use_threads(2)\n"

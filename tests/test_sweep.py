@@ -154,6 +154,7 @@ def test_another_seed_and_another_size_run_only_the_new_cells(swept: Project) ->
     assert parent(swept).data.tags["grid.model.conv.kernel_size"] == "3, 5, 7"
 
 
+@pytest.mark.long
 def test_a_run_of_two_studies_is_trained_once_and_appears_under_both(swept: Project) -> None:
     said = sweep(swept, *LINE, "study.name=another", "study.margin=0.2")
     assert "study another: 4 runs" in said
