@@ -33,7 +33,8 @@ def main() -> int:
         freshness.stamp()
         reliability.write()
         return 0
-    chosen = [rows[name] for name in options.rows] or list(ROWS)
+    part, parts = map(int, options.part.split("/"))
+    chosen = [rows[name] for name in options.rows] or list(ROWS[part - 1 :: parts])
     lost = sum(_run(row, options) for row in chosen)
     if not options.short:
         reliability.write()
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run; all when none is named")
     parser.add_argument("--list", action="store_true", help="what rows there are")
     parser.add_argument("--short", action="store_true", help="a few trials of each row; nothing is kept")
+    parser.add_argument(
+        "--part", default="1/1", metavar="K/N", help="every Nth row, from the Kth: N of them side by side"
+    )
     parser.add_argument("--times", type=int, metavar="N", help="the first N trials in place of the row's own number")
     parser.add_argument("--trial", type=int, action="append", metavar="K", help="trial K alone (may be repeated)")
     parser.add_argument("--again", action="store_true", help="also what has been done before")

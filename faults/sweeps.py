@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
@@ -38,6 +37,9 @@ LONGEST = 600
 
 WORKERS_LEAVE, MIRROR_LEAVES = 15.0, 120.0
 """Seconds after which a process is taken to stay; a machine that does nothing else needs 1 and 5."""
+
+FORKED = "multiprocessing.forkserver"
+"""In the command of workers, and of what they are forked from."""
 
 UNIGNORED = """\
 import os, signal, sys
@@ -162,6 +164,33 @@ def processes(project: Project) -> dict[int, str]:
     return found
 
 
+def workers(project: Project) -> list[int]:
+    """The process ids of workers: forked from a forkserver, they have its command."""
+    forked = _with(project, FORKED)
+    return [pid for pid in forked if _parent(pid) in forked]
+
+
+def forkservers(project: Project) -> list[int]:
+    """The process ids of what workers are forked from."""
+    forked = _with(project, FORKED)
+    return [pid for pid in forked if _parent(pid) not in forked]
+
+
+def mirrors(project: Project) -> list[int]:
+    """The process ids of what talks to MLflow."""
+    return _with(project, "mirror_worker")
+
+
+def _with(project: Project, part: str) -> list[int]:
+    return sorted(pid for pid, command in processes(project).items() if part in command)
+
+
+def _parent(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[1])
+    return None
+
+
 def wait_until(seen: Callable[[], bool], seconds: float = LONGEST, every: float = 0.02) -> bool:
     """Whether it was seen in time."""
     deadline = time.monotonic() + seconds
@@ -174,18 +203,14 @@ def wait_until(seen: Callable[[], bool], seconds: float = LONGEST, every: float 
 
 def assert_all_leave(project: Project) -> None:
     """Workers leave at once; the mirror, which is nicer to others than all of them, may first make its store."""
-    assert_leave(project, "multiprocessing.forkserver", WORKERS_LEAVE)
+    assert_leave(project, FORKED, WORKERS_LEAVE)
     assert_leave(project, "", MIRROR_LEAVES)
 
 
 def assert_leave(project: Project, part: str, seconds: float = MIRROR_LEAVES) -> None:
     """The processes whose commands hold this `part` leave."""
-    wait_until(partial(_are_gone, project, part), seconds, every=0.1)
+    wait_until(lambda: not _working(project, part), seconds, every=0.1)
     assert _working(project, part) == [], f"still there after {seconds:.0f} s"
-
-
-def _are_gone(project: Project, part: str) -> bool:
-    return not _working(project, part)
 
 
 def _working(project: Project, part: str) -> list[str]:

@@ -5,83 +5,60 @@ and studies, MLflow's store, DVC's cache. What git keeps (params.yaml, dvc.lock,
 data/by_hand stays. Needs no .venv.
 """
 
+import contextlib
 import fcntl
 import json
-import os
-import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 
-CHEAP = ("data/prepared", "data/raw", "dvc_plots", "fingerprints")
+CHEAP = "data/prepared", "data/raw", "dvc_plots", "fingerprints"
 COSTLY = (
-    "checkpoints",
-    "mlartifacts",
-    "mlflow.db",
-    "mlflow.db-shm",
-    "mlflow.db-wal",
-    "record",
-    "runs",
-    "studies",
-    ".dvc/cache",
-    ".dvc/tmp/exps",
+    *("checkpoints", "mlartifacts", "mlflow.db", "mlflow.db-shm", "mlflow.db-wal"),
+    *("record", "runs", "studies", ".dvc/cache", ".dvc/tmp/exps"),
 )
-KEPT = (project.RECORD / "evaluation" / "metrics.json",)
+KEPT = project.RECORD / "evaluation" / "metrics.json"
 LOCKS = (
-    ".stage.lock",
-    ".sweep.lock",
-    ".store.lock",
-    ".dvc/tmp/lock",
-    "checkpoints/*/lock",
-    "record/.*.lock",
-    "runs/*/.*lock",
-    "studies/*/.lock",
+    *(".stage.lock", ".sweep.lock", ".store.lock", ".dvc/tmp/lock"),
+    *("checkpoints/*/lock", "record/.*.lock", "runs/*/.*lock", "studies/*/.lock"),
 )
-
-TIMES = "clock/*.training.json"
-MOST_BYTES = 10_000_000
-"""Of what a clock said of a training: a hundred thousand epochs have less."""
+TRAININGS = "record", "runs/*", "checkpoints/*"
 
 
 def main() -> int:
     parser = command.arguments(__doc__, "clean")
     parser.add_argument("--all", action="store_true", help="remove what took long too, without a question")
     everything = parser.parse_args().all
-    with ExitStack() as held:
-        for path in sorted(found for pattern in LOCKS for found in project.ROOT.glob(pattern)):
+    with contextlib.ExitStack() as held:
+        for path in sorted(path for pattern in LOCKS for path in project.ROOT.glob(pattern)):
             _hold(path, held)
         total = sum(map(_remove, CHEAP))
         costly = [name for name in COSTLY if _files(project.ROOT / name)]
-        if costly and (everything or _wanted(costly)):
+        if costly and (everything or _is_wanted(costly)):
             total += sum(map(_remove, costly))
     print(f"{total / 1e6:10,.1f} MB  removed")
     return 0
 
 
-def _hold(path: Path, held: ExitStack) -> None:
+def _hold(path: Path, held: contextlib.ExitStack) -> None:
     """Keep who would write from beginning. Raises UserError where somebody writes already."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    held.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(
-            f"{path}: is held by a sweep, a stage or dvc that still runs. Nothing was removed; end it, or wait for it."
-        ) from None
-    except OSError:
-        # A file system without locks.
-        return
+    # A file that can't be opened, and a file system without locks, tell nothing.
+    with contextlib.suppress(OSError):
+        file = held.enter_context(path.open("rb"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{path}: is held by a sweep, a stage or dvc that still runs. Nothing was removed; end it, or wait "
+                "for it."
+            ) from None
 
 
-def _wanted(costly: Sequence[str]) -> bool:
+def _is_wanted(costly: Sequence[str]) -> bool:
     """Say what took long, and ask whether it shall go; without a terminal nobody can be asked."""
     megabytes = sum(file.lstat().st_size for name in costly for file in _files(project.ROOT / name)) / 1e6
     seconds = [sum(epochs) for epochs in _trainings()]
@@ -93,23 +70,18 @@ def _wanted(costly: Sequence[str]) -> bool:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         print("It stays. To remove it too: make clean ALL=1 (python -m pipeline.clean --all)")
         return False
-    try:
+    with contextlib.suppress(EOFError):
         return input("Remove it? It can't be had back. [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
+    return False
 
 
 def _trainings() -> set[tuple[float, ...]]:
     """Of every training that any record knows, earlier ones of `dvc repro` too: its epochs' seconds as measured."""
-    roots = project.RECORD, *project.RUNS.glob("*"), *project.CHECKPOINTS.glob("*")
     trainings = set()
-    for path in (path for root in roots for path in root.glob(TIMES)):
-        try:
-            with path.open("rb") as file:
-                content = file.read(MOST_BYTES)
-            trainings.add(tuple(float(epoch["seconds"]) for epoch in json.loads(content)["epochs"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    for path in (path for root in TRAININGS for path in project.ROOT.glob(f"{root}/clock/*.training.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            epochs = json.loads(path.read_bytes())["epochs"]
+            trainings.add(tuple(float(epoch["seconds"]) for epoch in epochs))
     return trainings - {()}
 
 
@@ -119,35 +91,25 @@ def _remove(name: str) -> int:
     A link to a folder stays, and what it leads to is emptied: somebody has chosen where these things lie.
     """
     path = project.ROOT / name
-    size = sum(file.lstat().st_size for file in _files(path))
-    if path.is_dir():
-        _empty(path)
-        if not path.is_symlink() and not any(path.iterdir()):
-            path.rmdir()
-    elif path.exists():
-        path.resolve().unlink()
-        path.unlink(missing_ok=True)
+    files = _files(path)
+    size = sum(file.lstat().st_size for file in files)
+    for file in files:
+        if file == path:
+            path.resolve().unlink()
+        file.unlink(missing_ok=True)
+    # The deepest first; those that hold what is kept stay.
+    for folder in sorted((path, *path.rglob("*")), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     if size > 0:
         print(f"{size / 1e6:10,.1f} MB  {name}")
     return size
 
 
-def _empty(folder: Path) -> None:
-    """Remove what is in a folder, but what is kept and the folders that lead there."""
-    for path in folder.iterdir():
-        if path.is_symlink() or not path.is_dir():
-            if path not in KEPT:
-                path.unlink()
-        elif any(kept.is_relative_to(path) for kept in KEPT):
-            _empty(path)
-        else:
-            shutil.rmtree(path)
-
-
 def _files(path: Path) -> list[Path]:
-    """All files of a file or folder, which may be a link, but those that are kept; a link within is one file."""
+    """All files of a file or folder, which may be a link, but what is kept; a link within is one file."""
     below = path.rglob("*") if path.is_dir() else [path] if path.exists() else []
-    return [file for file in below if (file.is_symlink() or file.is_file()) and file not in KEPT]
+    return [file for file in below if (file.is_symlink() or file.is_file()) and file != KEPT]
 
 
 if __name__ == "__main__":

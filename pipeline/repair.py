@@ -8,7 +8,7 @@ as in a downloaded archive, DVC is told that there is none: it would refuse to d
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +27,83 @@ PATIENCE = 1.0
 def main() -> int:
     command.arguments(__doc__, "repair").parse_args()
     for path, is_whole in ((project.ROOT / "dvc.lock", is_lockfile), (project.DVC_LOCKS, is_list_of_locks)):
-        if _torn(path, is_whole):
+        if _is_torn(path, is_whole):
             path.unlink(missing_ok=True)
             print(f"{path.name}: was torn by a kill while DVC wrote it; removed, DVC makes it anew")
-    if _nobody_lives_in(project.DVC_LOCKS) and _removed_locks(project.DVC_LOCKS):
-        print(f"{project.DVC_LOCKS.name}: named a dvc that was killed; removed, DVC makes it anew")
+    if _names_only_dead(project.DVC_LOCKS):
+        _remove_locks(project.DVC_LOCKS)
     if (project.ROOT / ".dvc").is_dir():
-        tell_of_git(project.ROOT)
+        _tell_of_git(project.ROOT)
     _check_cache()
     return 0
 
 
 def boot() -> str:
     """Which start of the machine this is."""
-    with contextlib.suppress(OSError):
-        return BOOT.read_text("utf-8").strip()
-    return f"{psutil.boot_time():.0f}"
+    return BOOT.read_text("utf-8").strip() if BOOT.exists() else f"{psutil.boot_time():.0f}"
 
 
-def _check_cache() -> None:
-    """Remove what has another content than its name says, once after each start of the machine.
+def _is_torn(path: Path, is_whole: Callable[[str], bool]) -> bool:
+    def is_damaged() -> bool:
+        return path.exists() and not is_whole(path.read_text(errors="replace", encoding="utf-8"))
 
-    DVC waits for no disk when it fills its cache, and takes out of it what is read-only without reading it.
+    if is_damaged():
+        time.sleep(PATIENCE)
+        return is_damaged()
+    return False
+
+
+def is_lockfile(text: str) -> bool:
+    """Whether DVC takes this dvc.lock."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # noqa: PLC0415 - a quarter of a second
+    from voluptuous import Invalid  # noqa: PLC0415
+
+    with contextlib.suppress(yaml.YAMLError, Invalid):
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
+        return True
+    return False
+
+
+def is_list_of_locks(text: str) -> bool:
+    """Whether DVC takes this list of who reads and writes what."""
+    with contextlib.suppress(ValueError):
+        return isinstance(json.loads(text), dict)
+    return False
+
+
+def _names_only_dead(locks: Path) -> bool:
+    """Whether the list names who writes (one a path) or reads (several a path), and none of these lives."""
+    if not locks.exists():
+        return False
+    kinds = json.loads(locks.read_text(encoding="utf-8"))
+    entries = [*kinds.get("write", {}).values(), *(one for some in kinds.get("read", {}).values() for one in some)]
+    return bool(entries) and not any(map(_is_living, entries))
+
+
+def _is_living(entry: Mapping[str, Any]) -> bool:
+    """Whether the dvc that an entry of the list of locks names (`pid`, `cmd`) still runs.
+
+    DVC asks only whether a process has that number: a zombie has, and so may one that came later.
     """
-    seen = project.DVC_LOCKS.with_name("boot")
-    if not project.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
-        return
-    torn = [path for path in dvc_files.cached() if not digest.is_as_named(path)]
-    torn += [path for path in dvc_files.runs() if not is_run(path)]
-    for path in torn:
-        path.unlink()
-        print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
-    for folder in dvc_files.folders_of_runs():
-        # DVC takes the first of the notes in a folder, and fails where there is none.
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    atomic.write_file(seen, boot())
+    try:
+        words = psutil.Process(entry["pid"]).cmdline()
+    except psutil.Error as error:
+        return isinstance(error, psutil.AccessDenied)
+    return any(Path(word).name == "dvc" or word == entry["cmd"].partition(" ")[0] for word in words)
 
 
-def tell_of_git(root: Path) -> None:
+def _remove_locks(locks: Path) -> None:
+    """Remove the list where that is right even now, when no dvc can write to it."""
+    from dvc.lock import make_lock  # noqa: PLC0415 - a third of a second
+    from dvc.rwlock import RWLOCK_LOCK  # noqa: PLC0415
+
+    with make_lock(str(locks.with_name(RWLOCK_LOCK))):
+        if _names_only_dead(locks):
+            locks.unlink()
+            print(f"{locks.name}: named a dvc that was killed; removed, DVC makes it anew")
+
+
+def _tell_of_git(root: Path) -> None:
     """Set DVC's `core.no_scm` where `root` lies in no git repository, for this folder alone, and take it back later."""
     has_git = any((folder / ".git").exists() for folder in (root, *root.parents))
     local = root / ".dvc" / "config.local"
@@ -82,7 +120,26 @@ def tell_of_git(root: Path) -> None:
     print(f"{root}: {'is' if has_git else 'is not'} in a git repository: {said}")
 
 
-def is_run(path: Path) -> bool:
+def _check_cache() -> None:
+    """Remove what has another content than its name says, once after each start of the machine.
+
+    DVC waits for no disk when it fills its cache, and takes out of it what is read-only without reading it.
+    """
+    seen = project.DVC_LOCKS.with_name("boot")
+    if not project.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
+        return
+    torn = [path for path in dvc_files.cached() if not digest.is_as_named(path)]
+    for path in (*torn, *(path for path in dvc_files.runs() if not _is_run(path))):
+        path.unlink()
+        print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
+    for folder in dvc_files.folders_of_runs():
+        # DVC takes the first of the notes in a folder, and fails where there is none.
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    atomic.write_file(seen, boot())
+
+
+def _is_run(path: Path) -> bool:
     """Whether a note in DVC's cache of what a stage made has the content that its name says.
 
     One that is cut off may still be YAML: DVC then fails at what is missing, or restores a part. Its name is the hash
@@ -90,83 +147,10 @@ def is_run(path: Path) -> bool:
     """
     from dvc.utils import dict_sha256  # noqa: PLC0415 - a second
 
-    try:
+    with contextlib.suppress(yaml.YAMLError):
         said = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError:
-        return False
-    return isinstance(said, dict) and dict_sha256(said, exclude=["size", "nfiles"]) == path.name
-
-
-def is_lockfile(text: str) -> bool:
-    """Whether DVC takes this dvc.lock."""
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # noqa: PLC0415 - a quarter of a second
-    from voluptuous import Invalid  # noqa: PLC0415
-
-    try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
-    except (yaml.YAMLError, Invalid):
-        return False
-    return True
-
-
-def is_list_of_locks(text: str) -> bool:
-    """Whether DVC takes this list of who reads and writes what."""
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
-
-
-def is_living(entry: Mapping[str, Any]) -> bool:
-    """Whether the dvc that an entry of the list of locks names (`pid`, `cmd`) still runs.
-
-    DVC asks only whether a process has that number: a zombie has, and so may one that came later.
-    """
-    try:
-        words = psutil.Process(entry["pid"]).cmdline()
-    except psutil.AccessDenied:
-        return True
-    except psutil.Error:
-        return False
-    return any(Path(word).name == "dvc" or word == entry["cmd"].partition(" ")[0] for word in words)
-
-
-def _nobody_lives_in(locks: Path) -> bool:
-    """Whether the list names somebody, and nobody of these lives."""
-    try:
-        entries = list(_entries(json.loads(locks.read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        return False
-    return bool(entries) and not any(map(is_living, entries))
-
-
-def _entries(locks: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Who writes (one a path), and who reads (several a path)."""
-    yield from locks.get("write", {}).values()
-    for readers in locks.get("read", {}).values():
-        yield from readers
-
-
-def _removed_locks(locks: Path) -> bool:
-    """Remove the list where that is right even now, when no dvc can write to it."""
-    from dvc.lock import make_lock  # noqa: PLC0415 - a third of a second
-    from dvc.rwlock import RWLOCK_LOCK  # noqa: PLC0415
-
-    with make_lock(str(locks.with_name(RWLOCK_LOCK))):
-        dead = _nobody_lives_in(locks)
-        if dead:
-            locks.unlink()
-    return dead
-
-
-def _torn(path: Path, is_whole: Callable[[str], bool]) -> bool:
-    def torn() -> bool:
-        return path.exists() and not is_whole(path.read_text(errors="replace", encoding="utf-8"))
-
-    if not torn():
-        return False
-    time.sleep(PATIENCE)
-    return torn()
+        return isinstance(said, dict) and bool(dict_sha256(said, exclude=["size", "nfiles"]) == path.name)
+    return False
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from pipeline.terminal import command
 
 def main() -> int:
     command.arguments(__doc__, "summary").parse_args()
-    training = read_training(project.RECORD / TRAINING)
-    evaluation = read_evaluation(project.RECORD / EVALUATION)
-    print("\n".join(["", *summary(training, evaluation)]))
+    training, evaluation = read_training(project.RECORD / TRAINING), read_evaluation(project.RECORD / EVALUATION)
+    print("", *summary(training, evaluation), sep="\n")
     return 0
 
 
@@ -19,17 +18,14 @@ def summary(training: TrainingPart, evaluation: EvaluationPart) -> list[str]:
     scores, run = evaluation.scores, training.run
     loss = "not finite" if scores["loss"] is None else f"{scores['loss']:.4f}"
     seconds = "" if training.seconds is None else f" in {training.seconds:.0f} s"
-    latency = ", ".join(
-        f"{value:.2f} ms an image (batches of {name.rpartition('_')[2]})" for name, value in evaluation.latency.items()
-    )
-    if latency:
-        latency = f"; prediction takes {latency}"
-    if any(name.startswith(SHARED) for name in evaluation.latency):
-        latency += ", beside other runs"
+    each = evaluation.latency.items()
+    latency = ", ".join(f"{value:.2f} ms an image (batches of {name.rpartition('_')[2]})" for name, value in each)
+    beside = ", beside other runs" if any(name.startswith(SHARED) for name, _ in each) else ""
     lines = [
         f"{evaluation.images} accuracy  {scores['accuracy']:.2%} (loss {loss})",
         f"network        {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image",
-        f"training       {run.epochs} epoch{'s'[: run.epochs > 1]}{seconds}{latency}",
+        f"training       {run.epochs} epoch{'s'[: run.epochs > 1]}{seconds}"
+        + (f"; prediction takes {latency}{beside}" if latency else ""),
         f"pictures       {(evaluation.folder / 'pictures').relative_to(project.ROOT)}/",
         "MLflow UI      make ui",
     ]

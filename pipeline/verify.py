@@ -4,12 +4,12 @@ That is DVC's cache, what dvc.lock says lies in the workspace, the prepared imag
 the local MLflow database. Exit status 1 where something is damaged or can't be read.
 """
 
+import contextlib
 import errno
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,71 +24,74 @@ from pipeline.terminal.progress import bar, console
 
 STORE = "mlflow.db"
 
-
-@dataclass(frozen=True)
-class Check:
-    """One thing to read; `read` raises UserError where it is damaged."""
-
-    kind: str
-    read: Callable[[], object]
+Check = tuple[str, Callable[[], object]]
+"""A kind of thing, and what reads one of them: raises UserError where it is damaged."""
 
 
 def main() -> int:
     command.arguments(__doc__, "verify").parse_args()
     checks = list(_checks())
-    sound: dict[str, int] = {}
-    damages: dict[str, None] = {}
-    cant_be_read: dict[str, None] = {}
+    sound = Counter({kind: 0 for kind, _ in checks})
+    bad: dict[str, None] = {}
     with bar("things") as progress:
-        task = progress.add_task("reading", total=len(checks))
-        for check in checks:
-            sound.setdefault(check.kind, 0)
+        for kind, read in progress.track(checks, description="reading"):
             try:
-                check.read()
-                sound[check.kind] += 1
+                read()
+                sound[kind] += 1
             except PermissionError as error:
-                cant_be_read[f"{error.filename}: {error.strerror}"] = None
+                bad[f"can't be read: {error.filename}: {error.strerror}"] = None
             except (UserError, OSError) as error:
-                damages[str(error)] = None
-            progress.advance(task)
+                bad[f"damaged: {error}"] = None
     for kind, count in sound.items():
         console.print(f"{count:>7,} sound  {kind}")
-    for damage in damages:
-        console.print(f"damaged: {damage}")
-    for what in cant_be_read:
-        console.print(f"can't be read: {what}")
-    if unread := _unread():
-        console.print(f"not read: {unread}")
-    return 1 if damages or cant_be_read else 0
+    for line in bad:
+        console.print(line)
+    # A cache whose place DVC's configuration does not tell is damage already.
+    with contextlib.suppress(ValueError):
+        if dvc_files.is_shared() and not os.access(folder := project.cache_folder(), os.R_OK | os.X_OK):
+            console.print(f"not read: DVC's cache, {folder} (`dvc cache dir`): it is not there, or not for you")
+    return 1 if bad else 0
 
 
 def _checks() -> Iterator[Check]:
     yield from _dvc()
     if project.PREPARED.exists():
-        yield from (Check("prepared images", partial(load, project.PREPARED)) for load in (load_training, load_test))
-    for root in (project.RECORD, *sorted(project.RUNS.glob("*"))):
+        yield from (("prepared images", partial(load, project.PREPARED)) for load in (load_training, load_test))
+    # Beside a checkpoint lies what MLflow was told of while it trained.
+    for root in (project.RECORD, *sorted(project.RUNS.glob("*")), *sorted(project.CHECKPOINTS.glob("*"))):
         yield from _parts(root)
-    for work in sorted(project.CHECKPOINTS.glob("*")):
-        if (work / CHECKPOINT).exists():
-            yield Check("checkpoints", partial(_checkpoint, work / CHECKPOINT))
-        # What MLflow was told of while it trained.
-        yield from _parts(work)
+    for path in sorted(project.CHECKPOINTS.glob(f"*/{CHECKPOINT}")):
+        yield "checkpoints", partial(_checkpoint, path)
     for path in sorted(project.STUDIES.glob("*/study.json")):
-        yield Check("studies", partial(read_study, path.parent))
+        yield "studies", partial(read_study, path.parent)
     if (project.ROOT / STORE).exists():
-        yield Check("MLflow database", partial(_store, project.ROOT / STORE))
+        yield "MLflow database", partial(_store, project.ROOT / STORE)
 
 
-def _unread() -> str | None:
-    """DVC's cache where it lies elsewhere and nothing of it could be read."""
+def _dvc() -> Iterator[Check]:
+    """DVC's cache and what dvc.lock says of the workspace."""
     try:
-        folder = project.cache_folder()
-        if dvc_files.is_shared() and not os.access(folder, os.R_OK | os.X_OK):
-            return f"DVC's cache, {folder} (`dvc cache dir`): it is not there, or not for you"
-    except ValueError:
-        # Told as damage.
-        pass
-    return None
+        cached, outputs = dvc_files.cached(), list(dvc_files.outputs())
+    except dvc_files.TornLockError as error:
+        yield "outputs in dvc.lock", partial(_require, lambda: False, f"{error}. `make repro` mends it.")
+        return
+    except ValueError as error:
+        yield "files in DVC's cache", partial(_require, lambda: False, f"{error}. Mend it there.")
+        return
+    where = f" in {project.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
+    for path in cached:
+        told = f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew."
+        yield f"files in DVC's cache{where}", partial(_require, partial(digest.is_as_named, path), told)
+    for stage, path, md5 in outputs:
+        told = f"{path}: is not what {stage} wrote. `dvc repro --force {stage}` makes it anew."
+        # What was removed, or never made here, is no damage.
+        if path.exists():
+            yield "outputs in dvc.lock", partial(_require, partial(dvc_files.is_content, path, md5), told)
+
+
+def _require(is_sound: Callable[[], bool], told: str) -> None:
+    if not is_sound():
+        raise UserError(told)
 
 
 def _parts(root: Path) -> Iterator[Check]:
@@ -98,35 +101,7 @@ def _parts(root: Path) -> Iterator[Check]:
         if (root / part).exists() and {path.name for path in (root / part).iterdir()} != {"metrics.json"}:
             whole = root.parent != project.RUNS or any((root / part / name).exists() for name in BULKY)
             read = read_training if part == TRAINING else read_evaluation
-            yield Check("records" if whole else "records without weights", partial(read, root / part, whole=whole))
-
-
-def _cached(path: Path) -> None:
-    if not digest.is_as_named(path):
-        raise UserError(f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew.")
-
-
-def _dvc() -> Iterator[Check]:
-    """DVC's cache and what dvc.lock says of the workspace."""
-    try:
-        cached, outputs = dvc_files.cached(), list(dvc_files.outputs())
-    except dvc_files.TornLockError as error:
-        yield Check("outputs in dvc.lock", partial(_raise, UserError(f"{error}. `make repro` mends it.")))
-        return
-    except ValueError as error:
-        yield Check("files in DVC's cache", partial(_raise, UserError(f"{error}. Mend it there.")))
-        return
-    where = f" in {project.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
-    yield from (Check(f"files in DVC's cache{where}", partial(_cached, path)) for path in cached)
-    # What was removed, or never made here, is no damage.
-    for stage, path, md5 in outputs:
-        if path.exists():
-            yield Check("outputs in dvc.lock", partial(_output, stage, path, md5))
-
-
-def _output(stage: str, path: Path, md5: str) -> None:
-    if not dvc_files.is_content(path, md5):
-        raise UserError(f"{path}: is not what {stage} wrote. `dvc repro --force {stage}` makes it anew.")
+            yield "records" if whole else "records without weights", partial(read, root / part, whole=whole)
 
 
 def _checkpoint(path: Path) -> None:
@@ -140,25 +115,21 @@ def _store(path: Path) -> None:
     if (length := len(os.fsencode(path))) > project.LONGEST_DATABASE:
         why = f"SQLite opens no path of more than {project.LONGEST_DATABASE} characters, and this has {length}"
         raise PermissionError(errno.EACCES, f"{why}. Move the project to a shorter one", str(path))
-    repair = "Move it away; `python -m pipeline.track --all` fills a new one."
     journal = path.with_name(f"{path.name}-wal")
     # SQLite makes files beside a database that it reads, where that can be done. Without, and with nothing in its
     # journal, the file is the whole of it.
     alone = not os.access(path.parent, os.W_OK) and not (journal.exists() and journal.stat().st_size)
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro{'&immutable=1' * alone}", uri=True)) as database:
-            (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro{'&immutable=1' * alone}", uri=True)) as base:
+            (said,) = base.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.OperationalError as error:
         why = f"SQLite says: {error}. Look at the rights of the file and of its folder"
         raise PermissionError(errno.EACCES, why, str(path)) from None
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{path}: is damaged ({error}). {repair}") from None
-    if found != "ok":
-        raise UserError(f"{path}: is damaged ({found}). {repair}")
-
-
-def _raise(error: UserError) -> None:
-    raise error
+        said = error
+    if str(said) != "ok":
+        repair = "Move it away; `python -m pipeline.track --all` fills a new one."
+        raise UserError(f"{path}: is damaged ({said}). {repair}")
 
 
 if __name__ == "__main__":

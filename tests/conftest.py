@@ -8,14 +8,14 @@ from pipeline.run.identity import deciding_code, scoring_code
 from tests.harness.project import SHARED
 
 SLOW = (
-    "test_sweep",
-    "test_sweep_doors",
     "test_end_to_end",
+    "test_sweep",
     "test_sweep_failures",
-    "test_browser",
-    "test_sweep_memory",
     "test_network_training",
+    "test_lasting",
     "test_outages",
+    "test_sweep_doors",
+    "test_browser",
 )
 """Files that take longer than all others, the longest first: they come last, and end together."""
 

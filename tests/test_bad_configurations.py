@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.harness.bad_configurations import Bad, every, overrides, params_yaml
-from tests.harness.doors import DOORS, prepared, refused, through
+from tests.harness.doors import DOORS, Answer, asked, asked_here, prepared, refused, through
 from tests.harness.project import Project
 from tests.harness.rules import BLOCK_RULES, RULES
 from tests.harness.settings import article_values
@@ -80,10 +80,17 @@ SAMPLE = [bad for bad in EVERY[:400] if overrides(bad) is not None]
 
 
 @pytest.mark.parametrize(
-    ("door", "bad"), [(door, bad) for door in DOORS for bad in random.Random(door).sample(SAMPLE, 5)]
+    ("door", "bad", "ask"),
+    [
+        (door, bad, asked_here if number else asked)
+        for door in DOORS
+        for number, bad in enumerate(random.Random(door).sample(SAMPLE, 8))
+    ],
 )
-def test_a_door_refuses_in_a_sentence_and_writes_nothing(door_project: Project, door: str, bad: Bad) -> None:
-    if (answer := through(door, bad, door_project)) is not None:
+def test_a_door_refuses_in_a_sentence_and_writes_nothing(
+    door_project: Project, door: str, bad: Bad, ask: Callable[..., Answer]
+) -> None:
+    if (answer := through(door, bad, door_project, ask)) is not None:
         refused(answer, bad.named)
 
 

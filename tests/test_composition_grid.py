@@ -110,6 +110,7 @@ def test_a_grid_is_what_each_job_composes_to_by_itself() -> None:
     ("jobs", "typed"),
     [
         ([["seed=3", "model=small"]], ["model=small"]),
+        ([["model.conv.kernel_size=29", "study.name=nobody_typed_it"]], ["model.conv.kernel_size=29"]),
         ([["model=small", "seed=0", "study.name=x"], ["model=small", "seed=1", "study.name=x"]], ["model=small"] * 2),
         ([["model=small", "seed=0"], ["model=deep", "seed=0"]], ["model=small", "model=deep"]),
         ([["seed=0"], ["seed=0"]], ["", ""]),

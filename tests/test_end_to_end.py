@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from tests.harness.doors import asked_here
 from tests.harness.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
 from tests.harness.mutations import IN_THE_ROOM, OUTSIDE
-from tests.harness.project import HARD, ROOT, Project, new_project, stages_run
+from tests.harness.project import ROOT, Project, finished_project, stages_run
 from tests.sample import content
 
 REPEATING = (
@@ -36,11 +37,7 @@ PICTURES = {"calibration", "confusion_matrix", "feature_maps", "kernels", "mista
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which `dvc repro` has been run once, committed. Tests leave it as they found it."""
-    project = new_project(tmp_path_factory.mktemp("finished"), *HARD)
-    project.run("dvc", "repro")
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-qm", "first run")
-    return project
+    return finished_project(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
@@ -173,6 +170,7 @@ def test_track_adds_nothing_to_a_store_that_is_up_to_date_whatever_the_current_f
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_track_brings_a_run_back_into_an_empty_store(finished: Project, tmp_path: Path) -> None:
     (kept,) = runs(client(finished))
     finished.verb("track", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
@@ -193,6 +191,7 @@ def test_an_edit_reruns_only_what_it_concerns(unchanged: Project) -> None:
     assert unchanged.run("git", "status", "--porcelain", "dvc.lock") == ""
 
 
+@pytest.mark.long
 def test_an_edit_of_what_decides_weights_trains_again_and_one_of_the_scores_evaluates(unchanged: Project) -> None:
     fewer, halved = (one for one in IN_THE_ROOM if "32 of the images" in one.title or "is written" in one.title)
     before = digests(unchanged)
@@ -206,6 +205,7 @@ def test_an_edit_of_what_decides_weights_trains_again_and_one_of_the_scores_eval
     assert digests(unchanged)["record/training/weights.npz"] != before["record/training/weights.npz"]
 
 
+@pytest.mark.long
 def test_a_class_that_is_called_otherwise_is_called_so_everywhere(unchanged: Project) -> None:
     names = [f"class {number}" for number in range(10)]
     before = (unchanged.path / "record" / "training" / "run.json").read_bytes()
@@ -227,7 +227,7 @@ def test_a_sweep_refuses_images_that_are_not_those_of_the_configuration(unchange
     )
     words = "sweep", "-m", "training=smoke", "data.validation_images=100", "seed=range(2)"
     # As long as params.yaml names the images that are prepared, preprocess prepares these again.
-    told = unchanged.verb(*words, "data=numerals", status=1)
+    told = asked_here(unchanged, *words, "data=numerals").said
     assert "Choose numerals with `python -m pipeline.compose data=…`, then run: dvc repro preprocess" in told
     unchanged.verb("compose", "data=numerals")
     told = unchanged.verb(*words, status=1)
@@ -235,7 +235,9 @@ def test_a_sweep_refuses_images_that_are_not_those_of_the_configuration(unchange
     assert "names. Run: dvc repro preprocess" in told
     assert "Traceback" not in told
     for verb in (("train",), ("evaluate",), ("reproduce", "record")):
-        assert "what is prepared is fashion_mnist" in unchanged.verb(*verb, status=1)
+        answer = asked_here(unchanged, *verb)
+        assert answer.status == 1
+        assert "what is prepared is fashion_mnist" in answer.said
     other.unlink()
 
 
@@ -280,7 +282,13 @@ def test_bad_params_stop_before_anything_runs(unchanged: Project) -> None:
     said = unchanged.verb("train", status=1)
     assert "model.conv.kernel_size" in said
     assert "Traceback" not in said
-    # They need other sections, which are right.
+    assert (digests(unchanged), len(runs(client(unchanged)))) == before
+
+
+@pytest.mark.long
+def test_bad_params_do_not_stop_what_needs_other_sections(unchanged: Project) -> None:
+    before = digests(unchanged), len(runs(client(unchanged)))
+    unchanged.edit_params({"model.conv.kernel_size": 29})
     for verb in ("fetch", "preprocess", "evaluate", "track"):
         assert "Traceback" not in unchanged.verb(verb)
     assert (digests(unchanged), len(runs(client(unchanged)))) == before
@@ -306,6 +314,7 @@ def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
         assert "Traceback" not in said
 
 
+@pytest.mark.long
 def test_a_fresh_clone_that_trains_to_the_same_bits_is_not_dirty(finished: Project, tmp_path: Path) -> None:
     clone = Project(tmp_path / "clone")
     finished.run("git", "clone", "-q", str(finished.path), str(clone.path))
@@ -324,6 +333,7 @@ def test_a_fresh_clone_that_trains_to_the_same_bits_is_not_dirty(finished: Proje
     assert len(curve(MlflowClient(f"sqlite:///{tmp_path}/other.db"), run, "training/loss")) == 3
 
 
+@pytest.mark.long
 def test_track_all_knows_the_clock_of_an_earlier_run(unchanged: Project, tmp_path: Path) -> None:
     unchanged.edit_params({"training.epochs": 1})
     unchanged.run("dvc", "repro")
@@ -347,8 +357,8 @@ HELD = """\
 
 
 def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(finished: Project, tmp_path: Path) -> None:
-    project = new_project(tmp_path, *HARD)
-    project.run("dvc", "repro", "preprocess")
+    project = Project(tmp_path / "clone")
+    finished.run("git", "clone", "-q", str(finished.path), str(project.path))
     # Each epoch's end waits while a file is there: the same run, but for what is no part of its identity.
     code = project.path / "pipeline" / "run" / "train_run.py"
     code.write_text(code.read_text().replace("                self._stop_if_abandoned()\n", HELD))
@@ -362,9 +372,12 @@ def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(fin
     repro.wait()
     wait_for_status(project, "KILLED")
     (project.path / "hold").unlink()
+    project.run("git", "checkout", "-q", "pipeline")
     assert not (project.path / "record" / "training").exists()
     assert "going on after epoch 1" in project.run("dvc", "repro")
     assert digests(project) == digests(finished)
+    assert project.run("git", "status", "--porcelain") == ""
+    assert (project.path / "dvc.lock").read_bytes() == (finished.path / "dvc.lock").read_bytes()
     (run,) = runs(client(project))
     assert run.info.status == "FINISHED"
     assert "reason" not in run.data.tags

@@ -57,6 +57,39 @@ def test_on_the_code_that_is_here_nothing_has_to_be_run_again(root: Path) -> Non
     assert freshness.problems({ROW: _trials(3)}) == []
 
 
+MOVED = """\
+from pipeline.errors import UserError
+
+class Guard:
+    def check(self, path):
+        if not path.exists():
+            raise UserError(f"{path}: is missing. Make it anew")
+"""
+
+
+def test_what_was_moved_and_a_sentence_in_other_words_are_no_change(root: Path) -> None:
+    before = root / "pipeline" / "guard.py"
+    before.write_text(MOVED)
+    _git(root, "add", "-A")
+    _git(root, "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "a guard")
+    freshness.stamp()
+    text = MOVED.replace("pipeline.errors", "pipeline.terminal").replace("is missing. Make", "is not there: make")
+    before.rename(root / "pipeline" / "storage.py").write_text(text)
+    _git(root, "add", "-A")
+    assert freshness.changed_since(campaign.commit()) == set()
+    (root / "pipeline" / "storage.py").write_text(text.replace("not path", "path"))
+    freshness.changed_since.cache_clear()
+    assert freshness.changed_since(campaign.commit()) == {"pipeline/guard.py", "pipeline/storage.py"}
+
+
+def test_in_a_room_that_no_fault_reaches_code_that_has_changed_asks_for_the_long_tests_alone(root: Path) -> None:
+    (root / "pipeline" / "findings").mkdir()
+    (root / "pipeline" / "findings" / "wording.py").write_text(CODE)
+    _git(root, "add", "-A")
+    (said,) = freshness.problems({ROW: _trials(3)})
+    assert said.startswith("test-long: ")
+
+
 @pytest.mark.parametrize("content", [CODE.replace("42", "43"), None])
 def test_code_that_has_changed_is_named_with_what_has_to_be_run(root: Path, content: str | None) -> None:
     path = root / "pipeline" / "train.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.mlflow_store import as_it_is, contents, runs
-from tests.harness.project import Project, new_project, stages_run
+from tests.harness.project import Project, finished_project, stages_run
 
 SMALL_SWEEP = ("sweep", "-m", "data.validation_images=100", "model.conv.filters=2,4", "seed=0", "study.name=filters")
 
@@ -15,10 +15,7 @@ SMALL_SWEEP = ("sweep", "-m", "data.validation_images=100", "model.conv.filters=
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with two repros of different settings, an experiment of DVC and a study."""
-    found = new_project(tmp_path_factory.mktemp("lasting") / "project", "model=small", "training=smoke")
-    found.run("dvc", "repro")
-    found.run("git", "add", "-A")
-    found.run("git", "commit", "-qm", "the first run")
+    found = finished_project(tmp_path_factory.mktemp("lasting") / "project")
     found.edit_params({"seed": 1})
     found.run("dvc", "repro")
     found.run("dvc", "exp", "run", "-S", "seed=2")
@@ -39,6 +36,29 @@ def _lose_store(project: Project) -> None:
     shutil.rmtree(project.path / "mlartifacts")
 
 
+def test_a_moved_project_goes_on_from_a_folder_below_and_fills_a_lost_database_again(tmp_path: Path) -> None:
+    moved = finished_project(tmp_path / "moved")
+    below = Project(moved.path / "conf" / "model", {"PYTHONPATH": str(moved.path)})
+    # As it stood before it was copied.
+    (before,) = contents(moved).values()
+    assert stages_run(moved.run("dvc", "repro")) == ["check"]
+    for verb in ("track", "verify", "summary"):
+        said = below.run("python", "-m", "pipeline", verb)
+        assert "Traceback" not in said
+        assert "damaged" not in said
+    assert [value["points"] for value in contents(moved).values()] == [before["points"]]
+    moved.edit_params({"seed": 3})
+    moved.run("dvc", "repro")
+    after = contents(moved)
+    assert len(after) == 2
+    for run in runs(as_it_is(moved)):
+        assert run.info.artifact_uri.startswith((moved.path / "mlartifacts").as_uri())
+    _lose_store(moved)
+    assert "holds 2 runs of `dvc repro`" in below.run("python", "-m", "pipeline", "track", "--all")
+    assert contents(moved) == after
+
+
+@pytest.mark.long
 def test_a_lost_database_is_filled_again_with_the_same_runs(copied: Project) -> None:
     copied.verb("track")
     before = contents(copied)
@@ -52,6 +72,7 @@ def test_a_lost_database_is_filled_again_with_the_same_runs(copied: Project) -> 
     assert contents(copied) == after
 
 
+@pytest.mark.long
 def test_without_dvcs_notes_of_stages_git_tells_which_runs_there_were(copied: Project) -> None:
     _lose_store(copied)
     shutil.rmtree(copied.path / ".dvc" / "cache" / "runs")
@@ -65,6 +86,7 @@ def test_without_dvcs_notes_of_stages_git_tells_which_runs_there_were(copied: Pr
     }
 
 
+@pytest.mark.long
 def test_what_the_cache_has_no_more_or_damaged_is_counted_and_no_other_run_is_kept_out(copied: Project) -> None:
     _lose_store(copied)
     weights = sorted(copied.path.glob(".dvc/cache/files/md5/??/*"), key=lambda path: path.stat().st_size)
@@ -79,6 +101,7 @@ def test_what_the_cache_has_no_more_or_damaged_is_counted_and_no_other_run_is_ke
     assert len(contents(copied)) >= 4
 
 
+@pytest.mark.long
 def test_a_project_that_was_moved_goes_on_where_it_was(copied: Project, tmp_path: Path) -> None:
     # As it stood before it was copied.
     before = {name: value["points"] for name, value in contents(copied).items()}
@@ -96,6 +119,7 @@ def test_a_project_that_was_moved_goes_on_where_it_was(copied: Project, tmp_path
         assert run.info.artifact_uri.startswith((tmp_path / "a copy" / "mlartifacts").as_uri())
 
 
+@pytest.mark.long
 def test_verbs_work_from_a_folder_below_and_leave_nothing_there(copied: Project) -> None:
     below = Project(copied.path / "conf" / "model", {"PYTHONPATH": str(copied.path)})
     before = sorted(below.path.iterdir())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.doors import asked_here
 from tests.harness.project import Project, new_project
 
 
@@ -36,9 +37,10 @@ def mistaken(own: Project) -> Iterator[Project]:
 def test_a_verb_does_not_mind_a_mistake_in_a_section_that_it_does_not_read(
     mistaken: Project, verb: tuple[str, ...], said: str
 ) -> None:
-    output = mistaken.verb(*verb, status=1)
-    assert "training.epochs" not in output
-    assert said in output
+    answer = asked_here(mistaken, *verb)
+    assert answer.status == 1
+    assert "training.epochs" not in answer.said
+    assert said in answer.said
 
 
 @pytest.mark.parametrize("verb", ["check", "train"])
@@ -52,7 +54,7 @@ def test_one_that_reads_it_names_the_file_and_the_way_back(mistaken: Project, ve
 
 def test_a_mistake_in_the_section_that_is_read_is_named_with_the_way_back(mistaken: Project) -> None:
     mistaken.edit_params({"tracking.enabled": "perhaps"})
-    output = mistaken.verb("ui", "--port", "99999", status=1)
+    output = asked_here(mistaken, "ui", "--port", "99999").said
     assert 'error: tracking.enabled: must be true or false, not "perhaps".\n' in output
     assert "`python -m pipeline.compose` writes it anew" in output
 
@@ -61,7 +63,7 @@ def test_a_mistake_in_the_section_that_is_read_is_named_with_the_way_back(mistak
 def test_compose_writes_a_torn_params_yaml_anew(mistaken: Project, content: str) -> None:
     path: Path = mistaken.path / "params.yaml"
     path.write_text(content, encoding="utf-8")
-    assert "params.yaml written" in mistaken.verb("compose")
+    assert "params.yaml written" in asked_here(mistaken, "compose").said
     assert mistaken.params()["training"]["epochs"] == 1
 
 

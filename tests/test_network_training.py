@@ -93,7 +93,9 @@ def digest_of_a_training_with_everything() -> str:
 # Repeating
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", ["adam", *(pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS if name != "adam")]
+)
 def test_training_that_was_interrupted_gives_the_same_bytes_as_one_that_was_not(optimizer: str) -> None:
     changes = EVERYTHING | OPTIMIZERS[optimizer]
     whole = trainer(changes)
@@ -112,6 +114,7 @@ def test_training_that_was_interrupted_gives_the_same_bytes_as_one_that_was_not(
     assert all(map(np.array_equal, resumed.network.get_weights(), whole.network.get_weights()))
 
 
+@pytest.mark.long
 def test_another_process_with_the_same_arguments_gives_the_same_bytes() -> None:
     program = (
         "from pipeline.network.fit import use_threads; use_threads(2)\n"

@@ -13,6 +13,19 @@ from tests.harness.sweeps import LINE, faulty, faulty_project, sweep
 NOWHERE = "http://127.0.0.1:9"
 
 
+def test_a_training_whose_store_cannot_be_reached_is_told_and_brought_up_later(tmp_path: Path) -> None:
+    project = prepared_project(tmp_path, *HARD, "training.epochs=1")
+    output = project.verb("train", MLFLOW_TRACKING_URI=NOWHERE)
+    (told,) = [line for line in output.splitlines() if line.startswith("tracking:")]
+    assert f"{NOWHERE}: does not answer" in told
+    assert "pipeline.track" in told
+    assert "Traceback" not in output
+    project.verb("track")
+    (run,) = runs(client(project))
+    assert [step for step, _ in curve(client(project), run, "training/loss")] == [1]
+
+
+@pytest.mark.long
 def test_a_store_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
     project = prepared_project(tmp_path, *HARD, "training.epochs=1")
     output = project.run("dvc", "repro", MLFLOW_TRACKING_URI=NOWHERE)

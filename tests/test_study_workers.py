@@ -196,7 +196,7 @@ worker.kill()
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc tells which signals a process blocks")
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["forkserver", pytest.param("spawn", marks=pytest.mark.long)])
 def test_no_worker_is_reached_by_ctrl_c_from_its_first_moment_not_even_the_first(method: str) -> None:
     alone = subprocess.run([sys.executable, "-c", BLOCKED, method], capture_output=True, text=True, check=True)
     assert int(alone.stdout, 16) & 1 << (signal.SIGINT - 1)

@@ -106,6 +106,7 @@ def test_models_and_pictures_stay_out_of_mlflow_unless_asked_for(swept: Project)
     assert names == texts | {"configuration.json", "settings.csv"}
 
 
+@pytest.mark.long
 def test_track_brings_a_study_into_an_empty_store_and_adds_nothing_to_a_full_one(
     swept: Project, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_the_same_line_again_has_nothing_to_do_and_never_imports_tensorflow(swep
     assert not imported & {"tensorflow", "keras", "mlflow"}
 
 
+@pytest.mark.long
 def test_another_seed_and_another_size_run_only_the_new_cells(swept: Project) -> None:
     before = {run.info.run_id for run in children(swept)}, parent(swept).info.run_id
     said = sweep(swept, "model.conv.kernel_size=5,7", "seed=1,2", NAMED)
@@ -173,6 +175,7 @@ def test_another_seed_and_another_size_run_only_the_new_cells(swept: Project) ->
     assert parent(swept).data.tags["grid.model.conv.kernel_size"] == "3, 5, 7"
 
 
+@pytest.mark.long
 def test_a_run_of_two_studies_is_trained_once_and_appears_under_both(swept: Project) -> None:
     said = sweep(swept, *LINE, "study.name=another", "study.margin=0.2")
     assert "study another: 4 runs" in said
@@ -186,6 +189,7 @@ def test_a_run_of_two_studies_is_trained_once_and_appears_under_both(swept: Proj
     assert all(curve(client(swept), run, "validation/accuracy") for run in children(swept, "another"))
 
 
+@pytest.mark.long
 def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> None:
     training = swept.path / "pipeline" / "network" / "fit.py"
     picture = swept.path / "pipeline" / "figures" / "prediction_figures.py"
@@ -203,6 +207,7 @@ def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> N
     assert "have changed since; of its 1 runs only those" in said
 
 
+@pytest.mark.long
 def test_a_record_that_is_damaged_is_said_and_made_again(swept: Project) -> None:
     cell = next(cell for cell in study(swept)["cells"] if cell["seed"] == 0)
     size = study(swept)["settings"][cell["setting"]]["values"]["model.conv.kernel_size"]
@@ -260,6 +265,7 @@ def test_a_run_is_done_again_from_mlflow_alone_and_nothing_changes(swept: Projec
     assert len(children(swept)) >= 4
 
 
+@pytest.mark.long
 def test_other_code_makes_another_run_and_the_first_epoch_that_differs_is_told(swept: Project) -> None:
     code = swept.path / "pipeline" / "network" / "fit.py"
     text = code.read_text()
@@ -272,6 +278,7 @@ def test_other_code_makes_another_run_and_the_first_epoch_that_differs_is_told(s
     assert "histories part in epoch 1" in said
 
 
+@pytest.mark.long
 def test_a_run_that_is_nowhere_is_a_sentence(swept: Project) -> None:
     assert "nowhere: is no record here" in swept.verb("reproduce", "nowhere", status=1)
     assert "is no record's folder" in swept.verb("reproduce", "../nowhere", status=1)

@@ -41,7 +41,9 @@ def test_a_store_is_made_in_its_project_and_nothing_beside_it(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "told"])
 
 
-@pytest.mark.parametrize("name", ["a%20b", "100%", "%(here)s"])
+@pytest.mark.parametrize(
+    "name", ["%(here)s", *(pytest.param(name, marks=pytest.mark.long) for name in ("a%20b", "100%"))]
+)
 def test_a_store_is_made_where_mlflow_itself_lies_below_a_percent_sign(tmp_path: Path, name: str) -> None:
     root = tmp_path / name
     root.mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import verify
-from pipeline.verify import Check, _store
+from pipeline.verify import _store
 from tests.harness.project import Project, finished_project, stages_run
 
 
@@ -200,7 +200,7 @@ def test_what_may_not_be_read_is_told_apart_from_what_is_damaged(
     def forbidden() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/a/file")
 
-    monkeypatch.setattr(verify, "_checks", lambda: iter([Check("things", forbidden)]))
+    monkeypatch.setattr(verify, "_checks", lambda: iter([("things", forbidden)]))
     monkeypatch.setattr("sys.argv", ["verify"])
     assert verify.main() == 1
     said = capsys.readouterr().out
@@ -237,20 +237,29 @@ def test_a_cache_that_is_not_there_is_said_not_to_have_been_read(kept: Project, 
     assert "outputs in dvc.lock" in said
 
 
-@pytest.mark.parametrize(
-    "kind", ["symlink", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("hardlink", "reflink,copy"))]
-)
-def test_a_shared_cache_with_links_is_worked_with(kept: Project, shared: Path, kind: str) -> None:
-    kept.run("dvc", "config", "--local", "cache.type", kind)
-    kept.run("dvc", "checkout", "--relink")
-    weights = kept.path / "record" / "training" / "weights.npz"
+def _relink(project: Project, kind: str) -> Path:
+    """The weights, after DVC was told to link what lies in the workspace to its cache."""
+    project.run("dvc", "config", "--local", "cache.type", kind)
+    project.run("dvc", "checkout", "--relink")
+    weights = project.path / "record" / "training" / "weights.npz"
     assert weights.is_symlink() == (kind == "symlink")
-    assert "damaged" not in kept.verb("verify")
+    assert "damaged" not in project.verb("verify")
+    return weights
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "reflink,copy"])
+@pytest.mark.usefixtures("shared")
+def test_a_shared_cache_with_links_is_worked_with(kept: Project, kind: str) -> None:
+    _relink(kept, kind)
     assert stages_run(kept.run("dvc", "repro", "--force", "--single-item", "evaluate")) == ["evaluate"]
     assert stages_run(kept.run("dvc", "repro", "--force", "--single-item", "preprocess")) == ["preprocess"]
     assert "evaluate" not in stages_run(kept.run("dvc", "repro"))
-    if kind != "symlink":
-        return
+
+
+def test_a_link_into_a_shared_cache_is_trusted_after_its_content_was_read(kept: Project, shared: Path) -> None:
+    weights = _relink(kept, "symlink")
+    assert "test accuracy" in kept.verb("summary")
     _flip(weights.resolve())
     for verb in ("evaluate", "track"):
         assert f"error: {weights.resolve()}: has another content than its name says" in kept.verb(verb, status=1)

@@ -40,7 +40,7 @@ ROW = Row(
     "of compose and of sweep, a variant in conf/",
     must_hold="refused with the key named, no traceback, nothing written, no MLflow run",
     times=TIMES,
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
 )

@@ -171,7 +171,7 @@ ROW = Row(
     must_hold="refused in a sentence before preprocessing and not left for the next run; the next source is taken; "
     "a rerun ends with the bytes of an undamaged run",
     times=len(TRIALS),
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
 )

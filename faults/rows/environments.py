@@ -126,7 +126,7 @@ ROW = Row(
     must_hold="`dvc repro` ends with the bytes of any other environment, or says that it is another run; MLflow holds "
     "the same",
     times=len(ENVIRONMENTS),
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
     jobs=1,

@@ -124,7 +124,7 @@ ROW = Row(
     fault="one bit flipped in every file that was made: raw, prepared, record, checkpoint, study, DVC's cache",
     must_hold="`make verify` names the file and its repair, which works; what reads the file says so before using it",
     times=100,
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
 )

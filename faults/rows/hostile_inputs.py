@@ -41,7 +41,7 @@ ROW = Row(
     "records and weights, stores whose artifacts lie elsewhere",
     must_hold="no effect outside of the run's own folder: no canary made, no secret told or written, little memory",
     times=len(every()),
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
 )

@@ -28,9 +28,10 @@ class Attack:
     signals: tuple[signal.Signals, ...]
 
 
+TARGETS = "sweep", "group", "worker", "forkserver", "mirror"
 ATTACKS = (
-    *(Attack(target, (number,)) for target in ("sweep", "group", "worker", "mirror") for number in (SIGKILL, SIGTERM)),
-    *(Attack(target, (SIGINT,)) for target in ("sweep", "group", "worker", "mirror")),
+    *(Attack(target, (number,)) for target in TARGETS for number in (SIGKILL, SIGTERM)),
+    *(Attack(target, (SIGINT,)) for target in TARGETS),
     Attack("group", (SIGINT, SIGINT)),
     Attack("sweep", (SIGTERM, SIGTERM)),
     Attack("group", (SIGINT, SIGKILL)),
@@ -76,7 +77,7 @@ def trial(injection: Injection) -> str:
 
 
 def strikes(number: int) -> list[tuple[int, Attack]]:
-    """Moments and attacks of a trial. 20 trials hold each of the attacks at each of the moments."""
+    """Moments and attacks of a trial. 24 trials hold each of the attacks at each of the moments."""
     found = []
     for moment in (moment for moment in range(len(MOMENTS)) if moment != number % len(MOMENTS)):
         before = sum(earlier % len(MOMENTS) != moment for earlier in range(number))
@@ -168,14 +169,14 @@ def _strike(project: Project, process: Popen[str], attack: Attack, chance: rando
 
 
 def _victim(project: Project, process: Popen[str], target: str, chance: random.Random) -> int | None:
-    """The process to strike; that of a worker or the mirror is waited for while the sweep runs."""
+    """The process to strike; any but the sweep's own is waited for while the sweep runs."""
     if target == "sweep":
         return process.pid if process.poll() is None else None
-    mark = {"worker": "multiprocessing.forkserver", "mirror": "mirror_worker"}[target]
+    find = {"worker": sweeps.workers, "forkserver": sweeps.forkservers, "mirror": sweeps.mirrors}[target]
     found: list[int] = []
 
     def seen() -> bool:
-        found[:] = [pid for pid, command in sweeps.processes(project).items() if mark in command]
+        found[:] = find(project)
         return bool(found) or process.poll() is not None
 
     sweeps.wait_until(seen)
@@ -194,8 +195,8 @@ def _statuses(attack: Attack, hit: bool) -> set[int]:
 
 ROW = Row(
     name="interrupted_sweep",
-    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, its mirror; also twice; three "
-    "times in each study",
+    fault="SIGKILL, SIGTERM, SIGINT to a sweep, its process group, one of its workers, the process that these are "
+    "forked from, its mirror; also twice; three times in each study",
     must_hold="finished runs are kept, the same line continues to the same bits, no run stays RUNNING in MLflow once "
     "the command has been run again, nothing is logged twice, no process stays",
     times=24,

@@ -156,7 +156,7 @@ ROW = Row(
     must_hold=f"left within {BOUND:.0f} s for the next source, or told in a sentence; nothing of a killed download "
     "counts, and the next fetch clears it away",
     times=len(TRIALS),
-    short=2,
+    short=1,
     trial=trial,
     prepare=whole,
     jobs=4,

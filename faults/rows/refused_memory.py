@@ -82,7 +82,7 @@ def trial(injection: Injection) -> str:
     injection.says(f"{name}: allocation {place} refused{', and all later ones' if lasting else ''}, {size}")
     outcome = _outcome(status, said)
     _check_parts(at.path)
-    for part in ("multiprocessing.forkserver", "mirror_worker"):
+    for part in (sweeps.FORKED, "mirror_worker"):
         sweeps.assert_leave(at.project, part)
     for verb in case.again:
         at.done(*verb)
@@ -139,7 +139,7 @@ ROW = Row(
     must_hold="a sentence, a run that is `failed`, or the end of the process by a library that gets no memory; no "
     "traceback, nothing torn; the same command ends in the same bytes, and MLflow holds each value and file once",
     times=200,
-    short=3,
+    short=2,
     trial=trial,
     prepare=prepare,
     jobs=1,

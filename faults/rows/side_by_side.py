@@ -172,7 +172,7 @@ TWO_REPROS = Row(
     fault="two `dvc repro` at once, the second at a random moment of the first",
     must_hold=f"{MUST_HOLD}the other is running",
     times=20,
-    short=2,
+    short=1,
     trial=two_repros,
     prepare=prepare,
 )
@@ -181,7 +181,7 @@ TWO_SWEEPS = Row(
     fault="two sweeps at once: the same line, lines of one study that overlap, two studies of the same runs",
     must_hold=f"{MUST_HOLD}the other is running",
     times=20,
-    short=2,
+    short=1,
     trial=two_sweeps,
     prepare=prepare,
 )
@@ -190,7 +190,7 @@ SWEEP_AND_REPRO = Row(
     fault="a sweep and a `dvc repro` at once, also on the first use, where the images are being made",
     must_hold=f"{MUST_HOLD}there are no images yet",
     times=20,
-    short=2,
+    short=1,
     trial=sweep_and_repro,
     prepare=prepare,
 )

@@ -117,7 +117,7 @@ ROW = Row(
     must_hold="the command ends as without it, with the same bytes, soon, and tells it in a line; afterwards `track` "
     "brings the store to hold every metric, param, tag and file exactly once",
     times=2 * len(OUTAGES),
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
     jobs=2,

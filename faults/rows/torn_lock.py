@@ -41,7 +41,7 @@ ROW = Row(
     fault="dvc.lock, or DVC's list of locks, cut off somewhere, as a kill leaves it while DVC rewrites it in place",
     must_hold="`make repro` mends it and says so; nothing is trained again; the same dvc.lock comes back",
     times=40,
-    short=2,
+    short=1,
     trial=trial,
     prepare=prepare,
 )

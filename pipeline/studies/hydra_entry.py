@@ -255,8 +255,9 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
         for word in job:
             if word.startswith(SEED):
                 composed.seed = parse_override(word).value()
-        own = [word for word in job if word not in shared and not word.startswith(SEED)]
+        # The name of an ad-hoc study is no word that anybody typed.
         asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
+        own = [word for word in asked if word not in shared]
         yield _point(own or asked, setting, values(composed), variants)
 
 

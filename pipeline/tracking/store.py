@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -389,6 +390,7 @@ def _changed(path: Path) -> float:
     return max(file.stat().st_mtime for file in files if file.exists())
 
 
+@cache
 def _fresh_database() -> bytes:
     """A database with its tables, made elsewhere: one that a kill leaves half made breaks for good."""
     with tempfile.TemporaryDirectory(prefix="store-") as folder:

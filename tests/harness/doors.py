@@ -1,14 +1,23 @@
 """The doors through which a configuration comes in, as real commands in a project over the sample."""
 
+import contextlib
+import importlib
+import io
+import signal
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from pipeline.storage import digest
+from pipeline.storage import project as places
+from pipeline.terminal import command as terminal
 from tests.harness.bad_configurations import Bad, overrides, params_yaml, variant
-from tests.harness.project import Project, new_project
+from tests.harness.project import Project, prepared_project
 from tests.harness.settings import article_values
 from tests.harness.sweeps import TINY
 
@@ -17,13 +26,12 @@ DOORS = "params", "compose", "sweep", "variant"
 
 def prepared(path: Path) -> Project:
     """A project with prepared images, in which nothing has been trained. It has a source of each kind, as conf/ has."""
-    project = new_project(path, *TINY)
+    project = prepared_project(path, *TINY)
     yaml, file = YAML(typ="safe"), path / "conf" / "data" / "sample.yaml"
     values = yaml.load(file)
     values["sources"] += article_values()["data"]["sources"][1:]
     yaml.dump(values, file)
     project.verb("compose")
-    project.run("dvc", "repro", "preprocess")
     return project
 
 
@@ -43,26 +51,47 @@ def asked(project: Project, *command: str, **variables: str) -> Answer:
     started = time.perf_counter()
     process = project.start("python", "-m", f"pipeline.{command[0]}", *command[1:], **variables)
     said = process.communicate(timeout=300)[0]
-    seconds = time.perf_counter() - started
+    return Answer(said, process.returncode, time.perf_counter() - started, _left(before, project))
+
+
+def asked_here(project: Project, *command: str) -> Answer:
+    """The same in this process: for a verb that refuses before it starts anything, without the second of imports."""
+    module, before = importlib.import_module(f"pipeline.{command[0]}"), contents(project.path)
+    handler, said, root = signal.getsignal(signal.SIGTERM), io.StringIO(), places.ROOT
+    started = time.perf_counter()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        for name, path in vars(places).items():
+            if isinstance(path, Path):
+                patch.setattr(places, name, project.path / path.relative_to(root))
+        patch.chdir(project.path)
+        patch.setattr(sys, "argv", [*command])
+        # A process that nobody will need.
+        patch.setattr("pipeline.sweep.started_early", contextlib.nullcontext)
+        with pytest.raises(SystemExit) as leaving:
+            terminal.run(module.main)
+    signal.signal(signal.SIGTERM, handler)
+    return Answer(said.getvalue(), int(leaving.value.code or 0), time.perf_counter() - started, _left(before, project))
+
+
+def _left(before: dict[str, str], project: Project) -> set[str]:
     after = contents(project.path)
-    left = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    return Answer(said, process.returncode, seconds, left)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
-def through(door: str, bad: Bad, project: Project) -> Answer | None:
+def through(door: str, bad: Bad, project: Project, ask: Callable[..., Answer] = asked) -> Answer | None:
     """Bring a bad configuration in by a door; None where it does not fit through that one."""
     if door == "params":
         params_yaml(bad, project.path / "params.yaml")
-        return asked(project, "check")
+        return ask(project, "check")
     if door == "variant":
         if (found := variant(bad)) is None:
             return None
         group, values = found
         YAML(typ="safe").dump(values, project.path / "conf" / group / "bad.yaml")
-        return asked(project, "compose", f"{group}=bad")
+        return ask(project, "compose", f"{group}=bad")
     if (words := overrides(bad)) is None:
         return None
-    return asked(project, "compose", *words) if door == "compose" else asked(project, "sweep", "-m", *words)
+    return ask(project, "compose", *words) if door == "compose" else ask(project, "sweep", "-m", *words)
 
 
 def refused(answer: Answer, named: str) -> None:

@@ -39,8 +39,6 @@ HARD = (
 )
 """A training with all that draws random numbers."""
 
-SMALL = "model=small", "training=smoke"
-
 SHARED = "PROJECTS_OF_THIS_TEST_RUN"
 """The variable that names a folder for projects that several tests start from; without it each is made where it is."""
 
@@ -148,7 +146,7 @@ def prepared_project(path: Path, *overrides: str) -> Project:
 
 
 def finished_project(path: Path) -> Project:
-    """A small project in which `dvc repro` has been run once, committed. Its MLflow store is as after a move."""
+    """A project in which `dvc repro` has been run once with HARD, committed. Its MLflow store is as after a move."""
     return _copied("finished", path, _finish)
 
 
@@ -160,7 +158,7 @@ def _prepare(path: Path) -> None:
 
 
 def _finish(path: Path) -> None:
-    project = prepared_project(path, *SMALL)
+    project = prepared_project(path, *HARD)
     project.run("dvc", "repro")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "first run")
