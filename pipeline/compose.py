@@ -11,7 +11,7 @@ from pipeline.config.compose import Choice, chosen, outcome, read_choice, write
 from pipeline.config.schema import Configuration
 from pipeline.storage import project
 from pipeline.terminal import command
-from pipeline.tracking.artifact_locations import check_address
+from pipeline.tracking.addresses import check_address
 
 
 def main() -> int:

@@ -121,7 +121,7 @@ def test_compare_shows_kernel_size_filters_and_accuracy_of_every_run(ui: Ui, rec
             (int(text) for text in param_row(page, "model.conv.kernel_size")),
             (int(text) for text in param_row(page, "model.conv.filters")),
             (int(text) for text in param_row(page, "seed")),
-            (float(text) for text in metric_row(page, "validation/accuracy")),
+            (float(text) for text in metric_row(page, "accuracy/validation")),
             strict=True,
         )
         shown = {(kernel_size, filters, seed): accuracy for kernel_size, filters, seed, accuracy in columns}
@@ -136,12 +136,12 @@ def test_parallel_coordinates_lead_from_filters_and_kernel_size_to_accuracy(ui: 
         browser.compare(page)
         expect(page.get_by_role("heading", name=f"Comparing {len(records)} Runs")).to_be_visible()
         # The params that differ: none is another in each run by accident.
-        drawn_first = ["model.conv.filters", "model.conv.kernel_size", "seed", "validation/accuracy"]
+        drawn_first = ["model.conv.filters", "model.conv.kernel_size", "seed", "accuracy/validation"]
         expect(page.locator(".parcoords .axis-title")).to_have_text(drawn_first)
-        browser.draw_parallel_coordinates(page, CELL, "validation/accuracy")
+        browser.draw_parallel_coordinates(page, CELL, "accuracy/validation")
         (drawn,) = plotted(page)
         axes = {axis["label"]: axis["values"] for axis in drawn["dimensions"]}
-        lines = sorted(zip(*(axes[name] for name in (*CELL, "validation/accuracy")), strict=True))
+        lines = sorted(zip(*(axes[name] for name in (*CELL, "accuracy/validation")), strict=True))
         assert [line[:3] for line in lines] == sorted(run.cell for run in records)
         assert [line[3] for line in lines] == pytest.approx([run.accuracy for run in sorted(records, key=by_cell)])
 
@@ -150,7 +150,7 @@ def test_curves_are_lines_over_epochs(ui: Ui, records: list[Recorded]) -> None:
     with ui.page("curves") as page:
         browser.list_runs(page, ui, STUDY)
         browser.show_charts(page)
-        page.get_by_placeholder("Search metric charts").fill("validation/accuracy")
+        page.get_by_placeholder("Search metric charts").fill("accuracy/validation")
         chart = page.locator(".js-plotly-plot")
         expect(chart).to_have_count(1)
         expect(chart.locator(".barlayer .point")).to_have_count(0)

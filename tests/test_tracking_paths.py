@@ -12,7 +12,8 @@ import pytest
 from pipeline import ui
 from pipeline.config.schema import Tracking
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import LONGEST_PATH, StoreUnreachableError, address, open_store, shown
+from pipeline.tracking.addresses import StoreUnreachableError, address, shown
+from pipeline.tracking.store import LONGEST_PATH, open_store
 
 TRACKING = Tracking(enabled=True, address=None, experiment="paths")
 

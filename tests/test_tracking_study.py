@@ -12,7 +12,9 @@ from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import RunState, Study, StudyRun
-from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.fields import all_tags
+from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness import studies
 from tests.harness.studies import a_project, study, swept, write_record
@@ -102,10 +104,9 @@ def test_a_study_has_one_parent_however_often_and_by_whom_it_is_brought_up(store
 def test_a_parent_holds_the_grid_the_state_and_the_table(store: Store) -> None:
     found = replace(with_runs(recorded(0)), baseline={"model.conv.kernel_size": [3, 5]})
     bring_up(store, found)
-    tags = parent(store, found).data.tags
-    assert tags["grid.model.conv.kernel_size"] == "3, [3, 5]"
-    assert tags["grid.seed"] == "0"
-    assert "grid.model.pooling" not in tags
+    tags = all_tags(parent(store, found).data.tags)
+    assert tags["swept"] == "kernel_size 3, [3, 5]; seed 0"
+    assert [tag for tag in tags if tag.startswith("grid.")] == ["grid.model.conv.kernel_size"]
     assert (tags["outcome"], tags["scored_on"], tags["margin"]) == ("running", "validation", "0.5")
     assert tags["baseline"] == "model.conv.kernel_size [3, 5]"
     assert "| 3 | 90.00 % (1) |" in " ".join(tags["mlflow.note.content"].replace("&emsp;", " ").split())
@@ -149,10 +150,11 @@ def test_the_table_has_every_digit_after_a_new_scoring_too(store: Store) -> None
 def test_a_key_that_is_swept_no_more_leaves_the_grid(store: Store) -> None:
     found = with_runs()
     bring_up(store, found)
-    assert "grid.model.conv.kernel_size" in parent(store, found).data.tags
+    assert "grid.model.conv.kernel_size" in all_tags(parent(store, found).data.tags)
     bring_up(store, replace(found, settings={"a": found.settings["a"]}))
-    grid = [tag for tag in parent(store, found).data.tags if tag.startswith("grid.")]
-    assert grid == ["grid.seed"]
+    tags = all_tags(parent(store, found).data.tags)
+    assert not [tag for tag in tags if tag.startswith("grid.")]
+    assert tags["swept"] == "seed "
 
 
 def test_finished_and_diverged_runs_are_brought_up_as_children_once(store: Store) -> None:
@@ -168,10 +170,10 @@ def test_finished_and_diverged_runs_are_brought_up_as_children_once(store: Store
     assert {run.info.status for run in children} == {"FINISHED"}
     assert {run.data.tags["outcome"] for run in children} == {"finished", "diverged"}
     for run in children:
-        steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
+        steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "loss/training")]
         assert steps == [1, 2]
         assert run.data.params["model.conv.kernel_size"] == "5"
-        assert run.data.metrics["network/parameters"] == 62_346
+        assert run.data.metrics["cost/parameters"] == 62_346
 
 
 def test_a_run_of_two_studies_is_a_child_of_both(store: Store) -> None:
@@ -210,7 +212,7 @@ def test_an_up_to_date_study_writes_nothing(store: Store) -> None:
 def test_a_run_that_was_left_running_in_the_store_is_brought_to_its_end(store: Store) -> None:
     found = with_runs(recorded(0))
     write_record(project.CHECKPOINTS, swept(), epochs=1, outcome="running", accuracy=None)
-    StudyMirror(store, found.name).bring_up_run(read_record(project.CHECKPOINTS))
+    StudyMirror(store, found.name).bring_up(read_record(project.CHECKPOINTS))
     assert [run.info.status for run in runs(store, found, "run")] == ["RUNNING"]
     bring_up(store, found)
     assert [run.info.status for run in runs(store, found, "run")] == ["FINISHED"]
@@ -239,7 +241,7 @@ def test_what_an_outage_in_the_middle_left_out_is_brought_up_by_the_next_call(st
     bring_up(store, found)
     (child,) = runs(store, found, "run")
     assert (child.info.status, parent(store, found).info.status) == ("FINISHED", "FINISHED")
-    assert len(store.client.get_metric_history(child.info.run_id, "training/loss")) == 2
+    assert len(store.client.get_metric_history(child.info.run_id, "loss/training")) == 2
     assert "1 of 1 runs finished" in parent(store, found).data.tags["mlflow.note.content"]
     assert csv(store, found).splitlines()[1].startswith("3,1,")
 
@@ -268,7 +270,7 @@ def test_a_study_on_test_images_has_their_scores(store: Store) -> None:
     found = replace(with_runs(identity), images="test")
     bring_up(store, found)
     (child,) = runs(store, found, "run")
-    assert child.data.metrics["test/accuracy"] == 0.9
+    assert child.data.metrics["accuracy/test"] == 0.9
     assert child.data.tags["scored_on"] == "test"
 
 
@@ -287,9 +289,9 @@ def test_one_run_is_brought_up_while_it_grows(store: Store) -> None:
     for epochs, outcome in ((0, "running"), (1, "running"), (1, "running"), (3, "running"), (3, "finished")):
         shape: Any = {"epochs": epochs, "outcome": outcome, "accuracy": 0.9 if outcome == "finished" else None}
         write_record(project.RUNS / "growing", swept(), **shape)
-        mirror.bring_up_run(read_record(project.RUNS / "growing"))
+        mirror.bring_up(read_record(project.RUNS / "growing"))
         (child,) = runs(store, found, "run")
-        history = store.client.get_metric_history(child.info.run_id, "validation/accuracy")
+        history = store.client.get_metric_history(child.info.run_id, "accuracy/validation")
         assert [point.step for point in history] == list(range(1, epochs + 1))
         assert child.info.status == ("FINISHED" if outcome == "finished" else "RUNNING")
         assert child.data.tags["mlflow.parentRunId"] == mirror.parent()

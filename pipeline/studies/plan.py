@@ -231,4 +231,5 @@ def _continued(present: Study | None, basis: str, config: StudyConfig) -> Study:
         margin=config.margin,
         settings=settings,
         cells=runs,
+        tracking=None if present is None else present.tracking,
     )

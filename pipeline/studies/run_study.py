@@ -50,7 +50,7 @@ from pipeline.studies.workers import (
 from pipeline.terminal.command import undisturbed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.artifact_locations import check_address
+from pipeline.tracking.addresses import check_address
 from pipeline.tracking.mirror_process import MirrorProcess
 
 STUDY = "study"
@@ -98,7 +98,11 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
             )
     if not plan.jobs:
         raise UserError("no setting of this grid can exist; nothing was started.")
-    study = update_study(project.study(config.full_name), partial(merge_plan, plan=plan, config=config))
+
+    def merge(present: Study | None) -> Study:
+        return _tracked(merge_plan(present, plan, config), tracking)
+
+    study = update_study(project.study(config.full_name), merge)
     with MirrorProcess(tracking, study.name, _part(config)) as companion:
         failed = _Runner(study, plan, companion, executor).run()
     if companion.said:
@@ -108,6 +112,11 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
         )
     if failed:
         raise UserError(f"{failed} of {len(plan.jobs)} runs failed. The same line tries them again, and only them.")
+
+
+def _tracked(study: Study, tracking: Tracking) -> Study:
+    """The study that remembers where it is tracked: what is done with it later goes there."""
+    return replace(study, tracking=tracking.model_dump(mode="json")) if tracking.enabled else study
 
 
 def _part(config: StudyConfig) -> str:
@@ -247,7 +256,7 @@ def launch_one(point: Point) -> None:
     before = present_study(folder)
     ended = () if before is None else [run.identity for run in before.cells if run.state in ENDED]
     merge = partial(merge_job, job=job, config=config, point=point)
-    study = update_study(folder, merge)
+    study = update_study(folder, lambda present: _tracked(merge(present), configuration.tracking))
     is_done = record_of(job) is not None
     if is_done:
         console.print(f"{titles(study)[job.setting]}, seed {job.seed}: done already")

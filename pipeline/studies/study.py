@@ -87,7 +87,8 @@ class Study:
     """A study. `images` says which images score it, `baseline` and `margin` (in points) how it is to be compared.
 
     `basis` is the digest of what all its runs share beside the configuration: data, code, versions. `settings` are by
-    name, in the order in which they were declared; `refused` are those that can't exist, with the reason.
+    name, in the order in which they were declared; `refused` are those that can't exist, with the reason. `tracking` is
+    where its last sweep told MLflow of it.
     """
 
     name: Name
@@ -99,6 +100,7 @@ class Study:
     settings: dict[str, Setting] = field(default_factory=dict)
     cells: tuple[StudyRun, ...] = ()
     refused: tuple[dict[str, str], ...] = ()
+    tracking: dict[str, JsonValue] | None = None
 
 
 def find_study(name: str) -> Study:

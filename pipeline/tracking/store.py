@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import alembic.config
 import mlflow
@@ -20,7 +20,19 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.schema import Tracking
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.artifact_locations import ARTIFACTS, SQLITE, follow_move, named_database, problem_with
+from pipeline.tracking import views
+from pipeline.tracking.addresses import (
+    ARTIFACTS,
+    StoreUnreachableError,
+    address,
+    address_of,
+    check_place,
+    database_of,
+    default_address,
+    follow_move,
+    is_database,
+    shown,
+)
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
@@ -52,7 +64,6 @@ class _Config(alembic.config.Config):
 # MLflow takes it from there when it opens a database.
 alembic.config.Config = _Config  # type: ignore[misc]
 
-DEFAULT = "mlflow.db"
 LONGEST_PATH = project.LONGEST_DATABASE
 
 MLFLOWS = {
@@ -130,41 +141,11 @@ REASONS = {
 Result = TypeVar("Result")
 
 
-class StoreUnreachableError(Exception):
-    """The store did not answer as it should; the record is not concerned."""
-
-
 @dataclass(frozen=True)
 class Store:
     client: mlflow.MlflowClient
     experiment_id: str
     address: str
-
-
-def address(tracking: Tracking) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project.
-
-    A database that the configuration names lies in the project, whatever the current folder is. Raises UserError where
-    a link leads out of it.
-    """
-    if asked := os.environ.get("MLFLOW_TRACKING_URI"):
-        return asked
-    if path := named_database(tracking):
-        return _address_of(path)
-    return tracking.address or _address_of(project.store_root() / DEFAULT)
-
-
-def is_database(store_address: str) -> bool:
-    """Whether it is a file of this machine; else it is a server."""
-    return store_address.startswith(SQLITE)
-
-
-def shown(store_address: str) -> str:
-    """An address for people: a file's path, or a server without the secrets that its address may hold."""
-    if is_database(store_address):
-        return str(_database(store_address))
-    parts = urlsplit(store_address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def open_store(tracking: Tracking) -> Store:
@@ -188,18 +169,22 @@ def open_store(tracking: Tracking) -> Store:
                 "brings it back, or name another in tracking.experiment"
             )
         check_place(where, experiment.artifact_location)
-        return Store(client, str(experiment.experiment_id), where)
+        store = Store(client, str(experiment.experiment_id), where)
+        own = views.experiment_tags(int(experiment.creation_time or 0))
+        if views.DESCRIPTION in experiment.tags:
+            # A person may have written another.
+            del own[views.DESCRIPTION]
+        write_experiment_tags(store, own, experiment.tags)
+        return store
 
 
-def check_place(where: str, location: str | None) -> None:
-    """Raises StoreUnreachableError where a store names a place for artifacts, its own or a run's, that is not its own.
-
-    An experiment or a run may have been made by anybody who can write to the store.
-    """
-    folder = _database(where).parent if is_database(where) else None
-    server = urlsplit(where).netloc.rpartition("@")[2]
-    if problem := problem_with(location or "", folder=folder, server=server):
-        raise StoreUnreachableError(f"{shown(where)}: {problem}")
+def write_experiment_tags(store: Store, wanted: Mapping[str, str], stored: Mapping[str, str] | None = None) -> None:
+    """Write the `wanted` tags of the experiment that it does not have as `stored`, or has otherwise."""
+    if stored is None:
+        stored = store.client.get_experiment(store.experiment_id).tags
+    for name, text in wanted.items():
+        if stored.get(name) != text:
+            store.client.set_experiment_tag(store.experiment_id, name, text)
 
 
 def settle(store: Store, location: str | None) -> None:
@@ -209,7 +194,7 @@ def settle(store: Store, location: str | None) -> None:
     """
     path = Path(unquote(urlsplit(location or "").path))
     if is_database(store.address):
-        atomic.sync_folder(path, _database(store.address).parent)
+        atomic.sync_folder(path, database_of(store.address).parent)
 
 
 @contextlib.contextmanager
@@ -221,7 +206,7 @@ def reaching(where: str) -> Iterator[None]:
     except (StoreUnreachableError, UserError):
         raise
     except Exception as error:
-        is_named = where != _address_of(project.store_root() / DEFAULT)
+        is_named = where != default_address()
         said = reason(error).replace(AWAY, ANOTHER) if is_named else reason(error)
         raise StoreUnreachableError(f"{shown(where)}: {said}") from error
 
@@ -326,7 +311,7 @@ def writing() -> contextlib.AbstractContextManager[None]:
 
 def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
     """An experiment whose artifacts lie beside the database, or where the server wants them."""
-    artifacts = (_database(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
+    artifacts = (database_of(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
     try:
         client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND)
     except MlflowException:
@@ -338,7 +323,7 @@ def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
 
 def _prepare_database(where: str) -> None:
     """Make the tables while nobody else does: a fresh database opened by several at once breaks for good."""
-    path = _database(where)
+    path = database_of(where)
     if (length := len(os.fsencode(path))) > LONGEST_PATH:
         most = f"SQLite opens none of more than {LONGEST_PATH}"
         raise StoreUnreachableError(
@@ -393,7 +378,7 @@ def _fresh_database() -> bytes:
     """A database with its tables, made elsewhere: one that a kill leaves half made breaks for good."""
     with tempfile.TemporaryDirectory(prefix="store-") as folder:
         path = Path(folder) / "mlflow.db"
-        _open_database(_address_of(path))
+        _open_database(address_of(path))
         with contextlib.closing(sqlite3.connect(path)) as database:
             return database.serialize()
 
@@ -410,14 +395,3 @@ def _open_database(where: str) -> None:
         logging.disable(logging.NOTSET)
         root.setLevel(level)
         root.handlers[:] = handlers
-
-
-def _address_of(path: Path) -> str:
-    """SQLAlchemy decodes an address, and takes what follows a question mark for options: so does `_database`."""
-    plain = str(path)
-    # Slashes too: MLflow makes the folder that the address names before it is decoded, here none.
-    return SQLITE + (quote(plain, safe="") if set("%?#") & set(plain) else plain)
-
-
-def _database(where: str) -> Path:
-    return Path(unquote(where.removeprefix(SQLITE).partition("?")[0])).absolute()

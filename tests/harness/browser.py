@@ -145,7 +145,7 @@ def list_runs(page: Page, ui: Ui, study: str) -> None:
     # What is searched stands in the address from then on; sorted before that, the list would be of all runs.
     expect(page).to_have_url(re.compile(r"searchFilter=[^&]*role"))
     page.get_by_test_id("sort-select-dropdown").click()
-    page.get_by_role("menuitemcheckbox", name="validation/accuracy").click()
+    page.get_by_role("menuitemcheckbox", name="accuracy/validation").click()
     # The list that stands there until the answer comes has a line for the study itself.
     expect(run_links(page).filter(has_text=re.compile(f"^{re.escape(study)}$"))).to_have_count(0)
     expect(run_links(page).first).to_be_visible()

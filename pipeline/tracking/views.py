@@ -1,0 +1,93 @@
+"""The views of MLflow's page that are saved for people: which columns its list of runs shows, in which order.
+
+MLflow 3.17 keeps each in a tag of the experiment and opens it by a link. Of one that it can't read it says so, and
+opens the ordinary list.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pipeline.studies.study import Study
+from pipeline.studies.study_summary import swept
+from pipeline.tracking.fields import PARAMETERS, SECONDS, SETTING, score_name
+from pipeline.tracking.study_fields import BEST_MEAN
+
+VIEW = "mlflow.sharedViewState."
+"""Begins the tag of a view."""
+
+STUDIES = "studies"
+MOST_COLUMNS = 12
+"""Swept keys that a view shows: a tag of an experiment has 5,000 characters."""
+
+DESCRIPTION = "mlflow.note.content"
+ABOUT = (
+    "Trainings of Conv2D networks. A study (many settings × seeds) is one line, with its runs behind it; other lines "
+    "are runs of `dvc repro` and `dvc exp run`. The menu of views above the list has two of each study: its runs, the "
+    "best first, and the means over seeds. A study's own page has its verdict, its table and, once it was compared, "
+    "its report."
+)
+
+
+def experiment_tags(created: int) -> dict[str, str]:
+    """What an experiment says of itself, and the view that its list opens with; `created` in ms since 1970."""
+    columns = [_tag("best"), _metric(BEST_MEAN), _tag("swept"), _metric(score_name("test")), _metric(PARAMETERS)]
+    return {DESCRIPTION: ABOUT, **_view(STUDIES, "studies", created, columns)}
+
+
+def study_tags(study: Study, created: int) -> dict[str, str]:
+    """The views of a study: its runs, the best first, and the means over seeds."""
+    score = _metric(score_name(study.images))
+    only = {
+        "searchFilter": f"tags.study = '{study.name}' and tags.role = 'run'",
+        "orderByKey": score,
+        "orderByAsc": False,
+    }
+    settings = study.settings.values()
+    keys = [_param(key) for key in swept(study) if all(key in one.values for one in settings)][:MOST_COLUMNS]
+    costs = [_metric(PARAMETERS), _metric(SECONDS)]
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]}
+    runs, means = study_views(study.name)
+    return {
+        **_view(runs, f"{study.name}: runs, the best first", created, [score, *keys, _param("seed"), *costs], **only),
+        **_view(means, f"{study.name}: means over seeds", created, [score, *keys, *costs], **only, groupBy=group),
+    }
+
+
+def study_views(study: str) -> tuple[str, str]:
+    """The keys of a study's views: its runs, and the means over seeds."""
+    return f"study.{study}.runs", f"study.{study}.means"
+
+
+def links(experiment_id: str, study: str) -> str:
+    """The ways to a study's views, in Markdown."""
+    runs, means = (page(experiment_id, view) for view in study_views(study))
+    return f"[The runs, the best first]({runs}) · [means over seeds]({means})"
+
+
+def page(experiment_id: str, view: str) -> str:
+    """The way to a view, from the address of MLflow's page; without the workflow it would open one for agents."""
+    wanted = {"workflowType": "machine_learning", "viewStateShareKey": view}
+    return f"#/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
+
+
+def _view(key: str, name: str, created: int, columns: Sequence[str], **state: Any) -> dict[str, str]:
+    values = {"selectedColumns": columns, "columnOrder": columns, **state}
+    packed = base64.b64encode(zlib.compress(json.dumps(values).encode(), 9)).decode()
+    envelope = {"name": name, "createdAt": created, "updatedAt": created, "state": f"deflate;{packed}"}
+    return {f"{VIEW}{key}": json.dumps(envelope)}
+
+
+def _metric(name: str) -> str:
+    return f"metrics.`{name}`"
+
+
+def _param(name: str) -> str:
+    return f"params.`{name}`"
+
+
+def _tag(name: str) -> str:
+    return f"tags.`{name}`"
