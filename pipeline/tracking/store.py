@@ -170,7 +170,7 @@ def open_store(tracking: Tracking) -> Store:
             )
         check_place(where, experiment.artifact_location)
         store = Store(client, str(experiment.experiment_id), where)
-        own = views.experiment_tags(int(experiment.creation_time or 0))
+        own = views.experiment_tags()
         if views.DESCRIPTION in experiment.tags:
             # A person may have written another.
             del own[views.DESCRIPTION]
@@ -180,11 +180,11 @@ def open_store(tracking: Tracking) -> Store:
 
 def write_experiment_tags(store: Store, wanted: Mapping[str, str], stored: Mapping[str, str] | None = None) -> None:
     """Write the `wanted` tags of the experiment that it does not have as `stored`, or has otherwise."""
-    if stored is None:
-        stored = store.client.get_experiment(store.experiment_id).tags
-    for name, text in wanted.items():
-        if stored.get(name) != text:
-            store.client.set_experiment_tag(store.experiment_id, name, text)
+    with reaching(store.address):
+        stored = stored or store.client.get_experiment(store.experiment_id).tags
+        for name, text in wanted.items():
+            if stored.get(name) != text:
+                store.client.set_experiment_tag(store.experiment_id, name, text)
 
 
 def settle(store: Store, location: str | None) -> None:

@@ -77,7 +77,7 @@ def study_metrics(study: Study) -> dict[str, float]:
     leader = best(study)
     if leader is None or leader.mean is None:
         return {}
-    return {BEST_MEAN: leader.mean, PARAMETERS: leader.parameters, MULTIPLY_ADDS: leader.multiply_adds}
+    return {BEST_MEAN: round(leader.mean, 6), PARAMETERS: leader.parameters, MULTIPLY_ADDS: leader.multiply_adds}
 
 
 def _baseline_values(study: Study) -> dict[str, str]:

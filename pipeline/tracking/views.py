@@ -12,16 +12,18 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from pipeline.studies.study import Study
-from pipeline.studies.study_summary import swept
+from pipeline.studies.study_summary import swept, titles
 from pipeline.tracking.fields import PARAMETERS, SECONDS, SETTING, score_name
-from pipeline.tracking.study_fields import BEST_MEAN
+from pipeline.tracking.study_fields import BEST_MEAN, VERDICT
 
 VIEW = "mlflow.sharedViewState."
 """Begins the tag of a view."""
 
 STUDIES = "studies"
-MOST_COLUMNS = 12
-"""Swept keys that a view shows: a tag of an experiment has 5,000 characters."""
+RUN_NAME = "attributes.`Run Name`"
+
+MOST_COLUMNS, MOST_FOLDED = 12, 100
+"""Swept keys that a view shows, and settings whose runs it hides: a tag of an experiment has 5,000 characters."""
 
 DESCRIPTION = "mlflow.note.content"
 ABOUT = (
@@ -32,13 +34,13 @@ ABOUT = (
 )
 
 
-def experiment_tags(created: int) -> dict[str, str]:
-    """What an experiment says of itself, and the view that its list opens with; `created` in ms since 1970."""
-    columns = [_tag("best"), _metric(BEST_MEAN), _tag("swept"), _metric(score_name("test")), _metric(PARAMETERS)]
-    return {DESCRIPTION: ABOUT, **_view(STUDIES, "studies", created, columns)}
+def experiment_tags() -> dict[str, str]:
+    """What an experiment says of itself, and the view of all its studies."""
+    columns = [_tag("best"), _metric(score_name("test")), _metric(BEST_MEAN), _tag(VERDICT), _tag("swept")]
+    return {DESCRIPTION: ABOUT, **_view(STUDIES, "studies", columns)}
 
 
-def study_tags(study: Study, created: int) -> dict[str, str]:
+def study_tags(study: Study) -> dict[str, str]:
     """The views of a study: its runs, the best first, and the means over seeds."""
     score = _metric(score_name(study.images))
     only = {
@@ -49,11 +51,14 @@ def study_tags(study: Study, created: int) -> dict[str, str]:
     settings = study.settings.values()
     keys = [_param(key) for key in swept(study) if all(key in one.values for one in settings)][:MOST_COLUMNS]
     costs = [_metric(PARAMETERS), _metric(SECONDS)]
-    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]}
+    group = {
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]},
+        "groupsExpanded": {f"tag.{SETTING}.{title}": False for title in list(titles(study).values())[:MOST_FOLDED]},
+    }
     runs, means = study_views(study.name)
     return {
-        **_view(runs, f"{study.name}: runs, the best first", created, [score, *keys, _param("seed"), *costs], **only),
-        **_view(means, f"{study.name}: means over seeds", created, [score, *keys, *costs], **only, groupBy=group),
+        **_view(runs, f"{study.name}: runs, the best first", [score, *keys, _param("seed"), *costs], **only),
+        **_view(means, f"{study.name}: means over seeds", [score, *keys, *costs], **only, **group),
     }
 
 
@@ -74,10 +79,14 @@ def page(experiment_id: str, view: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
 
 
-def _view(key: str, name: str, created: int, columns: Sequence[str], **state: Any) -> dict[str, str]:
-    values = {"selectedColumns": columns, "columnOrder": columns, **state}
+def _view(key: str, name: str, columns: Sequence[str], **state: Any) -> dict[str, str]:
+    # Wide enough for their heads; of words there are some 40 letters to read.
+    widths = {RUN_NAME: 300} | {
+        column: 320 if column.startswith("tags.") else max(90, 8 * len(column) - 40) for column in columns
+    }
+    values = {"selectedColumns": columns, "columnOrder": [*widths], "columnWidths": widths, **state}
     packed = base64.b64encode(zlib.compress(json.dumps(values).encode(), 9)).decode()
-    envelope = {"name": name, "createdAt": created, "updatedAt": created, "state": f"deflate;{packed}"}
+    envelope = {"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}
     return {f"{VIEW}{key}": json.dumps(envelope)}
 
 
