@@ -56,11 +56,18 @@ def main() -> int:
     links = [("MLflow UI", views.STUDIES)]
     if study is not None:
         links = list(zip(("runs, the best first", "means over seeds"), views.study_views(study.name), strict=True))
-    lines = [f"{words}: {ui}{views.page(store.experiment_id, view)}" for words, view in links]
+    known = page_knows_views()
+    lines = [f"{words}: {ui}{views.page(store.experiment_id, view if known else None)}" for words, view in links]
     if is_database(where):
         return _serve(where, port, [*lines, "(Ctrl-C ends it)"])
     print("\n".join(lines))
     return 0
+
+
+def page_knows_views() -> bool:
+    """Whether MLflow's page looks for views where they are saved: in another version it may not."""
+    scripts = (Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js").glob("main.*.js")
+    return any(views.VIEW in script.read_text("utf-8", "replace") for script in scripts)
 
 
 def _serve(where: str, port: int, lines: list[str]) -> int:

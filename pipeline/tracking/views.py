@@ -1,7 +1,6 @@
 """The views of MLflow's page that are saved for people: which columns its list of runs shows, in which order.
 
-MLflow 3.17 keeps each in a tag of the experiment and opens it by a link. Of one that it can't read it says so, and
-opens the ordinary list.
+MLflow 3.17 keeps each in a tag of the experiment and opens it by a link; for one that it can't read its ordinary list.
 """
 
 import base64
@@ -13,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import swept, titles
-from pipeline.tracking.fields import PARAMETERS, SECONDS, SETTING, score_name
+from pipeline.tracking.fields import MOST_TEXT, PARAMETERS, SECONDS, SETTING, score_name
 from pipeline.tracking.study_fields import BEST_MEAN, VERDICT
 
 VIEW = "mlflow.sharedViewState."
@@ -22,8 +21,8 @@ VIEW = "mlflow.sharedViewState."
 STUDIES = "studies"
 RUN_NAME = "attributes.`Run Name`"
 
-MOST_COLUMNS, MOST_FOLDED = 12, 100
-"""Swept keys that a view shows, and settings whose runs it hides: a tag of an experiment has 5,000 characters."""
+MOST_COLUMNS = 12
+"""Swept keys that a view shows: a tag has an end."""
 
 DESCRIPTION = "mlflow.note.content"
 ABOUT = (
@@ -41,25 +40,27 @@ def experiment_tags() -> dict[str, str]:
 
 
 def study_tags(study: Study) -> dict[str, str]:
-    """The views of a study: its runs, the best first, and the means over seeds."""
+    """The views of a study: its runs, the best first, and the means over seeds, the runs of each hidden behind it."""
     score = _metric(score_name(study.images))
+    settings = study.settings.values()
+    keys = [_param(key) for key in swept(study) if all(key in one.values for one in settings)][:MOST_COLUMNS]
+    costs = [_metric(PARAMETERS), _metric(SECONDS)]
     only = {
         "searchFilter": f"tags.study = '{study.name}' and tags.role = 'run'",
         "orderByKey": score,
         "orderByAsc": False,
     }
-    settings = study.settings.values()
-    keys = [_param(key) for key in swept(study) if all(key in one.values for one in settings)][:MOST_COLUMNS]
-    costs = [_metric(PARAMETERS), _metric(SECONDS)]
-    group = {
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]},
-        "groupsExpanded": {f"tag.{SETTING}.{title}": False for title in list(titles(study).values())[:MOST_FOLDED]},
-    }
-    runs, means = study_views(study.name)
-    return {
-        **_view(runs, f"{study.name}: runs, the best first", [score, *keys, _param("seed"), *costs], **only),
-        **_view(means, f"{study.name}: means over seeds", [score, *keys, *costs], **only, **group),
-    }
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]}
+    folded = {f"tag.{SETTING}.{title}": False for title in titles(study).values()}
+
+    def means(folded: dict[str, bool]) -> dict[str, str]:
+        name = f"{study.name}: means over seeds"
+        return _view(of_means, name, [score, *keys, *costs], **only, groupBy=group, groupsExpanded=folded)
+
+    of_runs, of_means = study_views(study.name)
+    runs = _view(of_runs, f"{study.name}: runs, the best first", [score, *keys, _param("seed"), *costs], **only)
+    fits = all(len(text) <= MOST_TEXT for text in means(folded).values())
+    return runs | means(folded if fits else {})
 
 
 def study_views(study: str) -> tuple[str, str]:
@@ -73,9 +74,10 @@ def links(experiment_id: str, study: str) -> str:
     return f"[The runs, the best first]({runs}) · [means over seeds]({means})"
 
 
-def page(experiment_id: str, view: str) -> str:
-    """The way to a view, from the address of MLflow's page; without the workflow it would open one for agents."""
-    wanted = {"workflowType": "machine_learning", "viewStateShareKey": view}
+def page(experiment_id: str, view: str | None) -> str:
+    """The way to a view, else to the ordinary list, from the address of MLflow's page."""
+    # Without the workflow it would open a page for agents.
+    wanted = {"workflowType": "machine_learning"} | ({} if view is None else {"viewStateShareKey": view})
     return f"#/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
 
 

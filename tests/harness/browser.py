@@ -156,6 +156,11 @@ def run_links(page: Page) -> Locator:
     return page.locator("[col-id='attributes.`Run Name`'] a")
 
 
+def cells(page: Page, column: str) -> Locator:
+    """The cells of a column in the list of runs, from the first line on."""
+    return page.locator(f'[role="gridcell"][col-id="{column}"]')
+
+
 def compare(page: Page) -> None:
     """Select all runs of the list and compare them."""
     page.get_by_role("checkbox", name="Select all runs").click()
