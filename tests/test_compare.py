@@ -15,6 +15,7 @@ from pipeline.findings.load import from_store
 from pipeline.storage import project
 from pipeline.studies.study_summary import one_line
 from pipeline.terminal.errors import UserError
+from pipeline.tracking import addresses
 from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.download import StoredRun, find_runs, get_runs
 from pipeline.tracking.store import open_store
@@ -30,8 +31,15 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, without tracking; where its reports lie."""
     a_project(monkeypatch, tmp_path)
     monkeypatch.setattr(project, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(compare, "read_section", lambda *_: article({"tracking.enabled": False}).tracking)
+    tracked(monkeypatch, enabled=False)
     return tmp_path / "reports"
+
+
+def tracked(monkeypatch: pytest.MonkeyPatch, *, enabled: bool = True) -> None:
+    """What params.yaml says of tracking."""
+    tracking = article({"tracking.enabled": enabled}).tracking
+    for module in (compare, addresses):
+        monkeypatch.setattr(module, "read_section", lambda *_: tracking)
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -286,12 +294,15 @@ def test_the_report_is_attached_to_the_studys_run(
     store: str, reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_study(random_scores(2))
-    monkeypatch.setattr(compare, "read_section", lambda *_: article().tracking)
+    tracked(monkeypatch)
     assert typed(monkeypatch, "kernels") == 0
-    assert f"attached in MLflow to run {store}" in capsys.readouterr().out
+    assert f"MLflow run {store} shows the verdict and the report" in capsys.readouterr().out
     client = open_store(article().tracking).client
     attached = {artifact.path for artifact in client.list_artifacts(store, "report")}
     assert {"report/report.html", "report/report.md", "report/results.csv", "report/pictures"} <= attached
+    assert "differences.png" in {artifact.path for artifact in client.list_artifacts(store)}
+    note = client.get_run(store).data.tags["mlflow.note.content"]
+    assert note.startswith("**No verdict yet: 2 seeds a setting are too few; it takes at least 3. (18 runs compared)**")
     assert (reports / "kernels").is_dir()
 
 
@@ -300,10 +311,10 @@ def test_a_study_or_a_store_that_is_not_there_is_a_line_and_no_error(
 ) -> None:
     assert store
     write_study(random_scores(2), name="other")
-    monkeypatch.setattr(compare, "read_section", lambda *_: article().tracking)
+    tracked(monkeypatch)
     assert typed(monkeypatch, "other") == 0
-    assert "not attached: MLflow has no run of this study yet" in capsys.readouterr().out
+    assert "MLflow has no run of this study yet" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert typed(monkeypatch, "other") == 0
-    assert "not attached in MLflow (http://127.0.0.1:9: does not answer)" in capsys.readouterr().out
+    assert "not in MLflow (http://127.0.0.1:9: does not answer)" in capsys.readouterr().out
     assert (reports / "other" / "report.md").is_file()

@@ -54,7 +54,7 @@ def announce(tracking: "Tracking", study: str, verdict: str, report: Path | None
     Returns what to tell: nothing where nothing is tracked.
     """
     with MirrorProcess(tracking, study, longest_wait=LONGEST_REPORT_WAIT) as mirror:
-        mirror.announce(verdict, report)
+        mirror.announce(project.study(study), verdict, report)
     if mirror.failed:
         return f"not in MLflow ({mirror.said}); the same line tells it once the store can be reached"
     return mirror.said
@@ -92,9 +92,10 @@ class MirrorProcess:
         """There is more in the study in `folder`. Returns at once."""
         self._write(json.dumps({"study": str(folder)}))
 
-    def announce(self, verdict: str, report: Path | None) -> None:
-        """The study has a verdict, and perhaps a report in a folder."""
-        self._write(json.dumps({"verdict": verdict, "report": None if report is None else str(report)}))
+    def announce(self, folder: Path, verdict: str, report: Path | None) -> None:
+        """The study in `folder` has a verdict, and perhaps a report in a folder of its own."""
+        told = {"verdict": verdict, "report": None if report is None else str(report)}
+        self._write(json.dumps({"announced": str(folder)} | told))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

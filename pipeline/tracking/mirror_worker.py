@@ -35,7 +35,7 @@ LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
 
 Message = dict[str, Any]
 """`{"record": folder, "part": which evaluation, "model": whether it is wanted}`, `{"study": folder}`,
-`{"verdict": a sentence, "report": folder or None}`: there is more in that folder.
+`{"announced": folder of a study, "verdict": a sentence, "report": folder or None}`: there is more in that folder.
 """
 
 
@@ -135,9 +135,9 @@ class _Worker:
     def _write_one(self, message: Message) -> None:
         if "study" in message:
             self._write_study(message)
-        elif "verdict" in message:
+        elif "announced" in message:
             report = None if message["report"] is None else Path(message["report"])
-            self.told = self._mirror.announce(read_study(project.study(self._study)), message["verdict"], report)
+            self.told = self._mirror.announce(read_study(Path(message["announced"])), message["verdict"], report)
         elif Path(message["record"]).exists():
             # Else it has been moved to where it stays, which is another message.
             self._write_record(message)
