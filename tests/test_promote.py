@@ -126,7 +126,12 @@ def test_the_change_is_shown_and_with_show_nothing_is_written(run: Promote) -> N
 
 def test_mlflow_is_told_what_was_promoted(run: Promote, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(promote, "announce", lambda *words: told.append(words) or "MLflow run 1 shows the verdict")
+
+    def announce(*words: Any) -> str:
+        told.append(words)
+        return "MLflow run 1 shows the verdict"
+
+    monkeypatch.setattr(promote, "announce", announce)
     a_study(seeds=10)
     run("kernels", "--show")
     assert told == []

@@ -12,9 +12,10 @@ from pipeline.studies.study import ENDED, Study
 from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields, study_fields, views
+from pipeline.tracking.addresses import check_place
 from pipeline.tracking.models import Export
 from pipeline.tracking.run_mirror import STATUS, Mirror, missing_tags, unfinished, write_status
-from pipeline.tracking.store import Store, check_place, ensure_run, reaching, search_runs, settle, write_experiment_tags
+from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
 
 NAME = "mlflow.runName"
 
