@@ -66,13 +66,7 @@ alembic.config.Config = _Config  # type: ignore[misc]
 
 LONGEST_PATH = project.LONGEST_DATABASE
 
-MLFLOWS = {
-    "experiments.experiment_id",
-    "runs.run_uuid",
-    "metrics.run_uuid",
-    "params.run_uuid",
-    "tags.run_uuid",
-}
+MLFLOWS = {"experiments.experiment_id", *(f"{table}.run_uuid" for table in ("runs", "metrics", "params", "tags"))}
 """Columns of every store of MLflow, whatever its version; another program's tables may be called so too."""
 
 VERSION = "alembic_version.version_num"
@@ -170,11 +164,9 @@ def open_store(tracking: Tracking) -> Store:
             )
         check_place(where, experiment.artifact_location)
         store = Store(client, str(experiment.experiment_id), where)
-        own = views.experiment_tags()
-        if views.DESCRIPTION in experiment.tags:
-            # A person may have written another.
-            del own[views.DESCRIPTION]
-        write_experiment_tags(store, own, experiment.tags)
+        # A person may have written another description.
+        present = {name: text for name, text in experiment.tags.items() if name == views.DESCRIPTION}
+        write_experiment_tags(store, views.experiment_tags() | present, experiment.tags)
         return store
 
 
@@ -200,11 +192,11 @@ def settle(store: Store, location: str | None) -> None:
 @contextlib.contextmanager
 def reaching(where: str) -> Iterator[None]:
     """Whatever goes wrong between here and the store is one exception: StoreUnreachableError."""
-    # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     try:
         yield
     except (StoreUnreachableError, UserError):
         raise
+    # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     except Exception as error:
         is_named = where != default_address()
         said = reason(error).replace(AWAY, ANOTHER) if is_named else reason(error)

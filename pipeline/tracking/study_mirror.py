@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunTag
 
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import digest, project
@@ -91,9 +91,12 @@ class StudyMirror(Mirror):
                 if (picture := report / "pictures" / DIFFERENCES).exists():
                     self._client.log_artifact(run.info.run_id, str(picture))
                 settle(self._store, run.info.artifact_uri)
-            finished = counted(count_outcomes(study.cells)["finished"], "run")
-            self._client.set_tag(run.info.run_id, study_fields.VERDICT, f"{verdict[:1000]} ({finished} compared)")
-            self._write_parent(run.info.run_id, study)
+            verdict = f"{verdict[:1000]} ({counted(count_outcomes(study.cells)['finished'], 'run')} compared)"
+            links = views.links(self._store.experiment_id, study.name)
+            note = study_fields.study_description(study, verdict, links)
+            # No more than this: a sweep may be at work, and says the rest.
+            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(views.DESCRIPTION, note)]
+            self._client.log_batch(run.info.run_id, tags=tags)
             told = "shows the verdict" if report is None else "shows the verdict and the report"
             return f"MLflow run {run.info.run_id} {told}"
 
