@@ -48,8 +48,10 @@ def main() -> int:
         _check_free(port)
     try:
         store = open_store(tracking)
-        if study is not None:
-            write_experiment_tags(store, views.study_tags(study))
+        if is_database(where):
+            # An earlier version saved none. On a server that may be left to those who write there.
+            of_study = {} if study is None else views.study_tags(study)
+            write_experiment_tags(store, views.experiment_tags() | of_study)
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
     ui = f"http://{HOST}:{port}/" if is_database(where) else f"{shown(where).rstrip('/')}/"

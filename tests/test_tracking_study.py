@@ -345,7 +345,7 @@ def test_a_study_has_its_views_in_the_experiment_which_says_what_it_is(store: St
     assert all(f"({page(store.experiment_id, view)})" in note for view in study_views(found.name))
     # What a person wrote stays.
     store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "ours")
-    open_store(Tracking(enabled=True, address="sqlite:///mlflow.db", experiment="studies"))
+    bring_up(store, found)
     assert store.client.get_experiment(store.experiment_id).tags["mlflow.note.content"] == "ours"
 
 

@@ -163,19 +163,18 @@ def open_store(tracking: Tracking) -> Store:
                 "brings it back, or name another in tracking.experiment"
             )
         check_place(where, experiment.artifact_location)
-        store = Store(client, str(experiment.experiment_id), where)
-        # A person may have written another description.
-        present = {name: text for name, text in experiment.tags.items() if name == views.DESCRIPTION}
-        write_experiment_tags(store, views.experiment_tags() | present, experiment.tags)
-        return store
+        return Store(client, str(experiment.experiment_id), where)
 
 
-def write_experiment_tags(store: Store, wanted: Mapping[str, str], stored: Mapping[str, str] | None = None) -> None:
-    """Write the `wanted` tags of the experiment that it does not have as `stored`, or has otherwise."""
+def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> None:
+    """Write the `wanted` tags that the experiment does not have, or has otherwise; a person may have described it.
+
+    Raises StoreUnreachableError.
+    """
     with reaching(store.address):
-        stored = stored or store.client.get_experiment(store.experiment_id).tags
+        stored = store.client.get_experiment(store.experiment_id).tags
         for name, text in wanted.items():
-            if stored.get(name) != text:
+            if stored.get(name) != text and not (name == views.DESCRIPTION and name in stored):
                 store.client.set_experiment_tag(store.experiment_id, name, text)
 
 
@@ -305,7 +304,7 @@ def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
     """An experiment whose artifacts lie beside the database, or where the server wants them."""
     artifacts = (database_of(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
     try:
-        client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND)
+        client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND | views.experiment_tags())
     except MlflowException:
         # Made by another machine in this moment, or deleted in the UI.
         if client.get_experiment_by_name(name) is None:

@@ -123,7 +123,7 @@ class StudyMirror(Mirror):
 
     def _write_parent(self, parent: str, study: Study) -> None:
         run = self._client.get_run(parent)
-        if (shown := views.study_tags(study)) != self._views:
+        if (shown := views.experiment_tags() | views.study_tags(study)) != self._views:
             write_experiment_tags(self._store, shown)
             self._views = shown
         table = study_fields.table_csv(study)
