@@ -47,7 +47,7 @@ def _show_study(page: Page, ui: Ui, study: str) -> None:
 def _show_comparison(page: Page, ui: Ui, study: str) -> None:
     browser.list_runs(page, ui, study)
     browser.compare(page)
-    browser.draw_parallel_coordinates(page, ["model.conv.kernel_size", "model.conv.filters"], "validation/accuracy")
+    browser.draw_parallel_coordinates(page, ["model.conv.kernel_size", "model.conv.filters"], "accuracy/validation")
 
 
 def _keep(page: Page, name: str) -> None:

@@ -65,7 +65,7 @@ def held(path: Path) -> list[dict[str, Any]]:
         for run, key, value in database.execute("SELECT run_uuid, key, value FROM params"):
             found[run]["params"][key] = value
         for run, key, step, value in database.execute("SELECT run_uuid, key, step, value FROM metrics"):
-            found[run]["points"].append((key, step, None if key.startswith("clock/") else value))
+            found[run]["points"].append((key, step, None if fields.is_timed(key) else value))
         for run in found.values():
             run["points"].sort()
         models = database.execute("SELECT source_run_id FROM logged_models").fetchall()
@@ -103,8 +103,8 @@ def _runs(store: MlflowClient) -> tuple[str, Sequence[Any]]:
 def _check_run(store: MlflowClient, run: Any, record: Record, study: str, *, whole: bool) -> None:
     assert run.info.status == "FINISHED", run.info.status
     assert run.data.params == fields.params(record)
-    tags = fields.tags(record, study)
-    assert {name: run.data.tags.get(name) for name in tags} == tags
+    tags, held = fields.all_tags(fields.tags(record, study)), fields.all_tags(run.data.tags)
+    assert {name: held.get(name) for name in tags} == tags
     _check_metrics(store, run, record)
     assert {found.tags[0].value for found in run.inputs.dataset_inputs} >= {"training"}
     assert len(run.inputs.dataset_inputs) == 2, run.inputs.dataset_inputs

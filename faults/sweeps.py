@@ -246,7 +246,7 @@ def watched(project: Project) -> Iterator[None]:
 def _assert_curves_are_whole(points: Counter[tuple[str, int]]) -> None:
     twice = [point for point, times in points.items() if times > 1]
     assert twice == [], f"logged twice: {twice}"
-    for name in ("training/loss", "training/accuracy", "validation/accuracy", "clock/epoch_seconds"):
+    for name in ("loss/training", "accuracy/training", "accuracy/validation", "timing/epoch_seconds"):
         steps = sorted(step for key, step in points if key == name)
         assert steps == list(range(1, EPOCHS + 1)), f"{name}: epochs {steps}"
 

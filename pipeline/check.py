@@ -19,7 +19,7 @@ from pipeline.storage.digest import as_json
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.artifact_locations import check_address
+from pipeline.tracking.addresses import check_address
 
 PREPARING_CODE = (
     "pipeline/preprocess.py",

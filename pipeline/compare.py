@@ -15,12 +15,14 @@ from pipeline.findings.load import from_store, from_study
 from pipeline.findings.results import compute_results
 from pipeline.findings.runs import Comparison
 from pipeline.findings.tables import results_json
+from pipeline.findings.wording import headline
 from pipeline.findings.write import answer, write_report
 from pipeline.storage import project
-from pipeline.studies.study import find_study
+from pipeline.studies.study import Study, find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.mirror_process import attach_report, started_early
+from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
+from pipeline.tracking.mirror_process import announce, started_early
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -33,33 +35,32 @@ def main() -> int:
     arguments = parser.parse_args()
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
-    tracking = read_section(project.PARAMS, Tracking)
     stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
-    attached = tracking.enabled and not stored
+    study = None if stored else _study(arguments.study)
+    tracking = read_section(project.PARAMS, Tracking) if study is None else tracking_of(study)
+    attached = tracking.enabled and study is not None
     with started_early() if attached else contextlib.nullcontext():
-        comparison = _stored(tracking, arguments.study, arguments.mlflow) if stored else _recorded(arguments.study)
+        comparison = _stored(tracking, arguments.study, arguments.mlflow) if study is None else from_study(study)
         results = compute_results(comparison)
         folder = project.REPORTS / comparison.study
         write_report(results, folder)
         # Before the store is waited for.
         print(results_json(results) if arguments.json else f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
-        said = attach_report(tracking, comparison.study, folder) if attached else ""
+        said = announce(tracking, comparison.study, headline(results), folder) if attached else ""
         if said and not arguments.json:
             print(said)
     return 0
 
 
-def _recorded(named: list[str]) -> Comparison:
-    """A study by its records."""
+def _study(named: list[str]) -> Study:
     if len(named) > 1:
         raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
-    return from_study(find_study(named[0]))
+    return find_study(named[0])
 
 
 def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Comparison:
     """Runs of the MLflow store: those of a filter, or by their ids."""
     from pipeline.tracking.download import find_runs, get_runs  # noqa: PLC0415 - mlflow takes 1.5 s
-    from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 
     try:
         runs, where = get_runs(tracking, named) if wanted is None else find_runs(tracking, wanted)

@@ -18,7 +18,7 @@ from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.artifact_locations import check_address
+from pipeline.tracking.addresses import check_address
 
 
 def main() -> int:

@@ -22,8 +22,7 @@ from pipeline.config.compose import Choice, outcome
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Configuration, Data, RawFiles
 from pipeline.data.image_import import Imported, Size, Wishes, import_images
-from pipeline.data.prepared import Images
-from pipeline.data.split import split
+from pipeline.data.prepared import Images, split
 from pipeline.storage import atomic, digest, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError

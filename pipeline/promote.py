@@ -9,11 +9,13 @@ from pipeline.config.compose import outcome, promote_setting, read_choice, write
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.findings.runs import Comparison
-from pipeline.findings.wording import more_seeds, reason, still_open, winner_name
+from pipeline.findings.wording import headline, more_seeds, reason, still_open, winner_name
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import tracking_of
+from pipeline.tracking.mirror_process import announce
 
 
 def main() -> int:
@@ -23,7 +25,8 @@ def main() -> int:
     parser.add_argument("--anyway", action="store_true", help="even without a verdict, or selected on test images")
     parser.add_argument("--show", action="store_true", help="show what would change and write nothing")
     arguments = parser.parse_args()
-    comparison = from_study(find_study(arguments.study))
+    study = find_study(arguments.study)
+    comparison = from_study(study)
     results = compute_results(comparison)
     setting = _setting(results, cheapest=arguments.cheapest)
     if not arguments.anyway:
@@ -44,6 +47,9 @@ def main() -> int:
     trains_on = "all training images" if held_out == 0 else f"all but {held_out:,} training images"
     opens = "scores on the test images that selected it" if note else "opens the test images"
     print(f"params.yaml written; `dvc repro` trains on {trains_on} and {opens}")
+    verdict = f"{headline(results)} Promoted: {comparison.label(setting)}."
+    if said := announce(tracking_of(study), study.name, verdict):
+        print(said)
     return 0
 
 

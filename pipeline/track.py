@@ -14,9 +14,11 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import StoreUnreachableError, shown
+from pipeline.tracking.restore import restore
 from pipeline.tracking.run_mirror import Mirror, unfinished
-from pipeline.tracking.store import StoreUnreachableError, open_store, shown
-from pipeline.tracking.study_mirror import StudyMirror, restore
+from pipeline.tracking.store import open_store
+from pipeline.tracking.study_mirror import StudyMirror
 
 
 def main() -> int:
@@ -45,12 +47,12 @@ def _tracked_record(tracking: Tracking) -> str:
     left = _left()
     record = None if left is not None and not (project.RECORD / TRAINING).exists() else read_record(project.RECORD)
     store = open_store(tracking)
-    mirror = Mirror(store)
+    mirror = Mirror(store, REPRO_STUDY)
     if left is not None:
-        left_id = mirror.bring_up(left, REPRO_STUDY)
+        left_id = mirror.bring_up(left)
     if record is None:
         return f"MLflow run {left_id} in {shown(store.address)} holds what the training did that has not ended"
-    run_id = mirror.bring_up(record, REPRO_STUDY, export_network)
+    run_id = mirror.bring_up(record, export_network)
     return f"MLflow run {run_id} in {shown(store.address)} holds what {project.RECORD.name}/ holds"
 
 

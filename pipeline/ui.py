@@ -1,50 +1,78 @@
 """The MLflow UI over the project's store, on this machine only.
 
-It binds 127.0.0.1 and refuses requests that name another host. MLFLOW_TRACKING_URI names another SQLite store; a
-server's address is opened in the browser as it is.
+It binds 127.0.0.1 and refuses requests that name another host. MLFLOW_TRACKING_URI names another SQLite store; of a
+server, which has a UI of its own, the links are printed.
 """
 
 import os
+import signal
+import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 import mlflow
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.storage import project
-from pipeline.studies.study import Study, find_study
+from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import StoreUnreachableError, address, is_database, open_store, shown
+from pipeline.tracking import views
+from pipeline.tracking.addresses import StoreUnreachableError, address, is_database, shown, tracking_of
+from pipeline.tracking.store import open_store, write_experiment_tags
 
 HOST = "127.0.0.1"
+BETWEEN_CALLS = 0.2
+"""Seconds after which a server that starts is called again."""
 
 
 def main() -> int:
     parser = command.arguments(__doc__, "ui")
     parser.add_argument("--port", type=int, default=5000, help="default: 5000")
-    parser.add_argument("--study", help="the link to the runs of this study, the best first")
+    parser.add_argument("--study", help="the links to this study: its runs, the best first, and the means over seeds")
     arguments = parser.parse_args()
-    port = arguments.port
-    study = None if arguments.study is None else find_study(arguments.study)
-    tracking = read_section(project.PARAMS, Tracking)
+    port, study = arguments.port, None if arguments.study is None else find_study(arguments.study)
+    tracking = read_section(project.PARAMS, Tracking) if study is None else tracking_of(study)
     where = address(tracking)
-    if where.startswith(("http://", "https://")):
-        raise UserError(f"{shown(where)}: is a server that has a UI of its own. Open that address in a browser.")
-    if not is_database(where):
+    if not is_database(where) and not where.startswith(("http://", "https://")):
         raise UserError(
-            f"{shown(where)}: is neither an SQLite database nor a server, and this command shows the former: "
-            "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:/// there."
+            f"{shown(where)}: is neither an SQLite database nor a server, and this command shows these: "
+            "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:///, http:// or https:// there."
         )
-    _check_path(Path(mlflow.__file__).parent)
-    command.check_free(HOST, port, "make ui PORT=5001")
+    if is_database(where):
+        _check_path(Path(mlflow.__file__).parent)
+        command.check_free(HOST, port, "make ui PORT=5001")
     try:
         store = open_store(tracking)
+        if is_database(where):
+            # An earlier version saved none. On a server that may be left to those who write there.
+            of_study = {} if study is None else views.study_tags(study)
+            write_experiment_tags(store, views.experiment_tags() | of_study)
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
-    print(f"MLflow UI: http://{HOST}:{port}/#{page(store.experiment_id, study)} (Ctrl-C ends it)", flush=True)
+    ui = f"http://{HOST}:{port}/" if is_database(where) else f"{shown(where).rstrip('/')}/"
+    links = [("MLflow UI", views.STUDIES)]
+    if study is not None:
+        links = list(zip(("runs, the best first", "means over seeds"), views.study_views(study.name), strict=True))
+    known = page_knows_views()
+    lines = [f"{words}: {ui}{views.page(store.experiment_id, view if known else None)}" for words, view in links]
+    if is_database(where):
+        return _serve(where, port, [*lines, "(Ctrl-C ends it)"])
+    print("\n".join(lines))
+    return 0
+
+
+def page_knows_views() -> bool:
+    """Whether MLflow's page looks for views where they are saved: in another version it may not."""
+    scripts = (Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js").glob("main.*.js")
+    return any(views.VIEW in script.read_text("utf-8", "replace") for script in scripts)
+
+
+def _serve(where: str, port: int, lines: list[str]) -> int:
+    """Serve the store until it is ended; print `lines` once it answers."""
     # Without jobs and with one worker it is two processes, which end together.
     os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     os.environ["PYTHONWARNINGS"] = "ignore"
@@ -52,20 +80,19 @@ def main() -> int:
     options += ["--backend-store-uri", where, "--registry-store-uri", where]
     options += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
     quiet = ["--uvicorn-opts", "--log-level warning"]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options, *quiet])  # noqa: S606
-
-
-def page(experiment_id: str, study: Study | None) -> str:
-    """The page of training runs; MLflow itself would open one for conversations with language models."""
-    wanted = {"workflowType": "machine_learning"}
-    if study is not None:
-        wanted |= {
-            "searchFilter": f"tags.study = '{study.name}' and tags.role = 'run'",
-            # Sorted by a metric the list is flat, and shows the runs and not only their parent.
-            "orderByKey": f"metrics.`{study.images}/accuracy`",
-            "orderByAsc": "false",
-        }
-    return f"/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
+    server = subprocess.Popen([sys.executable, "-m", "mlflow", "server", *options, *quiet])
+    # Ctrl-C reaches it too, and ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    while server.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
+        except OSError:
+            time.sleep(BETWEEN_CALLS)
+        else:
+            print("\n".join(lines), flush=True)
+            break
+    return abs(server.wait())
 
 
 def _check_path(package: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.studies.study import Study
-from pipeline.ui import page as linked_page
+from pipeline.tracking import views
 from tests.harness import browser
 from tests.harness.browser import Ui
+from tests.harness.mlflow_store import client
 from tests.harness.project import Project, new_project
 
 pytestmark = pytest.mark.long
@@ -99,17 +99,62 @@ def test_the_experiment_opens_with_one_line_a_study_and_its_runs_behind_it(ui: U
         assert len(set(names.all_inner_texts())) == 9
 
 
-def test_the_link_that_is_printed_leads_to_the_runs_of_the_study_the_best_first(
-    ui: Ui, records: list[Recorded]
-) -> None:
-    with ui.page("link") as page:
-        page.goto(f"{ui.address}/#{linked_page('1', Study(STUDY, 'validation', 'basis', None, 0.5))}")
-        names = browser.run_links(page)
-        expect(names).to_have_count(len(records))
-        highest = max(run.accuracy for run in records)
-        leading = [run for run in records if run.accuracy == highest]
-        first = names.first.inner_text()
-        assert any(first.startswith(f"{run.kernel_size}×{run.kernel_size} {run.filters}-") for run in leading)
+def test_make_ui_opens_a_list_that_says_which_kernel_size_and_how_many_filters(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("studies") as page:
+        page.goto(f"{ui.address}/{views.page('1', views.STUDIES)}")
+        expect(browser.run_links(page)).to_have_text([STUDY])
+        filters, kernel_size = best = max(means(records), key=lambda setting: means_of(records)[setting])
+        cell = browser.cells(page, "tags.`best`").first
+        expect(cell).to_have_text(f"{filters} filters, {kernel_size} × {kernel_size} kernels: {means(records)[best]}")
+        expect(browser.cells(page, "tags.`swept`").first).to_have_text("filters 4, 8; kernel_size 3, 5; seed 0, 1")
+        # One click from there: the verdict, what else is known, and the ways to the runs.
+        page.get_by_role("link", name=STUDY, exact=True).click()
+        expect(page.get_by_text("Best so far: ")).to_be_visible()
+        page.get_by_role("link", name="means over seeds").click()
+        expect(page.get_by_text("Group: ").first).to_be_visible()
+
+
+def test_a_study_has_a_view_of_its_runs_the_best_first(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("runs") as page:
+        page.goto(f"{ui.address}/{views.page('1', views.study_views(STUDY)[0])}")
+        expect(browser.run_links(page)).to_have_count(len(records))
+        scores = [float(text) for text in browser.cells(page, "metrics.`accuracy/validation`").all_inner_texts()]
+        columns = [[int(text) for text in browser.cells(page, f"params.`{key}`").all_inner_texts()] for key in CELL]
+        assert scores == sorted(scores, reverse=True)
+        shown = dict(zip(zip(*columns, strict=True), scores, strict=True))
+        assert shown == {run.cell: run.accuracy for run in records}
+        costs = {int(text) for text in browser.cells(page, "metrics.`cost/parameters`").all_inner_texts()}
+        assert len(costs) == 4
+        # Nothing else is in the way.
+        heads = {text.strip() for text in page.get_by_role("columnheader").all_inner_texts()}
+        wanted = {"accuracy/validation", *CELL, "cost/parameters", "cost/seconds"}
+        assert heads - {"", "Metrics", "Parameters"} == {"Run Name", "Created", "Duration", *wanted}
+
+
+def test_a_study_has_a_view_of_its_means_over_seeds(ui: Ui, records: list[Recorded]) -> None:
+    with ui.page("means") as page:
+        page.goto(f"{ui.address}/{views.page('1', views.study_views(STUDY)[1])}")
+        expect(page.get_by_text("Group: ")).to_have_count(4)
+        # The runs themselves stay behind their mean.
+        expect(browser.run_links(page)).to_have_count(4)
+        shown = {
+            (int(filters), int(kernel_size)): float(mean.partition(" ")[0])
+            for filters, kernel_size, mean in zip(
+                browser.cells(page, "params.`model.conv.filters`").all_inner_texts(),
+                browser.cells(page, "params.`model.conv.kernel_size`").all_inner_texts(),
+                browser.cells(page, "metrics.`accuracy/validation`").all_inner_texts(),
+                strict=True,
+            )
+        }
+        assert shown == pytest.approx(means_of(records))
+        assert [*shown.values()] == sorted(shown.values(), reverse=True)
+
+
+def test_a_view_that_mlflow_can_not_read_opens_the_ordinary_list(ui: Ui, swept: Project) -> None:
+    client(swept).set_experiment_tag("1", f"{views.VIEW}another_form", '{"name": "x", "state": 1}')
+    with ui.page("view_of_another_form") as page:
+        page.goto(f"{ui.address}/{views.page('1', 'another_form')}")
+        expect(browser.run_links(page)).to_have_text([STUDY])
 
 
 def test_compare_shows_kernel_size_filters_and_accuracy_of_every_run(ui: Ui, records: list[Recorded]) -> None:
@@ -121,7 +166,7 @@ def test_compare_shows_kernel_size_filters_and_accuracy_of_every_run(ui: Ui, rec
             (int(text) for text in param_row(page, "model.conv.kernel_size")),
             (int(text) for text in param_row(page, "model.conv.filters")),
             (int(text) for text in param_row(page, "seed")),
-            (float(text) for text in metric_row(page, "validation/accuracy")),
+            (float(text) for text in metric_row(page, "accuracy/validation")),
             strict=True,
         )
         shown = {(kernel_size, filters, seed): accuracy for kernel_size, filters, seed, accuracy in columns}
@@ -136,12 +181,12 @@ def test_parallel_coordinates_lead_from_filters_and_kernel_size_to_accuracy(ui: 
         browser.compare(page)
         expect(page.get_by_role("heading", name=f"Comparing {len(records)} Runs")).to_be_visible()
         # The params that differ: none is another in each run by accident.
-        drawn_first = ["model.conv.filters", "model.conv.kernel_size", "seed", "validation/accuracy"]
+        drawn_first = ["model.conv.filters", "model.conv.kernel_size", "seed", "accuracy/validation"]
         expect(page.locator(".parcoords .axis-title")).to_have_text(drawn_first)
-        browser.draw_parallel_coordinates(page, CELL, "validation/accuracy")
+        browser.draw_parallel_coordinates(page, CELL, "accuracy/validation")
         (drawn,) = plotted(page)
         axes = {axis["label"]: axis["values"] for axis in drawn["dimensions"]}
-        lines = sorted(zip(*(axes[name] for name in (*CELL, "validation/accuracy")), strict=True))
+        lines = sorted(zip(*(axes[name] for name in (*CELL, "accuracy/validation")), strict=True))
         assert [line[:3] for line in lines] == sorted(run.cell for run in records)
         assert [line[3] for line in lines] == pytest.approx([run.accuracy for run in sorted(records, key=by_cell)])
 
@@ -150,7 +195,7 @@ def test_curves_are_lines_over_epochs(ui: Ui, records: list[Recorded]) -> None:
     with ui.page("curves") as page:
         browser.list_runs(page, ui, STUDY)
         browser.show_charts(page)
-        page.get_by_placeholder("Search metric charts").fill("validation/accuracy")
+        page.get_by_placeholder("Search metric charts").fill("accuracy/validation")
         chart = page.locator(".js-plotly-plot")
         expect(chart).to_have_count(1)
         expect(chart.locator(".barlayer .point")).to_have_count(0)
@@ -205,14 +250,23 @@ def by_cell(run: Recorded) -> tuple[int, int, int]:
     return run.cell
 
 
-def means(records: list[Recorded]) -> dict[tuple[int, int], str]:
-    """Filters and kernel size → mean ± standard deviation of the sample, in percent, and the number of runs."""
+def scores_of(records: list[Recorded]) -> dict[tuple[int, int], list[float]]:
+    """Filters and kernel size → the accuracies of their runs."""
     scores = defaultdict(list)
     for run in records:
-        scores[run.filters, run.kernel_size].append(100 * run.accuracy)
+        scores[run.filters, run.kernel_size].append(run.accuracy)
+    return scores
+
+
+def means_of(records: list[Recorded]) -> dict[tuple[int, int], float]:
+    return {setting: statistics.mean(scores) for setting, scores in scores_of(records).items()}
+
+
+def means(records: list[Recorded]) -> dict[tuple[int, int], str]:
+    """Filters and kernel size → mean ± standard deviation of the sample, in percent, and the number of runs."""
     return {
-        setting: f"{statistics.mean(found):.2f} ± {statistics.stdev(found):.2f} % ({len(found)})"
-        for setting, found in scores.items()
+        setting: f"{100 * statistics.mean(scores):.2f} ± {100 * statistics.stdev(scores):.2f} % ({len(scores)})"
+        for setting, scores in scores_of(records).items()
     }
 
 

@@ -15,8 +15,10 @@ from pipeline.findings.load import from_store
 from pipeline.storage import project
 from pipeline.studies.study_summary import one_line
 from pipeline.terminal.errors import UserError
+from pipeline.tracking import addresses
+from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.download import StoredRun, find_runs, get_runs
-from pipeline.tracking.store import StoreUnreachableError, open_store
+from pipeline.tracking.store import open_store
 from tests.harness.reports import FILTERS, KERNELS, grid_values, random_scores, write_study
 from tests.harness.settings import article
 from tests.harness.studies import a_project
@@ -29,8 +31,15 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, without tracking; where its reports lie."""
     a_project(monkeypatch, tmp_path)
     monkeypatch.setattr(project, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(compare, "read_section", lambda *_: article({"tracking.enabled": False}).tracking)
+    tracked(monkeypatch, enabled=False)
     return tmp_path / "reports"
+
+
+def tracked(monkeypatch: pytest.MonkeyPatch, *, enabled: bool = True) -> None:
+    """What params.yaml says of tracking."""
+    tracking = article({"tracking.enabled": enabled}).tracking
+    for module in (compare, addresses):
+        monkeypatch.setattr(module, "read_section", lambda *_: tracking)
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -47,10 +56,10 @@ def stored(number: int, row: int, seed: int, score: float, **changes: str) -> St
         "seed": str(seed),
     }
     metrics = {
-        "validation/accuracy": score / 100,
-        "network/parameters": 10.0 * (row + 1),
-        "network/multiply_adds": 1000.0 * (row + 1),
-        "clock/training_seconds": 5.0,
+        "accuracy/validation": score / 100,
+        "cost/parameters": 10.0 * (row + 1),
+        "cost/multiply_adds": 1000.0 * (row + 1),
+        "cost/seconds": 5.0,
     }
     tags = {
         "study": "kernels",
@@ -186,9 +195,9 @@ def test_a_name_from_the_store_never_leads_out_of_reports(study: str) -> None:
 
 def test_what_has_no_finite_score_or_did_not_end_has_none() -> None:
     runs = all_stored()
-    runs[0].metrics["validation/accuracy"] = math.nan
-    del runs[1].metrics["validation/accuracy"]
-    runs[2].metrics["validation/accuracy"] = 7.0
+    runs[0].metrics["accuracy/validation"] = math.nan
+    del runs[1].metrics["accuracy/validation"]
+    runs[2].metrics["accuracy/validation"] = 7.0
     runs[3].tags["outcome"] = "running"
     found = from_store(runs, "store", "x")
     assert np.isnan(found.scores[0, :4]).all()
@@ -206,16 +215,11 @@ def test_a_run_of_which_the_store_says_that_it_collapsed_is_in_no_mean() -> None
 
 
 def test_settings_of_a_store_are_named_as_the_studys_own_run_names_them() -> None:
-    """By the keys of its grid, which may be a variant of conf/; by their values where its runs do not bear that out."""
+    """By the keys of its grid; by their values where its runs do not bear that out, as where a variant was swept."""
     runs = all_stored()
-    for run in runs:
-        filters = run.params["model.conv.filters"]
-        run.tags["variant.model"] = {"16": "compact", "32": "article", "64": "wide"}[filters]
-    grid = {"grid.model": "compact, article, wide", "grid.model.conv.kernel_size": "3, 5, 7", "grid.seed": "0, 1"}
-    assert from_store([parent(**grid), *runs], "store", "x").label(4) == "5 × 5 kernels, model article"
-    del runs[0].tags["variant.model"]
-    strange = {"grid.model": "article", "grid.seed": "0"}
-    assert from_store([parent(**strange), *runs], "store", "x").label(4) == "5 × 5 kernels, 32 filters"
+    grid = {"grid.model.conv.filters": "", "grid.model.conv.kernel_size": ""}
+    assert from_store([parent(**grid), *runs], "store", "x").label(4) == "5 × 5 kernels, 32 filters"
+    assert from_store([parent(**{"grid.model": ""}), *runs], "store", "x").label(4) == "5 × 5 kernels, 32 filters"
 
 
 def test_a_run_in_two_studies_counts_once() -> None:
@@ -249,7 +253,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         run = opened.client.create_run(opened.experiment_id, start_time=number + 1, tags=tags, run_name=SCRIPT)
         opened.client.log_param(run.info.run_id, "seed", number % 6)
         opened.client.log_param(run.info.run_id, "note", SCRIPT if number < 6 else "plain")
-        opened.client.log_metric(run.info.run_id, "validation/accuracy", 0.9 + number / 1000)
+        opened.client.log_metric(run.info.run_id, "accuracy/validation", 0.9 + number / 1000)
         opened.client.set_terminated(run.info.run_id)
     tags = {"study": "kernels", "role": "study"}
     yield str(opened.client.create_run(opened.experiment_id, tags=tags).info.run_id)
@@ -291,12 +295,15 @@ def test_the_report_is_attached_to_the_studys_run(
     store: str, reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_study(random_scores(2))
-    monkeypatch.setattr(compare, "read_section", lambda *_: article().tracking)
+    tracked(monkeypatch)
     assert typed(monkeypatch, "kernels") == 0
-    assert f"attached in MLflow to run {store}" in capsys.readouterr().out
+    assert f"MLflow run {store} shows the verdict and the report" in capsys.readouterr().out
     client = open_store(article().tracking).client
     attached = {artifact.path for artifact in client.list_artifacts(store, "report")}
     assert {"report/report.html", "report/report.md", "report/results.csv", "report/pictures"} <= attached
+    assert "differences.png" in {artifact.path for artifact in client.list_artifacts(store)}
+    note = client.get_run(store).data.tags["mlflow.note.content"]
+    assert note.startswith("**No verdict yet: 2 seeds a setting are too few; it takes at least 3. (18 runs compared)**")
     assert (reports / "kernels").is_dir()
 
 
@@ -305,10 +312,10 @@ def test_a_study_or_a_store_that_is_not_there_is_a_line_and_no_error(
 ) -> None:
     assert store
     write_study(random_scores(2), name="other")
-    monkeypatch.setattr(compare, "read_section", lambda *_: article().tracking)
+    tracked(monkeypatch)
     assert typed(monkeypatch, "other") == 0
-    assert "not attached: MLflow has no run of this study yet" in capsys.readouterr().out
+    assert "MLflow has no run of this study yet" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert typed(monkeypatch, "other") == 0
-    assert "not attached in MLflow (http://127.0.0.1:9: does not answer)" in capsys.readouterr().out
+    assert "not in MLflow (http://127.0.0.1:9: does not answer)" in capsys.readouterr().out
     assert (reports / "other" / "report.md").is_file()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.tracking.fields import all_tags, is_timed
 from tests.harness.doors import asked_here
 from tests.harness.mlflow_store import client, curve, runs, wait_for_metric, wait_for_status
 from tests.harness.mutations import IN_THE_ROOM, OUTSIDE
@@ -88,13 +89,13 @@ def test_mlflow_holds_one_run_with_everything(finished: Project) -> None:
     (run,) = runs(store)
     metrics = json.loads((finished.path / "record" / "evaluation" / "metrics.json").read_text())
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["test/accuracy"] == metrics["accuracy"]
-    assert run.data.metrics["network/parameters"] == 6090
-    assert [step for step, _ in curve(store, run, "training/loss")] == [1, 2, 3]
+    assert run.data.metrics["accuracy/test"] == metrics["accuracy"]
+    assert run.data.metrics["cost/parameters"] == 6090
+    assert [step for step, _ in curve(store, run, "loss/training")] == [1, 2, 3]
     assert run.data.params["model.conv.filters"] == "8"
     assert run.data.params["training.epochs"] == "3"
     assert not [name for name in run.data.params if "path" in name or "address" in name]
-    tags = run.data.tags
+    tags = all_tags(run.data.tags)
     recorded = json.loads((finished.path / "record" / "training" / "run.json").read_text())
     assert tags["identity"] == recorded["identity"]
     assert tags["git.commit"] == finished.run("git", "rev-parse", "HEAD~1").strip()
@@ -260,7 +261,11 @@ def test_dvc_composes_trains_and_compares_an_experiment(unchanged: Project) -> N
     assert unchanged.params()["model"]["conv"]["kernel_size"] == 3
     latest = max(runs(client(unchanged)), key=lambda run: run.info.start_time)
     assert latest.data.params["model.conv.kernel_size"] == "3"
-    assert latest.data.tags["git.uncommitted_changes"] == "true"
+    assert all_tags(latest.data.tags)["git.uncommitted_changes"] == "true"
+    # The line of docs/tracking.md: no column of hashes.
+    columns = unchanged.run("dvc", "exp", "show", "--only-changed", "--drop", ".*/", "--csv").splitlines()[0].split(",")
+    assert {"accuracy", "model.conv.kernel_size"} <= set(columns)
+    assert not [column for column in columns if "/" in column or ("." in column and not column.startswith("model."))]
     assert "accuracy" in unchanged.run("dvc", "metrics", "show")
     difference = unchanged.run("dvc", "metrics", "diff")
     assert "accuracy" in difference
@@ -329,8 +334,8 @@ def test_a_fresh_clone_that_trains_to_the_same_bits_is_not_dirty(finished: Proje
     clone.verb("track", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db")
     (run,) = runs(MlflowClient(f"sqlite:///{tmp_path}/other.db"))
     assert run.info.status == "FINISHED"
-    assert not [name for name in run.data.metrics if name.startswith("clock/")]
-    assert len(curve(MlflowClient(f"sqlite:///{tmp_path}/other.db"), run, "training/loss")) == 3
+    assert not [name for name in run.data.metrics if is_timed(name)]
+    assert len(curve(MlflowClient(f"sqlite:///{tmp_path}/other.db"), run, "loss/training")) == 3
 
 
 @pytest.mark.long
@@ -344,7 +349,7 @@ def test_track_all_knows_the_clock_of_an_earlier_run(unchanged: Project, tmp_pat
         run for run in runs(client(unchanged)) if run.data.tags["identity"] == found["3"].data.tags["identity"]
     )
     # Which of several evaluations was the last to be timed depends on the tests before.
-    name = "clock/training_seconds"
+    name = "cost/seconds"
     assert found["3"].data.metrics[name] == before.data.metrics[name]
     assert name in found["1"].data.metrics
 
@@ -364,7 +369,7 @@ def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(fin
     code.write_text(code.read_text().replace("                self._stop_if_abandoned()\n", HELD))
     (project.path / "hold").touch()
     repro = project.start("dvc", "repro")
-    wait_for_metric(project, "training/loss")
+    wait_for_metric(project, "loss/training")
     (run,) = runs(client(project))
     assert run.info.status == "RUNNING"
     assert repro.poll() is None
@@ -381,7 +386,7 @@ def test_a_training_that_is_killed_is_seen_live_and_ends_with_the_same_bytes(fin
     (run,) = runs(client(project))
     assert run.info.status == "FINISHED"
     assert "reason" not in run.data.tags
-    assert [step for step, _ in curve(client(project), run, "training/loss")] == [1, 2, 3]
+    assert [step for step, _ in curve(client(project), run, "loss/training")] == [1, 2, 3]
 
 
 def test_the_pictures_of_the_readme_are_there() -> None:

@@ -38,7 +38,7 @@ def test_a_store_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
     project.verb("track")
     (run,) = runs(client(project))
     assert run.info.status == "FINISHED"
-    assert [step for step, _ in curve(client(project), run, "training/loss")] == [1]
+    assert [step for step, _ in curve(client(project), run, "loss/training")] == [1]
 
 
 @pytest.mark.long

@@ -124,6 +124,24 @@ def test_the_change_is_shown_and_with_show_nothing_is_written(run: Promote) -> N
     assert (project.CHOSEN.read_text(), project.PARAMS.read_text()) == before
 
 
+def test_mlflow_is_told_what_was_promoted(run: Promote, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    def announce(*words: Any) -> str:
+        told.append(words)
+        return "MLflow run 1 shows the verdict"
+
+    monkeypatch.setattr(promote, "announce", announce)
+    a_study(seeds=10)
+    run("kernels", "--show")
+    assert told == []
+    assert run("kernels").endswith("MLflow run 1 shows the verdict\n")
+    ((_, study, verdict),) = told
+    assert study == "kernels"
+    assert verdict.startswith("7 × 7 kernels: better than the baseline")
+    assert verdict.endswith(" Promoted: 7 × 7 kernels.")
+
+
 def test_without_a_verdict_it_refuses_unless_told(run: Promote) -> None:
     a_study(seeds=2)
     before = project.PARAMS.read_text()

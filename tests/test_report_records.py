@@ -29,7 +29,7 @@ from pipeline.storage import project
 from pipeline.studies.study import read_study, update_study
 from pipeline.summary import summary
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.fields import final_metrics, tags
+from pipeline.tracking.fields import all_tags, final_metrics, tags
 from tests.harness.reports import random_scores, write_study
 from tests.harness.studies import DATA, NAMED, START, a_project, prepare
 
@@ -113,10 +113,11 @@ def test_a_latency_that_was_measured_beside_other_runs_is_none_and_the_run_says_
     assert [setting.latency for setting in found.settings[:3]] == [pytest.approx(math.nan, nan_ok=True), 0.5, 0.5]
     assert "9.57" not in as_csv(settings(compute_results(found)))
     record = read_record(project.run_root(study.cells[0].identity))
-    assert final_metrics(record)["clock/shared_latency_ms_batch_1"] == 9.57
-    assert "clock/latency_ms_batch_1" not in final_metrics(record)
-    assert tags(record, "kernels")["clock"] == "shared"
-    assert tags(read_record(project.run_root(study.cells[3].identity)), "kernels")["clock"] == "alone"
+    assert final_metrics(record)["timing/shared_latency_ms_batch_1"] == 9.57
+    assert "timing/latency_ms_batch_1" not in final_metrics(record)
+    assert all_tags(tags(record, "kernels"))["clock"] == "shared"
+    other = read_record(project.run_root(study.cells[3].identity))
+    assert all_tags(tags(other, "kernels"))["clock"] == "alone"
     assert record.evaluation is not None
     said = "\n".join(summary(record.training, replace(record.evaluation, folder=project.ROOT)))
     assert "9.57 ms an image (batches of 1), beside other runs" in said

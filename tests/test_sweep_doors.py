@@ -217,8 +217,8 @@ def test_the_test_images_are_opened_only_when_asked_for_and_that_is_marked(prepa
         assert run.data.tags["scored_on"] == "test"
         root = prepared.path / "runs" / run.data.tags["identity"]
         scores = json.loads((root / "evaluation_test" / "metrics.json").read_text())
-        assert run.data.metrics["test/accuracy"] == scores["accuracy"]
-        assert [step for step, _ in curve(client(prepared), run, "validation/accuracy")] == [1]
+        assert run.data.metrics["accuracy/test"] == scores["accuracy"]
+        assert [step for step, _ in curve(client(prepared), run, "accuracy/validation")] == [1]
 
 
 @pytest.mark.long

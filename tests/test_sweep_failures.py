@@ -50,7 +50,7 @@ def test_failures_are_isolated_told_and_tried_again(prepared: Project) -> None:
     assert {run.info.run_id for run in again.values()} == {run.info.run_id for run in found.values()}
     assert {run.info.status for run in again.values()} == {"FINISHED"}
     assert not [run for run in again.values() if "reason" in run.data.tags]
-    assert [step for step, _ in curve(client(prepared), again[32], "training/loss")] == [1, 2]
+    assert [step for step, _ in curve(client(prepared), again[32], "loss/training")] == [1, 2]
     assert parent(prepared, "failing").info.status == "FINISHED"
     assert list((prepared.path / "checkpoints").glob("*/training")) == []
 
@@ -103,7 +103,7 @@ def test_a_sweep_that_is_stopped_leaves_no_run_running_and_goes_on(
     assert {run.info.status for run in found} == {"FINISHED"}, said
     assert len(found) == 2
     for run in found:
-        assert [step for step, _ in curve(client(prepared), run, "training/loss")] == [1, 2]
+        assert [step for step, _ in curve(client(prepared), run, "loss/training")] == [1, 2]
     sweep_alone = sweep(prepared, *line, "study.name=uninterrupted", "tracking=off")
     assert "2 done already" in sweep_alone
 
@@ -166,7 +166,7 @@ def epochs(project: Project, name: str) -> list[Any]:
     """The study's runs of which the store holds an epoch. Looks at the file alone: mlflow would make the tables."""
     query = (
         "SELECT DISTINCT metrics.run_uuid FROM metrics JOIN tags ON tags.run_uuid = metrics.run_uuid "
-        "WHERE metrics.key = 'training/loss' AND tags.key = 'study' AND tags.value = ?"
+        "WHERE metrics.key = 'loss/training' AND tags.key = 'study' AND tags.value = ?"
     )
     with contextlib.suppress(sqlite3.OperationalError):
         where = f"file:{project.path / 'mlflow.db'}?mode=ro"

@@ -20,12 +20,12 @@ from pipeline.config.messages import validated
 from pipeline.config.schema import Tracking
 from pipeline.storage import atomic
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import store
-from pipeline.tracking.artifact_locations import check_address
+from pipeline.tracking import addresses, store
+from pipeline.tracking.addresses import StoreUnreachableError, address, check_address
 from pipeline.tracking.download import download_training, within
 from pipeline.tracking.mirror_process import settings
 from pipeline.tracking.mirror_worker import follow
-from pipeline.tracking.store import StoreUnreachableError, address, open_store, reaching, reason
+from pipeline.tracking.store import open_store, reaching, reason
 
 TRACKING = Tracking(enabled=True, address=None, experiment="broken")
 
@@ -292,7 +292,7 @@ def test_what_is_no_address_of_a_store_is_told_what_one_is(named: str) -> None:
 
 
 def test_a_server_of_the_environment_is_shown_without_its_secrets() -> None:
-    assert store.shown("https://me:sesame@team:5000/a?token=sesame#sesame") == "https://team:5000/a"
+    assert addresses.shown("https://me:sesame@team:5000/a?token=sesame#sesame") == "https://team:5000/a"
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:

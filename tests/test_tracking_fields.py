@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,17 @@ from pipeline.config.schema import Training
 from pipeline.run.record import read_record
 from pipeline.studies.study import Study
 from pipeline.tracking.fields import (
-    MOST_ROWS,
+    DETAILS,
     MOST_TEXT,
+    all_tags,
     curves,
     description,
+    final_metrics,
     mean_rate,
-    study_description,
-    study_tags,
-    table_csv,
+    present_name,
     tags,
 )
+from pipeline.tracking.study_fields import MOST_ROWS, study_description, study_metrics, study_tags, table_csv
 from tests.harness.settings import article
 from tests.harness.studies import a_project, cell, study, swept, write_record
 
@@ -73,7 +75,7 @@ def test_the_curve_of_the_rate_does_not_end_at_zero(tmp_path: Path, monkeypatch:
     changes = {"training.schedule": "cosine", "training.epochs": 2, "training.learning_rate": 0.1}
     write_record(tmp_path, swept(changes))
     record = read_record(tmp_path)
-    rates = {point.epoch: point.value for point in curves(record) if point.name == "training/learning_rate"}
+    rates = {point.epoch: point.value for point in curves(record) if point.name == "schedule/learning_rate"}
     # The history of this record says 0.001 of each epoch.
     assert rates == pytest.approx({1: 0.0818, 2: 0.0182}, abs=1e-4)
 
@@ -88,10 +90,10 @@ def test_a_run_that_names_one_class_whatever_it_sees_is_tagged_so(
     for collapsed in ("true", "false"):
         record = replace(record, evaluation=replace(record.evaluation, collapsed=collapsed == "true"))
         assert record.evaluation is not None
-        assert tags(record, "kernels")["collapsed"] == collapsed
+        assert all_tags(tags(record, "kernels"))["collapsed"] == collapsed
         assert ("It collapsed" in description(record)) == (collapsed == "true")
     write_record(tmp_path / "unscored", swept(), accuracy=None)
-    assert "collapsed" not in tags(read_record(tmp_path / "unscored"), "kernels")
+    assert "collapsed" not in all_tags(tags(read_record(tmp_path / "unscored"), "kernels"))
 
 
 def table(found: Study) -> list[list[str]]:
@@ -100,23 +102,28 @@ def table(found: Study) -> list[list[str]]:
     return [[part.removesuffix("&emsp;").strip() for part in line.strip("|").split("|")] for line in lines]
 
 
-def test_tags_are_the_declared_grid_and_how_it_is_compared() -> None:
+def test_tags_are_what_was_swept_what_is_best_and_how_it_is_compared() -> None:
     found = study_tags(
-        replace(study(SETTINGS, CELLS), baseline={"model.conv.kernel_size": 3}, margin=0.25, state="failed")
+        replace(study(SETTINGS, CELLS), baseline={"model.conv.kernel_size": 3}, margin=0.25, state="failed"), "digest"
     )
     note = found.pop("mlflow.note.content")
+    details = json.loads(found.pop(DETAILS))
     assert found == {
         "study": "kernels",
         "role": "study",
         "outcome": "failed",
         "scored_on": "validation",
+        "swept": "kernel_size 3, [3, 5], none; padding same, valid; seed 0, 3",
+        "best": "3 × 3 kernels, padding same: 85.00 ± 7.07 % (2)",
+        "mlflow.source.name": "conv2d pipeline",
+    }
+    assert details == {
         "margin": "0.25",
+        "table": "digest",
+        "grid.model.conv.kernel_size": "",
+        "grid.model.conv.padding": "",
         "baseline": "model.conv.kernel_size 3",
         "baseline.values": '{"model.conv.kernel_size": 3, "model.conv.padding": "same"}',
-        "grid.model.conv.kernel_size": "3, [3, 5], none",
-        "grid.model.conv.padding": "same, valid",
-        "grid.seed": "0, 3",
-        "mlflow.source.name": "conv2d pipeline",
     }
     assert note == study_description(replace(study(SETTINGS, CELLS)))
 
@@ -125,13 +132,14 @@ def test_a_baseline_that_is_a_variant_is_told_by_its_values_too() -> None:
     found = study({"a": {"model.depth": 2, "model.blocks": {}}, "b": {"model.depth": 4, "model.use": "none"}})
     settings = {name: replace(one, variants={"model": f"model_{name}"}) for name, one in found.settings.items()}
     named = study_tags(replace(found, settings=settings, baseline={"model": "model_b"}))
-    assert (named["baseline"], named["grid.model"]) == ("model model_b", "model_a, model_b")
-    assert named["baseline.values"] == '{"model.depth": 4, "model.use": "none"}'
+    assert named["swept"] == "model model_a, model_b; seed "
+    assert all_tags(named)["baseline"] == "model model_b"
+    assert all_tags(named)["baseline.values"] == '{"model.depth": 4, "model.use": "none"}'
 
 
 def test_a_key_that_a_setting_does_not_have_is_no_value_of_it() -> None:
     found = study({"a": {"p": "none", "q": 1}, "b": {"q": 1}, "c": {"q": 2}}, [cell("a", 0, accuracy=0.5)])
-    assert study_tags(found)["grid.p"] == "none, not set"
+    assert study_tags(found)["swept"] == "p none, not set; q 1, 2; seed 0"
     assert [row[:2] for row in table(found)[2:]] == [["none", "1"], ["not set", "1"], ["not set", "2"]]
     assert [line.split(",")[:2] for line in table_csv(found).splitlines()] == [
         ["p", "q"],
@@ -142,20 +150,66 @@ def test_a_key_that_a_setting_does_not_have_is_no_value_of_it() -> None:
 
 
 def test_a_study_without_a_baseline_has_no_such_tag() -> None:
-    assert "baseline" not in study_tags(study(SETTINGS))
-    assert study_tags(study({}))["grid.seed"] == ""
+    assert "baseline" not in all_tags(study_tags(study(SETTINGS)))
 
 
-def test_seeds_are_told_in_their_order() -> None:
-    cells = [cell("a", seed) for seed in (8, 1, 16, 1)]
-    assert study_tags(study({"a": {}}, cells))["grid.seed"] == "1, 8, 16"
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [((8, 1, 16, 1), "1, 8, 16"), ((2, 1, 0, 3), "0 to 3"), ((0, 1), "0, 1"), ((0, 1, 3), "0, 1, 3")],
+)
+def test_seeds_are_told_in_their_order(seeds: tuple[int, ...], words: str) -> None:
+    assert study_tags(study({"a": {}}, [cell("a", seed) for seed in seeds]))["swept"] == f"seed {words}"
+
+
+def test_a_study_has_the_values_of_its_best_setting_once_a_run_has_finished() -> None:
+    assert study_metrics(study(SETTINGS, CELLS)) == {
+        "accuracy/best_mean": pytest.approx(0.85),
+        "cost/parameters": 10,
+        "cost/multiply_adds": 1000,
+    }
+    assert study_metrics(study(SETTINGS)) == {}
+
+
+@pytest.mark.parametrize("held", ["[]", "{", '"text"', "1", '{"role": 1, "margin": null}', "[" * 100_000])
+def test_details_of_a_store_that_are_none_are_passed_over(held: str) -> None:
+    assert all_tags({"role": "run", DETAILS: held}) == {"role": "run"}
+
+
+def test_details_that_a_server_would_cut_lose_the_longest() -> None:
+    settings: dict[str, dict[str, Any]] = {
+        name: {f"key{number}": f"{name} {number:0200}" for number in range(40)} for name in "ab"
+    }
+    named = all_tags(study_tags(replace(study(settings), baseline=dict(settings["a"]))))
+    assert named["margin"] == "0.5"
+    assert "baseline.values" not in named
+
+
+def test_metrics_of_earlier_stores_are_called_as_they_are_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+    write_record(tmp_path, swept())
+    record = read_record(tmp_path)
+    now = {point.name for point in curves(record)} | set(final_metrics(record))
+    assert {present_name(name) for name in now} == now
+    before = [
+        *("validation/accuracy", "validation/loss", "training/accuracy", "training/loss", "training/learning_rate"),
+        *("clock/epoch_seconds", "network/parameters", "network/multiply_adds", "clock/training_seconds"),
+        *("test/accuracy", "test/loss", "clock/latency_ms_batch_1"),
+    ]
+    assert {present_name(name) for name in before} >= now - {"timing/latency_ms_batch_256"}
 
 
 def test_the_description_counts_and_shows_each_setting() -> None:
     found = study(SETTINGS, CELLS)
-    assert study_description(found).startswith(
-        "**kernels**: 2 of 5 runs finished, 1 diverged, 1 failed; accuracy on the val"
+    first, _, second, *_ = study_description(found).splitlines()
+    assert first == (
+        "**Best so far: 3 × 3 kernels, padding same, 85.00 ± 7.07 % (2)**; no verdict yet: "
+        "`python -m pipeline.compare kernels`"
     )
+    assert second.startswith("kernels: 2 of 5 runs finished, 1 diverged, 1 failed; accuracy on the val")
+    assert study_description(found, "3 × 3 is best.", "[links](#)").startswith(
+        "**3 × 3 is best.**\n\n[links](#)\n\nker"
+    )
+    assert study_description(study(SETTINGS)).startswith("**No run has finished yet**")
     head, rule, *settings = table(found)
     assert head == ["kernel_size", "padding", "accuracy (runs)", "parameters", "multiply-adds", "seconds", "note"]
     assert len(rule) == len(head)

@@ -11,11 +11,11 @@ from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import update_study
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.artifact_locations import problem_with
+from pipeline.tracking.addresses import StoreUnreachableError, check_place
 from pipeline.tracking.download import download_training
 from pipeline.tracking.run_mirror import Mirror
-from pipeline.tracking.store import StoreUnreachableError, open_store
-from pipeline.tracking.study_mirror import StudyMirror, attach
+from pipeline.tracking.store import open_store
+from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness.settings import article
 from tests.harness.studies import a_project, study, swept, write_record
 
@@ -48,7 +48,7 @@ def test_an_experiment_whose_artifacts_lie_elsewhere_is_refused(outside: Path, l
 
 def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from(outside: Path) -> None:
     record = read_record(project.RUNS / "one")
-    run = Mirror(open_store(article().tracking)).bring_up(record, "kernels")
+    run = Mirror(open_store(article().tracking), "kernels").bring_up(record)
     update_study(project.study("kernels"), lambda _: study({"a": {}}))
     parent = StudyMirror(open_store(article().tracking), "kernels").parent()
     assert parent != run
@@ -59,11 +59,11 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
     before = sorted(outside.rglob("*"))
     store = open_store(article().tracking)
     with pytest.raises(StoreUnreachableError, match="outside of"):
-        Mirror(store).bring_up(record, "kernels")
+        Mirror(store, "kernels").bring_up(record)
     with pytest.raises(StoreUnreachableError, match="outside of"):
         StudyMirror(store, "kernels").parent()
     with pytest.raises(StoreUnreachableError, match="outside of"):
-        attach(store, "kernels", project.RUNS / "one")
+        StudyMirror(store, "kernels").announce(study({"a": {}}), "a verdict", project.RUNS / "one")
     with pytest.raises(UserError, match="outside of"):
         download_training(article().tracking, run, outside.parent / "fetched")
     assert sorted(outside.rglob("*")) == before
@@ -86,7 +86,7 @@ def test_a_store_in_the_project_follows_it(
 ) -> None:
     record = read_record(project.RUNS / "one")
     store = open_store(article().tracking)
-    run = Mirror(store).bring_up(record, "kernels")
+    run = Mirror(store, "kernels").bring_up(record)
     model = store.client.create_logged_model(store.experiment_id, name="model", source_run_id=run).model_id
     (tmp_path / "weights").write_text("w")
     store.client.log_model_artifacts(model, str(tmp_path / "weights"))
@@ -102,7 +102,7 @@ def test_a_store_in_the_project_follows_it(
         assert len(places) == 3
         assert all(name.startswith((place / "mlartifacts").as_uri()) for name in places)
     assert {artifact.path for artifact in client.list_artifacts(run)} >= {"training", "evaluation"}
-    assert Mirror(open_store(article().tracking)).bring_up(read_record(place / "runs" / "one"), "kernels") == run
+    assert Mirror(open_store(article().tracking), "kernels").bring_up(read_record(place / "runs" / "one")) == run
     assert client.get_logged_model(model).artifact_location == f"{places[0]}/models/{model}/artifacts"
     if act == "copied":
         originals = every_place(outside.parent / "project" / "mlflow.db")
@@ -135,12 +135,13 @@ def test_a_store_that_is_not_the_projects_keeps_its_places(outside: Path, monkey
     ],
 )
 def test_a_servers_artifacts_are_served_by_it_or_by_a_cloud(location: str, said: str | None) -> None:
-    found = problem_with(location, folder=None, server="team:5000")
-    assert (found is None) if said is None else said in (found or "")
+    refused = contextlib.nullcontext() if said is None else pytest.raises(StoreUnreachableError, match=said)
+    with refused:
+        check_place("https://me:word@team:5000/", location)
 
 
 def test_versions_that_are_none_do_not_get_into_a_models_requirements(outside: Path) -> None:
-    from pipeline.tracking.run_mirror import _save  # noqa: PLC0415 - imports what only a model needs
+    from pipeline.tracking.models import _save  # noqa: PLC0415 - imports what only a model needs
 
     record = read_record(project.RUNS / "one").training
     record.run.ingredients["versions"] = {"keras": "3\n--index-url elsewhere", "numpy": "2", "tensorflow": "2"}

@@ -13,9 +13,11 @@ from mlflow.entities import LoggedModelStatus
 from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
-from pipeline.tracking import run_mirror
+from pipeline.tracking import models
+from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.fields import DETAILS, FILES
 from pipeline.tracking.run_mirror import Mirror
-from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.store import Store, open_store
 from tests.harness.spoiled import lost, spoiled
 from tests.harness.studies import a_project, swept, write_record
 
@@ -46,7 +48,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir()
         (folder / "MLmodel").write_text("a model")
 
-    monkeypatch.setattr(run_mirror, "_save", save)
+    monkeypatch.setattr(models, "_save", save)
 
 
 def whole_model(store: Store, run_id: str) -> Any:
@@ -55,12 +57,12 @@ def whole_model(store: Store, run_id: str) -> Any:
     assert model.status == LoggedModelStatus.READY
     assert [output.model_id for output in store.client.get_run(run_id).outputs.model_outputs] == [model.model_id]
     assert [file.path for file in store.client.list_logged_model_artifacts(model.model_id)] == ["MLmodel"]
-    assert {metric.key: metric.value for metric in model.metrics}["network/parameters"] == 62_346
+    assert {metric.key: metric.value for metric in model.metrics}["cost/parameters"] == 62_346
     return model
 
 
 def brought_up(store: Store, name: str) -> str:
-    return Mirror(store).bring_up(read_record(project.RECORD), name, lambda _training: None)
+    return Mirror(store, name).bring_up(read_record(project.RECORD), lambda _training: None)
 
 
 @pytest.mark.usefixtures("saved")
@@ -71,7 +73,7 @@ def brought_up(store: Store, name: str) -> str:
 def test_a_model_is_there_once_and_whole_whichever_request_failed(store: Store, fails: str, done: bool) -> None:
     write_record(project.RECORD, swept())
     name = next(names)
-    run_id = Mirror(store).bring_up(read_record(project.RECORD), name)
+    run_id = Mirror(store, name).bring_up(read_record(project.RECORD))
 
     def away(*_arguments: Any, **_options: Any) -> None:
         raise ConnectionError("away")
@@ -83,7 +85,7 @@ def test_a_model_is_there_once_and_whole_whichever_request_failed(store: Store, 
     model = whole_model(store, run_id)
     brought_up(store, name)
     assert whole_model(store, run_id).model_id == model.model_id
-    for metric in ("network/parameters", "test/accuracy", "validation/accuracy"):
+    for metric in ("cost/parameters", "accuracy/test", "accuracy/validation"):
         history = store.client.get_metric_history(run_id, metric)
         assert len({point.step for point in history}) == len(history)
 
@@ -111,7 +113,8 @@ def test_files_are_on_the_disk_before_the_database_says_that_they_are_whole(
 
     def checked(method: Callable[..., Any], says: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if says in arguments:
+            details = [tag.value for tag in options.get("tags", ()) if tag.key == DETAILS and FILES in tag.value]
+            if says in (*arguments, *[FILES for _ in details]):
                 (folder,) = (project.store_root() / "mlartifacts").glob(f"**/{arguments[0]}/artifacts")
                 lacking = [str(path) for path in (folder, *folder.rglob("*")) if path.stat().st_ino not in synced]
                 assert lacking == []
@@ -123,8 +126,8 @@ def test_files_are_on_the_disk_before_the_database_says_that_they_are_whole(
     asked: list[str] = []
     monkeypatch.setattr(os, "fsync", sync)
     spy = {
-        "set_tag": checked(store.client.set_tag, "files"),
+        "log_batch": checked(store.client.log_batch, FILES),
         "finalize_logged_model": checked(store.client.finalize_logged_model, LoggedModelStatus.READY),
     }
     brought_up(spoiled(store, **spy), next(names))
-    assert asked == ["files", LoggedModelStatus.READY]
+    assert asked == [FILES, LoggedModelStatus.READY]

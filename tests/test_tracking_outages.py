@@ -15,8 +15,9 @@ from pipeline.config.schema import Tracking
 from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import RunState, StudyRun
+from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.run_mirror import Mirror, unfinished
-from pipeline.tracking.store import RETRIES, Store, StoreUnreachableError, ensure_run, open_store
+from pipeline.tracking.store import RETRIES, Store, ensure_run, open_store
 from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness.spoiled import lost, spoiled
 from tests.harness.studies import a_project, study, swept, write_record
@@ -85,8 +86,8 @@ def test_of_two_runs_that_should_be_one_the_empty_one_goes(store: Store) -> None
     for start in (1, 2, 3):
         store.client.create_run(store.experiment_id, tags=tags, start_time=start)
     written = sorted(tagged(store, name), key=lambda run: run.info.start_time)[1].info.run_id
-    store.client.log_metric(written, "training/loss", 1.0, timestamp=1, step=1)
-    assert Mirror(store).bring_up(read_record(project.RECORD), name) == written
+    store.client.log_metric(written, "loss/training", 1.0, timestamp=1, step=1)
+    assert Mirror(store, name).bring_up(read_record(project.RECORD)) == written
     assert [run.info.run_id for run in tagged(store, name)] == [written]
 
 
@@ -94,7 +95,7 @@ def test_runs_in_which_something_is_written_are_never_deleted(store: Store) -> N
     name = next(names)
     for _ in range(2):
         run = store.client.create_run(store.experiment_id, tags={"study": name})
-        store.client.log_metric(run.info.run_id, "training/loss", 1.0)
+        store.client.log_metric(run.info.run_id, "loss/training", 1.0)
     ensure_run(store, {"study": name}, {}, "name")
     assert len(tagged(store, name)) == 2
 
@@ -112,12 +113,12 @@ def test_what_arrives_late_is_not_there_twice(store: Store) -> None:
 
     write_record(root, swept(), epochs=1, outcome="running", accuracy=None)
     with pytest.raises(StoreUnreachableError, match="does not answer"):
-        Mirror(spoiled(store, log_batch=late)).bring_up(read_record(root), name)
+        Mirror(spoiled(store, log_batch=late), name).bring_up(read_record(root))
     write_record(root, swept(), epochs=2, outcome="running", accuracy=None)
-    Mirror(store).bring_up(read_record(root), name)
+    Mirror(store, name).bring_up(read_record(root))
     store.client.log_batch(**given_up[0])
     (run,) = tagged(store, name)
-    assert {metric.key for metric in given_up[0]["metrics"]} == {"network/parameters", "network/multiply_adds"}
+    assert {metric.key for metric in given_up[0]["metrics"]} == {"cost/parameters", "cost/multiply_adds"}
     for metric in run.data.metrics:
         history = store.client.get_metric_history(run.info.run_id, metric)
         assert len({point.step for point in history}) == len(history), metric
@@ -147,7 +148,7 @@ def test_runs_that_ended_badly_while_the_store_was_away_are_told_later(store: St
         identities[2]: "KILLED",
     }
     for run in runs.values():
-        assert len(store.client.get_metric_history(run.info.run_id, "training/loss")) == 2
+        assert len(store.client.get_metric_history(run.info.run_id, "loss/training")) == 2
 
 
 def test_a_run_that_was_killed_in_its_last_moment_is_told_as_finished() -> None:

@@ -12,7 +12,8 @@ import pytest
 from pipeline import ui
 from pipeline.config.schema import Tracking
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import LONGEST_PATH, StoreUnreachableError, address, open_store, shown
+from pipeline.tracking.addresses import StoreUnreachableError, address, shown
+from pipeline.tracking.store import LONGEST_PATH, open_store
 
 TRACKING = Tracking(enabled=True, address=None, experiment="paths")
 
@@ -70,7 +71,7 @@ def test_the_ui_says_that_mlflows_server_does_not_run_below_a_percent_sign(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(mlflow, "__file__", "/home/a%20b/mlflow/__init__.py")
     monkeypatch.setattr(sys, "argv", ["ui"])
-    monkeypatch.setattr(ui, "_check_free", lambda _port: pytest.fail("was about to start"))
+    monkeypatch.setattr(command, "check_free", lambda *_: pytest.fail("was about to start"))
     with pytest.raises(UserError, match=r"^/home/a%20b/mlflow: has a % in its path.* Move the project"):
         ui.main()
 

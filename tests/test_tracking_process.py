@@ -11,7 +11,7 @@ import pytest
 from pipeline.config.schema import Tracking
 from pipeline.run.record import EVALUATION
 from pipeline.tracking import mirror_process, mirror_worker
-from pipeline.tracking.mirror_process import MirrorProcess, attach_report, started_early
+from pipeline.tracking.mirror_process import MirrorProcess, announce, started_early
 
 TRACKING = Tracking(enabled=True, address=None, experiment="processes")
 READS_ALL = "import sys; print(len(sys.stdin.readlines()))"
@@ -97,9 +97,9 @@ def test_one_that_was_started_early_and_is_not_needed_is_gone(
     ("program", "said"),
     [
         ("import sys; sys.stdin.read(); print('attached')", "attached"),
-        ("raise SystemExit(3)", "not attached in MLflow (the process that writes to the store ended with status 3); "),
-        ("print('the store: is away'); raise SystemExit(1)", "not attached in MLflow (the store: is away); "),
-        (READS_NOTHING, "not attached in MLflow (the store did not keep up within 1 s); the same line "),
+        ("raise SystemExit(3)", "not in MLflow (the process that writes to the store ended with status 3); "),
+        ("print('the store: is away'); raise SystemExit(1)", "not in MLflow (the store: is away); "),
+        (READS_NOTHING, "not in MLflow (the store did not keep up within 1 s); the same line "),
     ],
 )
 def test_what_becomes_of_a_report_is_a_line(
@@ -107,7 +107,7 @@ def test_what_becomes_of_a_report_is_a_line(
 ) -> None:
     beside(program, monkeypatch)
     monkeypatch.setattr(mirror_process, "LONGEST_REPORT_WAIT", 1)
-    assert attach_report(TRACKING, "kernels", tmp_path).startswith(said)
+    assert announce(TRACKING, "kernels", "a verdict", tmp_path).startswith(said)
 
 
 def test_what_mlflow_prints_is_not_taken_for_what_went_wrong(

@@ -1,6 +1,7 @@
 """A study in MLflow: one parent run with its grid and table, its runs as children; kept up to the records."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,19 @@ from typing import Any
 import pytest
 
 from pipeline.config.schema import Tracking
+from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import read_record
 from pipeline.storage import project
+from pipeline.studies.run_study import _tracked
 from pipeline.studies.study import RunState, Study, StudyRun
-from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
+from pipeline.tracking.download import get_runs
+from pipeline.tracking.fields import all_tags
+from pipeline.tracking.run_mirror import Mirror
+from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_mirror import StudyMirror
+from pipeline.tracking.views import page, study_views
 from tests.harness import studies
 from tests.harness.studies import a_project, study, swept, write_record
 
@@ -102,10 +111,9 @@ def test_a_study_has_one_parent_however_often_and_by_whom_it_is_brought_up(store
 def test_a_parent_holds_the_grid_the_state_and_the_table(store: Store) -> None:
     found = replace(with_runs(recorded(0)), baseline={"model.conv.kernel_size": [3, 5]})
     bring_up(store, found)
-    tags = parent(store, found).data.tags
-    assert tags["grid.model.conv.kernel_size"] == "3, [3, 5]"
-    assert tags["grid.seed"] == "0"
-    assert "grid.model.pooling" not in tags
+    tags = all_tags(parent(store, found).data.tags)
+    assert tags["swept"] == "kernel_size 3, [3, 5]; seed 0"
+    assert [tag for tag in tags if tag.startswith("grid.")] == ["grid.model.conv.kernel_size"]
     assert (tags["outcome"], tags["scored_on"], tags["margin"]) == ("running", "validation", "0.5")
     assert tags["baseline"] == "model.conv.kernel_size [3, 5]"
     assert "| 3 | 90.00 % (1) |" in " ".join(tags["mlflow.note.content"].replace("&emsp;", " ").split())
@@ -149,10 +157,11 @@ def test_the_table_has_every_digit_after_a_new_scoring_too(store: Store) -> None
 def test_a_key_that_is_swept_no_more_leaves_the_grid(store: Store) -> None:
     found = with_runs()
     bring_up(store, found)
-    assert "grid.model.conv.kernel_size" in parent(store, found).data.tags
+    assert "grid.model.conv.kernel_size" in all_tags(parent(store, found).data.tags)
     bring_up(store, replace(found, settings={"a": found.settings["a"]}))
-    grid = [tag for tag in parent(store, found).data.tags if tag.startswith("grid.")]
-    assert grid == ["grid.seed"]
+    tags = all_tags(parent(store, found).data.tags)
+    assert not [tag for tag in tags if tag.startswith("grid.")]
+    assert tags["swept"] == "seed "
 
 
 def test_finished_and_diverged_runs_are_brought_up_as_children_once(store: Store) -> None:
@@ -168,10 +177,10 @@ def test_finished_and_diverged_runs_are_brought_up_as_children_once(store: Store
     assert {run.info.status for run in children} == {"FINISHED"}
     assert {run.data.tags["outcome"] for run in children} == {"finished", "diverged"}
     for run in children:
-        steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
+        steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "loss/training")]
         assert steps == [1, 2]
         assert run.data.params["model.conv.kernel_size"] == "5"
-        assert run.data.metrics["network/parameters"] == 62_346
+        assert run.data.metrics["cost/parameters"] == 62_346
 
 
 def test_a_run_of_two_studies_is_a_child_of_both(store: Store) -> None:
@@ -210,7 +219,7 @@ def test_an_up_to_date_study_writes_nothing(store: Store) -> None:
 def test_a_run_that_was_left_running_in_the_store_is_brought_to_its_end(store: Store) -> None:
     found = with_runs(recorded(0))
     write_record(project.CHECKPOINTS, swept(), epochs=1, outcome="running", accuracy=None)
-    StudyMirror(store, found.name).bring_up_run(read_record(project.CHECKPOINTS))
+    StudyMirror(store, found.name).bring_up(read_record(project.CHECKPOINTS))
     assert [run.info.status for run in runs(store, found, "run")] == ["RUNNING"]
     bring_up(store, found)
     assert [run.info.status for run in runs(store, found, "run")] == ["FINISHED"]
@@ -239,7 +248,7 @@ def test_what_an_outage_in_the_middle_left_out_is_brought_up_by_the_next_call(st
     bring_up(store, found)
     (child,) = runs(store, found, "run")
     assert (child.info.status, parent(store, found).info.status) == ("FINISHED", "FINISHED")
-    assert len(store.client.get_metric_history(child.info.run_id, "training/loss")) == 2
+    assert len(store.client.get_metric_history(child.info.run_id, "loss/training")) == 2
     assert "1 of 1 runs finished" in parent(store, found).data.tags["mlflow.note.content"]
     assert csv(store, found).splitlines()[1].startswith("3,1,")
 
@@ -268,7 +277,7 @@ def test_a_study_on_test_images_has_their_scores(store: Store) -> None:
     found = replace(with_runs(identity), images="test")
     bring_up(store, found)
     (child,) = runs(store, found, "run")
-    assert child.data.metrics["test/accuracy"] == 0.9
+    assert child.data.metrics["accuracy/test"] == 0.9
     assert child.data.tags["scored_on"] == "test"
 
 
@@ -281,15 +290,121 @@ def test_a_parent_that_was_deleted_is_made_anew_with_all_its_children(store: Sto
     assert child.data.tags["mlflow.parentRunId"] == parent(store, found).info.run_id
 
 
+def test_runs_are_called_by_what_sets_them_apart_also_when_their_study_has_grown(store: Store) -> None:
+    identities = [recorded(0), recorded(1)]
+    found = with_runs(*identities)
+    bring_up(store, replace(found, settings={"a": found.settings["a"]}))
+    names = sorted(run.info.run_name for run in runs(store, found, "run"))
+    assert names == ["the one setting, seed 0", "the one setting, seed 1"]
+    bring_up(store, found)
+    grown = runs(store, found, "run")
+    assert sorted(run.info.run_name for run in grown) == ["3 × 3 kernels, seed 0", "3 × 3 kernels, seed 1"]
+    assert {run.data.tags["setting"] for run in grown} == {"3 × 3 kernels"}
+
+
+def test_the_best_mean_is_there_once_the_study_has_ended_and_follows_it(store: Store) -> None:
+    found = with_runs(recorded(0))
+    for state in ("running", "interrupted"):
+        bring_up(store, replace(found, state=state))
+        assert parent(store, found).data.metrics == {}
+    for _ in range(2):
+        bring_up(store, replace(found, state="finished"))
+    (cell,) = found.cells
+    bring_up(store, replace(found, state="finished", cells=(cell, replace(cell, identity=recorded(1), accuracy=0.8))))
+    history = store.client.get_metric_history(parent(store, found).info.run_id, "accuracy/best_mean")
+    assert [(point.step, point.value) for point in history] == [(1, 0.9), (2, 0.85)]
+
+
+def test_a_verdict_comes_first_and_stays_when_the_study_goes_on(store: Store, tmp_path: Path) -> None:
+    found = with_runs(recorded(0))
+    mirror = StudyMirror(store, found.name)
+    assert "has no run of this study yet" in mirror.announce(found, "5 × 5 is best.", None)
+    bring_up(store, found)
+    (tmp_path / "report" / "pictures").mkdir(parents=True)
+    (tmp_path / "report" / "pictures" / "differences.png").write_bytes(b"a picture")
+    said = mirror.announce(found, "5 × 5 is best.", tmp_path / "report")
+    run = parent(store, found)
+    assert said == f"MLflow run {run.info.run_id} shows the verdict and the report"
+    first = "**5 × 5 is best. (1 run compared)**"
+    assert run.data.tags["mlflow.note.content"].splitlines()[0] == first
+    artifacts = {artifact.path for artifact in store.client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"settings.csv", "differences.png", "report"}
+    bring_up(store, replace(found, cells=(found.cells[0], replace(found.cells[0], identity=recorded(1)))))
+    assert parent(store, found).data.tags["mlflow.note.content"].splitlines()[0] == first
+    assert mirror.announce(found, "Promoted.", None).endswith("shows the verdict")
+    assert parent(store, found).data.tags["verdict"] == "Promoted. (1 run compared)"
+
+
+def test_a_study_has_its_views_in_the_experiment_which_says_what_it_is(store: Store) -> None:
+    found = with_runs()
+    bring_up(store, found)
+    tags = store.client.get_experiment(store.experiment_id).tags
+    assert {f"mlflow.sharedViewState.{key}" for key in ("studies", *study_views(found.name))} <= tags.keys()
+    assert tags["mlflow.note.content"].startswith("Trainings of Conv2D networks.")
+    note = parent(store, found).data.tags["mlflow.note.content"]
+    assert all(f"({page(store.experiment_id, view)})" in note for view in study_views(found.name))
+    # What a person wrote stays.
+    store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "ours")
+    bring_up(store, found)
+    assert store.client.get_experiment(store.experiment_id).tags["mlflow.note.content"] == "ours"
+
+
+def test_runs_of_an_earlier_version_get_the_present_names_and_are_compared_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = with_runs(recorded(0))
+    mirror = StudyMirror(store, found.name)
+    tags = {"study": found.name, "role": "run", "identity": found.cells[0].identity, "outcome": "finished"}
+    tags |= {"scoring": "s", "mlflow.parentRunId": mirror.parent(), "git.commit": "c"}
+    old = store.client.create_run(store.experiment_id, tags=tags, run_name="5×5").info.run_id
+    for name, value in (("validation/accuracy", 0.25), ("network/parameters", 1.0), ("training/learning_rate", 0.1)):
+        store.client.log_metric(old, name, value, step=1)
+    store.client.set_terminated(old)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.address)
+    tracking = Tracking(enabled=True, address=None, experiment="studies")
+    (stored,), _ = get_runs(tracking, [old])
+    assert stored.metrics == {"accuracy/validation": 0.25, "cost/parameters": 1.0, "schedule/learning_rate": 0.1}
+    assert stored.tags["git.commit"] == "c"
+    bring_up(store, found)
+    (run,) = runs(store, found, "run")
+    assert (run.info.run_id, run.info.run_name) == (old, "3 × 3 kernels, seed 0")
+    assert run.data.metrics["accuracy/validation"] == 0.25
+    assert get_runs(tracking, [old])[0][0].metrics["cost/parameters"] == 62_346
+
+
+def test_a_run_of_dvc_exp_says_which(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = read_record(project.run_root(recorded(0)))
+    monkeypatch.setenv("DVC_EXP_NAME", "small-one")
+    run = store.client.get_run(Mirror(store, REPRO_STUDY).bring_up(record))
+    assert run.data.tags["dvc.exp"] == "small-one"
+    bring_up(store, found := with_runs(record.training.run.identity))
+    assert "dvc.exp" not in runs(store, found, "run")[0].data.tags
+
+
+def test_a_study_is_tracked_where_its_sweep_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "PARAMS", tmp_path / "params.yaml")
+    local = Tracking(enabled=True, address=None, experiment="conv2d")
+    server = local.model_copy(update={"address": "https://team:5000"})
+    (tmp_path / "params.yaml").write_text(json.dumps({"tracking": local.model_dump()}))
+    found = with_runs()
+    assert tracking_of(found) == local
+    assert tracking_of(_tracked(found, server)) == server
+    # What was not tracked this time is where it was before.
+    untracked = server.model_copy(update={"enabled": False})
+    assert tracking_of(_tracked(_tracked(found, server), untracked)) == server
+    with pytest.raises(UserError, match=r"tracking\.address: must be an MLflow server"):
+        tracking_of(replace(found, tracking=server.model_dump() | {"address": "ftp://team"}))
+
+
 def test_one_run_is_brought_up_while_it_grows(store: Store) -> None:
     found = with_runs()
     mirror = StudyMirror(store, found.name)
     for epochs, outcome in ((0, "running"), (1, "running"), (1, "running"), (3, "running"), (3, "finished")):
         shape: Any = {"epochs": epochs, "outcome": outcome, "accuracy": 0.9 if outcome == "finished" else None}
         write_record(project.RUNS / "growing", swept(), **shape)
-        mirror.bring_up_run(read_record(project.RUNS / "growing"))
+        mirror.bring_up(read_record(project.RUNS / "growing"))
         (child,) = runs(store, found, "run")
-        history = store.client.get_metric_history(child.info.run_id, "validation/accuracy")
+        history = store.client.get_metric_history(child.info.run_id, "accuracy/validation")
         assert [point.step for point in history] == list(range(1, epochs + 1))
         assert child.info.status == ("FINISHED" if outcome == "finished" else "RUNNING")
         assert child.data.tags["mlflow.parentRunId"] == mirror.parent()

@@ -19,9 +19,10 @@ from pipeline.run.record import TRAINING, read_training, write_training
 from pipeline.storage import project
 from pipeline.studies.study import Study, StudyRun, update_study
 from pipeline.tracking import mirror_worker
+from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.mirror_process import settings
 from pipeline.tracking.mirror_worker import follow
-from pipeline.tracking.store import Store, StoreUnreachableError, open_store
+from pipeline.tracking.store import Store, open_store
 from tests.harness.studies import a_project, study, swept, write_record
 
 Step = str | Callable[[], object]
@@ -121,7 +122,7 @@ def statuses(store: Store, role: str) -> list[str]:
     return sorted(run.info.status for run in found)
 
 
-def steps(store: Store, metric: str = "training/loss") -> list[int]:
+def steps(store: Store, metric: str = "loss/training") -> list[int]:
     (run,) = store.client.search_runs([store.experiment_id], "tags.role = 'run'")
     return [point.step for point in store.client.get_metric_history(run.info.run_id, metric)]
 
@@ -144,7 +145,7 @@ def test_a_training_that_begins_anew_is_not_there_twice(store: Store) -> None:
         write_record(work, swept({"seed": 0}), epochs=epochs, outcome="running", accuracy=None, seconds=9)
 
     assert told(store, record(work), lambda: anew(0), record(work), lambda: anew(3), record(work)) is None
-    assert steps(store, "clock/epoch_seconds") == [1, 2, 3]
+    assert steps(store, "timing/epoch_seconds") == [1, 2, 3]
 
 
 def other_bits(root: Path, epochs: int) -> None:
@@ -198,7 +199,7 @@ def test_a_run_that_diverged_agrees_with_itself(store: Store) -> None:
 
 def values(store: Store, run: Any) -> list[float]:
     """The curve of the training loss."""
-    return [point.value for point in store.client.get_metric_history(run.info.run_id, "training/loss")]
+    return [point.value for point in store.client.get_metric_history(run.info.run_id, "loss/training")]
 
 
 def test_what_says_running_when_the_input_ends_was_killed(store: Store) -> None:
@@ -272,7 +273,7 @@ def test_a_store_that_is_away_at_first_gets_everything_once_when_it_answers(stor
     assert statuses(store, "study") == ["FINISHED"]
     assert statuses(store, "run") == ["FINISHED", "FINISHED", "KILLED"]
     for run in store.client.search_runs([store.experiment_id], "tags.role = 'run'"):
-        points = store.client.get_metric_history(run.info.run_id, "training/loss")
+        points = store.client.get_metric_history(run.info.run_id, "loss/training")
         assert [point.step for point in points] == [1, 2]
 
 

@@ -1,13 +1,18 @@
 """`make ui` is for this machine: it binds loopback, and answers nobody who came by another name."""
 
+import base64
+import json
 import socket
+import zlib
 from collections.abc import Iterator
-from urllib.parse import parse_qs
+from typing import Any
 
 import pytest
 import requests
+from pydantic import JsonValue
 
-from pipeline.ui import page
+from pipeline.tracking import views
+from pipeline.ui import page_knows_views
 from tests.harness.browser import served
 from tests.harness.project import Project, new_project
 from tests.harness.studies import study
@@ -76,12 +81,49 @@ def test_it_answers_its_own_page(address: str) -> None:
     assert requests.post(f"{address}/{SEARCH}", json={"max_results": 1}, headers=own, timeout=20).status_code == 200
 
 
+def view(tag: str) -> tuple[str, dict[str, Any]]:
+    """The name of a saved view, and what it shows, as MLflow's page reads them."""
+    envelope = json.loads(tag)
+    assert isinstance(envelope["createdAt"], int)
+    packed = envelope["state"].removeprefix("deflate;")
+    return envelope["name"], json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
 @pytest.mark.parametrize("images", ["validation", "test"])
-def test_the_link_to_a_study_sorts_by_the_metric_that_its_runs_have(images: str) -> None:
-    query = parse_qs(page("1", study({}, images=images)).partition("?")[2])
-    assert query["orderByKey"] == [f"metrics.`{images}/accuracy`"]
-    assert query["orderByAsc"] == ["false"]
-    assert query["searchFilter"] == ["tags.study = 'kernels' and tags.role = 'run'"]
+def test_the_views_of_a_study_are_sorted_by_the_metric_that_its_runs_have(images: str) -> None:
+    settings: dict[str, dict[str, JsonValue]] = {"a": {"model.conv.filters": 8}, "b": {"model.conv.filters": 16}}
+    tags = views.study_tags(study(settings, images=images))
+    (name, runs), (_, means) = (view(tags[f"{views.VIEW}{key}"]) for key in views.study_views("kernels"))
+    assert name == "kernels: runs, the best first"
+    for state in (runs, means):
+        assert (state["orderByKey"], state["orderByAsc"]) == (f"metrics.`accuracy/{images}`", False)
+        assert state["searchFilter"] == "tags.study = 'kernels' and tags.role = 'run'"
+        assert state["selectedColumns"][:2] == [f"metrics.`accuracy/{images}`", "params.`model.conv.filters`"]
+    assert "params.`seed`" in runs["selectedColumns"]
+    assert means["groupBy"] == {
+        "aggregateFunction": "average",
+        "groupByKeys": [{"mode": "tag", "groupByData": "setting"}],
+    }
+    assert means["groupsExpanded"] == {"tag.setting.8 filters": False, "tag.setting.16 filters": False}
+
+
+def test_no_view_is_longer_than_a_tag_of_an_experiment() -> None:
+    keys = [f"model.blocks.block{number}.conv.kernel_initializer" for number in range(30)]
+    settings: dict[str, dict[str, JsonValue]] = {
+        str(number): dict.fromkeys(keys, f"{number * 7_919_993 % 1_000_003:020}") for number in range(500)
+    }
+    assert max(map(len, views.study_tags(study(settings)).values())) <= 5_000
+
+
+def test_the_page_of_this_mlflow_has_views_in_another_the_ordinary_list_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What it makes of them is for tests/test_browser.py; the day this fails, look there first.
+    assert page_knows_views()
+    monkeypatch.setattr(views, "VIEW", "mlflow.viewOfAnotherKind.")
+    assert not page_knows_views()
+    assert views.page("1", None) == "#/experiments/1/runs?workflowType=machine_learning"
+    assert views.page("1", "a b").endswith("&viewStateShareKey=a%20b")
 
 
 def test_what_it_can_not_refuse_is_what_the_page_on_security_says(address: str) -> None:

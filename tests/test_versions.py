@@ -12,7 +12,8 @@ import yaml
 from pipeline.config.schema import Tracking
 from pipeline.run import checkpoint, record
 from pipeline.storage import project
-from pipeline.tracking.store import StoreUnreachableError, open_store
+from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.store import open_store
 
 ROOT = project.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pipeline.data.idx import decode_idx
-from pipeline.data.split import split
+from pipeline.data.prepared import split
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 

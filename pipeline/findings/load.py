@@ -28,7 +28,8 @@ from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
 from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
-from pipeline.tracking.fields import BASELINE_VALUES, GRID
+from pipeline.tracking.fields import MULTIPLY_ADDS, PARAMETERS, SECONDS, TIMING, score_name
+from pipeline.tracking.study_fields import BASELINE_VALUES, GRID
 
 if TYPE_CHECKING:
     from pipeline.tracking.download import StoredRun
@@ -41,9 +42,6 @@ ALONE = "latency_ms_batch_1"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 STATES = {"RUNNING": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted"}
 OUTCOMES = {*STATES.values(), "diverged", "collapsed"}
-
-VARIANT = "variant."
-"""Begins the tag of a run that names the variant of a group of conf/ that it was asked for by."""
 
 Values = Mapping[str, JsonValue]
 
@@ -110,8 +108,8 @@ def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Com
     settings = [
         Setting(
             values=_values(group[0]),
-            parameters=_median(run.metrics.get("network/parameters") for run in group),
-            multiply_adds=_median(run.metrics.get("network/multiply_adds") for run in group),
+            parameters=_median(run.metrics.get(PARAMETERS) for run in group),
+            multiply_adds=_median(run.metrics.get(MULTIPLY_ADDS) for run in group),
         )
         for group in groups.values()
     ]
@@ -119,7 +117,7 @@ def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Com
     _check_once(runs)
     baseline = _stored_baseline(study, [setting.values for setting in settings])
     return _comparison(
-        _names(study, settings, [group[0] for group in groups.values()]),
+        _names(study, settings),
         settings,
         runs,
         baseline=baseline or 0,
@@ -309,7 +307,7 @@ def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
         outcome = STATES.get(stored.status, "failed")
     if outcome == "finished" and stored.tags.get("collapsed") == "true":
         outcome = "collapsed"
-    accuracy = stored.metrics.get(f"{images}/accuracy", math.nan)
+    accuracy = stored.metrics.get(score_name(images), math.nan)
     scored = 0 <= accuracy <= 1 and outcome in (*ENDED, "collapsed")
     return Run(
         setting=setting,
@@ -318,8 +316,8 @@ def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
         outcome=outcome,
         reason=stored.tags.get("reason"),
         accuracy=100 * accuracy if scored else None,
-        seconds=_finite(stored.metrics.get("clock/training_seconds")),
-        latency=_finite(stored.metrics.get(f"clock/{ALONE}")),
+        seconds=_finite(stored.metrics.get(SECONDS)),
+        latency=_finite(stored.metrics.get(f"{TIMING}{ALONE}")),
         commit=stored.tags.get("git.commit"),
         uncommitted=stored.tags.get("git.uncommitted_changes") == "true",
     )
@@ -343,15 +341,11 @@ def _check_once(runs: Sequence[Run]) -> None:
             )
 
 
-def _names(study: "StoredRun | None", settings: Sequence[Setting], stored: "Sequence[StoredRun]") -> list[Values]:
-    """What tells each setting from the others: as the study's own run has it, where its runs bear that out."""
+def _names(study: "StoredRun | None", settings: Sequence[Setting]) -> list[Values]:
+    """What tells each setting from the others: by the keys of the study's grid, where its runs bear that out."""
     every: list[Values] = [setting.values for setting in settings]
     keys = [] if study is None else [tag.removeprefix(GRID) for tag in study.tags if tag.startswith(GRID)]
-    variants = [{key: run.tags[f"{VARIANT}{key}"] for key in keys if f"{VARIANT}{key}" in run.tags} for run in stored]
-    names: list[Values] = [
-        {**own, **{key: values[key] for key in keys if key in values}}
-        for own, values in zip(variants, every, strict=True)
-    ]
+    names: list[Values] = [{key: values[key] for key in keys if key in values} for values in every]
     distinct = {json.dumps(name, sort_keys=True) for name in names}
     return names if len(distinct) == len(names) else every
 

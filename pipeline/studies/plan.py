@@ -248,6 +248,7 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
         refused=tuple({"setting": one.overrides, "reason": one.reason} for one in plan.refused),
         stop=config.stop,
         error_rate=config.error_rate,
+        tracking=None if present is None else present.tracking,
     )
     study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
     check_study(before, study, {job.identity.name for job in plan.jobs})

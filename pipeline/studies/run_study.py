@@ -52,7 +52,7 @@ from pipeline.studies.workers import (
 from pipeline.terminal.command import undisturbed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
-from pipeline.tracking.artifact_locations import check_address
+from pipeline.tracking.addresses import check_address
 from pipeline.tracking.mirror_process import MirrorProcess
 
 MOST_UNASKED = 300
@@ -100,8 +100,11 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """
     plan = _checked_plan(grid, config)
-    folder, merge = project.study(config.full_name), partial(merge_plan, plan=plan, config=config)
-    is_told = False
+    folder, is_told = project.study(config.full_name), False
+
+    def merge(present: Study | None) -> Study:
+        return _tracked(merge_plan(present, plan, config), tracking)
+
     if config.dry_run or (len(plan.jobs) > MOST_UNASKED and config.ask):
         # Nothing is written before the answer.
         preview = _Runner(merge(present_study(folder)), plan, config, executor)
@@ -159,6 +162,11 @@ def _ask(missing: int) -> None:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise UserError("nothing was started.")
+
+
+def _tracked(study: Study, tracking: Tracking) -> Study:
+    """The study that remembers where it is tracked: what is done with it later goes there."""
+    return replace(study, tracking=tracking.model_dump(mode="json")) if tracking.enabled else study
 
 
 def _part(config: StudyConfig) -> str:
@@ -343,7 +351,7 @@ def launch_one(point: Point) -> None:
     (job,) = plan.jobs
     folder, merge = project.study(config.full_name), partial(_merge_one, plan=plan, config=config)
     before = present_study(folder)
-    study = update_study(folder, merge)
+    study = update_study(folder, lambda present: _tracked(merge(present), tracking))
     if is_done := record_of(job) is not None:
         console.print(f"{titles(study)[job.setting]}, seed {job.seed}: done already")
         forget_checkpoint(job)

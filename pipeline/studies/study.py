@@ -124,6 +124,7 @@ class Study:
     `basis` is the digest of what all its runs share beside the configuration: data, code, versions. `settings` are by
     name, in the order in which they were declared; `refused` are those that can't exist, with the reason. `stop` is
     what ends it as a race (None: it is none), `contrasts` are the questions asked of it, which share the `error_rate`.
+    `tracking` is where its last sweep told MLflow of it.
     """
 
     name: Name
@@ -138,6 +139,7 @@ class Study:
     stop: Stop | None = None
     error_rate: Annotated[float, Field(gt=0, lt=1)] = ERROR_RATE
     contrasts: tuple[DeclaredContrast, ...] = ()
+    tracking: dict[str, JsonValue] | None = None
 
 
 def find_study(name: str) -> Study:

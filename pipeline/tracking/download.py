@@ -14,16 +14,9 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pipeline.config.schema import Tracking
 from pipeline.run.record import CLOCK, TRAINING
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.store import (
-    Store,
-    StoreUnreachableError,
-    address,
-    check_place,
-    open_store,
-    reaching,
-    search_runs,
-    shown,
-)
+from pipeline.tracking.addresses import StoreUnreachableError, address, check_place, shown
+from pipeline.tracking.fields import all_tags, present_name
+from pipeline.tracking.store import Store, open_store, reaching, search_runs
 
 ANSWERS_WITHIN = 15.0
 """Seconds in which a store must answer a person who waits for it: one of 5 s a call does."""
@@ -119,7 +112,10 @@ def _files_of_at_most(size: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One MLflow run; `metrics` are the last values, `started` in milliseconds since 1970. All text is untrusted."""
+    """One MLflow run; `metrics` are the last values by their present names, `started` in milliseconds since 1970.
+
+    All text is untrusted.
+    """
 
     run_id: str
     status: str
@@ -153,11 +149,12 @@ def open_soon(tracking: Tracking) -> Store:
 
 
 def _plain(run: Any) -> StoredRun:
+    present = {name: value for name, value in run.data.metrics.items() if name == present_name(name)}
     return StoredRun(
         run_id=str(run.info.run_id),
         status=str(run.info.status),
         started=int(run.info.start_time or 0),
         params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags=dict(run.data.tags),
+        metrics={present_name(name): value for name, value in run.data.metrics.items()} | present,
+        tags=all_tags(run.data.tags),
     )

@@ -1,31 +1,18 @@
-"""What of a record, and of a study, goes to MLflow under which names. Needs no mlflow."""
+"""What of a record goes to MLflow under which names. Needs no mlflow.
 
-import csv
-import io
+The page sorts sections of charts by what stands before the slash: accuracy and cost come first, the clock last.
+"""
+
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.config.load import leaves
 from pipeline.config.schema import Training, height_width
 from pipeline.run.metrics import SHARED
 from pipeline.run.record import Record
-from pipeline.studies.study import Study
-from pipeline.studies.study_summary import (
-    columns,
-    count_outcomes,
-    counted,
-    differing,
-    distinctions,
-    in_words,
-    lost_in_words,
-    rows,
-    shown,
-    shown_at,
-    swept,
-    table,
-)
+from pipeline.studies.study_summary import counted, shown
 
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones, and they would then differ for ever."""
@@ -33,19 +20,36 @@ MOST_TEXT = 5_000
 UNCHOSEN = ("data.image_shape",)
 """What the images are, not what was chosen."""
 
-LAST_OF_EPOCH = "training/learning_rate"
+PARAMETERS, MULTIPLY_ADDS, SECONDS = "cost/parameters", "cost/multiply_adds", "cost/seconds"
+KNOWN_EARLY = PARAMETERS, MULTIPLY_ADDS
+"""The final metrics that are known once there is a first epoch."""
+
+TIMING = "timing/"
+"""Begins the names of what a clock measured."""
+
+LAST_OF_EPOCH = "schedule/learning_rate"
 """The metric that is written last of an epoch: it says that the epoch is whole."""
 
-LOSSES = "training/loss", "validation/loss"
+LOSSES = "loss/training", "loss/validation"
 
-ASTRAY = "collapsed", "diverged"
-"""How runs end that stand in no mean of a study."""
+FORMER = {
+    "network/parameters": PARAMETERS,
+    "network/multiply_adds": MULTIPLY_ADDS,
+    "clock/training_seconds": SECONDS,
+    "training/learning_rate": LAST_OF_EPOCH,
+}
+"""What some metrics were called in stores of earlier versions."""
 
-GRID = "grid."
-BASELINE_VALUES = "baseline.values"
-MOST_ROWS = 40
-MOST_TABLE = MOST_TEXT - 700
-"""Rows and characters of the table in the description: a person reads no more, and servers cut it."""
+SOURCE = "conv2d pipeline"
+DETAILS = "details"
+"""The tag that holds what only this project reads, as JSON: text by name."""
+
+FILES = "files"
+SETTING = "setting"
+"""The tag of a study's run that says in words which setting it is of: what means over seeds are grouped by."""
+
+EXPERIMENT = "dvc.exp"
+"""The tag that says which experiment of `dvc exp show` a run is."""
 
 
 class Point(NamedTuple):
@@ -64,24 +68,42 @@ def params(record: Record) -> dict[str, str]:
 
 
 def curves(record: Record) -> list[Point]:
-    """The curves: drawn over epochs, in sections by what stands before the slash."""
+    """The curves: drawn over epochs."""
     training = record.training.run.specification.training
     times = {time.epoch: time for time in record.training.times}
     points = []
     for epoch in record.training.history:
         time = times.get(epoch.epoch)
-        # In this order they are logged: Compare draws the first, and the last says that the epoch is whole.
+        # In this order they are logged: the last says that the epoch is whole.
         values = {
-            "validation/accuracy": epoch.validation_accuracy,
-            "validation/loss": epoch.validation_loss,
-            "training/accuracy": epoch.accuracy,
-            "training/loss": epoch.loss,
-            "clock/epoch_seconds": None if time is None else time.seconds,
+            score_name("validation"): epoch.validation_accuracy,
+            "loss/validation": epoch.validation_loss,
+            score_name("training"): epoch.accuracy,
+            "loss/training": epoch.loss,
+            f"{TIMING}epoch_seconds": None if time is None else time.seconds,
             LAST_OF_EPOCH: mean_rate(training, epoch.epoch),
         }
         ended = None if time is None else time.ended
         points += [Point(name, value, ended, epoch.epoch) for name, value in values.items() if value is not None]
     return points
+
+
+def score_name(images: str) -> str:
+    """The metric of the accuracy on the images that are called so: "training", "validation" or "test"."""
+    return f"accuracy/{images}"
+
+
+def is_timed(name: str) -> bool:
+    """Whether a clock measured the metric: measured again it differs."""
+    return name == SECONDS or name.startswith(TIMING)
+
+
+def present_name(name: str) -> str:
+    """A metric as it is called now: stores of earlier versions put the images before the score."""
+    section, _, rest = name.partition("/")
+    if section in ("training", "validation", "test"):
+        return FORMER.get(name, f"{rest}/{section}")
+    return FORMER.get(name, f"{TIMING}{rest}" if section == "clock" else name)
 
 
 def mean_rate(training: Training, epoch: int) -> float:
@@ -107,44 +129,72 @@ def final_metrics(record: Record) -> dict[str, float]:
     values: dict[str, float | None] = {}
     if record.training.history:
         # Not before the first score, which Compare shall draw.
-        values |= {"network/parameters": run.parameters, "network/multiply_adds": run.multiply_adds}
+        values |= {PARAMETERS: run.parameters, MULTIPLY_ADDS: run.multiply_adds}
     if scored is not None:
         seconds = record.training.seconds
-        values["clock/training_seconds"] = None if seconds is None else round(seconds, 3)
+        values[SECONDS] = None if seconds is None else round(seconds, 3)
         # The last values of the validation curves are the final ones: a point at step 0 would spoil the curves.
         drawn = ("accuracy", "loss") if scored.images == "validation" else ()
-        values |= {f"{scored.images}/{name}": value for name, value in scored.scores.items() if name not in drawn}
-        values |= {f"clock/{name}": value for name, value in scored.latency.items()}
+        values |= {f"{name}/{scored.images}": value for name, value in scored.scores.items() if name not in drawn}
+        values |= {f"{TIMING}{name}": value for name, value in scored.latency.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def tags(record: Record, study: str) -> dict[str, str]:
-    """What the run is found by, and where and from what it was made."""
+def tags(record: Record, study: str, files: str | None = None) -> dict[str, str]:
+    """What the run is found by, and where and from what it was made; `files` is the digest of those in the store."""
     run, environment, scored = record.training.run, record.training.environment, record.evaluation
-    values: dict[str, Any] = {
+    details: dict[str, Any] = {
+        FILES: files,
+        "git.commit": environment.git_commit,
+        "git.uncommitted_changes": environment.uncommitted_changes,
+        **{f"versions.{name}": value for name, value in environment.versions.items()},
+        **{f"hardware.{name}": value for name, value in environment.hardware.items()},
+    }
+    if scored is not None:
+        # Whether others used the cores when it was scored: then its seconds of training are not its own either.
+        shared = "shared" if any(name.startswith(SHARED) for name in scored.latency) else "alone"
+        details |= {
+            "scoring": scored.scoring,
+            "clock": shared if scored.latency else None,
+            "collapsed": scored.collapsed,
+        }
+    return texts({
         "study": study,
         "role": "run",
         "identity": run.identity,
         "outcome": run.outcome,
         "reason": run.reason,
-        "git.commit": environment.git_commit,
-        "git.uncommitted_changes": environment.uncommitted_changes,
+        "dataset": None if scored is None else scored.dataset,
+        "scored_on": None if scored is None else scored.images,
         "mlflow.source.git.commit": environment.git_commit,
-        "mlflow.source.name": "conv2d pipeline",
+        "mlflow.source.name": SOURCE,
         "mlflow.note.content": description(record),
-    }
-    if scored is not None:
-        # Whether others used the cores when it was scored: then its seconds of training are not its own either.
-        shared = "shared" if any(name.startswith(SHARED) for name in scored.latency) else "alone"
-        values |= {
-            "dataset": scored.dataset,
-            "scored_on": scored.images,
-            "scoring": scored.scoring,
-            "clock": shared if scored.latency else None,
-            "collapsed": scored.collapsed,
-        }
-    values |= {f"versions.{name}": value for name, value in environment.versions.items()}
-    values |= {f"hardware.{name}": value for name, value in environment.hardware.items()}
+        DETAILS: as_details(texts(details)),
+    })  # fmt: skip
+
+
+def all_tags(stored: Mapping[str, str]) -> dict[str, str]:
+    """The tags of an MLflow run with those that DETAILS holds, which in earlier versions stood beside the others.
+
+    A store is untrusted: what is no text by a name is left out.
+    """
+    try:
+        details = json.loads(stored.get(DETAILS, "{}")).items()
+    except (ValueError, AttributeError, RecursionError):
+        details = {}.items()
+    texts = {name: text for name, text in details if isinstance(text, str)}
+    return {name: text for name, text in stored.items() if name != DETAILS} | texts
+
+
+def as_details(values: dict[str, str]) -> str:
+    """The text of the tag DETAILS; where servers would cut it, without the longest."""
+    while len(text := json.dumps(values)) > MOST_TEXT:
+        values.pop(max(values, key=lambda name: len(values[name])))
+    return text
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """The tags with a value, as text that no server cuts."""
     return {name: shown(value)[:MOST_TEXT] for name, value in values.items() if value is not None}
 
 
@@ -176,92 +226,3 @@ def description(record: Record) -> str:
     ]
     lines += ["", f"Identity `{run.identity}`. Pictures and tables lie under Artifacts, in `evaluation/`."]
     return "\n".join(lines)
-
-
-def study_tags(study: Study) -> dict[str, str]:
-    """The declared grid, how it is scored and compared, the table as the description of the run's page."""
-    settings = distinctions(study).values()
-    seeds = sorted({cell.seed for cell in study.cells})
-    values = {
-        "study": study.name,
-        "role": "study",
-        "outcome": study.state,
-        "scored_on": study.images,
-        "margin": json.dumps(study.margin),
-        f"{GRID}seed": ", ".join(map(str, seeds)),
-        "mlflow.source.name": "conv2d pipeline",
-        "mlflow.note.content": study_description(study),
-    }
-    for key in swept(study):
-        values[f"{GRID}{key}"] = ", ".join(dict.fromkeys(shown_at(setting, key) for setting in settings))
-    if study.baseline is not None:
-        values["baseline"] = in_words(study.baseline)
-        values |= _baseline_values(study)
-    return {name: text[:MOST_TEXT] for name, text in values.items()}
-
-
-def _baseline_values(study: Study) -> dict[str, str]:
-    """The values that tell the baseline from the other settings, as a report from the store alone can look for them."""
-    settings = study.settings.values()
-    keys = dict.fromkeys([*(study.baseline or {}), *differing([setting.values for setting in settings])])
-    same = [setting.values for setting in settings if setting.is_at(study.baseline or {})]
-    if len(same) != 1:
-        return {}
-    return {BASELINE_VALUES: json.dumps({key: same[0][key] for key in keys if key in same[0]})}
-
-
-def study_description(study: Study) -> str:
-    """The study in Markdown: how far it is, and the table of its settings."""
-    counts = count_outcomes(study.cells)
-    ended = f"{counts['finished']} of {len(study.cells)} runs finished"
-    if lost := lost_in_words(counts):
-        ended += f", {lost}"
-    score = f"accuracy on the {study.images} images, mean ± standard deviation over seeds (number of runs)"
-    lines = [f"**{study.name}**: {ended}; {score}.", ""]
-    if astray := [kind for kind in ASTRAY if counts[kind]]:
-        lines += [f"Runs that {' or '.join(astray)} stand in no mean.", ""]
-    if study.images == "test":
-        lines += ["**The test images were opened for this study.**", ""]
-    lines += _table(study)
-    if study.refused:
-        lines += ["", f"{counted(len(study.refused), 'setting')} of the grid can't exist: left out."]
-    return "\n".join(lines)
-
-
-def table_csv(study: Study) -> str:
-    """One line a setting: its values, runs, mean and standard deviation of the accuracy, cost."""
-    keys = columns(study)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    counts = "finished", "collapsed", "diverged", "failed"
-    facts = *counts, "mean", "deviation", "seconds", "parameters", "multiply_adds", "verdict"
-    writer.writerow([*keys, *facts])
-    for row in rows(study):
-        # None is written as nothing.
-        writer.writerow([shown_at(row.label, key, missing="") for key in keys] + [getattr(row, fact) for fact in facts])
-    return text.getvalue()
-
-
-def _table(study: Study) -> list[str]:
-    """The settings with the highest means, in their order, as many as a person reads."""
-    settings, means = table(study), [row.mean or 0 for row in rows(study)]
-    if not settings:
-        return ["No run yet."]
-    lines = [_line(list(settings[0])), f"|{'---|' * len(settings[0])}"]
-    room = MOST_TABLE - sum(map(len, lines))
-    best = sorted(range(len(settings)), key=lambda number: -means[number])[:MOST_ROWS]
-    for number in sorted(best):
-        line = _line(list(settings[number].values()))
-        room -= len(line) + 1
-        if room < 0:
-            break
-        lines.append(line)
-    if len(lines) - 2 < len(settings):
-        lines += ["", f"{len(lines) - 2} of {len(settings)} settings; all are in settings.csv under Artifacts."]
-    return lines
-
-
-def _line(cells: Sequence[str]) -> str:
-    """A line of a table. MLflow gives its cells no room: an em space after each does."""
-    plain = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
-    return "".join(f"| {cell}&emsp;" for cell in plain) + "|"

@@ -48,12 +48,15 @@ def started_early() -> Iterator[None]:
         _end_early()
 
 
-def attach_report(tracking: "Tracking", study: str, folder: Path) -> str:
-    """Put the report in `folder` among the artifacts of the study's MLflow run; returns what to tell."""
+def announce(tracking: "Tracking", study: str, verdict: str, report: Path | None = None) -> str:
+    """Let the study's page in MLflow begin with `verdict`, a sentence, and attach the folder `report`.
+
+    Returns what to tell: nothing where nothing is tracked.
+    """
     with MirrorProcess(tracking, study, longest_wait=LONGEST_REPORT_WAIT) as mirror:
-        mirror.attach(folder)
+        mirror.announce(project.study(study), verdict, report)
     if mirror.failed:
-        return f"not attached in MLflow ({mirror.said}); the same line attaches it once the store can be reached"
+        return f"not in MLflow ({mirror.said}); the same line tells it once the store can be reached"
     return mirror.said
 
 
@@ -89,9 +92,10 @@ class MirrorProcess:
         """There is more in the study in `folder`. Returns at once."""
         self._write(json.dumps({"study": str(folder)}))
 
-    def attach(self, folder: Path) -> None:
-        """There is a report in `folder`."""
-        self._write(json.dumps({"report": str(folder)}))
+    def announce(self, folder: Path, verdict: str, report: Path | None) -> None:
+        """The study in `folder` has a verdict, and perhaps a report in a folder of its own."""
+        told = {"verdict": verdict, "report": None if report is None else str(report)}
+        self._write(json.dumps({"announced": str(folder)} | told))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -23,9 +23,10 @@ from pipeline.storage import project
 from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.run_mirror import Mirror, killed
-from pipeline.tracking.store import Store, StoreUnreachableError, open_store
-from pipeline.tracking.study_mirror import StudyMirror, attach
+from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.study_mirror import StudyMirror
 
 LEAST_PRIORITY = 19
 
@@ -34,7 +35,7 @@ LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
 
 Message = dict[str, Any]
 """`{"record": folder, "part": which evaluation, "model": whether it is wanted}`, `{"study": folder}`,
-`{"report": folder}`: there is more in that folder.
+`{"announced": folder of a study, "verdict": a sentence, "report": folder or None}`: there is more in that folder.
 """
 
 
@@ -51,7 +52,7 @@ def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
     """Read the settings (pipeline.tracking.mirror_process.settings), then messages; bring MLflow up to what they name.
 
     It ends with the input. What could not be written is tried again with the next message. Returns what went wrong
-    with the last attempt, and what became of a report, or None.
+    with the last attempt, and what became of a verdict, or None.
     """
     os.nice(LEAST_PRIORITY)
     reader = iter(lines)
@@ -76,7 +77,7 @@ def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
             break
         time.sleep(BETWEEN_ATTEMPTS)
         worker.write()
-    return worker.problem, worker.attached
+    return worker.problem, worker.told
 
 
 class _Worker:
@@ -84,7 +85,7 @@ class _Worker:
 
     def __init__(self, tracking: Tracking, study: str) -> None:
         self.unreachable: str | None = None
-        self.attached: str | None = None
+        self.told: str | None = None
         self._unreadable: dict[str, str] = {}
         self._tracking = tracking
         self._study = study
@@ -118,8 +119,8 @@ class _Worker:
             if self._store is None and self._waiting:
                 self._store = open_store(self._tracking)
                 # Another store may answer at this address next time: ask it what it has.
-                self._mirror = Mirror(self._store)
-                self._studies = StudyMirror(self._store, self._study)
+                self._mirror = StudyMirror(self._store, self._study)
+                self._repro = Mirror(self._store, self._study)
             self.unreachable = None
             for key, message in list(self._waiting.items()):
                 try:
@@ -134,9 +135,9 @@ class _Worker:
     def _write_one(self, message: Message) -> None:
         if "study" in message:
             self._write_study(message)
-        elif "report" in message:
-            if self._store is not None:
-                self.attached = attach(self._store, self._study, Path(message["report"]))
+        elif "announced" in message:
+            report = None if message["report"] is None else Path(message["report"])
+            self.told = self._mirror.announce(read_study(Path(message["announced"])), message["verdict"], report)
         elif Path(message["record"]).exists():
             # Else it has been moved to where it stays, which is another message.
             self._write_record(message)
@@ -146,7 +147,7 @@ class _Worker:
         running = study.state == "running"
         if running and self._closing:
             study = replace(study, state="interrupted")
-        self._studies.bring_up_study(study)
+        self._mirror.bring_up_study(study)
         self._keep(message["study"], message, growing=running)
 
     def _write_record(self, message: Message) -> None:
@@ -155,10 +156,8 @@ class _Worker:
         running = run.outcome == "running"
         if running and self._closing:
             record = killed(record)
-        if self._study == REPRO_STUDY:
-            self._mirror.bring_up(record, self._study, export_network if message["model"] else None)
-        else:
-            self._studies.bring_up_run(record)
+        mirror = self._repro if self._study == REPRO_STUDY else self._mirror
+        mirror.bring_up(record, export_network if message["model"] else None)
         self._keep(run.identity, message, growing=running)
 
     def _keep(self, name: str, message: Message, *, growing: bool) -> None:

@@ -1,33 +1,20 @@
 """Bring MLflow up to what a record holds. Called again it adds nothing; called late it catches up."""
 
 import math
-import re
-import tempfile
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
-from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from pipeline.run.record import (
-    CLOCK,
-    EVALUATION,
-    TRAINING,
-    EvaluationPart,
-    Record,
-    TrainingPart,
-    clock_path,
-    read_record,
-)
+from pipeline.run.identity import REPRO_STUDY
+from pipeline.run.record import CLOCK, EVALUATION, TRAINING, EvaluationPart, Record, clock_path, read_record
 from pipeline.storage import digest, lock, project
 from pipeline.storage.digest import as_json
-from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields
-from pipeline.tracking.store import Store, check_place, ensure, ensure_run, reaching, settle
+from pipeline.tracking.models import Export, write_model
+from pipeline.tracking.store import Store, ensure_run, reaching, settle
 
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
@@ -47,9 +34,6 @@ STATUS = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-
-Export = Callable[[TrainingPart], Any]
-"""Makes the Keras model of a record; called only when the store has none."""
 
 
 def killed(record: Record) -> Record:
@@ -73,33 +57,43 @@ def unfinished(identity: str, part: str = EVALUATION) -> Record | None:
 
 
 class Mirror:
-    """Keeps one store up to records. Remembers what it holds of their curves, to ask only once."""
+    """Keeps one store up to the records of a study. Remembers what it holds of their curves, to ask only once."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, study: str) -> None:
         self._store = store
         self._client = store.client
+        self._study = study
         self._points: dict[str, dict[tuple[str, int], float]] = {}
 
-    def bring_up(self, record: Record, study: str, export: Export | None = None, parent: str | None = None) -> str:
-        """Bring the run of `record` in `study` up to the record; returns its MLflow run id.
+    def bring_up(self, record: Record, export: Export | None = None) -> str:
+        """Bring the run of `record` in the study up to the record; returns its MLflow run id.
 
-        `parent` is the MLflow run id of the study, where it has one.
         Raises StoreUnreachableError at any point; another call goes on from there.
         """
         with reaching(self._store.address):
-            run = self._run_of(record, study)
+            own = self._tags_beside(record)
+            run = self._run_of(record)
             run_id = str(run.info.run_id)
             self._write_curves(run, record)
-            self._write_values(run, record, study, parent)
+            files = None
             if record.evaluation is not None:
                 self._write_datasets(run, record, record.evaluation)
-                self._write_files(run, record, record.evaluation)
-                if export is not None:
-                    write_model(self._store, run_id, record, export)
+                files = self._write_files(run, record, record.evaluation)
+            self._write_values(run, record, fields.tags(record, self._study, files) | own)
+            if record.evaluation is not None and export is not None:
+                write_model(self._store, run_id, record, export)
             self._write_status(run, record)
             return run_id
 
-    def _run_of(self, record: Record, study: str) -> Any:
+    def _name(self, record: Record) -> str:
+        return fields.run_name(record)
+
+    def _tags_beside(self, _record: Record) -> dict[str, str]:
+        """What the record does not say: the experiment of `dvc exp run` by which DVC lists what is made now."""
+        name = os.environ.get("DVC_EXP_NAME")
+        return {fields.EXPERIMENT: name} if name and self._study == REPRO_STUDY else {}
+
+    def _run_of(self, record: Record) -> Any:
         """The MLflow run of `record`, made where there is none.
 
         A training that begins anew comes to the same values, but not on another class of processor, nor always on a
@@ -113,8 +107,8 @@ class Mirror:
                 others[run.info.run_id] = run
             return agrees
 
-        tags = {"identity": record.training.run.identity, "study": study}
-        run = ensure_run(self._store, tags, {"role": "run"}, fields.run_name(record), _started(record), fits)
+        tags = {"identity": record.training.run.identity, "study": self._study}
+        run = ensure_run(self._store, tags, {"role": "run"}, self._name(record), _started(record), fits)
         for run_id, other in others.items():
             if other.data.tags.get("role") != SUPERSEDED:
                 if other.info.status == "RUNNING":
@@ -149,12 +143,11 @@ class Mirror:
             self._client.log_batch(run_id, metrics=metrics)
             stored |= {(point.name, point.epoch): point.value for point in some}
 
-    def _write_values(self, run: Any, record: Record, study: str, parent: str | None) -> None:
-        """Params, tags and final metrics that the store does not have, or has otherwise."""
+    def _write_values(self, run: Any, record: Record, wanted: Mapping[str, str]) -> None:
+        """Params, `wanted` tags and final metrics that the store does not have, or has otherwise."""
         have = run.data
         params = [Param(name, value) for name, value in fields.params(record).items() if name not in have.params]
-        wanted = fields.tags(record, study) | ({} if parent is None else {"mlflow.parentRunId": parent})
-        tags = [RunTag(name, text) for name, text in wanted.items() if have.tags.get(name) != text]
+        tags = missing_tags(run, wanted)
         metrics = [
             Metric(name, value, _known(record, name) or int(run.info.start_time), 0)
             for name, value in fields.final_metrics(record).items()
@@ -177,8 +170,8 @@ class Mirror:
         ]
         self._client.log_inputs(str(run.info.run_id), datasets=inputs)
 
-    def _write_files(self, run: Any, record: Record, scored: EvaluationPart) -> None:
-        """Both parts as they lie on disk, and the configuration; again when a file has changed.
+    def _write_files(self, run: Any, record: Record, scored: EvaluationPart) -> str:
+        """Both parts as they lie on disk, and the configuration; again when a file has changed. Returns their digest.
 
         Of a record without pictures (a sweep's) only what is small: it is there to be compared.
         """
@@ -186,9 +179,10 @@ class Mirror:
         parts = record.training.folder, scored.folder
         state = digest.of_value({part.name: dict(digest.of_folder(part)) for part in parts})
         present = {artifact.path for artifact in self._client.list_artifacts(run_id)}
+        stored = fields.all_tags(run.data.tags).get(fields.FILES)
+        if stored == state and {"training", scored.folder.name, "configuration.json"} <= present:
+            return state
         clocks = {part: path for part in parts if (path := clock_path(part, record.training.run.identity))}
-        if run.data.tags.get("files") == state and {"training", scored.folder.name, "configuration.json"} <= present:
-            return
         for part in parts:
             if (scored.folder / "pictures").exists():
                 self._client.log_artifacts(run_id, str(part), part.name)
@@ -199,13 +193,18 @@ class Mirror:
             self._client.log_text(run_id, path.read_text(encoding="utf-8"), f"{part.name}/{CLOCK}.json")
         self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
         settle(self._store, run.info.artifact_uri)
-        self._client.set_tag(run_id, "files", state)
+        return state
 
     def _write_status(self, run: Any, record: Record) -> None:
         outcome = record.training.run.outcome
         # A run that has been trained but not yet scored is not at its end.
         unscored = outcome in ("finished", "diverged") and record.evaluation is None
         write_status(self._store, run, "RUNNING" if unscored else STATUS[outcome], _ended(record))
+
+
+def missing_tags(run: Any, wanted: Mapping[str, str]) -> list[RunTag]:
+    """The `wanted` tags that a run does not have, or has otherwise."""
+    return [RunTag(name, text) for name, text in wanted.items() if run.data.tags.get(name) != text]
 
 
 def write_status(store: Store, run: Any, status: str, ended: int | None = None) -> None:
@@ -233,7 +232,7 @@ def _is_same(stored: float, value: float) -> bool:
 
 def _is_written(stored: Mapping[str, float], name: str, value: float) -> bool:
     """What a clock measured is written once: measured again it differs each time."""
-    return name in stored if name.startswith("clock/") else stored.get(name) == value
+    return name in stored if fields.is_timed(name) else stored.get(name) == value
 
 
 def _started(record: Record) -> int | None:
@@ -244,7 +243,7 @@ def _started(record: Record) -> int | None:
 def _known(record: Record, name: str) -> int | None:
     """Since when a final metric is known: always the same time, or MLflow would hold it twice."""
     times = record.training.times
-    return times[0].ended if times and name.startswith("network/") else _ended(record)
+    return times[0].ended if times and name in fields.KNOWN_EARLY else _ended(record)
 
 
 def _ended(record: Record) -> int | None:
@@ -252,82 +251,3 @@ def _ended(record: Record) -> int | None:
     times = record.training.times
     scored = None if record.evaluation is None else record.evaluation.scored
     return scored or (times[-1].ended if times else None)
-
-
-def write_model(store: Store, run_id: str, record: Record, export: Export) -> None:
-    """Leave one whole Keras model with the run: what an outage left half-written is written to its end.
-
-    MLflow's own log_model can't be begun again: a request whose answer was lost makes a second model, or fails for
-    ever.
-    """
-
-    def models() -> list[Any]:
-        found = store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
-        return sorted(found, key=lambda model: (model.status != LoggedModelStatus.READY, model.model_id))
-
-    def make() -> list[Any]:
-        params = fields.params(record)
-        return [
-            store.client.create_logged_model(store.experiment_id, name="model", source_run_id=run_id, params=params)
-        ]
-
-    model = ensure(models, make)[0]
-    if model.status != LoggedModelStatus.READY:
-        check_place(store.address, model.artifact_location)
-        with tempfile.TemporaryDirectory() as folder:
-            _save(model, run_id, record.training, export(record.training), Path(folder) / "model")
-            store.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-        _link(store, run_id, model.model_id, record)
-        settle(store, model.artifact_location)
-        # This comes last: a model that is ready is whole.
-        store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    for other in models()[1:]:
-        # What a request that was given up made besides.
-        if other.status != LoggedModelStatus.READY:
-            store.client.delete_logged_model(other.model_id)
-
-
-def _link(store: Store, run_id: str, model_id: str, record: Record) -> None:
-    """The model among what the run gave, the run's final metrics among those of the model."""
-
-    def linked() -> bool:
-        outputs = store.client.get_run(run_id).outputs
-        return outputs is not None and model_id in {output.model_id for output in outputs.model_outputs}
-
-    def link() -> bool:
-        store.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-        return True
-
-    ensure(linked, link)
-    if not store.client.get_logged_model(model_id).metrics:
-        # As they stand in the run, or it would hold them twice.
-        points = [
-            point for name in fields.final_metrics(record) for point in store.client.get_metric_history(run_id, name)
-        ]
-        own = [Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id) for point in points]
-        store.client.log_batch(run_id, metrics=own)
-
-
-def _save(logged: Any, run_id: str, training: TrainingPart, model: Any, folder: Path) -> None:
-    """The model with its signature: raw images uint8 in, probabilities out."""
-    from mlflow import keras as flavor  # noqa: PLC0415 - it imports TensorFlow
-
-    shape = [-1, *model.input_shape[1:]]
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), [-1, model.output_shape[-1]])]),
-    )
-    versions = training.run.ingredients["versions"]
-    if not isinstance(versions, dict) or not all(
-        re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", str(version)) for version in versions.values()
-    ):
-        raise UserError(f"{training.folder}: says that it was made with versions that are none.")
-    flavor.save_model(
-        model,
-        str(folder),
-        mlflow_model=Model(
-            artifact_path=logged.artifact_location, model_uuid=logged.model_id, model_id=logged.model_id, run_id=run_id
-        ),
-        signature=signature,
-        pip_requirements=[f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")],
-    )

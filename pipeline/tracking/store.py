@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import alembic.config
 import mlflow
@@ -21,7 +21,19 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.schema import Tracking
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.artifact_locations import ARTIFACTS, SQLITE, follow_move, named_database, problem_with
+from pipeline.tracking import views
+from pipeline.tracking.addresses import (
+    ARTIFACTS,
+    StoreUnreachableError,
+    address,
+    address_of,
+    check_place,
+    database_of,
+    default_address,
+    follow_move,
+    is_database,
+    shown,
+)
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
@@ -53,16 +65,9 @@ class _Config(alembic.config.Config):
 # MLflow takes it from there when it opens a database.
 alembic.config.Config = _Config  # type: ignore[misc]
 
-DEFAULT = "mlflow.db"
 LONGEST_PATH = project.LONGEST_DATABASE
 
-MLFLOWS = {
-    "experiments.experiment_id",
-    "runs.run_uuid",
-    "metrics.run_uuid",
-    "params.run_uuid",
-    "tags.run_uuid",
-}
+MLFLOWS = {"experiments.experiment_id", *(f"{table}.run_uuid" for table in ("runs", "metrics", "params", "tags"))}
 """Columns of every store of MLflow, whatever its version; another program's tables may be called so too."""
 
 VERSION = "alembic_version.version_num"
@@ -131,41 +136,11 @@ REASONS = {
 Result = TypeVar("Result")
 
 
-class StoreUnreachableError(Exception):
-    """The store did not answer as it should; the record is not concerned."""
-
-
 @dataclass(frozen=True)
 class Store:
     client: mlflow.MlflowClient
     experiment_id: str
     address: str
-
-
-def address(tracking: Tracking) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configuration's address, else SQLite inside the project.
-
-    A database that the configuration names lies in the project, whatever the current folder is. Raises UserError where
-    a link leads out of it.
-    """
-    if asked := os.environ.get("MLFLOW_TRACKING_URI"):
-        return asked
-    if path := named_database(tracking):
-        return _address_of(path)
-    return tracking.address or _address_of(project.store_root() / DEFAULT)
-
-
-def is_database(store_address: str) -> bool:
-    """Whether it is a file of this machine; else it is a server."""
-    return store_address.startswith(SQLITE)
-
-
-def shown(store_address: str) -> str:
-    """An address for people: a file's path, or a server without the secrets that its address may hold."""
-    if is_database(store_address):
-        return str(_database(store_address))
-    parts = urlsplit(store_address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def open_store(tracking: Tracking) -> Store:
@@ -192,15 +167,16 @@ def open_store(tracking: Tracking) -> Store:
         return Store(client, str(experiment.experiment_id), where)
 
 
-def check_place(where: str, location: str | None) -> None:
-    """Raises StoreUnreachableError where a store names a place for artifacts, its own or a run's, that is not its own.
+def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> None:
+    """Write the `wanted` tags that the experiment does not have, or has otherwise; a person may have described it.
 
-    An experiment or a run may have been made by anybody who can write to the store.
+    Raises StoreUnreachableError.
     """
-    folder = _database(where).parent if is_database(where) else None
-    server = urlsplit(where).netloc.rpartition("@")[2]
-    if problem := problem_with(location or "", folder=folder, server=server):
-        raise StoreUnreachableError(f"{shown(where)}: {problem}")
+    with reaching(store.address):
+        stored = store.client.get_experiment(store.experiment_id).tags
+        for name, text in wanted.items():
+            if stored.get(name) != text and not (name == views.DESCRIPTION and name in stored):
+                store.client.set_experiment_tag(store.experiment_id, name, text)
 
 
 def settle(store: Store, location: str | None) -> None:
@@ -210,19 +186,19 @@ def settle(store: Store, location: str | None) -> None:
     """
     path = Path(unquote(urlsplit(location or "").path))
     if is_database(store.address):
-        atomic.sync_folder(path, _database(store.address).parent)
+        atomic.sync_folder(path, database_of(store.address).parent)
 
 
 @contextlib.contextmanager
 def reaching(where: str) -> Iterator[None]:
     """Whatever goes wrong between here and the store is one exception: StoreUnreachableError."""
-    # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     try:
         yield
     except (StoreUnreachableError, UserError):
         raise
+    # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     except Exception as error:
-        is_named = where != _address_of(project.store_root() / DEFAULT)
+        is_named = where != default_address()
         said = reason(error).replace(AWAY, ANOTHER) if is_named else reason(error)
         raise StoreUnreachableError(f"{shown(where)}: {said}") from error
 
@@ -327,9 +303,9 @@ def writing() -> contextlib.AbstractContextManager[None]:
 
 def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
     """An experiment whose artifacts lie beside the database, or where the server wants them."""
-    artifacts = (_database(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
+    artifacts = (database_of(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
     try:
-        client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND)
+        client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND | views.experiment_tags())
     except MlflowException:
         # Made by another machine in this moment, or deleted in the UI.
         if client.get_experiment_by_name(name) is None:
@@ -339,7 +315,7 @@ def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
 
 def _prepare_database(where: str) -> None:
     """Make the tables while nobody else does: a fresh database opened by several at once breaks for good."""
-    path = _database(where)
+    path = database_of(where)
     if (length := len(os.fsencode(path))) > LONGEST_PATH:
         most = f"SQLite opens none of more than {LONGEST_PATH}"
         raise StoreUnreachableError(
@@ -395,7 +371,7 @@ def _fresh_database() -> bytes:
     """A database with its tables, made elsewhere: one that a kill leaves half made breaks for good."""
     with tempfile.TemporaryDirectory(prefix="store-") as folder:
         path = Path(folder) / "mlflow.db"
-        _open_database(_address_of(path))
+        _open_database(address_of(path))
         with contextlib.closing(sqlite3.connect(path)) as database:
             return database.serialize()
 
@@ -412,14 +388,3 @@ def _open_database(where: str) -> None:
         logging.disable(logging.NOTSET)
         root.setLevel(level)
         root.handlers[:] = handlers
-
-
-def _address_of(path: Path) -> str:
-    """SQLAlchemy decodes an address, and takes what follows a question mark for options: so does `_database`."""
-    plain = str(path)
-    # Slashes too: MLflow makes the folder that the address names before it is decoded, here none.
-    return SQLITE + (quote(plain, safe="") if set("%?#") & set(plain) else plain)
-
-
-def _database(where: str) -> Path:
-    return Path(unquote(where.removeprefix(SQLITE).partition("?")[0])).absolute()

@@ -1,66 +1,48 @@
-"""A study in MLflow: one parent run with its grid, its table and its report, its runs as children.
+"""A study in MLflow: one parent run with its verdict, its table and its report, its runs as children."""
 
-And all studies and runs of this project at once: what an emptied store held before is there again.
-"""
-
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
+from typing import Any
 
-from mlflow.entities import RunTag
+from mlflow.entities import Metric, RunTag
 
-from pipeline.run.identity import REPRO_STUDY
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import digest, project
-from pipeline.studies.study import ENDED, STUDY, Study, read_study
+from pipeline.studies.study import ENDED, Study
+from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.terminal.errors import UserError
-from pipeline.terminal.progress import bar
-from pipeline.tracking import fields
-from pipeline.tracking.dvc_records import Restorer, cached_records
-from pipeline.tracking.run_mirror import STATUS, Export, Mirror, unfinished, write_status
-from pipeline.tracking.store import Store, check_place, ensure_run, reaching, search_runs, settle
+from pipeline.tracking import fields, study_fields, views
+from pipeline.tracking.addresses import check_place
+from pipeline.tracking.models import Export
+from pipeline.tracking.run_mirror import STATUS, Mirror, missing_tags, unfinished, write_status
+from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
+
+NAME = "mlflow.runName"
 
 REPORT = "report"
 """The folder of a report among the artifacts of its study."""
 
-
-def attach(store: Store, study: str, folder: Path) -> str:
-    """Put the report in `folder` among the artifacts of the study's run; returns what to tell.
-
-    Raises StoreUnreachableError.
-    """
-    with reaching(store.address):
-        wanted = f"tags.study = '{study}' and tags.role = 'study'"
-        runs = store.client.search_runs([store.experiment_id], wanted, max_results=1)
-        if not runs:
-            return f"not attached: MLflow has no run of this study yet; `python -m pipeline.track {study}` makes it"
-        run = runs[0].info
-        check_place(store.address, run.artifact_uri)
-        store.client.log_artifacts(run.run_id, str(folder), REPORT)
-        settle(store, run.artifact_uri)
-        return f"attached in MLflow to run {run.run_id}"
+DIFFERENCES = "differences.png"
+"""The picture in a report that lies beside it too, where it is seen first."""
 
 
-class StudyMirror:
+class StudyMirror(Mirror):
     """Keeps one store up to a study and its runs."""
 
     def __init__(self, store: Store, study: str) -> None:
-        self._store = store
-        self._client = store.client
-        self._study = study
-        self._mirror = Mirror(store)
+        super().__init__(store, study)
         self._parent: str | None = None
         self._known: dict[str, str] | None = None
+        self._views: dict[str, str] = {}
+        self._words: dict[str, dict[str, str]] = {}
 
-    def bring_up_run(self, record: Record) -> None:
+    def bring_up(self, record: Record, export: Export | None = None) -> str:
         """Bring one of the study's runs up to its record. Raises StoreUnreachableError."""
-        with reaching(self._store.address):
-            self._mirror.bring_up(record, self._study, parent=self.parent())
-            run, scored = record.training.run, record.evaluation
-            if self._known is not None and scored is not None and STATUS[run.outcome] == "FINISHED":
-                self._known[run.identity] = scored.scoring
+        run_id = super().bring_up(record, export)
+        run, scored = record.training.run, record.evaluation
+        if self._known is not None and scored is not None and STATUS[run.outcome] == "FINISHED":
+            self._known[run.identity] = scored.scoring
+        return run_id
 
     def bring_up_study(self, study: Study) -> None:
         """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store.
@@ -68,17 +50,17 @@ class StudyMirror:
         Raises StoreUnreachableError, and UserError at the end for a record that can't be read.
         """
         with reaching(self._store.address):
+            self._name_runs(study)
             parent = self.parent()
             self._write_parent(parent, study)
             if self._known is None:
                 # Asked once: a study of many runs is brought up after each of them.
                 self._known = self._whole(parent)
-            part = TEST_EVALUATION if study.images == "test" else EVALUATION
             problems = []
             for cell in study.cells:
                 if cell.state in ENDED and self._known.get(cell.identity) != (cell.scoring or ""):
                     try:
-                        self.bring_up_run(read_record(project.run_root(cell.identity), part))
+                        self.bring_up(read_record(project.run_root(cell.identity), _part(study)))
                     except UserError as error:
                         # The others shall not wait for it.
                         problems.append(str(error))
@@ -87,10 +69,36 @@ class StudyMirror:
 
     def bring_up_unfinished(self, study: Study) -> None:
         """Bring up the runs that failed, or were stopped, while the store was away. Raises like `bring_up_study`."""
-        part = TEST_EVALUATION if study.images == "test" else EVALUATION
+        self._name_runs(study)
         for cell in study.cells:
-            if cell.state not in ENDED and (record := unfinished(cell.identity, part)) is not None:
-                self.bring_up_run(record)
+            if cell.state not in ENDED and (record := unfinished(cell.identity, _part(study))) is not None:
+                self.bring_up(record)
+
+    def announce(self, study: Study, verdict: str, report: Path | None) -> str:
+        """Let the study's page begin with the verdict, and attach a report where there is one; returns what to tell.
+
+        Raises StoreUnreachableError.
+        """
+        with reaching(self._store.address):
+            wanted = f"tags.study = '{study.name}' and tags.role = 'study'"
+            runs = self._client.search_runs([self._store.experiment_id], wanted, max_results=1)
+            if not runs:
+                return f"MLflow has no run of this study yet; `python -m pipeline.track {study.name}` makes it"
+            run = runs[0]
+            check_place(self._store.address, run.info.artifact_uri)
+            if report is not None:
+                self._client.log_artifacts(run.info.run_id, str(report), REPORT)
+                if (picture := report / "pictures" / DIFFERENCES).exists():
+                    self._client.log_artifact(run.info.run_id, str(picture))
+                settle(self._store, run.info.artifact_uri)
+            verdict = f"{verdict[:1000]} ({counted(count_outcomes(study.cells)['finished'], 'run')} compared)"
+            links = views.links(self._store.experiment_id, study.name)
+            note = study_fields.study_description(study, verdict, links)
+            # No more than this: a sweep may be at work, and says the rest.
+            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(views.DESCRIPTION, note)]
+            self._client.log_batch(run.info.run_id, tags=tags)
+            told = "shows the verdict" if report is None else "shows the verdict and the report"
+            return f"MLflow run {run.info.run_id} {told}"
 
     def parent(self) -> str:
         """The MLflow run id of the study, made when it is missing."""
@@ -99,93 +107,63 @@ class StudyMirror:
             self._parent = str(ensure_run(self._store, tags, {}, self._study).info.run_id)
         return self._parent
 
+    def _name(self, record: Record) -> str:
+        return self._words.get(record.training.run.identity, {}).get(NAME) or super()._name(record)
+
+    def _tags_beside(self, record: Record) -> dict[str, str]:
+        return {"mlflow.parentRunId": self.parent(), **self._words.get(record.training.run.identity, {})}
+
+    def _name_runs(self, study: Study) -> None:
+        """Runs are called by what sets them apart in their study."""
+        words = titles(study)
+        self._words = {
+            cell.identity: {NAME: f"{words[cell.setting]}, seed {cell.seed}", fields.SETTING: words[cell.setting]}
+            for cell in study.cells
+        }
+
     def _write_parent(self, parent: str, study: Study) -> None:
         run = self._client.get_run(parent)
-        tags = fields.study_tags(study)
-        stale = {name for name in run.data.tags if name.startswith(fields.GRID)} - tags.keys()
-        for name in stale:
-            self._client.delete_tag(parent, name)
-        table = fields.table_csv(study)
-        tags |= {"table": digest.of_value(table)}
-        missing = [RunTag(name, text) for name, text in tags.items() if run.data.tags.get(name) != text]
-        if missing:
-            # The tag that says which table is there comes after the table.
+        if (shown := views.experiment_tags() | views.study_tags(study)) != self._views:
+            write_experiment_tags(self._store, shown)
+            self._views = shown
+        table = study_fields.table_csv(study)
+        links = views.links(self._store.experiment_id, study.name)
+        wanted = study_fields.study_tags(study, digest.of_value(table), run.data.tags.get(study_fields.VERDICT), links)
+        tags = missing_tags(run, wanted)
+        if tags:
+            # The tags say which table is there: they come after it.
             self._client.log_text(parent, table, "settings.csv")
             settle(self._store, run.info.artifact_uri)
-            self._client.log_batch(parent, tags=missing)
+        metrics = self._missing_metrics(run, study)
+        if tags or metrics:
+            self._client.log_batch(parent, tags=tags, metrics=metrics)
         write_status(self._store, run, STATUS[study.state])
 
+    def _missing_metrics(self, run: Any, study: Study) -> list[Metric]:
+        """The best setting's values, once the study has ended, over how many runs have."""
+        if study.state not in ("finished", "failed"):
+            return []
+        step = sum(cell.state in ENDED for cell in study.cells)
+        values = study_fields.study_metrics(study)
+        now = round(1000 * time.time())
+        return [Metric(name, value, now, step) for name, value in values.items() if run.data.metrics.get(name) != value]
+
     def _whole(self, parent: str) -> dict[str, str]:
-        """Identity → scoring of the study's runs that the store holds to their end, which is written last."""
+        """Identity → scoring of the study's runs that the store holds to their end, which is written last.
+
+        One that an earlier version wrote is not whole; one that is called otherwise now gets its new name.
+        """
         child = f"tags.`mlflow.parentRunId` = '{parent}'"
         own = f"tags.study = '{self._study}' and tags.role = 'run'"
-        runs = search_runs(self._store, f"{own} and {child} and attributes.status = 'FINISHED'")
-        return {run.data.tags["identity"]: run.data.tags.get("scoring", "") for run in runs}
+        whole = {}
+        for run in search_runs(self._store, f"{own} and {child} and attributes.status = 'FINISHED'"):
+            tags = fields.all_tags(run.data.tags)
+            if renamed := missing_tags(run, self._words.get(tags["identity"], {})):
+                self._client.log_batch(run.info.run_id, tags=renamed)
+            if fields.PARAMETERS in run.data.metrics:
+                whole[tags["identity"]] = tags.get("scoring", "")
+        return whole
 
 
-@dataclass
-class Restored:
-    """The runs of `dvc repro` and `dvc exp run`, those in DVC's cache among them, and the studies with theirs.
-
-    `runs` are the MLflow runs that hold the first, `studies` the names of the second; of `lost` records DVC's cache
-    has not every file, `unreadable` ones are another version's; `problems` says what else could not be read.
-    """
-
-    runs: set[str] = field(default_factory=set)
-    studies: list[str] = field(default_factory=list)
-    lost: int = 0
-    unreadable: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def keep_problem(self) -> Iterator[None]:
-        """What is damaged shall not keep the rest out of the store."""
-        try:
-            yield
-        except UserError as error:
-            self.problems.append(str(error))
-
-
-def restore(store: Store, export: Export) -> Restored:
-    """Bring the store up to all that this project knows of its runs.
-
-    Raises StoreUnreachableError; called again it goes on and adds nothing.
-    """
-    restored, mirror = Restored(), Mirror(store)
-    studies = []
-    for path in sorted(project.STUDIES.glob(f"*/{STUDY}")):
-        with restored.keep_problem():
-            studies.append(read_study(path.parent))
-    # The oldest first, as they were made: of what a clock measured twice the store keeps the first.
-    _restore_cached(restored, mirror, export)
-    if (project.RECORD / TRAINING / "run.json").exists():
-        with restored.keep_problem():
-            restored.runs.add(mirror.bring_up(read_record(project.RECORD), REPRO_STUDY, export))
-    swept = {cell.identity for study in studies for cell in study.cells}
-    for work in sorted(project.CHECKPOINTS.glob("*")):
-        with restored.keep_problem():
-            if work.name not in swept and (record := unfinished(work.name)) is not None:
-                restored.runs.add(mirror.bring_up(record, REPRO_STUDY))
-    for study in studies:
-        with restored.keep_problem():
-            restored.studies.append(study.name)
-            of_study = StudyMirror(store, study.name)
-            of_study.bring_up_study(study)
-            of_study.bring_up_unfinished(study)
-    return restored
-
-
-def _restore_cached(restored: Restored, mirror: Mirror, export: Export) -> None:
-    restorer, records = Restorer(), cached_records()
-    with bar("records") as progress:
-        task = progress.add_task("DVC's cache", total=len(records))
-        for record in records:
-            with tempfile.TemporaryDirectory(prefix="record-") as folder:
-                if not restorer.restore(record, Path(folder)):
-                    restored.lost += 1
-                else:
-                    try:
-                        restored.runs.add(mirror.bring_up(read_record(Path(folder)), REPRO_STUDY, export))
-                    except UserError:
-                        restored.unreadable += 1
-            progress.advance(task)
+def _part(study: Study) -> str:
+    return TEST_EVALUATION if study.images == "test" else EVALUATION

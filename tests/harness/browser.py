@@ -145,7 +145,7 @@ def list_runs(page: Page, ui: Ui, study: str) -> None:
     # What is searched stands in the address from then on; sorted before that, the list would be of all runs.
     expect(page).to_have_url(re.compile(r"searchFilter=[^&]*role"))
     page.get_by_test_id("sort-select-dropdown").click()
-    page.get_by_role("menuitemcheckbox", name="validation/accuracy").click()
+    page.get_by_role("menuitemcheckbox", name="accuracy/validation").click()
     # The list that stands there until the answer comes has a line for the study itself.
     expect(run_links(page).filter(has_text=re.compile(f"^{re.escape(study)}$"))).to_have_count(0)
     expect(run_links(page).first).to_be_visible()
@@ -154,6 +154,11 @@ def list_runs(page: Page, ui: Ui, study: str) -> None:
 def run_links(page: Page) -> Locator:
     """The names in the list of runs."""
     return page.locator("[col-id='attributes.`Run Name`'] a")
+
+
+def cells(page: Page, column: str) -> Locator:
+    """The cells of a column in the list of runs, from the first line on."""
+    return page.locator(f'[role="gridcell"][col-id="{column}"]')
 
 
 def compare(page: Page) -> None:

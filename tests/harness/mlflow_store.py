@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from mlflow import MlflowClient
 
 from pipeline.storage import digest
+from pipeline.tracking.fields import is_timed
 from tests.harness.project import Project
 
 
@@ -54,7 +55,7 @@ def points(project: Project) -> list[tuple[str, int, float | None]]:
     """Every point of every metric as stored, name, step and value, sorted; a clock's values are left out."""
     with contextlib.closing(sqlite3.connect(project.path / "mlflow.db")) as database:
         found = database.execute("SELECT key, step, value FROM metrics").fetchall()
-    return sorted((key, step, None if key.startswith("clock/") else value) for key, step, value in found)
+    return sorted((key, step, None if is_timed(key) else value) for key, step, value in found)
 
 
 def contents(project: Project) -> dict[str, Any]:
