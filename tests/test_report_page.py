@@ -356,7 +356,9 @@ def written(scores: Scores, folder: Path) -> dict[str, bytes]:
 
 def test_what_machines_differ_in_is_in_no_byte_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last bits of a sum, the list of fonts."""
-    images = ScoredImages(np.arange(20 * 784).reshape(20, 28, 28, 1).astype(np.uint8), np.arange(20) % 2)
+    images = ScoredImages(
+        np.arange(20 * 784).reshape(20, 28, 28, 1).astype(np.uint8), (np.arange(20) % 2).astype(np.uint8)
+    )
     monkeypatch.setattr(write, "scored_images", lambda _: images)
     # Without ties, which noise would break.
     scores = random_scores(10) + np.random.default_rng(4).normal(0, 0.001, (9, 10))
@@ -370,7 +372,7 @@ def test_what_machines_differ_in_is_in_no_byte_of_a_report(tmp_path: Path, monke
 
 def test_images_in_a_picture_have_the_pixels_that_they_had() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 200, 4)).astype(np.uint8)
-    png = figures._stored(pixels.astype(np.float32) / 255)
+    png = figures._stored(pixels.astype(np.float32) / np.float32(255))
     assert len(png) > pixels.size
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(png))), pixels)
 

@@ -259,7 +259,7 @@ def draw_curves(results: Results, width: float = WIDE) -> Figure:
         axes.plot([], [], color=GREY, linewidth=0.7, label="all others")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy on validation images, %")
+    axes.set_ylabel("accuracy, % (validation)")
     axes.grid(visible=True)
     figure.legend(loc="outside lower left", ncols=2 if width == WIDE else 1, fontsize=10)
     return figure
