@@ -102,8 +102,8 @@ def _released(model: str) -> Network:
     """A model out of MLflow's registry. Raises UserError where it can't be had."""
     # mlflow and TensorFlow take seconds to load
     from pipeline.network.build import keras  # type: ignore[attr-defined]  # noqa: PLC0415 - without its lines
+    from pipeline.tracking.addresses import StoreUnreachableError  # noqa: PLC0415
     from pipeline.tracking.registry import download_model  # noqa: PLC0415
-    from pipeline.tracking.store import StoreUnreachableError  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         try:

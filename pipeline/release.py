@@ -23,8 +23,9 @@ from pipeline.statistics.mcnemar import mcnemar
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.registry import CHAMPION, PREVIOUS, Registry, Version
-from pipeline.tracking.store import StoreUnreachableError, open_store
+from pipeline.tracking.store import open_store
 
 
 def main() -> int:

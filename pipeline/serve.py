@@ -17,8 +17,8 @@ from pipeline.config.schema import Tracking
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import StoreUnreachableError, address
 from pipeline.tracking.registry import download_model
-from pipeline.tracking.store import StoreUnreachableError, address
 
 HOST = "127.0.0.1"
 

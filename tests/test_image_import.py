@@ -14,7 +14,7 @@ from pipeline.data.idx import decode_idx
 from pipeline.data.image_import import Wishes, import_images, to_rgb
 from pipeline.import_images import as_idx
 from pipeline.terminal.errors import UserError
-from tests.harness.project import SMALL, new_project
+from tests.harness.project import new_project
 from tests.sample import FOLDER
 
 GREY = np.arange(60, dtype=np.uint8).reshape(10, 3, 2)
@@ -178,7 +178,7 @@ def test_an_import_says_what_it_made_tries_it_and_is_not_written_over(tmp_path: 
 def test_an_imported_dataset_goes_the_whole_road(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     project.verb("import_images", "shades", shades(tmp_path / "pictures"), "--no-training")
-    project.verb("compose", "data=shades", *SMALL)
+    project.verb("compose", "data=shades", "model=small", "training=smoke")
     project.run("dvc", "repro")
     summary = json.loads((project.path / "data" / "prepared" / "summary.json").read_text("utf-8"))
     assert summary["training"]["classes"] == {"dark": 16, "light": 16}

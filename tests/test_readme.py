@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.harness.project import ROOT, SMALL, Project, new_project
+from tests.harness.project import ROOT, Project, new_project
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -51,7 +51,7 @@ def test_every_link_of_the_readme_and_of_the_documents_leads_to_something() -> N
 
 @pytest.mark.long
 def test_the_lines_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
-    project = new_project(tmp_path / "project", *SMALL)
+    project = new_project(tmp_path / "project", "model=small", "training=smoke")
     project.run("dvc", "repro")
     Image.fromarray(np.zeros((40, 30), dtype=np.uint8)).save(project.path / "photo.png")
     ran = [line for line in commands() if not line.startswith(tuple(LEFT_OUT))]

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import ui
 from pipeline.config.schema import Tracking
+from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, address, shown
 from pipeline.tracking.store import LONGEST_PATH, open_store

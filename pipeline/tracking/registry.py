@@ -16,9 +16,10 @@ from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import EVALUATION, Record
 from pipeline.run.weights import export_network
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.addresses import check_place
 from pipeline.tracking.download import download_file, open_soon
 from pipeline.tracking.run_mirror import Mirror
-from pipeline.tracking.store import Store, check_place, reaching, search_runs, settle
+from pipeline.tracking.store import Store, reaching, search_runs, settle
 
 CHAMPION, PREVIOUS = "champion", "previous"
 
@@ -63,7 +64,7 @@ class Registry:
 
     def register(self, record: Record) -> Version:
         """The version that holds the record's network, made where there is none. Its run and model are brought up."""
-        run_id = Mirror(self.store).bring_up(record, REPRO_STUDY, export_network)
+        run_id = Mirror(self.store, REPRO_STUDY).bring_up(record, export_network)
         client, scored = self.store.client, record.evaluation
         if scored is None:
             raise UserError(f"{record.root}: has no scores. Run: dvc repro")
