@@ -96,6 +96,8 @@ def trial(injection: Injection) -> str:
 
 def _outcome(status: int, said: str) -> str:
     """In a few words how a command ended. Raises AssertionError where a person is not told."""
+    if any(f"Python runtime state: {state}initialized" in said for state in ("pre", "core ")):
+        return "Python itself did not start"
     assert "Traceback" not in said, said
     if status == 0:
         return "told, its result is whole" if "tracking: " in said else "went on"
