@@ -109,7 +109,8 @@ def test_make_ui_opens_a_list_that_says_which_kernel_size_and_how_many_filters(u
         expect(browser.cells(page, "tags.`swept`").first).to_have_text("filters 4, 8; kernel_size 3, 5; seed 0, 1")
         # One click from there: the verdict, what else is known, and the ways to the runs.
         page.get_by_role("link", name=STUDY, exact=True).click()
-        expect(page.get_by_text("Best so far: ")).to_be_visible()
+        expect(page.get_by_text("Best so far: ").first).to_be_visible()
+        page.get_by_role("button", name="Expand description").click()
         page.get_by_role("link", name="means over seeds").click()
         expect(page.get_by_text("Group: ").first).to_be_visible()
 

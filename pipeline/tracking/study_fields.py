@@ -99,10 +99,11 @@ def study_description(study: Study, verdict: str | None = None, links: str = "")
     leader = best(study)
     so_far = "No run has finished yet" if leader is None else f"Best so far: {leader.title}, {score_in_words(leader)}"
     score = f"accuracy on the {study.images} images, mean ± standard deviation over seeds (number of runs)"
+    first = f"**{verdict}**" if verdict else f"**{so_far}**; no verdict yet: `python -m pipeline.compare {study.name}`"
     lines = [
-        f"**{verdict}**" if verdict else f"**{so_far}**; no verdict yet: `python -m pipeline.compare {study.name}`",
+        # Of a text that is folded MLflow's page shows little more than the first line.
+        f"{first} {links}".strip(),
         "",
-        *([links, ""] if links else []),
         f"{study.name}: {ended}; {score}.",
         "",
     ]
