@@ -1,0 +1,185 @@
+// One's own pictures: drawn, dropped, from a file or from the camera; and what the network sees of them.
+
+import { byId, element } from "./drawing.js";
+
+const PAD = 140; // pixels of the sheet that is drawn on
+const BRUSH = 11;
+const LIGHT = 0.5; // a background lighter than this is turned dark, as the images of the training are
+const EDGE = 0.12; // what differs from the background by less is background
+
+/** Bytes from base64 as an image tensor in 0..1. */
+export const fromBytes = (base64, shape) => ({
+  shape,
+  data: Float32Array.from(atob(base64), (character) => character.charCodeAt(0) / 255),
+});
+
+/** The pixels [side, side, 3] in 0..1 of the middle square of a picture. */
+function square(source, side) {
+  const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
+  const least = Math.min(width, height);
+  return pixels(source, [(width - least) / 2, (height - least) / 2, least, least], [side, side]);
+}
+
+function pixels(source, [left, top, across, down], [width, height]) {
+  const canvas = element("canvas", { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white"; // what is transparent lies on paper
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(source, left, top, across, down, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  return Float32Array.from({ length: width * height * 3 }, (_, index) => data[Math.floor(index / 3) * 4 + (index % 3)] / 255);
+}
+
+const brightness = (rgb) =>
+  Float32Array.from({ length: rgb.length / 3 }, (_, pixel) => 0.299 * rgb[3 * pixel] + 0.587 * rgb[3 * pixel + 1] + 0.114 * rgb[3 * pixel + 2]);
+
+/** The middle square of a picture as greys [side, side, 1]. */
+export const greySquare = (source, side) => ({ shape: [side, side, 1], data: brightness(square(source, side)) });
+
+/** A picture as the network sees it: its object on black in the middle, the longer side filling the image.
+ *
+ * So the images of Fashion-MNIST were made (Xiao, Rasul and Vollgraf, 2017). An image in colours is only made smaller.
+ */
+export function fitted(source, [height, width, channels]) {
+  const side = Math.min(height, width);
+  if (channels === 3) return { shape: [height, width, 3], data: pixels(source, [0, 0, source.videoWidth ?? source.width, source.videoHeight ?? source.height], [width, height]) };
+  const fine = 4 * side;
+  const { data } = greySquare(source, fine);
+  const border = data.filter((_, index) => Math.min(index % fine, Math.floor(index / fine)) === 0).sort();
+  const background = border[Math.floor(border.length / 2)];
+  const turned = background > LIGHT ? data.map((value) => 1 - value) : data;
+  const floor = background > LIGHT ? 1 - background : background;
+  const raised = turned.map((value) => Math.max(value - floor, 0) / (1 - floor));
+  const box = bounds(raised, fine);
+  const sheet = element("canvas", { width: fine, height: fine });
+  const image = sheet.getContext("2d").createImageData(fine, fine);
+  raised.forEach((value, index) => image.data.set([255 * value, 255 * value, 255 * value, 255], 4 * index));
+  sheet.getContext("2d").putImageData(image, 0, 0);
+  const longest = Math.max(box.right - box.left, box.bottom - box.top);
+  const size = [box.right - box.left, box.bottom - box.top].map((one) => Math.max(1, Math.round((side * one) / longest)));
+  const small = brightness(pixels(sheet, [box.left, box.top, box.right - box.left, box.bottom - box.top], size));
+  const fit = new Float32Array(height * width * channels);
+  const [left, top] = [Math.floor((width - size[0]) / 2), Math.floor((height - size[1]) / 2)];
+  small.forEach((value, index) => {
+    const place = (top + Math.floor(index / size[0])) * width + left + (index % size[0]);
+    fit.fill(value, place * channels, (place + 1) * channels);
+  });
+  return { shape: [height, width, channels], data: fit };
+}
+
+/** The box of what differs from a black background; all where nothing does. */
+function bounds(values, side) {
+  const box = { left: side, top: side, right: 0, bottom: 0 };
+  values.forEach((value, index) => {
+    if (value < EDGE) return;
+    const [y, x] = [Math.floor(index / side), index % side];
+    Object.assign(box, { left: Math.min(box.left, x), top: Math.min(box.top, y), right: Math.max(box.right, x + 1), bottom: Math.max(box.bottom, y + 1) });
+  });
+  return box.right ? box : { left: 0, top: 0, right: side, bottom: side };
+}
+
+/** Ways to one's own picture, in the element `id`; `onpicture` gets what can be drawn on a canvas, again while it moves. */
+export function pictureWays(id, onpicture) {
+  const host = byId(id);
+  const said = element("span", { class: "said", role: "status" });
+  const say = (text) => (said.textContent = text);
+  const open = async (file) => {
+    try {
+      onpicture(await createImageBitmap(file));
+      say("");
+    } catch {
+      say(`${file.name}: is no picture that this browser can read.`);
+    }
+  };
+  const file = element("input", { type: "file", accept: "image/*", class: "file", "aria-label": "a picture of your own", onchange: () => file.files[0] && open(file.files[0]) });
+  const sheet = drawingSheet(onpicture);
+  const camera = cameraButton(onpicture, say);
+  const draw = element("button", { type: "button", text: "Draw", "aria-expanded": "false", onclick: () => {
+    sheet.hidden = !sheet.hidden;
+    draw.setAttribute("aria-expanded", String(!sheet.hidden));
+    if (!sheet.hidden) sheet.querySelector("canvas").focus();
+  } });
+  host.append(draw, element("label", { class: "button" }, "Open a picture", file), ...camera, element("span", { class: "soft", text: "or drop one here" }), said, sheet);
+  const area = host.closest("[data-drop]");
+  area.addEventListener("dragover", (event) => (event.preventDefault(), area.classList.add("over")));
+  area.addEventListener("dragleave", () => area.classList.remove("over"));
+  area.addEventListener("drop", (event) => {
+    event.preventDefault();
+    area.classList.remove("over");
+    if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+  });
+}
+
+/** A black sheet: drawn on by pointer, or with arrow keys and space. */
+function drawingSheet(onpicture) {
+  const canvas = element("canvas", { width: PAD, height: PAD, tabindex: 0, class: "sheet", "aria-label": "a sheet to draw on: by pointer, or arrow keys to move and space to draw" });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const cursor = { x: PAD / 2, y: PAD / 2, down: false };
+  const clear = () => {
+    context.fillRect(0, 0, PAD, PAD);
+    onpicture(canvas);
+  };
+  const lineTo = (x, y) => {
+    Object.assign(context, { strokeStyle: "white", lineWidth: BRUSH, lineCap: "round" });
+    context.beginPath();
+    context.moveTo(cursor.x, cursor.y);
+    context.lineTo(x + 0.01, y);
+    context.stroke();
+    onpicture(canvas);
+  };
+  const at = ({ offsetX, offsetY }) => [(offsetX * PAD) / canvas.clientWidth, (offsetY * PAD) / canvas.clientHeight];
+  const move = (x, y) => {
+    if (cursor.down) lineTo(x, y);
+    Object.assign(cursor, { x, y });
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    [cursor.x, cursor.y] = at(event);
+    cursor.down = true;
+    move(cursor.x, cursor.y);
+  });
+  canvas.addEventListener("pointermove", (event) => cursor.down && move(...at(event)));
+  canvas.addEventListener("pointerup", () => (cursor.down = false));
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-5, 0], ArrowRight: [5, 0], ArrowUp: [0, -5], ArrowDown: [0, 5] }[event.key];
+    if (step) move(Math.min(Math.max(cursor.x + step[0], 0), PAD), Math.min(Math.max(cursor.y + step[1], 0), PAD));
+    else if (event.key === " ") move(cursor.x, cursor.y, (cursor.down = !cursor.down));
+    else return;
+    event.preventDefault();
+  });
+  canvas.addEventListener("blur", () => (cursor.down = false));
+  context.fillRect(0, 0, PAD, PAD);
+  const hint = element("span", { class: "soft", text: "white on black; with keys: arrows, space" });
+  return element("div", { class: "pad", hidden: true }, canvas, element("button", { type: "button", text: "Clear", onclick: clear }), hint);
+}
+
+/** A button for the camera, where the browser has one to give: what it sees is shown as it moves, until it is stopped. */
+function cameraButton(onpicture, say) {
+  if (!navigator.mediaDevices?.getUserMedia) return [];
+  const video = element("video", { muted: true, playsinline: true });
+  let stream = null;
+  const stop = () => {
+    stream.getTracks().forEach((track) => track.stop());
+    stream = null;
+    button.textContent = "Camera";
+  };
+  const show = () => {
+    if (stream === null) return;
+    if (video.videoWidth) onpicture(video);
+    requestAnimationFrame(show);
+  };
+  const button = element("button", { type: "button", text: "Camera", onclick: async () => {
+    if (stream !== null) return stop();
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 320 } });
+    } catch (error) {
+      return say(`The browser gives no camera (${error.name}).`);
+    }
+    video.srcObject = stream;
+    await video.play();
+    button.textContent = "Stop the camera";
+    return show();
+  } });
+  return [button];
+}
