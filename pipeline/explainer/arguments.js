@@ -161,9 +161,10 @@ function showCosts({ image_shape: shape }, state, update) {
   const { found, layer } = state;
   const facts = [
     ["leaves it", dimensions(found[layer].output), found[layer].name],
-    ["a number of it sees", fieldSize(found, layer).join(" × "), "pixels of the image"],
+    ["a number sees", fieldSize(found, layer).join(" × "), "pixels of the image"],
     ["parameters", counted(total(found, "parameters")), `${counted(found[layer].parameters)} of them here`],
     ["multiply-adds", counted(total(found, "multiplyAdds")), `${counted(found[layer].multiplyAdds)} of them here`],
+    ["right, measured", state.measured ? `${state.measured.mean.toFixed(2)} %` : "–", state.measured ? `${state.measured.interval_low.toFixed(2)} to ${state.measured.interval_high.toFixed(2)}, ${state.measured.seeds} seeds` : "not this setting"],
   ];
   byId("facts").replaceChildren(...facts.map(([title, number, note]) =>
     element("div", { class: "fact" }, element("span", { text: title }), element("strong", { text: number }), element("small", { text: note }))));
@@ -230,6 +231,7 @@ function showMeasured({ settings: trained, measured }, state, again) {
     byId("where").value = "model";
     again();
   };
+  state.measured = reached.find(isHere);
   const studies = [...new Set(reached.map(({ study }) => study))];
   byId("measured").replaceChildren(...studies.map((study) => {
     const rows = reached.filter((row) => row.study === study);
@@ -356,7 +358,7 @@ function showInitializer(name, shape) {
     truncated: `bell-shaped, nothing beyond ± ${written(2 * size)}`,
     orthogonal: `filters at right angles to each other; about bell-shaped, standard deviation ${written(size)}`,
   }[kind];
-  const end = kind === "uniform" ? size : bound / 1.5;
+  const end = kind === "constant" ? 1 : kind === "uniform" ? size : 2 * size;
   byId("initializer").replaceChildren(
     chart([], { x: [-bound, bound], y: [0, Math.max(...counts) * 1.1], ticks: { x: [-end, 0, end], y: [] }, bars, label: `histogram of ${name}` }),
     element("p", { class: "soft", text: `${name} of ${dimensions(shape)} weights: ${said}.` }));

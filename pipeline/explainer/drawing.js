@@ -28,6 +28,9 @@ export function written(number, digits = 3) {
   return text.replace("-", "−");
 }
 
+/** A number for a small cell. */
+export const short = (number) => (Math.abs(number) < 10 && !Number.isInteger(number) ? written(Number(number.toFixed(2))) : written(number));
+
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
 const redrawers = [];
@@ -55,7 +58,7 @@ function colors() {
 export function signed(value, scale) {
   const { zero, positive, negative } = colors();
   // The root lets small numbers be seen, too.
-  const share = Math.min(Math.abs(value) / (scale || 1), 1) ** 0.7 || 0;
+  const share = scale === 0 ? Math.sign(Math.abs(value)) : Math.min(Math.abs(value) / scale, 1) ** 0.7 || 0;
   const full = value < 0 ? negative : positive;
   return zero.map((one, part) => Math.round(one + (full[part] - one) * share));
 }
@@ -70,13 +73,17 @@ export const largest = (numbers) => numbers.reduce((most, one) => Math.max(most,
 export const channelOf = ({ shape: [height, width, channels = 1], data }, channel = 0) =>
   Float32Array.from({ length: height * width }, (_, index) => data[index * channels + channel]);
 
-/** Draw rows × columns of numbers, a pixel each; CSS makes them large. Without `scale` they are greys in 0..1. */
-export function paint(canvas, [rows, columns], numbers, scale = null) {
+/** Draw rows × columns of numbers, a pixel each; CSS makes them large. Without `scale` they are greys in 0..1.
+ *
+ * As a veil they let through what lies below, where they are small.
+ */
+export function paint(canvas, [rows, columns], numbers, scale = null, isVeil = false) {
   Object.assign(canvas, { width: columns, height: rows });
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, rows);
   numbers.forEach((value, index) => {
-    image.data.set([...(scale === null ? grey(value) : signed(value, scale)), 255], 4 * index);
+    const opacity = isVeil ? 255 * Math.min(Math.abs(value) / scale, 1) : 255;
+    image.data.set([...(scale === null ? grey(value) : signed(value, isVeil ? 0 : scale)), opacity], 4 * index);
   });
   context.putImageData(image, 0, 0);
 }
@@ -98,7 +105,7 @@ export function numbersTable(columns, numbers, { scale = largest(numbers.map((on
   const cell = (value, index) => {
     const style = value === null ? "" : `background:${css(signed(value, scale))}`;
     const title = value === null ? "padding" : String(value);
-    const text = value === null ? "·" : written(value, 2);
+    const text = value === null ? "·" : short(value);
     const strong = Math.abs(value) > 0.6 * scale ? "strong" : "";
     return element("td", { text, style, title, class: `${strong} ${index === marked ? "marked" : ""}` });
   };

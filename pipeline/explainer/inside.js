@@ -52,7 +52,9 @@ function compute(state) {
 function drawAll(state) {
   paintImage(byId("inside-image"), state.image);
   showProbabilities(state);
-  if (state.occlusion) paint(byId("occlusion"), [state.occlusion.rows, state.occlusion.columns], state.occlusion.data, Math.max(largest(state.occlusion.data), 0.02));
+  paintImage(byId("occlusion-image"), state.image);
+  const { rows, columns, data } = state.occlusion ?? { rows: 1, columns: 1, data: [0] };
+  paint(byId("occlusion"), [rows, columns], data, Math.max(largest(data), 0.02), true);
   state.rows.forEach(({ index, canvases }) => {
     const output = state.outputs[index];
     const scale = largest(output.data);
@@ -176,7 +178,8 @@ function showChosen(state) {
 
 function drawMap(output, channel, [row, column]) {
   const [rows, columns] = output.shape;
-  paint(byId("chosen-map"), output.shape, channelOf(output, channel), largest(output.data));
+  const numbers = channelOf(output, channel);
+  paint(byId("chosen-map"), output.shape, numbers, largest(numbers));
   Object.assign(byId("crosshair").style, { left: `${(100 * column) / columns}%`, top: `${(100 * row) / rows}%`, width: `${100 / columns}%`, height: `${100 / rows}%` });
   byId("chosen-caption").textContent = `map ${channel}, row ${row}, column ${column}`;
 }

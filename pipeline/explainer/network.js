@@ -83,15 +83,17 @@ const OF_ALL_CHANNELS = {
     const sum = Array.from(values).reduce((one, x) => one + Math.exp(x - largest), 0);
     return Array.from(values, (x) => x - largest - Math.log(sum));
   },
+  // As Keras 3.15.1 computes it: it adds up all running sums, where Martins et al. (2016) take the last alone.
   sparsemax(values) {
     const sorted = Array.from(values).sort((one, other) => other - one);
-    let [sum, threshold] = [0, 0];
+    let [running, sums, count] = [0, 0, 0];
     for (const [index, x] of sorted.entries()) {
-      if (1 + (index + 1) * x <= sum + x) break;
-      sum += x;
-      threshold = (sum - 1) / (index + 1);
+      running += x;
+      if (x - (running - 1) / (index + 1) <= 0) continue;
+      sums += running;
+      count += 1;
     }
-    return Array.from(values, (x) => Math.max(x - threshold, 0));
+    return Array.from(values, (x) => Math.max(x - (sums - 1) / count, 0));
   },
 };
 
@@ -247,7 +249,7 @@ function multiply(inputs, kernel, bias) {
 export function* occlusion(network, image, answer) {
   const [height, width, channels] = image.shape;
   const side = Math.max(1, Math.round(PATCH * Math.min(height, width)));
-  const step = Math.max(1, Math.floor(side / 3));
+  const step = Math.max(1, Math.floor(side / 2));
   const [rows, columns] = [Math.ceil(height / step), Math.ceil(width / step)];
   const before = probabilities(network, image)[answer];
   const data = new Float32Array(rows * columns);

@@ -1,6 +1,6 @@
 // What a convolution is: a small grid slides over a large one; then the same on a picture.
 
-import { byId, css, drawnAgain, element, largest, paint, paintImage, roving, signed, written } from "./drawing.js";
+import { byId, css, drawnAgain, element, largest, paint, paintImage, roving, short, signed, written } from "./drawing.js";
 import { convolve } from "./network.js";
 import { fromBytes, greySquare, pictureWays } from "./pictures.js";
 import { uniform } from "./weights.js";
@@ -131,8 +131,8 @@ function startPicture(content, network) {
       state.kernel = { ...state.kernel, name: "your own", weights: Object.assign([...state.kernel.weights], { [index]: value }) };
       draw();
     });
-    cells.forEach((cell, index) => (cell.querySelector("input").value = written(kernel.weights[index], 2)));
-    document.querySelectorAll(".kernels button").forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === kernel.name)));
+    cells.forEach((cell, index) => (cell.querySelector("input").value = short(kernel.weights[index])));
+    document.querySelectorAll(".kernels button").forEach((button) => button.setAttribute("aria-pressed", String(button.title === kernel.name)));
     draw();
   };
   const random = uniform(1);
@@ -140,7 +140,7 @@ function startPicture(content, network) {
   const button = (kernel) => {
     const canvas = element("canvas");
     drawnAgain(() => paint(canvas, [kernel.weights.length / kernel.columns, kernel.columns], kernel.weights, largest(kernel.weights)));
-    return element("button", { type: "button", "aria-pressed": "false", onclick: () => use(kernel.name === "noise" ? { ...kernel, weights: noise() } : kernel) }, canvas, element("span", { text: kernel.name }));
+    return element("button", { type: "button", title: kernel.name, "aria-pressed": "false", onclick: () => use(kernel.name === "noise" ? { ...kernel, weights: noise() } : kernel) }, canvas, element("span", { text: kernel.label ?? kernel.name }));
   };
   const byHand = Object.entries({ ...BY_HAND, noise: noise() }).map(([name, weights]) => ({ name, weights, columns: 3 }));
   const learned = learnedKernels(network);
@@ -176,6 +176,7 @@ function learnedKernels({ layers, weights }) {
   const { shape: [height, width, depth, filters], data } = weights[`${layers[0].name}/kernel`];
   return Array.from({ length: filters }, (_, filter) => ({
     name: `filter ${filter}`,
+    label: String(filter),
     columns: width,
     weights: Array.from({ length: height * width }, (__, tap) => {
       const each = Array.from({ length: depth }, (___, channel) => data[(tap * depth + channel) * filters + filter]);
