@@ -8,12 +8,14 @@ One HTML file that opens offline, from disk, and asks nobody for anything: send 
 
 from pathlib import Path
 
-from pipeline.explainer.content import FULL, HALF, content_of
+from pipeline.explainer.content import HALF, content_of, encoded, weights_in
 from pipeline.explainer.page import page
 from pipeline.run.record import TRAINING, read_record
 from pipeline.storage import atomic, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+
+FOLDER = project.REPORTS / "playground"
 
 LARGEST = 1_000_000
 """Bytes of a page that is passed on easily."""
@@ -25,15 +27,14 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: reports/playground/<identity>.html")
     arguments = parser.parse_args()
     record = read_record(_root(arguments.run))
-    content = content_of(record, FULL)
+    content = content_of(record)
     text = page(content)
     if len(text.encode()) > LARGEST:
-        content = content_of(record, HALF)
-        text = page(content)
         print("note: the network is large: its weights are kept as float16, and probabilities are right to about 0.001")
+        text = page(content | {"weights": encoded(weights_in(content), HALF)})
     if (size := len(text.encode())) > LARGEST:
         print(f"note: {record.training.run.parameters:,} parameters make a page of {size / 1e6:.1f} MB")
-    target = arguments.output or project.REPORTS / "playground" / f"{record.training.run.identity}.html"
+    target = arguments.output or FOLDER / f"{record.training.run.identity}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_file(target, text)
     print(f"{target}: {size / 1e3:.0f} kB; open it in a browser")

@@ -1,10 +1,9 @@
-"""The playground's page computes what the project and Keras compute, and is used by pointer, keyboard and at phone width.
+"""The playground's page computes what the project and Keras compute; it is used by pointer, keys and at phone width.
 
 The page that is committed is opened from disk; nothing is trained.
 """
 
 import base64
-import json
 import random
 import re
 from collections.abc import Iterator
@@ -19,11 +18,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from pipeline.config.compose import Choice, compose_with, values
+from pipeline.config.compose import values
 from pipeline.config.layers import layers
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Activation, Conv, KernelInitializer, MaxNorm, Model
-from pipeline.explainer.content import settings_of
+from pipeline.config.schema import Activation, Conv, MaxNorm, Model
+from pipeline.explainer.content import HALF, encoded, weights_in
+from pipeline.explainer.measured import settings_of
 from pipeline.explainer.page import content_in, page
 from pipeline.network.build import build_constraint, build_network
 from pipeline.run.weights import network_weights
@@ -31,7 +31,7 @@ from pipeline.storage import project
 from tests.harness.browser import ARGUMENTS, PATIENCE, chromium
 from tests.harness.settings import article_values
 from tests.sample import content as sample
-from tests.test_arithmetic import BLOCK, CONV, MODEL, image_shapes, sizes
+from tests.test_arithmetic import CONV, MODEL, image_shapes, sizes
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 
@@ -118,7 +118,8 @@ quick = settings(
 
 LAYERS = """([model, shape, classes]) => {
   try {
-    return conv2d.layers(model, shape, classes).map((one) => [one.name, one.kind, one.output, one.parameters, one.multiplyAdds]);
+    const found = conv2d.layers(model, shape, classes);
+    return found.map((one) => [one.name, one.kind, one.output, one.parameters, one.multiplyAdds]);
   } catch (error) {
     if (!error.problems) throw error;
     return error.problems.map(({key, message}) => [key, message]);
@@ -150,9 +151,11 @@ def by_the_project(model: dict[str, Any], shape: tuple[int, int, int], classes: 
 
 
 FORWARD = """([content, images]) => {
+  const shape = content.image_shape;
   const network = conv2d.networkOf(content);
   const numbers = (text) => new Float32Array(Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer);
-  return images.map((text) => Array.from(conv2d.forward(network, {shape: content.image_shape, data: numbers(text)}).at(-1).data));
+  const logits = (text) => conv2d.forward(network, {shape, data: numbers(text)}).at(-1).data;
+  return images.map((text) => Array.from(logits(text)));
 }"""
 
 
@@ -162,19 +165,8 @@ def by_the_page(calculator: Page, content: dict[str, Any], images: NDArray[np.fl
     return np.array(calculator.evaluate(FORWARD, [content, texts]), np.float32)
 
 
-def encoded(arrays: dict[str, NDArray[Any]], kind: str = "<f4") -> dict[str, Any]:
-    return {
-        name: {
-            "shape": list(array.shape),
-            "bytes": np.dtype(kind).itemsize,
-            "base64": base64.b64encode(array.astype(kind).tobytes()).decode(),
-        }
-        for name, array in arrays.items()
-    }
-
-
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
@@ -190,10 +182,9 @@ def keras_network(content: dict[str, Any]) -> keras.Model:
         level[last] = value
     model = validated(Model, nested["model"])
     network = build_network(model, content["image_shape"], len(content["classes"]), seed=0, precision="float32")
+    weights = weights_in(content)
     for variable in network.weights:
-        one = content["weights"][variable.path]
-        array = np.frombuffer(base64.b64decode(one["base64"]), f"<f{one['bytes']}")
-        variable.assign(array.astype(np.float32).reshape(one["shape"]))
+        variable.assign(weights[variable.path])
     return network
 
 
@@ -220,7 +211,7 @@ def test_weights_kept_as_float16_change_probabilities_by_less_than_a_thousandth(
     content = content_in(COMMITTED.read_text("utf-8"))
     images = sample_images()
     network = keras_network(content)
-    halves = content | {"weights": encoded({one.path: one.numpy() for one in network.weights}, "<f2")}
+    halves = content | {"weights": encoded(weights_in(content), HALF)}
     own = softmax(by_the_page(calculator, halves, images))
     assert np.abs(own - softmax(np.asarray(network(images)))).max() < CLOSE
 
@@ -228,7 +219,10 @@ def test_weights_kept_as_float16_change_probabilities_by_less_than_a_thousandth(
 def random_network(number: int) -> tuple[dict[str, Any], keras.Model] | None:
     """A network of random settings and weights, as a content and as Keras builds it; None where it can't exist."""
     drawn = random.Random(number)
-    size = lambda most: drawn.choice([1, drawn.randint(1, most), [drawn.randint(1, most), drawn.randint(1, most)]])  # noqa: E731
+
+    def size(most: int) -> int | list[int]:
+        return drawn.choice([1, drawn.randint(1, most), [drawn.randint(1, most), drawn.randint(1, most)]])
+
     strides = size(3)
     model = article_values()["model"] | {
         "depth": drawn.randint(1, 3),
@@ -265,7 +259,7 @@ def random_network(number: int) -> tuple[dict[str, Any], keras.Model] | None:
         "settings": dict(settings_of(checked)),
         "image_shape": list(shape),
         "classes": [str(number) for number in range(5)],
-        "weights": encoded(dict(network_weights(network))),
+        "weights": encoded(network_weights(network)),
     }
     return content, network
 
@@ -284,7 +278,12 @@ def test_the_forward_pass_of_any_network_is_that_of_keras(calculator: Page, firs
         images = np.random.default_rng(number).random((2, *content["image_shape"]), np.float32)
         expected = np.asarray(network(images, training=False))
         own = by_the_page(calculator, content, images)
-        assert np.allclose(own, expected, rtol=CLOSE, atol=CLOSE, equal_nan=True), (number, content["settings"], own, expected)
+        assert np.allclose(own, expected, rtol=CLOSE, atol=CLOSE, equal_nan=True), (
+            number,
+            content["settings"],
+            own,
+            expected,
+        )
         compared += 1
     assert compared >= 12
 
@@ -292,7 +291,11 @@ def test_the_forward_pass_of_any_network_is_that_of_keras(calculator: Page, firs
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_each_activation_is_that_of_keras(calculator: Page, name: str) -> None:
     sums = np.linspace(-6, 6, 49 * 3, dtype=np.float32).reshape(49, 3)[:, [1, 0, 2]]
-    script = "([numbers, name]) => { const data = Float32Array.from(numbers); conv2d.activate(data, name, 3); return Array.from(data); }"
+    script = """([numbers, name]) => {
+      const data = Float32Array.from(numbers);
+      conv2d.activate(data, name, 3);
+      return Array.from(data);
+    }"""
     own = calculator.evaluate(script, [sums.ravel().tolist(), name])
     expected = np.asarray(keras.activations.get(name)(sums)).ravel()
     assert np.allclose(own, expected, atol=2e-6)
@@ -334,7 +337,8 @@ def test_constraints_put_weights_back_as_keras_does(
     assert (constraint["name"] == "MaxNorm") == isinstance(conv.kernel_constraint, MaxNorm)
     by_keras = build_constraint(conv.kernel_constraint)
     assert by_keras is not None
-    script = "([numbers, shape, constraint]) => Array.from(conv2d.constrained(Float32Array.from(numbers), shape, constraint))"
+    script = """([numbers, shape, constraint]) =>
+      Array.from(conv2d.constrained(Float32Array.from(numbers), shape, constraint))"""
     own = calculator.evaluate(script, [weights.ravel().tolist(), shape, constraint])
     assert np.allclose(own, np.asarray(by_keras(keras.ops.convert_to_tensor(weights))).ravel(), atol=1e-6)
 
@@ -383,7 +387,15 @@ def test_what_a_number_sees_is_what_changes_it(calculator: Page, blocks: list[An
 CHANGES: list[dict[str, Any]] = [
     {"model.conv.kernel_size": [3, 5], "model.conv.padding": "same"},
     {"model.conv.kernel_regularizer": {"name": "l1_l2", "l1": 0.00001, "l2": 0.5}, "model.conv.use_bias": False},
-    {"model.conv.kernel_constraint": {"name": "MinMaxNorm", "min_value": 0, "max_value": 1, "rate": 0.5, "axis": [0, 1, 2]}},
+    {
+        "model.conv.kernel_constraint": {
+            "name": "MinMaxNorm",
+            "min_value": 0,
+            "max_value": 1,
+            "rate": 0.5,
+            "axis": [0, 1, 2],
+        }
+    },
     {"model.blocks.block2.conv.groups": 4, "model.blocks.block2.conv.filters": 48, "model.pooling": "none"},
     {"model.conv.bias_constraint": {"name": "NonNeg"}, "model.conv.activation": "gelu", "model.conv.strides": 2},
 ]
@@ -467,11 +479,11 @@ def test_a_measured_setting_is_shown_with_its_interval_and_chosen_by_its_point(v
 def test_a_map_that_is_chosen_shows_the_sum_behind_a_number(visitor: Page) -> None:
     visitor.get_by_label("block2_conv, map 3", exact=True).click()
     said = visitor.locator("#explanation .sum")
-    strongest = visitor.evaluate(
-        "Math.max(...conv2d.forward(conv2d.network, SOME)[2].data.filter((_, index) => index % 64 === 3))".replace(
-            "SOME", "{shape: [28, 28, 1], data: Float32Array.from(atob(conv2d.content.pictures.right[0].pixels), (one) => one.charCodeAt(0) / 255)}"
-        )
-    )
+    strongest = visitor.evaluate("""() => {
+      const data = Float32Array.from(atob(conv2d.content.pictures.right[0].pixels), (one) => one.charCodeAt(0) / 255);
+      const outputs = conv2d.forward(conv2d.network, {shape: [28, 28, 1], data});
+      return Math.max(...outputs[2].data.filter((_, index) => index % 64 === 3));
+    }""")
     (shown,) = re.findall(r"relu makes it ([\d.]+)", said.text_content() or "")
     assert float(shown) == pytest.approx(strongest, rel=0.01)
     before = visitor.locator("#chosen-caption").text_content()

@@ -3,7 +3,7 @@
 // The settings are {dotted key: value}, as a person types them: `model.conv.filters`, `model.blocks.block2.conv.groups`.
 
 import { Refusal, counted, fieldSize, heightWidth, layers, pythonNumber, receptiveField, total, walk } from "./arithmetic.js";
-import { byId, chart, channelOf, drawnAgain, element, largest, numbersTable, paintImage, strip, written } from "./drawing.js";
+import { byId, channelOf, chart, choosesPlaces, drawnAgain, element, largest, numbersTable, paintImage, strip, written } from "./drawing.js";
 import { ACTIVATIONS, activate } from "./network.js";
 import { fromBytes } from "./pictures.js";
 import { constrained, distribution, drawn, shrunk } from "./weights.js";
@@ -86,7 +86,10 @@ export function startArguments({ content }) {
     state.settings = { ...content.settings };
     again();
   });
-  startField(content, state);
+  choosesPlaces(byId("field-answer"), () => state.found[state.layer].output, () => state.place, (place) => {
+    state.place = place;
+    showField(content, state);
+  });
   fillControls(content, state, again, update);
   drawnAgain(update);
 }
@@ -224,17 +227,15 @@ function showLines({ settings: trained }, state) {
 function showMeasured({ settings: trained, measured }, state, again) {
   const here = changed(trained, state.settings);
   const isHere = ({ changes }) => !state.refusal && same(Object.entries(changes).sort(), Object.entries(here).sort());
-  // What no control reaches could be chosen here, but not changed again.
-  const reached = measured.filter(({ changes }) => Object.keys(changes).every((key) => /^model\.(conv\..*|pooling|pool_size)$/.test(key)));
   const choose = ({ changes }) => {
     Object.assign(state, { settings: { ...trained, ...structuredClone(changes) }, where: "model" });
     byId("where").value = "model";
     again();
   };
-  state.measured = reached.find(isHere);
-  const studies = [...new Set(reached.map(({ study }) => study))];
+  state.measured = measured.find(isHere);
+  const studies = [...new Set(measured.map(({ study }) => study))];
   byId("measured").replaceChildren(...studies.map((study) => {
-    const rows = reached.filter((row) => row.study === study);
+    const rows = measured.filter((row) => row.study === study);
     const found = rows.filter(isHere).map((row) => element("p", { class: "found" }, element("strong", { text: `${row.mean.toFixed(2)} %` }),
       ` of the images right, the mean of ${row.seeds} trainings; 95 % interval ${row.interval_low.toFixed(2)} to ${row.interval_high.toFixed(2)}`,
       ...Object.entries(row.others).map(([key, value]) => `; ${key} ${value}`)));
@@ -245,25 +246,6 @@ function showMeasured({ settings: trained, measured }, state, again) {
     return element("div", {}, ...(found.length ? found : [nothing]), points, element("p", { class: "soft", text: note }));
   }));
   if (!studies.length) byId("measured").append(element("p", { class: "soft", text: "No declared study of this network has a report yet." }));
-}
-
-function startField(content, state) {
-  const canvas = byId("field-answer");
-  const choose = (row, column) => {
-    const [rows, columns] = state.found[state.layer].output;
-    state.place = [Math.min(Math.max(row, 0), rows - 1), Math.min(Math.max(column, 0), columns - 1)];
-    showField(content, state);
-  };
-  canvas.addEventListener("pointermove", ({ offsetX, offsetY }) => {
-    const [rows, columns] = state.found[state.layer].output;
-    choose(Math.floor((offsetY / canvas.clientHeight) * rows), Math.floor((offsetX / canvas.clientWidth) * columns));
-  });
-  canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    choose(state.place[0] + step[0], state.place[1] + step[1]);
-  });
 }
 
 /** Draw the image with what one place of the chosen layer sees of it, and the layer's places. */

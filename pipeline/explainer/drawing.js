@@ -115,6 +115,22 @@ export function numbersTable(columns, numbers, { scale = largest(numbers.map((on
   return element("table", { class: "numbers" }, ...caption, element("tbody", {}, rows));
 }
 
+/** What an arrow key asks for: [rows, columns]. */
+export const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+/** Let a place of a canvas be chosen, by pointer or arrow keys: `size` gives its rows and columns, `place` the present. */
+export function choosesPlaces(canvas, size, place, onchoose) {
+  const choose = (row, column) => onchoose([row, column].map((one, axis) => Math.min(Math.max(one, 0), size()[axis] - 1)));
+  const at = ({ offsetX, offsetY }) => choose(Math.floor((offsetY / canvas.clientHeight) * size()[0]), Math.floor((offsetX / canvas.clientWidth) * size()[1]));
+  canvas.addEventListener("pointerdown", at);
+  canvas.addEventListener("pointermove", (event) => event.pointerType === "mouse" && at(event));
+  canvas.addEventListener("keydown", (event) => {
+    if (!ARROWS[event.key]) return;
+    event.preventDefault();
+    choose(...place().map((one, axis) => one + ARROWS[event.key][axis]));
+  });
+}
+
 /** Arrow keys move among the elements of a grid that `selector` finds; only one of them is reached by Tab. */
 export function roving(container, selector, columns = 1) {
   const all = () => [...container.querySelectorAll(selector)];
@@ -122,10 +138,10 @@ export function roving(container, selector, columns = 1) {
   choose(all()[0]);
   container.addEventListener("focusin", ({ target }) => target.matches(selector) && choose(target));
   container.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    const [down, across] = ARROWS[event.key] ?? [];
     const from = all().indexOf(event.target);
-    const next = all()[from + step];
-    if (from < 0 || !step || !next) return;
+    const next = all()[from + down * columns + across];
+    if (from < 0 || !next) return;
     event.preventDefault();
     next.focus();
   });

@@ -1,7 +1,7 @@
 // One image through every layer: maps, the sum behind a number, probabilities, what matters where, and mistakes.
 
 import { heightWidth } from "./arithmetic.js";
-import { byId, channelOf, drawnAgain, element, largest, numbersTable, paint, paintImage, percent, roving, written } from "./drawing.js";
+import { byId, channelOf, choosesPlaces, drawnAgain, element, largest, numbersTable, paint, paintImage, percent, roving, written } from "./drawing.js";
 import { forward, normalization, occlusion, products, softmax } from "./network.js";
 import { fitted, fromBytes, pictureWays } from "./pictures.js";
 
@@ -37,7 +37,10 @@ export function startInside({ content, network }) {
     show(fitted(source, content.image_shape));
   });
   buildLayers(state);
-  startMap(state);
+  choosesPlaces(byId("chosen-map"), () => state.outputs[state.chosen.index].shape, () => state.place, (place) => {
+    state.place = place;
+    showChosen(state);
+  });
   document.querySelector(".tiles button").click();
   drawnAgain(() => drawAll(state));
 }
@@ -142,27 +145,6 @@ function choose(state, index, channel) {
   byId(`layer-${index}`).append(byId("behind"));
   byId("behind").hidden = false;
   showChosen(state);
-}
-
-function startMap(state) {
-  const canvas = byId("chosen-map");
-  const go = (row, column) => {
-    const [rows, columns] = state.outputs[state.chosen.index].shape;
-    state.place = [Math.min(Math.max(row, 0), rows - 1), Math.min(Math.max(column, 0), columns - 1)];
-    showChosen(state);
-  };
-  const at = ({ offsetX, offsetY }) => {
-    const [rows, columns] = state.outputs[state.chosen.index].shape;
-    go(Math.floor((offsetY / canvas.clientHeight) * rows), Math.floor((offsetX / canvas.clientWidth) * columns));
-  };
-  canvas.addEventListener("pointerdown", at);
-  canvas.addEventListener("pointermove", (event) => event.pointerType === "mouse" && at(event));
-  canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    go(state.place[0] + step[0], state.place[1] + step[1]);
-  });
 }
 
 function showChosen(state) {

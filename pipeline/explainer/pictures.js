@@ -1,9 +1,10 @@
 // One's own pictures: drawn, dropped, from a file or from the camera; and what the network sees of them.
 
-import { byId, element } from "./drawing.js";
+import { ARROWS, byId, element } from "./drawing.js";
 
 const PAD = 140; // pixels of the sheet that is drawn on
 const BRUSH = 11;
+const STEP = 5; // of an arrow key
 const LIGHT = 0.5; // a background lighter than this is turned dark, as the images of the training are
 const EDGE = 0.12; // what differs from the background by less is background
 
@@ -142,8 +143,8 @@ function drawingSheet(onpicture) {
   canvas.addEventListener("pointermove", (event) => cursor.down && move(...at(event)));
   canvas.addEventListener("pointerup", () => (cursor.down = false));
   canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: [-5, 0], ArrowRight: [5, 0], ArrowUp: [0, -5], ArrowDown: [0, 5] }[event.key];
-    if (step) move(Math.min(Math.max(cursor.x + step[0], 0), PAD), Math.min(Math.max(cursor.y + step[1], 0), PAD));
+    const [down, across] = ARROWS[event.key] ?? [];
+    if (ARROWS[event.key]) move(Math.min(Math.max(cursor.x + STEP * across, 0), PAD), Math.min(Math.max(cursor.y + STEP * down, 0), PAD));
     else if (event.key === " ") move(cursor.x, cursor.y, (cursor.down = !cursor.down));
     else return;
     event.preventDefault();

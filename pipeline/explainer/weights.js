@@ -58,13 +58,19 @@ export function constrained(weights, shape, constraint) {
   if (constraint === null) return weights;
   if (constraint.name === "NonNeg") return weights.map((x) => Math.max(x, 0));
   if (constraint.name === "RadialConstraint") return radial(weights, shape);
-  const key = keys(shape, constraint.axis);
-  const squares = new Map();
-  weights.forEach((x, index) => squares.set(key(index), (squares.get(key(index)) ?? 0) + x * x));
+  const groups = keys(shape, constraint.axis);
+  const squares = sums(weights.map((x) => x * x), groups);
   return weights.map((x, index) => {
-    const norm = Math.sqrt(squares.get(key(index)));
+    const norm = Math.sqrt(squares(index));
     return (x * wanted(norm, constraint)) / (EPSILON + norm);
   });
+}
+
+/** The sum of the numbers of a group: index → that of its group, where `group` tells index → group. */
+function sums(numbers, group) {
+  const found = new Map();
+  numbers.forEach((x, index) => found.set(group(index), (found.get(group(index)) ?? 0) + x));
+  return (index) => found.get(group(index));
 }
 
 function wanted(norm, { name, min_value: least = 0, max_value: most, rate = 1 }) {
@@ -87,12 +93,8 @@ function radial(weights, [height, width, inputs, outputs]) {
     const far = Math.max(Math.abs(row - (height - 1) / 2), Math.abs(column - (width - 1) / 2));
     return far * each + (index % each) / 2;
   };
-  const sums = new Map();
-  weights.forEach((x, index) => {
-    const [sum, count] = sums.get(ring(index)) ?? [0, 0];
-    sums.set(ring(index), [sum + x, count + 1]);
-  });
-  return weights.map((_, index) => sums.get(ring(index))[0] / sums.get(ring(index))[1]);
+  const [all, count] = [sums(weights, ring), sums(weights.map(() => 1), ring)];
+  return weights.map((_, index) => all(index) / count(index));
 }
 
 /** What a regularizer alone makes of a weight in each of `steps` steps of plain gradient descent. */
