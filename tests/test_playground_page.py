@@ -109,9 +109,6 @@ WRONG = {
     "kernel_constraint": st.sampled_from(NORMS),
     "bias_constraint": st.sampled_from(NORMS),
 }
-model_changes = st.fixed_dictionaries(MODEL)
-conv_changes = st.fixed_dictionaries(CONV)
-wrong_changes = st.fixed_dictionaries({}, optional=WRONG)
 quick = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
@@ -127,19 +124,25 @@ LAYERS = """([model, shape, classes]) => {
 }"""
 
 
-@settings(quick, max_examples=400)
-@given(model_changes, conv_changes, st.just({}) | wrong_changes, image_shapes, st.integers(2, 12))
-def test_layers_and_refusals_are_those_of_the_project(
-    calculator: Page,
-    changes: dict[str, Any],
-    conv: dict[str, Any],
-    wrong: dict[str, Any],
-    shape: tuple[int, int, int],
-    classes: int,
-) -> None:
-    model = article_values()["model"] | changes
-    model["conv"] |= conv | wrong
-    assert calculator.evaluate(LAYERS, [model, shape, classes]) == by_the_project(model, shape, classes)
+@st.composite
+def any_settings(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, int, int], int]:
+    """A model, an image's shape, a number of classes: a network that can exist, or one that is refused."""
+    model = article_values()["model"] | draw(st.fixed_dictionaries(MODEL))
+    model["conv"] |= draw(st.fixed_dictionaries(CONV)) | draw(st.just({}) | st.fixed_dictionaries({}, optional=WRONG))
+    return model, draw(image_shapes), draw(st.integers(2, 12))
+
+
+@settings(quick, max_examples=100)
+@given(any_settings())
+def test_layers_and_refusals_are_those_of_the_project(calculator: Page, case: tuple[Any, ...]) -> None:
+    assert calculator.evaluate(LAYERS, list(case)) == by_the_project(*case)
+
+
+@pytest.mark.long
+@settings(quick, max_examples=2000)
+@given(any_settings())
+def test_layers_and_refusals_are_those_of_the_project_whatever_is_set(calculator: Page, case: tuple[Any, ...]) -> None:
+    assert calculator.evaluate(LAYERS, list(case)) == by_the_project(*case)
 
 
 def by_the_project(model: dict[str, Any], shape: tuple[int, int, int], classes: int) -> list[list[Any]]:
@@ -167,8 +170,7 @@ def by_the_page(calculator: Page, content: dict[str, Any], images: NDArray[np.fl
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def keras_network(content: dict[str, Any]) -> keras.Model:
@@ -193,7 +195,7 @@ def sample_images() -> NDArray[np.float32]:
     images = np.frombuffer(sample("test_images"), np.uint8, offset=16).reshape(-1, 28, 28, 1)
     labels = np.frombuffer(sample("test_labels"), np.uint8, offset=8)
     chosen = np.concatenate([np.flatnonzero(labels == label)[:10] for label in range(10)])
-    return images[chosen].astype(np.float32) / 255
+    return np.asarray(images[chosen] / 255, np.float32)
 
 
 def test_the_committed_networks_probabilities_are_those_of_keras_on_100_test_images(calculator: Page) -> None:
@@ -221,7 +223,8 @@ def random_network(number: int) -> tuple[dict[str, Any], keras.Model] | None:
     drawn = random.Random(number)
 
     def size(most: int) -> int | list[int]:
-        return drawn.choice([1, drawn.randint(1, most), [drawn.randint(1, most), drawn.randint(1, most)]])
+        both = [drawn.randint(1, most), drawn.randint(1, most)]
+        return both if drawn.random() < 0.4 else drawn.choice([1, both[0]])
 
     strides = size(3)
     model = article_values()["model"] | {
@@ -267,7 +270,8 @@ def random_network(number: int) -> tuple[dict[str, Any], keras.Model] | None:
 ACTIVATIONS: tuple[str, ...] = Activation.__args__  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(40, 200, 40))])
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(0, 200, 40))
 def test_the_forward_pass_of_any_network_is_that_of_keras(calculator: Page, first: int) -> None:
     compared = 0
     for number in range(first, first + 40):
@@ -343,6 +347,7 @@ def test_constraints_put_weights_back_as_keras_does(
     assert np.allclose(own, np.asarray(by_keras(keras.ops.convert_to_tensor(weights))).ravel(), atol=1e-6)
 
 
+@pytest.mark.long
 @settings(quick, max_examples=25)
 @given(
     st.lists(
@@ -476,6 +481,7 @@ def test_a_measured_setting_is_shown_with_its_interval_and_chosen_by_its_point(v
     expect(measured).to_contain_text("not measured")
 
 
+@pytest.mark.long
 def test_a_map_that_is_chosen_shows_the_sum_behind_a_number(visitor: Page) -> None:
     visitor.get_by_label("block2_conv, map 3", exact=True).click()
     said = visitor.locator("#explanation .sum")
@@ -494,6 +500,7 @@ def test_a_map_that_is_chosen_shows_the_sum_behind_a_number(visitor: Page) -> No
     expect(said).to_contain_text("1024 products")
 
 
+@pytest.mark.long
 def test_one_s_own_picture_goes_through_the_network(visitor: Page, tmp_path: Path) -> None:
     content = content_in(COMMITTED.read_text("utf-8"))
     trouser = next(one for one in content["pictures"]["right"] if content["classes"][one["label"]] == "Trouser")
@@ -511,6 +518,7 @@ def test_one_s_own_picture_goes_through_the_network(visitor: Page, tmp_path: Pat
     expect(visitor.locator("#inside-ways .said")).to_contain_text("none.png: is no picture")
 
 
+@pytest.mark.long
 def test_it_is_drawn_on_by_pointer_and_by_keys_and_looks_through_a_camera(visitor: Page) -> None:
     visitor.locator("#inside-ways").get_by_role("button", name="Draw").press("Enter")
     sheet = visitor.locator("#inside-ways .sheet")
@@ -535,6 +543,7 @@ def image_of(page_: Page) -> str:
     return str(page_.evaluate("document.getElementById('inside-image').toDataURL()"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_it_fits_its_window_and_is_legible_in_both_lights(browser: Browser, size: ViewportSize, scheme: str) -> None:
@@ -572,5 +581,31 @@ def test_names_of_classes_are_text_and_no_markup(browser: Browser, tmp_path: Pat
     found = opened(browser, path)
     assert found.title() == "What Conv2D does"
     expect(found.locator("#probabilities tr").first).to_contain_text("</script><script>")
+    assert found.notes == []  # type: ignore[attr-defined]
+    found.context.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 13, 21])
+def test_any_network_can_be_looked_into(browser: Browser, tmp_path: Path, number: int) -> None:
+    made = random_network(number)
+    if made is None:
+        pytest.skip("such a network can't exist")
+    content, network = made
+    images = np.random.default_rng(number).integers(0, 256, (3, *content["image_shape"]), np.uint8)
+    shares = softmax(np.asarray(network(images / np.float32(255), training=False)))
+    pictures = [
+        {"image": 7, "label": 0, "pixels": base64.b64encode(image.tobytes()).decode(), "probabilities": share.tolist()}
+        for image, share in zip(images, shares, strict=True)
+    ]
+    path = tmp_path / "page.html"
+    committed = content_in(COMMITTED.read_text("utf-8"))
+    path.write_text(page(committed | content | {"pictures": {"right": pictures, "mistakes": []}}), "utf-8")
+    found = opened(browser, path)
+    for layer in found.locator(".layer").all():
+        layer.locator("button").last.click()
+        expect(found.locator("#explanation .sum strong").last).to_have_text(re.compile(r"^−?[\d.e+-]+$|NaN|Infinity"))
+    for name in ("kernel_size, height", "filters"):
+        found.get_by_label(name, exact=True).fill("2")
     assert found.notes == []  # type: ignore[attr-defined]
     found.context.close()

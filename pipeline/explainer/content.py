@@ -65,7 +65,7 @@ def content_of(record: Record) -> dict[str, JsonValue]:
         "pictures": pictures,
         "choices": {
             "activation": list(get_args(Activation)),
-            "kernel_initializer": sorted(_names(KernelInitializer)),
+            "kernel_initializer": [*sorted(_names(KernelInitializer))],
             "bias_initializer": list(get_args(BiasInitializer)),
         },
         "measured": list(measured(model, specification.image_shape, specification.classes)),
