@@ -167,7 +167,7 @@ function showCosts({ image_shape: shape }, state, update) {
     ["a number sees", fieldSize(found, layer).join(" × "), "pixels of the image"],
     ["parameters", counted(total(found, "parameters")), `${counted(found[layer].parameters)} of them here`],
     ["multiply-adds", counted(total(found, "multiplyAdds")), `${counted(found[layer].multiplyAdds)} of them here`],
-    ["accuracy, measured", state.measured ? `${state.measured.mean.toFixed(2)} %` : "–", state.measured ? `${state.measured.interval_low.toFixed(2)} to ${state.measured.interval_high.toFixed(2)}, ${state.measured.seeds} seeds` : "not this setting"],
+    ["accuracy", state.measured ? `${state.measured.mean.toFixed(2)} %` : "–", state.measured ? `${state.measured.interval_low.toFixed(2)} to ${state.measured.interval_high.toFixed(2)}, ${state.measured.seeds} seeds` : "not measured"],
   ];
   byId("facts").replaceChildren(...facts.map(([title, number, note]) =>
     element("div", { class: "fact" }, element("span", { text: title }), element("strong", { text: number }), element("small", { text: note }))));

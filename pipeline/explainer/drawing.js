@@ -31,7 +31,7 @@ export function written(number, digits = 3) {
 /** A number for a small cell. */
 export const short = (number) => (Math.abs(number) < 10 && !Number.isInteger(number) ? written(Number(number.toFixed(2))) : written(number));
 
-export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 
 const redrawers = [];
 

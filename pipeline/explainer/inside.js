@@ -76,7 +76,7 @@ function showProbabilities({ content, probabilities, known }) {
   byId("probabilities").replaceChildren(...shown.map((index) => {
     const name = `${content.classes[index]}${known?.label === index ? " ✓" : ""}`;
     const bar = element("span", { class: index === answer ? "bar best" : "bar" });
-    bar.style.width = percent(probabilities[index]).replace(" ", "");
+    bar.style.width = `${100 * probabilities[index]}%`;
     return element("tr", { class: index === answer ? "best" : "" }, element("th", { scope: "row", text: name }), element("td", { class: "track" }, bar), element("td", { text: percent(probabilities[index]) }));
   }));
 }

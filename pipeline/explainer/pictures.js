@@ -14,13 +14,9 @@ export const fromBytes = (base64, shape) => ({
   data: Float32Array.from(atob(base64), (character) => character.charCodeAt(0) / 255),
 });
 
-/** The pixels [side, side, 3] in 0..1 of the middle square of a picture. */
-function square(source, side) {
-  const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
-  const least = Math.min(width, height);
-  return pixels(source, [(width - least) / 2, (height - least) / 2, least, least], [side, side]);
-}
+const sizeOf = (source) => [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
 
+/** The pixels [height, width, 3] in 0..1 of a part of a picture, made as small as that. */
 function pixels(source, [left, top, across, down], [width, height]) {
   const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -36,48 +32,61 @@ const brightness = (rgb) =>
   Float32Array.from({ length: rgb.length / 3 }, (_, pixel) => 0.299 * rgb[3 * pixel] + 0.587 * rgb[3 * pixel + 1] + 0.114 * rgb[3 * pixel + 2]);
 
 /** The middle square of a picture as greys [side, side, 1]. */
-export const greySquare = (source, side) => ({ shape: [side, side, 1], data: brightness(square(source, side)) });
+export function greySquare(source, side) {
+  const [width, height] = sizeOf(source);
+  const least = Math.min(width, height);
+  return { shape: [side, side, 1], data: brightness(pixels(source, [(width - least) / 2, (height - least) / 2, least, least], [side, side])) };
+}
 
 /** A picture as the network sees it: its object on black in the middle, the longer side filling the image.
  *
  * So the images of Fashion-MNIST were made (Xiao, Rasul and Vollgraf, 2017). An image in colours is only made smaller.
  */
-export function fitted(source, [height, width, channels]) {
-  const side = Math.min(height, width);
-  if (channels === 3) return { shape: [height, width, 3], data: pixels(source, [0, 0, source.videoWidth ?? source.width, source.videoHeight ?? source.height], [width, height]) };
-  const fine = 4 * side;
-  const { data } = greySquare(source, fine);
-  const border = data.filter((_, index) => Math.min(index % fine, Math.floor(index / fine)) === 0).sort();
-  const background = border[Math.floor(border.length / 2)];
-  const turned = background > LIGHT ? data.map((value) => 1 - value) : data;
-  const floor = background > LIGHT ? 1 - background : background;
-  const raised = turned.map((value) => Math.max(value - floor, 0) / (1 - floor));
-  const box = bounds(raised, fine);
-  const sheet = element("canvas", { width: fine, height: fine });
-  const image = sheet.getContext("2d").createImageData(fine, fine);
-  raised.forEach((value, index) => image.data.set([255 * value, 255 * value, 255 * value, 255], 4 * index));
+export function fitted(source, shape) {
+  const [height, width, channels] = shape;
+  const whole = [0, 0, ...sizeOf(source)];
+  if (channels === 3) return { shape, data: pixels(source, whole, [width, height]) };
+  const fine = resized(whole.slice(2), 4 * Math.min(height, width));
+  const sheet = element("canvas", { width: fine[0], height: fine[1] });
+  const onBlack = raised(brightness(pixels(source, whole, fine)), fine[0]);
+  const image = sheet.getContext("2d").createImageData(...fine);
+  onBlack.forEach((value, index) => image.data.set([255 * value, 255 * value, 255 * value, 255], 4 * index));
   sheet.getContext("2d").putImageData(image, 0, 0);
-  const longest = Math.max(box.right - box.left, box.bottom - box.top);
-  const size = [box.right - box.left, box.bottom - box.top].map((one) => Math.max(1, Math.round((side * one) / longest)));
-  const small = brightness(pixels(sheet, [box.left, box.top, box.right - box.left, box.bottom - box.top], size));
-  const fit = new Float32Array(height * width * channels);
+  const box = bounds(onBlack, fine);
+  const size = resized(box.slice(2), Math.min(height, width));
+  const small = brightness(pixels(sheet, box, size));
+  const data = new Float32Array(height * width * channels);
   const [left, top] = [Math.floor((width - size[0]) / 2), Math.floor((height - size[1]) / 2)];
   small.forEach((value, index) => {
     const place = (top + Math.floor(index / size[0])) * width + left + (index % size[0]);
-    fit.fill(value, place * channels, (place + 1) * channels);
+    data.fill(value, place * channels, (place + 1) * channels);
   });
-  return { shape: [height, width, channels], data: fit };
+  return { shape, data };
 }
 
-/** The box of what differs from a black background; all where nothing does. */
-function bounds(values, side) {
-  const box = { left: side, top: side, right: 0, bottom: 0 };
+/** A size in the same proportion whose longer side is `longest`. */
+const resized = (size, longest) => size.map((one) => Math.max(1, Math.round((longest * one) / Math.max(...size))));
+
+/** Greys as brightness above their background, which is what most of the border is; a light one is turned dark. */
+function raised(greys, width) {
+  const height = greys.length / width;
+  const isBorder = (_, index) => [0, width - 1].includes(index % width) || [0, height - 1].includes(Math.floor(index / width));
+  const border = greys.filter(isBorder).sort();
+  const background = border[Math.floor(border.length / 2)];
+  const isLight = background > LIGHT;
+  const floor = isLight ? 1 - background : background;
+  return greys.map((value) => Math.max((isLight ? 1 - value : value) - floor, 0) / (1 - floor));
+}
+
+/** The box [left, top, width, height] of what differs from a black background; all where nothing does. */
+function bounds(values, [width, height]) {
+  let [left, top, right, bottom] = [width, height, 0, 0];
   values.forEach((value, index) => {
     if (value < EDGE) return;
-    const [y, x] = [Math.floor(index / side), index % side];
-    Object.assign(box, { left: Math.min(box.left, x), top: Math.min(box.top, y), right: Math.max(box.right, x + 1), bottom: Math.max(box.bottom, y + 1) });
+    const [y, x] = [Math.floor(index / width), index % width];
+    [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
   });
-  return box.right ? box : { left: 0, top: 0, right: side, bottom: side };
+  return right ? [left, top, right - left, bottom - top] : [0, 0, width, height];
 }
 
 /** Ways to one's own picture, in the element `id`; `onpicture` gets what can be drawn on a canvas, again while it moves. */
