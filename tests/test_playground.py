@@ -177,32 +177,31 @@ def test_what_is_missing_is_named_with_what_makes_it(finished: Project) -> None:
         shutil.move(finished.path / "elsewhere", finished.path / "record/evaluation")
 
 
+def swept(project_: Project, *words: str) -> dict[str, int]:
+    """The runs of a sweep: identity → parameters."""
+    before = set(project_.path.glob("runs/*/training/run.json"))
+    project_.verb("sweep", "-m", "data.validation_images=100", "seed=0", *words)
+    after = set(project_.path.glob("runs/*/training/run.json")) - before
+    runs = [json.loads(path.read_text("utf-8")) for path in after]
+    return {run["identity"]: run["parameters"] for run in runs}
+
+
 @pytest.mark.long
 def test_a_run_of_a_sweep_is_shown_with_the_images_that_scored_it(finished: Project) -> None:
-    finished.verb("sweep", "-m", "data.validation_images=100", "model.conv.filters=2", "seed=0", "study.name=one")
-    (run,) = [path for path in (finished.path / "runs").iterdir() if (path / "training").is_dir()]
-    finished.verb("playground", run.name)
-    content = content_in((finished.path / "reports/playground" / f"{run.name}.html").read_text("utf-8"))
+    (run,) = swept(finished, "model.conv.filters=2", "study.name=one")
+    finished.verb("playground", run)
+    content = content_in((finished.path / f"reports/playground/{run}.html").read_text("utf-8"))
     assert content["scores"]["images"] == "validation"
     assert content["weights"]["block1_conv/kernel"]["shape"][-1] == 2
 
 
 @pytest.mark.long
 def test_a_large_network_is_kept_as_float16_and_one_too_large_is_told(finished: Project) -> None:
-    finished.verb(
-        *(
-            "sweep",
-            "-m",
-            "data.validation_images=100",
-            "model.conv.filters=8",
-            "model.dense.units=[96],[900]",
-            "seed=0",
-        ),
-        *("model.head=flatten", "model.depth=1", "study.name=large"),
-    )
-    for run in (finished.path / "runs").iterdir():
-        parameters = json.loads((run / "training/run.json").read_text("utf-8"))["parameters"]
-        if parameters > 100_000:
-            said = finished.verb("playground", run.name)
-            assert "kept as float16" in said
-            assert (f"{parameters:,} parameters make a page of" in said) == (parameters > 350_000)
+    # 12 × 12 × 8 features, to a dense layer.
+    words = "model.depth=1", "model.conv.kernel_size=5", "model.conv.filters=8", "model.dense.units=[180],[500]"
+    runs = swept(finished, *words, "study.name=large")
+    assert sorted(runs.values()) == [209_558, 581_718]
+    for run, parameters in runs.items():
+        said = finished.verb("playground", run)
+        assert "kept as float16" in said
+        assert (f"{parameters:,} parameters make a page of" in said) == (parameters > 500_000)

@@ -586,13 +586,10 @@ def test_names_of_classes_are_text_and_no_markup(browser: Browser, tmp_path: Pat
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 13, 21])
-def test_any_network_can_be_looked_into(browser: Browser, tmp_path: Path, number: int) -> None:
-    made = random_network(number)
-    if made is None:
-        pytest.skip("such a network can't exist")
-    content, network = made
-    images = np.random.default_rng(number).integers(0, 256, (3, *content["image_shape"]), np.uint8)
+@pytest.mark.parametrize("first", [0, 10, 20, 30, 40])
+def test_any_network_can_be_looked_into(browser: Browser, tmp_path: Path, first: int) -> None:
+    content, network = next(made for made in map(random_network, range(first, first + 40)) if made is not None)
+    images = np.random.default_rng(first).integers(0, 256, (3, *content["image_shape"]), np.uint8)
     shares = softmax(np.asarray(network(images / np.float32(255), training=False)))
     pictures = [
         {"image": 7, "label": 0, "pixels": base64.b64encode(image.tobytes()).decode(), "probabilities": share.tolist()}
