@@ -3,7 +3,7 @@
 // The settings are {dotted key: value}, as a person types them: `model.conv.filters`, `model.blocks.block2.conv.groups`.
 
 import { Refusal, counted, fieldSize, heightWidth, layers, pythonNumber, receptiveField, total, walk } from "./arithmetic.js";
-import { byId, channelOf, chart, choosesPlaces, drawnAgain, element, largest, numbersTable, paintImage, strip, written } from "./drawing.js";
+import { byId, channelOf, chart, choosesPlaces, drawnAgain, element, largest, numbersTable, paintImage, soft, strip, written } from "./drawing.js";
 import { ACTIVATIONS, activate } from "./network.js";
 import { fromBytes } from "./pictures.js";
 import { constrained, distribution, drawn, shrunk } from "./weights.js";
@@ -34,6 +34,7 @@ const DEFAULTS = {
 const STEPS = 2000; // of gradient descent, in the picture of a regularizer
 const SAMPLE = 4000; // weights in a histogram
 const BINS = 31;
+const MOST_TABLED = 49; // weights of a kernel in a table
 const PLACE = 12; // pixels of one place of the answer
 
 /** Settings by dotted keys as the nested model that `layers` takes. */
@@ -160,6 +161,8 @@ function showRefusal(refusal) {
 
 const dimensions = (shape) => shape.map(counted).join(" × ");
 
+const range = ({ interval_low: low, interval_high: high }) => `${low.toFixed(2)} to ${high.toFixed(2)}`;
+
 function showCosts({ image_shape: shape }, state, update) {
   const { found, layer } = state;
   const facts = [
@@ -167,7 +170,7 @@ function showCosts({ image_shape: shape }, state, update) {
     ["a number sees", fieldSize(found, layer).join(" × "), "pixels of the image"],
     ["parameters", counted(total(found, "parameters")), `${counted(found[layer].parameters)} of them here`],
     ["multiply-adds", counted(total(found, "multiplyAdds")), `${counted(found[layer].multiplyAdds)} of them here`],
-    ["accuracy", state.measured ? `${state.measured.mean.toFixed(2)} %` : "–", state.measured ? `${state.measured.interval_low.toFixed(2)} to ${state.measured.interval_high.toFixed(2)}, ${state.measured.seeds} seeds` : "not measured"],
+    state.measured ? ["accuracy", `${state.measured.mean.toFixed(2)} %`, `${range(state.measured)}, ${state.measured.seeds} seeds`] : ["accuracy", "–", "not measured"],
   ];
   byId("facts").replaceChildren(...facts.map(([title, number, note]) =>
     element("div", { class: "fact" }, element("span", { text: title }), element("strong", { text: number }), element("small", { text: note }))));
@@ -237,15 +240,15 @@ function showMeasured({ settings: trained, measured }, state, again) {
   byId("measured").replaceChildren(...studies.map((study) => {
     const rows = measured.filter((row) => row.study === study);
     const found = rows.filter(isHere).map((row) => element("p", { class: "found" }, element("strong", { text: `${row.mean.toFixed(2)} %` }),
-      ` of the images right, the mean of ${row.seeds} trainings; 95 % interval ${row.interval_low.toFixed(2)} to ${row.interval_high.toFixed(2)}`,
+      ` of the images right, the mean of ${row.seeds} trainings; 95 % interval ${range(row)}`,
       ...Object.entries(row.others).map(([key, value]) => `; ${key} ${value}`)));
     const points = strip(rows.map((row) => ({ ...row, isHere: isHere(row), onchoose: () => choose(row) })), `settings of the study ${study}`);
-    const nothing = element("p", { class: "soft", text: "This setting was not measured. Each point is one that was: choose it." });
+    const nothing = soft("This setting was not measured. Each point is one that was: choose it.");
     const images = study.endsWith("_on_test") ? "test images" : "images held out of the training";
     const note = `Study ${study}: ${rows[0].epochs} epochs, batches of ${rows[0].batch_size}, ${rows[0].precision}; scored on ${images}.`;
-    return element("div", {}, ...(found.length ? found : [nothing]), points, element("p", { class: "soft", text: note }));
+    return element("div", {}, ...(found.length ? found : [nothing]), points, soft(note));
   }));
-  if (!studies.length) byId("measured").append(element("p", { class: "soft", text: "No declared study of this network has a report yet." }));
+  if (!studies.length) byId("measured").append(soft("No declared study of this network has a report yet."));
 }
 
 /** Draw the image with what one place of the chosen layer sees of it, and the layer's places. */
@@ -281,7 +284,9 @@ function showField(content, state) {
     answer.getContext("2d").fillStyle = color(row === place[0] && column === place[1] ? "negative" : "cell");
     answer.getContext("2d").fillRect(column * PLACE, row * PLACE, PLACE - 1, PLACE - 1);
   }
-  byId("field-caption").textContent = `A number of ${found[layer].name}, row ${place[0]}, column ${place[1]}: from rows ${top} to ${bottom} and columns ${start} to ${end} of the image. ${paddingInWords(found[0].block.conv, walks)}`;
+  const seen = `from rows ${top} to ${bottom} and columns ${start} to ${end} of the image.`;
+  const padding = paddingInWords(found[0].block.conv, walks);
+  byId("field-caption").textContent = `A number of ${found[layer].name}, row ${place[0]}, column ${place[1]}: ${seen} ${padding}`;
 }
 
 /** A dot for each weight of the first layer's kernel, a ring for its middle. */
@@ -312,9 +317,12 @@ function showActivation(name) {
   };
   const points = Array.from({ length: 161 }, (_, index) => [index / 20 - 4, value(index / 20 - 4)]);
   const together = ACTIVATIONS[name] ? "" : " It is taken over all channels of a place; drawn is the first of two, x and 0.";
+  const lines = [{ points: [[-2, -2], [4, 4]], kind: "faint" }, { points, kind: "main" }];
+  const axes = { x: [-4, 4], y: [-2, 4], ticks: { x: [-4, -2, 0, 2, 4], y: [-2, 0, 2, 4] } };
+  const [below, at, above] = [-1, 0, 1].map((x) => written(value(x)));
   byId("activation").replaceChildren(
-    chart([{ points: [[-2, -2], [4, 4]], kind: "faint" }, { points, kind: "main" }], { x: [-4, 4], y: [-2, 4], ticks: { x: [-4, -2, 0, 2, 4], y: [-2, 0, 2, 4] }, label: `the curve of ${name}` }),
-    element("p", { class: "soft", text: `${name}: of a sum of −1 it makes ${written(value(-1))}, of 0 ${written(value(0))}, of 1 ${written(value(1))}.${together}` }));
+    chart(lines, { ...axes, label: `the curve of ${name}` }),
+    soft(`${name}: of a sum of −1 it makes ${below}, of 0 ${at}, of 1 ${above}.${together}`));
 }
 
 /** How the kernels of the chosen block begin, and what regularizer and constraint do to them. */
@@ -343,18 +351,18 @@ function showInitializer(name, shape) {
   const end = kind === "constant" ? 1 : kind === "uniform" ? size : 2 * size;
   byId("initializer").replaceChildren(
     chart([], { x: [-bound, bound], y: [0, Math.max(...counts) * 1.1], ticks: { x: [-end, 0, end], y: [] }, bars, label: `histogram of ${name}` }),
-    element("p", { class: "soft", text: `${name} of ${dimensions(shape)} weights: ${said}.` }));
+    soft(`${name} of ${dimensions(shape)} weights: ${said}.`));
 }
 
 function showRegularizer(regularizer, rate) {
-  if (regularizer === null) return byId("regularizer").replaceChildren(element("p", { class: "soft", text: "No kernel_regularizer: the loss alone moves weights." }));
+  if (regularizer === null) return byId("regularizer").replaceChildren(soft("No kernel_regularizer: the loss alone moves weights."));
   const paths = [1, 0.5, -0.5].map((weight) => shrunk(weight, regularizer, rate, STEPS));
   const lines = paths.map((path) => ({ kind: "main", points: path.map((weight, step) => [step, weight]).filter(([step]) => step % 40 === 0) }));
   const ends = paths.map((path) => written(path.at(-1), 2)).join(", ");
   const how = regularizer.l1 ? "l1 takes the same away from each, until it is 0." : "l2 takes a share away: large weights lose most, and none becomes 0.";
   return byId("regularizer").replaceChildren(
     chart(lines, { x: [0, STEPS], y: [-0.6, 1.1], ticks: { x: [0, STEPS / 2, STEPS], y: [-0.5, 0, 0.5, 1] }, label: "weights by step" }),
-    element("p", { class: "soft", text: `By itself, in ${counted(STEPS)} steps at rate ${rate}, it makes of weights of 1, 0.5 and −0.5: ${ends}. ${how}` }));
+    soft(`By itself, in ${counted(STEPS)} steps at rate ${rate}, it makes of weights of 1, 0.5 and −0.5: ${ends}. ${how}`));
 }
 
 function showConstraint(constraint, initializer, shape) {
@@ -365,5 +373,6 @@ function showConstraint(constraint, initializer, shape) {
   const tables = [table(before, "a kernel"), table(constrained(before, shape, constraint), "as it is put back")];
   const axis = constraint?.axis ? ` Length is taken over axis [${constraint.axis.join(", ")}] of [height, width, channels, filters].` : "";
   const text = constraint === null ? "No kernel_constraint: weights may become anything." : WHAT_IT_DOES[constraint.name] + axis;
-  byId("constraint").replaceChildren(...(constraint && shape[0] * shape[1] <= 49 ? [element("div", { class: "pair" }, tables)] : []), element("p", { class: "soft", text }));
+  const isShown = constraint !== null && shape[0] * shape[1] <= MOST_TABLED;
+  byId("constraint").replaceChildren(...(isShown ? [element("div", { class: "pair" }, tables)] : []), soft(text));
 }

@@ -19,6 +19,10 @@ function filled(node, attributes, children) {
   return node;
 }
 
+export const soft = (text) => element("p", { class: "soft", text });
+
+export const button = (text, onclick, attributes = {}) => element("button", { type: "button", text, onclick, ...attributes });
+
 export const byId = (id) => document.getElementById(id);
 
 /** A number for a person: `digits` significant ones, a true minus sign. */
@@ -136,11 +140,15 @@ export function roving(container, selector, columns = 1) {
   const all = () => [...container.querySelectorAll(selector)];
   const choose = (one) => all().forEach((other) => (other.tabIndex = other === one ? 0 : -1));
   choose(all()[0]);
+  // Its elements may be others later, its listeners stay.
+  const isKnown = "columns" in container.dataset;
+  container.dataset.columns = columns;
+  if (isKnown) return;
   container.addEventListener("focusin", ({ target }) => target.matches(selector) && choose(target));
   container.addEventListener("keydown", (event) => {
     const [down, across] = ARROWS[event.key] ?? [];
     const from = all().indexOf(event.target);
-    const next = all()[from + down * columns + across];
+    const next = all()[from + down * Number(container.dataset.columns) + across];
     if (from < 0 || !next) return;
     event.preventDefault();
     next.focus();
@@ -162,7 +170,8 @@ export function chart(lines, { x, y, ticks, label, bars = [] }) {
     ticks.y.map((at) => svg("line", { class: at === 0 ? "axis" : "tick", x1: left, x2: width - RIGHT, y1: up(at), y2: up(at) })),
     ticks.x.map((at) => svg("text", { x: across(at), y: height - 4, "text-anchor": "middle", text: written(at) })),
     ticks.y.map((at) => svg("text", { x: left - 5, y: up(at) + 4, "text-anchor": "end", text: written(at) })),
-    bars.map(([from, to, value]) => svg("rect", { class: "bar", x: across(from), width: Math.max(across(to) - across(from) - 0.5, 0.5), y: up(value), height: up(y[0]) - up(value) })),
+    bars.map(([from, to, value]) =>
+      svg("rect", { class: "bar", x: across(from), width: across(to) - across(from) - 0.5, y: up(value), height: up(y[0]) - up(value) })),
     lines.map(({ points, kind }) => svg("path", { class: `line ${kind}`, d: path(points) })));
 }
 

@@ -1,7 +1,7 @@
 // One image through every layer: maps, the sum behind a number, probabilities, what matters where, and mistakes.
 
 import { heightWidth } from "./arithmetic.js";
-import { byId, channelOf, choosesPlaces, drawnAgain, element, largest, numbersTable, paint, paintImage, percent, roving, written } from "./drawing.js";
+import { byId, channelOf, choosesPlaces, drawnAgain, element, largest, numbersTable, paint, paintImage, percent, roving, soft, written } from "./drawing.js";
 import { forward, normalization, occlusion, products, softmax } from "./network.js";
 import { fitted, fromBytes, pictureWays } from "./pictures.js";
 
@@ -77,7 +77,8 @@ function showProbabilities({ content, probabilities, known }) {
     const name = `${content.classes[index]}${known?.label === index ? " ✓" : ""}`;
     const bar = element("span", { class: index === answer ? "bar best" : "bar" });
     bar.style.width = `${100 * probabilities[index]}%`;
-    return element("tr", { class: index === answer ? "best" : "" }, element("th", { scope: "row", text: name }), element("td", { class: "track" }, bar), element("td", { text: percent(probabilities[index]) }));
+    const cells = [element("th", { scope: "row", text: name }), element("td", { class: "track" }, bar), element("td", { text: percent(probabilities[index]) })];
+    return element("tr", { class: index === answer ? "best" : "" }, cells);
   }));
 }
 
@@ -105,7 +106,8 @@ function showOcclusion(state) {
     const before = state.probabilities[answer];
     byId("occlusion-note").textContent = most < 0.01 && least > -0.01
       ? `Wherever a grey square of ${side} × ${side} pixels lies, “${name}” stays at ${percent(before)}.`
-      : `Blue: hiding ${side} × ${side} pixels there makes “${name}” less probable, from ${percent(before)} to ${percent(before - most)} at worst.${least < -0.01 ? " Orange: more probable." : ""}`;
+      : `Blue: hiding ${side} × ${side} pixels there makes “${name}” less probable, from ${percent(before)} to ${percent(before - most)} at worst.`
+        + (least < -0.01 ? " Orange: more probable." : "");
   };
   setTimeout(go, 150);
 }
@@ -120,9 +122,11 @@ function buildLayers(state) {
     const count = Math.min(layer.output.at(-1), MOST_MAPS);
     const canvases = Array.from({ length: isDense ? 0 : count }, () => element("canvas"));
     const name = (channel) => (layer.name === "output" ? state.content.classes[channel] : `${channel}`);
-    const buttons = Array.from({ length: count }, (_, channel) => element("button", {
-      type: "button", "aria-label": `${layer.name}, ${isDense ? "unit" : "map"} ${name(channel)}`, "aria-pressed": "false", onclick: () => choose(state, index, channel),
-    }, isDense ? name(channel) : canvases[channel]));
+    const buttons = Array.from({ length: count }, (_, channel) => {
+      const label = `${layer.name}, ${isDense ? "unit" : "map"} ${name(channel)}`;
+      const attributes = { type: "button", "aria-label": label, "aria-pressed": "false", onclick: () => choose(state, index, channel) };
+      return element("button", attributes, isDense ? name(channel) : canvases[channel]);
+    });
     const maps = element("div", { class: isDense ? "maps units" : "maps" }, buttons);
     roving(maps, "button");
     if (!isDense) state.rows.push({ index, canvases });
@@ -162,7 +166,9 @@ function drawMap(output, channel, [row, column]) {
   const [rows, columns] = output.shape;
   const numbers = channelOf(output, channel);
   paint(byId("chosen-map"), output.shape, numbers, largest(numbers));
-  Object.assign(byId("crosshair").style, { left: `${(100 * column) / columns}%`, top: `${(100 * row) / rows}%`, width: `${100 / columns}%`, height: `${100 / rows}%` });
+  const share = (part, whole) => `${(100 * part) / whole}%`;
+  const box = { left: share(column, columns), top: share(row, rows), width: share(1, columns), height: share(1, rows) };
+  Object.assign(byId("crosshair").style, box);
   byId("chosen-caption").textContent = `map ${channel}, row ${row}, column ${column}`;
 }
 
@@ -178,7 +184,7 @@ const EXPLAIN = {
     const { scale, offset } = normalization(network.weights, name);
     const before = valueAt(input, place, channel);
     return [line(`${written(before)} · ${written(scale[channel])}${plus(offset[channel])} = `, strong(valueAt(output, place, channel))),
-      element("p", { class: "soft", text: "Batch normalisation: each map is scaled and moved, by what training found." })];
+      soft("Batch normalisation: each map is scaled and moved, by what training found.")];
   },
   activation({ place }, { block }, input, output, channel) {
     return [line(`${block.conv.activation}(${written(valueAt(input, place, channel))}) = `, strong(valueAt(output, place, channel)))];
@@ -213,7 +219,7 @@ function explainConv(state, { name, block }, input, output, channel) {
   const last = isDelayed || activation === "linear" ? [] : [`, and ${activation} makes it `, strong(valueAt(output, state.place, channel))];
   const count = `${parts.length * part.weights.length} products`;
   return [element("div", { class: "tables" }, tables), line(...left, block.conv.use_bias ? `${plus(bias)} (bias)` : "", " = ", strong(sum), ...last),
-    element("p", { class: "soft", text: parts.length > 1 ? `${count} of ${parts.length} channels; the largest channels come first: choose one.` : `${count}. Move over the map, or use the arrow keys.` })];
+    soft(parts.length > 1 ? `${count} of ${parts.length} channels; those that add most come first: choose one.` : `${count}. Move over the map, or use the arrow keys.`)];
 }
 
 /** The sums of the channels that count most, as buttons, and of all others together. */
@@ -251,8 +257,9 @@ function explainDense(state, { name }, input, output, unit) {
   const isFlat = layers[head].kind === "flatten" && !layers.slice(head + 1, state.chosen.index).some(({ kind }) => kind === "dense");
   const called = (index) => isFlat && channels
     ? `map ${index % channels}, row ${Math.floor(index / channels / columns)}, column ${Math.floor(index / channels) % columns}` : `number ${index}`;
-  const rows = first.map(({ index, value, weight }) => element("tr", {}, [called(index), written(value), written(weight), written(value * weight)].map((text) => element("td", { text }))));
-  const header = element("tr", {}, ["from", "value", "weight", "product"].map((text) => element("th", { text })));
+  const row = (texts, tag) => element("tr", {}, texts.map((text) => element(tag, { text })));
+  const rows = first.map(({ index, value, weight }) => row([called(index), ...[value, weight, value * weight].map((one) => written(one))], "td"));
+  const header = row(["from", "value", "weight", "product"], "th");
   const last = name === "output"
     ? [`; softmax of all classes makes it ${percent(state.probabilities[unit])}`]
     : dense.activation === "linear" ? [] : [`, and ${dense.activation} makes it `, strong(output.data[unit])];

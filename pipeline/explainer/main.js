@@ -26,7 +26,8 @@ function showHead({ classes, dataset, scores, training, identity, pictures, imag
     return Math.max(...own.map((one, index) => Math.abs(one - known.probabilities[index])));
   });
   const precision = training.precision === "float32" ? "" : ` The network was scored in ${training.precision}, this page computes in float32.`;
-  byId("agreement").textContent = `Run ${identity}. On the ${every.length} images of this page its probabilities are those of Keras to ${Math.max(...far, 1e-6).toExponential(0).replace("-", "−")}.${precision}`;
+  const most = Math.max(...far, 1e-6).toExponential(0).replace("-", "−");
+  byId("agreement").textContent = `Run ${identity}. On the ${every.length} images of this page its probabilities are those of Keras to ${most}.${precision}`;
 }
 
 const content = JSON.parse(byId("content").textContent);

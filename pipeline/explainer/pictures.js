@@ -2,8 +2,7 @@
 
 import { ARROWS, byId, element } from "./drawing.js";
 
-const PAD = 140; // pixels of the sheet that is drawn on
-const BRUSH = 11;
+const BRUSH = 11; // pixels of the sheet that is drawn on
 const STEP = 5; // of an arrow key
 const LIGHT = 0.5; // a background lighter than this is turned dark, as the images of the training are
 const EDGE = 0.12; // what differs from the background by less is background
@@ -92,25 +91,26 @@ function bounds(values, [width, height]) {
 /** Ways to one's own picture, in the element `id`; `onpicture` gets what can be drawn on a canvas, again while it moves. */
 export function pictureWays(id, onpicture) {
   const host = byId(id);
-  const said = element("span", { class: "said", role: "status" });
+  host.append(byId("ways").content.cloneNode(true));
+  const [draw, camera, clear] = ["draw", "camera", "clear"].map((way) => host.querySelector(`[data-way=${way}]`));
+  const [file, pad, said] = [".file", ".pad", ".said"].map((part) => host.querySelector(part));
   const say = (text) => (said.textContent = text);
-  const open = async (file) => {
+  const open = async (one) => {
     try {
-      onpicture(await createImageBitmap(file));
+      onpicture(await createImageBitmap(one));
       say("");
     } catch {
-      say(`${file.name}: is no picture that this browser can read.`);
+      say(`${one.name}: is no picture that this browser can read.`);
     }
   };
-  const file = element("input", { type: "file", accept: "image/*", class: "file", "aria-label": "a picture of your own", onchange: () => file.files[0] && open(file.files[0]) });
-  const sheet = drawingSheet(onpicture);
-  const camera = cameraButton(onpicture, say);
-  const draw = element("button", { type: "button", text: "Draw", "aria-expanded": "false", onclick: () => {
-    sheet.hidden = !sheet.hidden;
-    draw.setAttribute("aria-expanded", String(!sheet.hidden));
-    if (!sheet.hidden) sheet.querySelector("canvas").focus();
-  } });
-  host.append(draw, element("label", { class: "button" }, "Open a picture", file), ...camera, element("span", { class: "soft", text: "or drop one here" }), said, sheet);
+  file.addEventListener("change", () => file.files[0] && open(file.files[0]));
+  draw.addEventListener("click", () => {
+    pad.hidden = !pad.hidden;
+    draw.setAttribute("aria-expanded", String(!pad.hidden));
+    if (!pad.hidden) pad.querySelector("canvas").focus();
+  });
+  startSheet(pad.querySelector("canvas"), clear, onpicture);
+  startCamera(camera, onpicture, say);
   const area = host.closest("[data-drop]");
   area.addEventListener("dragover", (event) => (event.preventDefault(), area.classList.add("over")));
   area.addEventListener("dragleave", () => area.classList.remove("over"));
@@ -122,74 +122,69 @@ export function pictureWays(id, onpicture) {
 }
 
 /** A black sheet: drawn on by pointer, or with arrow keys and space. */
-function drawingSheet(onpicture) {
-  const canvas = element("canvas", { width: PAD, height: PAD, tabindex: 0, class: "sheet", "aria-label": "a sheet to draw on: by pointer, or arrow keys to move and space to draw" });
+function startSheet(canvas, clear, onpicture) {
+  const { width: side } = canvas;
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const cursor = { x: PAD / 2, y: PAD / 2, down: false };
-  const clear = () => {
-    context.fillRect(0, 0, PAD, PAD);
-    onpicture(canvas);
-  };
-  const lineTo = (x, y) => {
-    Object.assign(context, { strokeStyle: "white", lineWidth: BRUSH, lineCap: "round" });
-    context.beginPath();
-    context.moveTo(cursor.x, cursor.y);
-    context.lineTo(x + 0.01, y);
-    context.stroke();
-    onpicture(canvas);
-  };
-  const at = ({ offsetX, offsetY }) => [(offsetX * PAD) / canvas.clientWidth, (offsetY * PAD) / canvas.clientHeight];
+  const pen = { x: side / 2, y: side / 2, isDown: false };
   const move = (x, y) => {
-    if (cursor.down) lineTo(x, y);
-    Object.assign(cursor, { x, y });
+    if (pen.isDown) {
+      Object.assign(context, { strokeStyle: "white", lineWidth: BRUSH, lineCap: "round" });
+      context.beginPath();
+      context.moveTo(pen.x, pen.y);
+      context.lineTo(x + 0.01, y);
+      context.stroke();
+      onpicture(canvas);
+    }
+    Object.assign(pen, { x, y });
   };
+  const at = ({ offsetX, offsetY }) => [offsetX, offsetY].map((one) => (one * side) / canvas.clientWidth);
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    [cursor.x, cursor.y] = at(event);
-    cursor.down = true;
-    move(cursor.x, cursor.y);
+    [pen.x, pen.y] = at(event);
+    pen.isDown = true;
+    move(pen.x, pen.y);
   });
-  canvas.addEventListener("pointermove", (event) => cursor.down && move(...at(event)));
-  canvas.addEventListener("pointerup", () => (cursor.down = false));
+  canvas.addEventListener("pointermove", (event) => pen.isDown && move(...at(event)));
+  for (const end of ["pointerup", "pointercancel", "blur"]) canvas.addEventListener(end, () => (pen.isDown = false));
   canvas.addEventListener("keydown", (event) => {
-    const [down, across] = ARROWS[event.key] ?? [];
-    if (ARROWS[event.key]) move(Math.min(Math.max(cursor.x + STEP * across, 0), PAD), Math.min(Math.max(cursor.y + STEP * down, 0), PAD));
-    else if (event.key === " ") move(cursor.x, cursor.y, (cursor.down = !cursor.down));
-    else return;
+    const [down, across] = ARROWS[event.key] ?? [0, 0];
+    if (event.key === " ") pen.isDown = !pen.isDown;
+    else if (!ARROWS[event.key]) return;
     event.preventDefault();
+    move(...[pen.x + STEP * across, pen.y + STEP * down].map((one) => Math.min(Math.max(one, 0), side)));
   });
-  canvas.addEventListener("blur", () => (cursor.down = false));
-  context.fillRect(0, 0, PAD, PAD);
-  const hint = element("span", { class: "soft", text: "white on black; with keys: arrows, space" });
-  return element("div", { class: "pad", hidden: true }, canvas, element("button", { type: "button", text: "Clear", onclick: clear }), hint);
+  clear.addEventListener("click", () => {
+    context.fillRect(0, 0, side, side);
+    onpicture(canvas);
+  });
+  context.fillRect(0, 0, side, side);
 }
 
-/** A button for the camera, where the browser has one to give: what it sees is shown as it moves, until it is stopped. */
-function cameraButton(onpicture, say) {
-  if (!navigator.mediaDevices?.getUserMedia) return [];
+/** The camera, where the browser has one to give: what it sees is shown as it moves, until it is stopped. */
+function startCamera(button, onpicture, say) {
+  button.hidden = !navigator.mediaDevices?.getUserMedia;
   const video = element("video", { muted: true, playsinline: true });
   let stream = null;
-  const stop = () => {
-    stream.getTracks().forEach((track) => track.stop());
-    stream = null;
-    button.textContent = "Camera";
-  };
   const show = () => {
     if (stream === null) return;
     if (video.videoWidth) onpicture(video);
     requestAnimationFrame(show);
   };
-  const button = element("button", { type: "button", text: "Camera", onclick: async () => {
-    if (stream !== null) return stop();
+  button.addEventListener("click", async () => {
+    if (stream !== null) {
+      stream.getTracks().forEach((track) => track.stop());
+      stream = null;
+      button.textContent = "Camera";
+      return;
+    }
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 320 } });
+      video.srcObject = stream;
+      await video.play();
+      button.textContent = "Stop the camera";
+      show();
     } catch (error) {
-      return say(`The browser gives no camera (${error.name}).`);
+      say(`The browser gives no camera (${error.name}).`);
     }
-    video.srcObject = stream;
-    await video.play();
-    button.textContent = "Stop the camera";
-    return show();
-  } });
-  return [button];
+  });
 }

@@ -1,6 +1,6 @@
 // What a convolution is: a small grid slides over a large one; then the same on a picture.
 
-import { byId, css, drawnAgain, element, largest, paint, paintImage, roving, short, signed, written } from "./drawing.js";
+import { button, byId, css, drawnAgain, element, largest, paint, paintImage, roving, short, signed, written } from "./drawing.js";
 import { convolve } from "./network.js";
 import { fromBytes, greySquare, pictureWays } from "./pictures.js";
 import { uniform } from "./weights.js";
@@ -56,9 +56,12 @@ function startNumbers() {
     state.place = (place + 9) % 9;
     draw();
   };
-  const results = Array.from({ length: 9 }, (_, place) => element("button", {
-    type: "button", class: "cell", onclick: () => (stop(), go(place)), onfocus: () => place !== state.place && (stop(), go(place)), onmouseenter: () => state.timer || go(place),
-  }));
+  const jump = (place) => {
+    stop();
+    go(place);
+  };
+  const results = Array.from({ length: 9 }, (_, place) =>
+    button("", () => jump(place), { class: "cell", onfocus: () => place !== state.place && jump(place), onmouseenter: () => state.timer || go(place) }));
   byId("numbers-result").style.setProperty("--columns", 3);
   byId("numbers-result").append(...results);
   roving(byId("numbers-result"), "button", 3);
@@ -79,14 +82,14 @@ function startNumbers() {
     state.timer = setInterval(() => go(state.place + 1), ONCE);
     return undefined;
   });
-  byId("slide-back").addEventListener("click", () => (stop(), go(state.place - 1)));
-  byId("slide-on").addEventListener("click", () => (stop(), go(state.place + 1)));
+  byId("slide-back").addEventListener("click", () => jump(state.place - 1));
+  byId("slide-on").addEventListener("click", () => jump(state.place + 1));
   const show = ([image, kernel]) => {
     stop();
     Object.assign(state, { image: [...image], kernel: [...kernel], place: 0 });
     draw();
   };
-  byId("numbers-examples").append(...Object.entries(EXAMPLES).map(([name, example]) => element("button", { type: "button", text: name, onclick: () => show(example) })));
+  byId("numbers-examples").append(...Object.entries(EXAMPLES).map(([name, example]) => button(name, () => show(example))));
   show(EXAMPLES["The tutorial’s"]);
   drawnAgain(draw);
 }
@@ -114,7 +117,8 @@ function drawNumbers({ image, kernel, place }, cells, results, all) {
     cell.setAttribute("aria-label", `answer, row ${Math.floor(at / 3) + 1}, column ${(at % 3) + 1}: ${written(sums[at])}`);
   });
   const terms = under.map((index, tap) => [image[index], kernel[tap]]);
-  const term = ([value, weight]) => element("span", { class: value * weight ? "term" : "term nothing", text: `${written(value)}·${weight < 0 ? `(${written(weight)})` : written(weight)}` });
+  const factor = (number) => (number < 0 ? `(${written(number)})` : written(number));
+  const term = ([value, weight]) => element("span", { class: value * weight ? "term" : "term nothing", text: `${factor(value)}·${factor(weight)}` });
   const line = terms.flatMap((one, index) => (index ? [" + ", term(one)] : [term(one)]));
   byId("numbers-sum").replaceChildren(...line, " = ", element("strong", { text: written(sums[place]) }));
 }
@@ -132,20 +136,22 @@ function startPicture(content, network) {
       draw();
     });
     cells.forEach((cell, index) => (cell.querySelector("input").value = short(kernel.weights[index])));
-    document.querySelectorAll(".kernels button").forEach((button) => button.setAttribute("aria-pressed", String(button.title === kernel.name)));
+    document.querySelectorAll(".kernels button").forEach((one) => one.setAttribute("aria-pressed", String(one.title === kernel.name)));
     draw();
   };
   const random = uniform(1);
   const noise = () => Array.from({ length: 9 }, () => Number((2 * random() - 1).toFixed(2)));
-  const button = (kernel) => {
+  const tile = (kernel) => {
     const canvas = element("canvas");
     drawnAgain(() => paint(canvas, [kernel.weights.length / kernel.columns, kernel.columns], kernel.weights, largest(kernel.weights)));
-    return element("button", { type: "button", title: kernel.name, "aria-pressed": "false", onclick: () => use(kernel.name === "noise" ? { ...kernel, weights: noise() } : kernel) }, canvas, element("span", { text: kernel.label ?? kernel.name }));
+    const choose = () => use(kernel.name === "noise" ? { ...kernel, weights: noise() } : kernel);
+    const attributes = { type: "button", title: kernel.name, "aria-pressed": "false", onclick: choose };
+    return element("button", attributes, canvas, element("span", { text: kernel.label ?? kernel.name }));
   };
   const byHand = Object.entries({ ...BY_HAND, noise: noise() }).map(([name, weights]) => ({ name, weights, columns: 3 }));
   const learned = learnedKernels(network);
-  byId("by-hand").append(...byHand.map(button));
-  byId("learned").append(...learned.map(button));
+  byId("by-hand").append(...byHand.map(tile));
+  byId("learned").append(...learned.map(tile));
   roving(byId("by-hand"), "button");
   roving(byId("learned"), "button");
   byId("positive-only").addEventListener("change", draw);
