@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.layers import layers
+from pipeline.config.load import leaves
 from pipeline.config.messages import validated
 from pipeline.config.schema import Model
 from pipeline.explainer.content import HALF, encoded, weights_in
@@ -18,6 +19,7 @@ from pipeline.explainer.measured import COLUMNS, measured
 from pipeline.explainer.page import content_in, page, script
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of
+from pipeline.studies.study import Setting, Study, update_study
 from tests.harness.project import Project, finished_project
 from tests.harness.settings import article_values
 
@@ -125,12 +127,26 @@ def test_a_study_that_is_not_declared_and_a_table_that_is_no_report_are_left_out
     assert read(tmp_path, monkeypatch, dict.fromkeys(COLUMNS[1:], "1")) == []
 
 
+def test_a_study_that_is_here_says_itself_what_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not declared, and not what conf/ composes to now.
+    monkeypatch.setattr(project, "STUDIES", tmp_path / "studies")
+    values = article_values({"model.conv.activation": "tanh", "training.epochs": 7})
+    setting = Setting(dict(leaves({name: values[name] for name in ("model", "training")})), 1, 1)
+    study = Study("of_my_own", "validation", "basis", None, 0.5, "finished", {"s0": setting})
+    update_study(project.study("of_my_own"), lambda _: study)
+    changes = {"model.conv.kernel_size": 3}
+    line = {"model.conv.kernel_size": "3", **row(changes)}
+    (found,) = read(tmp_path / "reports", monkeypatch, line, study="of_my_own")
+    assert found["changes"] == changes | {"model.conv.activation": "tanh"}
+    assert found["epochs"] == 7
+
+
 def read(
     folder: Path, monkeypatch: pytest.MonkeyPatch, line: dict[str, str], study: str = "kernels_by_filters"
 ) -> list[Any]:
     """What the page says of a report with one line."""
     path = folder / study / "results.csv"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(line))
         writer.writeheader()

@@ -1,9 +1,11 @@
 """What the studies of this repository measured, as differences from the network of a page.
 
-A report (reports/<study>/results.csv) names the swept keys alone: what they were changed in is what conf/study/ says,
-and a setting counts only where that costs the parameters and multiply-adds that the report names.
+A report (reports/<study>/results.csv) names the swept keys alone. What they were changed in is what its study says,
+where that is here, or else what conf/study/ declares; and a setting counts only where that costs the parameters and
+multiply-adds that the report names.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -13,14 +15,15 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pipeline.config.compose import composed, values
+from pipeline.config.compose import Choice, compose_with, values
 from pipeline.config.layers import layers
-from pipeline.config.load import configure, read_yaml
+from pipeline.config.load import leaves, read_yaml
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Configuration, Model
+from pipeline.config.schema import Model, Training
 from pipeline.storage import project
+from pipeline.studies.study import SCORED_ON_TEST, STUDY, read_study
+from pipeline.terminal.errors import UserError
 
-GROUP = "study"
 COLUMNS = "setting", "seeds", "mean", "interval_low", "interval_high", "parameters", "multiply_adds"
 
 REACHED = re.compile(r"model\.(conv\.\w+|pooling|pool_size)")
@@ -38,17 +41,17 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
         rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
         if not set(COLUMNS) <= set(rows.fieldnames or ()):
             continue
-        configuration = _declared(path.parent.name)
-        if configuration is None:
+        shared = _shared(path.parent.name)
+        if shared is None:
             continue
+        training = validated(Training, shared["training"], prefix="training")
         for row in rows:
-            model = _changed(configuration, row)
+            model = _changed(shared["model"], row)
             if model is None or not row["interval_low"] or not _costs_as_reported(model, image_shape, classes, row):
                 continue
             changes = {key: value for key, value in settings_of(model) if own.get(key, own) != value}
             if not all(map(REACHED.fullmatch, changes)) or own.keys() - dict(settings_of(model)).keys():
                 continue
-            training = configuration.training
             yield {
                 "study": path.parent.relative_to(project.REPORTS).as_posix(),
                 "label": row["setting"],
@@ -73,33 +76,41 @@ def settings_of(model: Model) -> Iterator[tuple[str, JsonValue]]:
     return flat("model", model.model_dump(mode="json"))
 
 
-def _declared(report: str) -> Configuration | None:
-    """What the settings of a report's study share; None for a study that is not declared in conf/study/."""
-    folder = project.CONF / GROUP
+def _shared(report: str) -> dict[str, Any] | None:
+    """The configuration that the settings of a report share but for what was swept; None where nothing tells it."""
+    if (project.study(report) / STUDY).exists():
+        with contextlib.suppress(UserError):  # of another version, or damaged
+            return _nested(next(iter(read_study(project.study(report)).settings.values())).values)
+    folder = project.CONF / "study"
     for path in sorted(folder.rglob("*.yaml")):
         declared: Any = read_yaml(path)
-        if report.removesuffix("_on_test") == (declared.get("study") or {}).get("name"):
+        if report.removesuffix(SCORED_ON_TEST) == (declared.get("study") or {}).get("name"):
             variant = path.relative_to(folder).with_suffix("").as_posix()
-            composition = values(composed(project.CONF, [f"+{GROUP}={variant}"]))
-            return configure({name: section for name, section in composition.items() if name != "study"})
+            # What was chosen here since says nothing of a report.
+            return values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))
     return None
 
 
-def _changed(configuration: Configuration, row: Mapping[str, str]) -> Model | None:
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for key, value in settings.items():
+        *way, last = key.split(".")
+        level = root
+        for part in way:
+            level = level.setdefault(part, {})
+        level[last] = dict(value) if isinstance(value, dict) else value
+    return root
+
+
+def _changed(shared: Mapping[str, Any], row: Mapping[str, str]) -> Model | None:
     """The model of one line of a report; None where it differs in a variant, which names no key."""
-    model = configuration.model.model_dump(mode="json")
     keys = list(row)[: list(row).index("setting")]
     if not all("." in key for key in keys):
         return None
-    for key in keys:
-        section, *way, last = key.split(".")
-        if section == "model" and row[key]:
-            level = model
-            for part in way:
-                level = level.setdefault(part, {})
-            level[last] = _plain(row[key], level.get(last))
+    present = dict(leaves({"model": shared}))
+    swept = {key: _plain(row[key], present.get(key)) for key in keys if key.startswith("model.") and row[key]}
     try:
-        return validated(Model, model, prefix="model")
+        return validated(Model, _nested({**present, **swept})["model"], prefix="model")
     except ConfigurationError:
         return None
 
