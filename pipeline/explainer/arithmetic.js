@@ -1,7 +1,7 @@
 // What a network is made of and costs, and what is refused: the twin of pipeline/config/schema.py and layers.py.
 // A test holds every number and every sentence against them.
 
-export const LARGEST_SIZE = 4096;
+const LARGEST_SIZE = 4096;
 const MOST_PARAMETERS = 100_000_000;
 const OVER_THE_LAST_AXIS = ["log_softmax", "softmax", "sparsemax"];
 const FROM_0 = { least: 0, most: 1e6 };
@@ -38,7 +38,7 @@ export function pythonNumber(number, isFloat = false) {
 }
 
 /** A value as a person would write it in YAML. */
-export function shown(value, isFloat = false) {
+function shown(value, isFloat = false) {
   if (typeof value === "number") return pythonNumber(value, isFloat);
   return Array.isArray(value) ? `[${value.map((one) => shown(one)).join(", ")}]` : JSON.stringify(value);
 }
@@ -212,7 +212,7 @@ function* headLayers(model, [height, width, channels], classes) {
 }
 
 /** Height (or width) that leaves a convolution; 0 or less where the kernel is larger than its input. */
-export function convolved(size, kernel, stride, dilation, padding) {
+function convolved(size, kernel, stride, dilation, padding) {
   return padding === "same" ? Math.ceil(size / stride) : Math.floor((size - (kernel - 1) * dilation - 1) / stride) + 1;
 }
 
