@@ -481,6 +481,18 @@ def test_a_measured_setting_is_shown_with_its_interval_and_chosen_by_its_point(v
     expect(measured).to_contain_text("not measured")
 
 
+def test_what_is_set_for_one_block_is_said_of_it_and_no_more_when_it_is_taken_back(visitor: Page) -> None:
+    override = visitor.locator("#override")
+    visitor.locator("#where").select_option("block2 alone")
+    visitor.get_by_label("groups", exact=True).fill("4")
+    expect(override).to_have_text("python -m pipeline.compose +model.blocks.block2.conv.groups=4")
+    expect(visitor.locator("#keras-line")).to_have_text('keras.layers.Conv2D(64, 5, groups=4, activation="relu")')
+    visitor.get_by_label("groups", exact=True).fill("1")
+    visitor.get_by_label("filters", exact=True).fill("64")
+    expect(override).to_have_text("as it was trained: nothing to change")
+    expect(visitor.locator("#measured")).to_contain_text("90.27 %")
+
+
 @pytest.mark.long
 def test_a_map_that_is_chosen_shows_the_sum_behind_a_number(visitor: Page) -> None:
     visitor.get_by_label("block2_conv, map 3", exact=True).click()

@@ -104,12 +104,15 @@ function valueOf({ settings, where }, path) {
 }
 
 /** Fill each control of the page: `data-control` is the path of what it sets, `data-kind` how it is set. */
-function fillControls({ choices }, state, again, update) {
+function fillControls({ choices, settings: trained }, state, again, update) {
   document.querySelectorAll("[data-control]").forEach((host) => {
     const path = host.dataset.control;
     const name = path.replace("conv.", "");
     const set = (value) => {
-      state.settings[`${state.where}.${path}`] = value;
+      const key = `${state.where}.${path}`;
+      delete state.settings[key];
+      // What a block has anyway is not said of it.
+      if (state.where === "model" || key in trained || !same(value, valueOf(state, path))) state.settings[key] = value;
       update();
     };
     const options = choices[name] ?? host.dataset.options?.split(" ");
@@ -198,7 +201,7 @@ function typed(value) {
 }
 
 /** What is typed after `python -m pipeline.compose` for these settings, where the trained ones stand. */
-export const overrides = (trained, settings) => Object.entries(changed(trained, settings)).map(([key, value]) => {
+export const overrides = (trained, settings) => Object.entries(changed(trained, settings)).sort().map(([key, value]) => {
   const text = `${key in trained ? "" : "+"}${key}=${typed(value)}`;
   return /[[{]/.test(text) ? `'${text}'` : text;
 });
