@@ -23,7 +23,7 @@ VERBS = "verbs"
 BOOKS = {
     "one run": ("terminal", "storage", "config", "data", "network", "figures", "run"),
     "many runs": ("statistics", "studies", "tracking"),
-    "what they support": ("findings",),
+    "what they support": ("findings", "explainer"),
     "verbs": (VERBS,),
 }
 """The rooms of each book, in the order of reading: a book knows only those before it."""

@@ -99,8 +99,8 @@ def as_text(choice: Choice) -> str:
     return HEAD + note + OmegaConf.to_yaml(kept)
 
 
-def compose_with(conf: Path, choice: Choice) -> DictConfig:
-    """What `conf` composes to with `choice` in place of the one it holds; `conf` itself stays as it is.
+def compose_with(conf: Path, choice: Choice, overrides: Sequence[str] = ()) -> DictConfig:
+    """What `conf` composes to with `choice` in place of the one it holds, and `overrides`; `conf` stays as it is.
 
     Raises UserError.
     """
@@ -108,7 +108,7 @@ def compose_with(conf: Path, choice: Choice) -> DictConfig:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried, symlinks=True)  # a link is refused there
         (tried / "chosen.yaml").write_text(as_text(choice), encoding="utf-8")
-        return compose_folder(tried)
+        return compose_folder(tried, overrides)
 
 
 PRIMARY = "config"

@@ -1,0 +1,55 @@
+"""Write a page to play with: what a convolution is, each argument of Conv2D, and one trained network from inside.
+
+python -m pipeline.playground                         the run of `dvc repro`
+python -m pipeline.playground 5d0a09365891db9c        a run of a sweep, by its identity, or a record's folder
+
+One HTML file that opens offline, from disk, and asks nobody for anything: send it to whom you like.
+"""
+
+from pathlib import Path
+
+from pipeline.explainer.content import HALF, content_of, encoded, weights_in
+from pipeline.explainer.page import page
+from pipeline.run.record import TRAINING, read_record
+from pipeline.storage import atomic, project
+from pipeline.terminal import command
+from pipeline.terminal.errors import UserError
+
+FOLDER = project.REPORTS / "playground"
+
+LARGEST = 1_000_000
+"""Bytes of a page that is passed on easily."""
+
+
+def main() -> int:
+    parser = command.arguments(__doc__, "playground")
+    parser.add_argument("run", nargs="?", help="a run's identity or a record's folder; without it that of `dvc repro`")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: reports/playground/<identity>.html")
+    arguments = parser.parse_args()
+    record = read_record(_root(arguments.run))
+    content = content_of(record)
+    text = page(content)
+    if len(text.encode()) > LARGEST:
+        print("note: the network is large: its weights are kept as float16, and probabilities are right to about 0.001")
+        text = page(content | {"weights": encoded(weights_in(content), HALF)})
+    if (size := len(text.encode())) > LARGEST:
+        print(f"note: {record.training.run.parameters:,} parameters make a page of {size / 1e6:.1f} MB")
+    target = arguments.output or FOLDER / f"{record.training.run.identity}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_file(target, text)
+    print(f"{target}: {size / 1e3:.0f} kB; open it in a browser")
+    return 0
+
+
+def _root(named: str | None) -> Path:
+    """The folder of the record that is meant. Raises UserError where there is none."""
+    if named is None:
+        return project.RECORD
+    for root in (project.run_root(named), Path(named), project.ROOT / named):
+        if (root / TRAINING).is_dir():
+            return root
+    raise UserError(f"{named}: is no run's identity and no record's folder here. `make ui` shows which runs there are.")
+
+
+if __name__ == "__main__":
+    command.run(main)
