@@ -416,9 +416,9 @@ def test_the_override_composes_to_what_is_set(calculator: Page, changes: dict[st
 
 
 def composed_with(words: list[str]) -> dict[str, Any]:
-    from pipeline.config.compose import composed  # noqa: PLC0415 - beside what it is compared with
+    from pipeline.config.compose import compose_folder  # noqa: PLC0415 - beside what it is compared with
 
-    return dict(settings_of(validated(Model, values(composed(project.CONF, words))["model"])))
+    return dict(settings_of(validated(Model, values(compose_folder(project.CONF, words))["model"])))
 
 
 @pytest.mark.parametrize("changes", CHANGES)
