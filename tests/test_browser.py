@@ -110,9 +110,9 @@ def test_make_ui_opens_a_list_that_says_which_kernel_size_and_how_many_filters(u
         # One click from there: the verdict, what else is known, and the ways to the runs.
         page.get_by_role("link", name=STUDY, exact=True).click()
         expect(page.get_by_text("Best so far: ").first).to_be_visible()
-        page.get_by_role("button", name="Expand description").click()
-        page.get_by_role("link", name="means over seeds").click()
-        expect(page.get_by_text("Group: ").first).to_be_visible()
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="means over seeds").click()
+        expect(popup.value.get_by_text("Group: ").first).to_be_visible()
 
 
 def test_a_study_has_a_view_of_its_runs_the_best_first(ui: Ui, records: list[Recorded]) -> None:
