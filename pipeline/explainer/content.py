@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.config.messages import validated
-from pipeline.config.schema import Activation, BiasInitializer, KernelInitializer, Model
+from pipeline.config.schema import Activation, BiasInitializerName, KernelInitializerName, Model
 from pipeline.data.prepared import Images, load_test, load_training
 from pipeline.data.scoring import held_out, held_out_digest
 from pipeline.explainer.measured import measured, settings_of
@@ -65,8 +65,8 @@ def content_of(record: Record) -> dict[str, JsonValue]:
         "pictures": pictures,
         "choices": {
             "activation": list(get_args(Activation)),
-            "kernel_initializer": [*sorted(_names(KernelInitializer))],
-            "bias_initializer": list(get_args(BiasInitializer)),
+            "kernel_initializer": [*sorted(_names(KernelInitializerName))],
+            "bias_initializer": list(get_args(BiasInitializerName)),
         },
         "measured": list(measured(model, specification.image_shape, specification.classes)),
     }
