@@ -39,7 +39,7 @@ def _become(verb: str, arguments: Sequence[str]) -> NoReturn:
 def _print_all(title: str, verbs: Iterable[str]) -> None:
     print(title)
     for verb in verbs:
-        print(f"  {verb:<12}{_first_sentence(verb)}")
+        print(f"  {verb:<15}{_first_sentence(verb)}")
 
 
 def _first_sentence(verb: str) -> str:

@@ -73,7 +73,7 @@ def main() -> int:
     expected = np.asarray(model.predict_on_batch(images))
     tolerance = LOOSE if "bfloat16" in specification.training.precision else TOLERANCE
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "images.npy", images)
+    np.save(folder / "images.npy", images, allow_pickle=False)
     for form in forms:
         _write(form, model, folder, images, expected, tolerance)
     return 0

@@ -27,7 +27,7 @@ from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.data.photo import Photo, find_pictures, fit_photo, have_light_backgrounds
 from pipeline.data.prepared import load_test
-from pipeline.run.record import Record, find_record
+from pipeline.run.record import TrainingPart, find_record, read_training
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -95,42 +95,33 @@ def _load(run: str | None, model: str | None) -> Network:
     """The network that is asked for. Raises UserError where there is none."""
     if model is not None:
         return _released(model)
-    return network_of(find_record(run))
+    record = find_record(run)
+    return _network(record.training, record.evaluation.class_names if record.evaluation is not None else ())
 
 
 def _released(model: str) -> Network:
     """A model out of MLflow's registry. Raises UserError where it can't be had."""
-    # mlflow and TensorFlow take seconds to load
-    from pipeline.network.build import keras  # type: ignore[attr-defined]  # noqa: PLC0415 - without its lines
+    # mlflow takes seconds to load
     from pipeline.tracking.addresses import StoreUnreachableError  # noqa: PLC0415
-    from pipeline.tracking.registry import download_model  # noqa: PLC0415
+    from pipeline.tracking.registry import download_released  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path, names = download_model(read_section(project.PARAMS, Tracking), model, Path(folder))
+            place, names = download_released(read_section(project.PARAMS, Tracking), model, Path(folder))
         except StoreUnreachableError as error:
             raise UserError(f"{model}: can't be had: {error}.") from None
-        # A file that would run code of its own is refused.
-        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-    shape = tuple(loaded.input_shape[1:])
-    height, width, channels = shape if len(shape) == 3 else (*shape, 1)
-
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(loaded.predict_on_batch(images.reshape(len(images), *shape)))
-
-    return Network(predict, (height, width, channels), names or [str(one) for one in range(loaded.output_shape[-1])])
+        return _network(read_training(place, repair="Release it again: python -m pipeline.release"), names)
 
 
-def network_of(record: Record) -> Network:
-    """The trained network of a record. Raises UserError where it is damaged."""
+def _network(training: TrainingPart, names: Sequence[str]) -> Network:
+    """The trained network of a record; without names of classes these are numbers. Raises UserError."""
     from pipeline.network.predict import Predictor  # noqa: PLC0415 - TensorFlow takes seconds to load
     from pipeline.run.weights import trained_network  # noqa: PLC0415
 
-    specification = record.training.run.specification
-    scored = record.evaluation
-    names = [str(number) for number in range(specification.classes)] if scored is None else scored.class_names
+    specification = training.run.specification
     height, width, channels = specification.image_shape
-    return Network(Predictor(trained_network(record.training)), (height, width, channels), names)
+    numbers = [str(number) for number in range(specification.classes)]
+    return Network(Predictor(trained_network(training)), (height, width, channels), names or numbers)
 
 
 def _print_table(answers: Sequence[Answer], names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, address
-from pipeline.tracking.registry import download_model
+from pipeline.tracking.registry import download_released
 
 HOST = "127.0.0.1"
 
@@ -32,7 +32,7 @@ def main() -> int:
     command.check_free(HOST, arguments.port, "make serve PORT=5002")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            download_model(tracking, arguments.model, Path(folder))
+            download_released(tracking, arguments.model, Path(folder))
         except StoreUnreachableError as error:
             raise UserError(f"{arguments.model}: can't be had: {error}.") from None
     os.environ |= {"MLFLOW_TRACKING_URI": address(tracking), "TF_CPP_MIN_LOG_LEVEL": "3"}

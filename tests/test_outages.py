@@ -22,7 +22,7 @@ def test_a_training_whose_store_cannot_be_reached_is_told_and_brought_up_later(t
     assert "Traceback" not in output
     project.verb("track")
     (run,) = runs(client(project))
-    assert [step for step, _ in curve(client(project), run, "training/loss")] == [1]
+    assert [step for step, _ in curve(client(project), run, "loss/training")] == [1]
 
 
 @pytest.mark.long

@@ -212,7 +212,7 @@ def test_without_a_verb_all_are_listed_with_what_they_do(project: Path) -> None:
     assert _run(project / "conv2d", "--help").splitlines() == lines
     verbs = {path.stem for path in (ROOT / "pipeline").glob("[a-z]*.py")}
     assert {line.split()[0] for line in lines if line.startswith("  ")} == verbs
-    assert "  clean       Remove what the pipeline made" in lines
+    assert "  clean          Remove what the pipeline made" in lines
     assert all(len(line.split()) > 3 for line in lines)
 
 

@@ -83,7 +83,7 @@ def test_a_race_is_over_contrasts_of_accuracy(stop: str, changes: dict[str, Any]
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"expects": "better"}, r"study\.contrasts\.doubling\.expects: must be one of 'gain', 'no_harm', 'no_gain'"),
+        ({"expects": "better"}, r"study\.contrasts\.doubling\.expects: must be one of gain, no_harm, no_gain, not"),
         ({"claim": " "}, r"study\.contrasts\.doubling\.claim: must have at least 1 character, not"),
         ({"margin": 0}, r"study\.contrasts\.doubling\.margin: must be more than 0\.0, not 0"),
         ({"weights": weights((16, 1))}, r"study\.contrasts\.doubling\.weights: must have at least 2 values"),

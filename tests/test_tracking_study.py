@@ -321,14 +321,14 @@ def test_a_verdict_comes_first_and_stays_when_the_study_goes_on(store: Store, tm
     assert "has no run of this study yet" in mirror.announce(found, "5 × 5 is best.", None)
     bring_up(store, found)
     (tmp_path / "report" / "pictures").mkdir(parents=True)
-    (tmp_path / "report" / "pictures" / "differences.png").write_bytes(b"a picture")
+    (tmp_path / "report" / "pictures" / "differences.svg").write_bytes(b"a picture")
     said = mirror.announce(found, "5 × 5 is best.", tmp_path / "report")
     run = parent(store, found)
     assert said == f"MLflow run {run.info.run_id} shows the verdict and the report"
     first = "**5 × 5 is best. (1 run compared)**"
     assert run.data.tags["mlflow.note.content"].startswith(first)
     artifacts = {artifact.path for artifact in store.client.list_artifacts(run.info.run_id)}
-    assert artifacts == {"settings.csv", "differences.png", "report"}
+    assert artifacts == {"settings.csv", "differences.svg", "report"}
     bring_up(store, replace(found, cells=(found.cells[0], replace(found.cells[0], identity=recorded(1)))))
     assert parent(store, found).data.tags["mlflow.note.content"].startswith(first)
     assert mirror.announce(found, "Promoted.", None).endswith("shows the verdict")

@@ -409,6 +409,9 @@ class Data(Section):
         if self.validation_images >= self.training_images:
             rule: LiteralString = "must leave images to train on: less than {images}"
             raise _broken(rule, "validation_images", self.validation_images, images=self.training_images)
+        if self.held_out >= self.training_images:
+            rest: LiteralString = "must leave images to train on: less than {images}"
+            raise _broken(rest, "held_out", self.held_out, images=self.training_images)
         if len(set(self.class_names)) < len(self.class_names):
             raise _broken("must name each class once", "class_names", self.class_names)
         return self

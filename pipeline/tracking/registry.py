@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
-from pipeline.run.record import EVALUATION, Record
+from pipeline.run.record import EVALUATION, TRAINING, WEIGHTS, Record
 from pipeline.run.weights import export_network
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import check_place
-from pipeline.tracking.download import download_file, open_soon
+from pipeline.tracking.download import FILES, download_file, open_soon
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import Store, reaching, search_runs, settle
 
@@ -127,9 +127,11 @@ class Registry:
         return len({run.data.tags.get("identity", run.info.run_id) for run in runs})
 
 
-def download_model(tracking: Tracking, address: str, folder: Path) -> tuple[Path, list[str]]:
-    """The Keras file of the model at `models:/NAME@ALIAS` or `models:/NAME/NUMBER`, put below `folder`, and what its
-    classes are called. Raises UserError, StoreUnreachableError.
+def download_released(tracking: Tracking, address: str, folder: Path) -> tuple[Path, list[str]]:
+    """The training part of the record of the model at `models:/NAME@ALIAS` or `models:/NAME/NUMBER`, put below
+    `folder`, and what its classes are called. No model file: such a file can hold code.
+
+    Raises UserError, StoreUnreachableError.
     """
     place = re.fullmatch(r"models:/([\w.-]+)(?:@([\w-]+)|/(\d+))", address)
     if place is None:
@@ -144,10 +146,11 @@ def download_model(tracking: Tracking, address: str, folder: Path) -> tuple[Path
             if error.error_code not in ABSENT:
                 raise
             raise UserError(f"{address}: is not there. `python -m pipeline.release` makes one.") from None
-        location = client.get_model_version_download_uri(name, found.version)
+        location = client.get_run(found.run_id).info.artifact_uri
         check_place(store.address, location)
-        path = download_file(store, location, "data/model.keras", folder, most=MODEL_FILES)
-        return path, [str(name) for name in json.loads(found.tags.get("class_names", "[]"))]
+        for file in (*FILES, WEIGHTS):
+            download_file(store, location, f"{TRAINING}/{file}", folder, most=MODEL_FILES)
+        return folder / TRAINING, [str(name) for name in json.loads(found.tags.get("class_names", "[]"))]
 
 
 def _version(found: Any) -> Version:

@@ -22,7 +22,7 @@ NAME = "mlflow.runName"
 REPORT = "report"
 """The folder of a report among the artifacts of its study."""
 
-DIFFERENCES = "differences.png"
+DIFFERENCES = "differences.svg"
 """The picture in a report that lies beside it too, where it is seen first."""
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import signal
 import sys
 import time
@@ -63,6 +64,9 @@ def asked_here(project: Project, *command: str) -> Answer:
         for name, path in vars(places).items():
             if isinstance(path, Path):
                 patch.setattr(places, name, project.path / path.relative_to(root))
+        # mlflow puts the address of a store that this process has opened into the environment.
+        for name in [name for name in os.environ if name.startswith(("MLFLOW", "DVC"))]:
+            patch.delenv(name)
         patch.chdir(project.path)
         patch.setattr(sys, "argv", [*command])
         # A process that nobody will need.
@@ -104,7 +108,18 @@ def refused(answer: Answer, named: str) -> None:
 
 
 def contents(path: Path) -> dict[str, str]:
-    """Every file of a project but Python's own, with its digest. Hydra notes the line of a sweep in runs/.hydra."""
-    found = digest.of_folder(path)
-    kept = (name for name in found if "__pycache__" not in name and not name.startswith((".git/", "runs/.hydra/")))
-    return {name: found[name] for name in kept if Path(name).name not in (".store.lock", ".stage.lock", ".sweep.lock")}
+    """Every file of a project but Python's own, with its digest. Hydra notes the line of a sweep in runs/.hydra.
+
+    Of MLflow's database its size and time: to read a file that this process has open as SQLite takes SQLite's locks
+    away (https://sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    left = {}
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path).as_posix()
+        beside = file.name in (".store.lock", ".stage.lock", ".sweep.lock", "mlflow.db-shm", "mlflow.db-wal")
+        if beside or "__pycache__" in name or name.startswith((".git/", "runs/.hydra/")) or not file.is_file():
+            continue
+        stat = file.stat()
+        is_store = file.name == "mlflow.db"
+        left[name] = f"{stat.st_size} {stat.st_mtime_ns}" if is_store else digest.of_file(file)
+    return left
