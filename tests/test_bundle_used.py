@@ -68,7 +68,7 @@ def test_an_empty_store_is_filled_without_a_model_and_the_winner_promoted(clone:
     clone.verb("track", "kernel_size")
     runs = children(clone)
     assert [run.info.status for run in runs] == ["FINISHED"] * 4
-    assert all("validation/accuracy" in run.data.metrics for run in runs)
+    assert all("accuracy/validation" in run.data.metrics for run in runs)
     store = client(clone)
     assert not store.search_logged_models([runs[0].info.experiment_id])
     assert parent(clone).data.tags["outcome"] == "finished"

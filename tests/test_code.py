@@ -57,7 +57,7 @@ def names_encoding(name: str, owner: str, call: ast.Call, words: dict[str | None
         return len(call.args) > (name == "write_text")
     if owner in ("gzip", "Image") or name == "GzipFile":
         # Bytes, where no mode says text.
-        return not any("t" in word for word in words.values())
+        return "t" not in words.get("mode", "")
     if (name in ("open", "fdopen") and owner not in ("os", "webbrowser")) or (owner, name) == ("os", "fdopen"):
         # The mode is what is no name: `open(path, "rb")`, `path.open("wb")`.
         modes = [ast.unparse(mode) for mode in call.args[owner in ("", "os") :][:1]] + [words.get("mode", "")]

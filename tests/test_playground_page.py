@@ -31,7 +31,7 @@ from pipeline.storage import project
 from tests.harness.browser import ARGUMENTS, PATIENCE, chromium
 from tests.harness.settings import article_values
 from tests.sample import content as sample
-from tests.test_arithmetic import CONV, MODEL, image_shapes, sizes
+from tests.test_arithmetic import BLOCK, CONV, MODEL, image_shapes, sizes
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 
@@ -124,10 +124,30 @@ LAYERS = """([model, shape, classes]) => {
 }"""
 
 
+OFF_THE_PAGE = "pool_strides", "pool_padding", "input_normalization", "output"
+"""Keys that the page has no control for and does not draw: a record with one of them is refused."""
+
+BLOCK_OF_THE_PAGE = {key: values for key, values in BLOCK.items() if key not in OFF_THE_PAGE}
+MODEL_OF_THE_PAGE = {key: values for key, values in MODEL.items() if key not in OFF_THE_PAGE} | {
+    "blocks": st.dictionaries(
+        st.sampled_from(["block1", "block2", "block3"]),
+        st.fixed_dictionaries({}, optional={**BLOCK_OF_THE_PAGE, "conv": st.fixed_dictionaries({}, optional=CONV)}),
+        max_size=2,
+    ),
+    "dense": st.fixed_dictionaries(
+        {
+            "units": st.lists(st.integers(1, 9), max_size=2),
+            "activation": st.sampled_from(["relu", "tanh", "linear"]),
+            "dropout": st.sampled_from([0.0, 0.5]),
+        }
+    ),
+}
+
+
 @st.composite
 def any_settings(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, int, int], int]:
     """A model, an image's shape, a number of classes: a network that can exist, or one that is refused."""
-    model = article_values()["model"] | draw(st.fixed_dictionaries(MODEL))
+    model = article_values()["model"] | draw(st.fixed_dictionaries(MODEL_OF_THE_PAGE))
     model["conv"] |= draw(st.fixed_dictionaries(CONV)) | draw(st.just({}) | st.fixed_dictionaries({}, optional=WRONG))
     return model, draw(image_shapes), draw(st.integers(2, 12))
 

@@ -396,7 +396,7 @@ class Data(Section):
     files: RawFiles
     sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
     validation_images: Annotated[int, Field(ge=0)]
-    held_out: Annotated[int, Field(ge=1)]
+    held_out: Annotated[int, Field(ge=1, le=2**31 - 1)]
     split_seed: Seed
 
     @property
@@ -409,9 +409,6 @@ class Data(Section):
         if self.validation_images >= self.training_images:
             rule: LiteralString = "must leave images to train on: less than {images}"
             raise _broken(rule, "validation_images", self.validation_images, images=self.training_images)
-        if self.held_out >= self.training_images:
-            rest: LiteralString = "must leave images to train on: less than {images}"
-            raise _broken(rest, "held_out", self.held_out, images=self.training_images)
         if len(set(self.class_names)) < len(self.class_names):
             raise _broken("must name each class once", "class_names", self.class_names)
         return self

@@ -15,6 +15,14 @@ export class Refusal extends Error {
   }
 }
 
+/** A kernel or a window that is larger than what reaches it in block `number`; what helps beside a smaller one. */
+class TooLarge extends Error {
+  constructor(number, argument, message, otherWays) {
+    super(message);
+    Object.assign(this, { number, argument, otherWays });
+  }
+}
+
 const refuse = (key, message) => {
   throw new Refusal([{ key, message }]);
 };
@@ -50,6 +58,41 @@ function shown(value, isFloat = false) {
 export function layers(model, imageShape, classes) {
   const problems = [...blockProblems(model, "model")];
   if (problems.length) throw new Refusal(problems);
+  try {
+    return walkLayers(model, imageShape, classes);
+  } catch (error) {
+    if (!(error instanceof TooLarge)) throw error;
+    const key = keyOf(model, error.number, error.argument);
+    const largest = largestThatFits(model, key, imageShape, classes);
+    refuse(key, `${error.message} Use ${largest ? `at most ${largest}, ` : ""}${error.otherWays}, or a smaller depth.`);
+  }
+}
+
+/** The largest number at `key` with which every kernel and window of the network fits its input; 0 for none. */
+function largestThatFits(model, key, imageShape, classes) {
+  const [, ...way] = key.split(".");
+  const last = way.pop();
+  const fails = (size) => {
+    const changed = structuredClone(model);
+    way.reduce((level, part) => level[part], changed)[last] = size;
+    try {
+      walkLayers(changed, imageShape, classes);
+    } catch (error) {
+      // Another key's fault comes next.
+      return error instanceof TooLarge;
+    }
+    return false;
+  };
+  let [fits, most] = [0, Math.min(imageShape[0], imageShape[1])];
+  while (fits < most) {
+    const middle = Math.floor((fits + most + 1) / 2);
+    if (fails(middle)) most = middle - 1;
+    else fits = middle;
+  }
+  return fits;
+}
+
+function walkLayers(model, imageShape, classes) {
   const found = [];
   let shape = imageShape;
   blocks(model).forEach((block, index) => {
@@ -244,10 +287,9 @@ function convOutput(model, number, conv, [height, width, channels]) {
   const [down, across] = [walk(conv, 0, height), walk(conv, 1, width)];
   if (conv.padding === "valid" && (down.reach > height || across.reach > width)) {
     const dilated = Math.max(...dilation) > 1 ? ` (dilated to ${down.reach} × ${across.reach})` : "";
-    const least = Math.floor((Math.min(height, width) - 1) / Math.max(...dilation)) + 1;
     const rule = `is larger than the ${height} × ${width} input of block ${number} (padding valid).`;
     const size = shown(plainSize(conv.kernel_size));
-    refuse(keyOf(model, number, "conv.kernel_size"), `${size}${dilated} ${rule} Use at most ${least}, or padding same.`);
+    throw new TooLarge(number, "conv.kernel_size", `${size}${dilated} ${rule}`, "padding same");
   }
   const places = ({ kernel, stride, dilation: rate }, size) => convolved(size, kernel, stride, rate, conv.padding);
   return [places(down, height), places(across, width), conv.filters];
@@ -257,8 +299,7 @@ function poolOutput(model, number, block, [height, width, channels]) {
   const window = heightWidth(block.pool_size);
   if (window[0] > height || window[1] > width) {
     const rule = `is larger than the ${height} × ${width} that reaches the pooling of block ${number}: nothing of the image would be left.`;
-    const advice = `Use at most ${Math.min(height, width)}, pooling none there, or a smaller depth.`;
-    refuse(keyOf(model, number, "pool_size"), `${shown(plainSize(block.pool_size))} ${rule} ${advice}`);
+    throw new TooLarge(number, "pool_size", `${shown(plainSize(block.pool_size))} ${rule}`, "pooling none there");
   }
   return [Math.floor(height / window[0]), Math.floor(width / window[1]), channels];
 }

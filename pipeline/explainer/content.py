@@ -27,6 +27,12 @@ FULL, HALF = 4, 2
 FEW = 4096
 """An array of so many numbers stays float32: biases and statistics cost nothing, and may lie outside of float16."""
 
+OFF = {
+    "pool_strides": None, "pool_padding": "valid", "input_normalization": False, "output": "dense",
+    "dense.batch_normalization": "none",
+}  # fmt: skip
+"""Keys of networks that the page has no arithmetic for, with the value at which they do nothing."""
+
 OF_EACH_CLASS = 2
 MOST_CLASSES = 20
 MOST_MISTAKES = 20
@@ -52,6 +58,9 @@ def content_of(record: Record) -> dict[str, JsonValue]:
     specification = run.specification
     # As it was written; in a specification what has no effect stands at one value.
     model = validated(Model, run.configuration["model"], prefix="model")
+    settings = settings_of(model)
+    if undrawn := [key for key, value in settings for name in OFF if key.endswith(f".{name}") and value != OFF[name]]:
+        raise UserError(f"{record.root}: its network has {', '.join(undrawn)}, which the page does not draw.")
     return {
         "identity": run.identity,
         "weights_digest": run.weights,

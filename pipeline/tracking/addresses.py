@@ -7,14 +7,17 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pipeline.config.load import read_section
 from pipeline.config.messages import validated
 from pipeline.config.schema import Tracking
 from pipeline.storage import project
-from pipeline.studies.study import Study
 from pipeline.terminal.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.studies.study import Study
 
 SQLITE = "sqlite:///"
 DEFAULT = "mlflow.db"
@@ -43,7 +46,7 @@ def check_address(tracking: Tracking) -> None:
         address(tracking)
 
 
-def tracking_of(study: Study) -> Tracking:
+def tracking_of(study: "Study") -> Tracking:
     """Where the sweep of `study` put it; params.yaml's where it was tracked nowhere, or by an earlier version."""
     if study.tracking is None:
         return read_section(project.PARAMS, Tracking)

@@ -153,7 +153,7 @@ RULES = {
     ),
     "data.sources.4.package": text("dataset-fashion-mnist", refuses=("A", "-x", "a b", "--option", "a;b")),
     "data.validation_images": whole(0, 59_999),
-    "data.held_out": whole(1, 59_999),
+    "data.held_out": whole(1, 2**31 - 1),
     "data.split_seed": SEED,
     "model.input_normalization": FLAG,
     "model.depth": whole(1, 64),
