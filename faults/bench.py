@@ -21,7 +21,7 @@ STATE = (
 """What commands change in a project."""
 
 
-LATENCY = "LATENCY = 50, 5.0", "LATENCY = 1, 0.01"
+LATENCY = "repeats, seconds = (10, 0.1) if quick else (50, 5.0)", "repeats, seconds = 1, 0.01"
 
 
 class Bench:
