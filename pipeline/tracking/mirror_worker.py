@@ -109,9 +109,18 @@ class _Worker:
         self.take(json.loads(key) for key in self._unreadable)
         self._unreadable.clear()
         for name, message in self._growing.items():
-            moved = "record" in message and not Path(message["record"]).exists()
-            # It ended in this moment, and lies where it stays.
-            self.take([message | {"record": str(project.run_root(name))} if moved else message])
+            self.take(
+                [message | {"record": str(project.run_root(name))} if self._has_moved(name, message) else message]
+            )
+
+    def _has_moved(self, name: str, message: Message) -> bool:
+        """Whether a record ended in this moment, and lies where it stays; where it grew another may be at work: a
+        `dvc repro` of the same run.
+        """
+        if "record" not in message:
+            return False
+        is_scored = (project.run_root(name) / message["part"] / "evaluation.json").exists()
+        return not Path(message["record"]).exists() or (self._study != REPRO_STUDY and is_scored)
 
     def write(self) -> None:
         """Bring the store up to all that waits."""
