@@ -232,6 +232,12 @@ def test_a_run_that_was_moved_to_where_it_stays_is_not_left_running(store: Store
     assert statuses(store, "run") in (["FINISHED"], ["KILLED"])
 
 
+def test_a_run_that_is_scored_was_not_killed_though_a_dvc_repro_of_it_is_at_work_where_it_grew(store: Store) -> None:
+    work = growing(1)
+    assert told(store, message(written()), record(work), finished, record(work)) is None
+    assert statuses(store, "run") == ["FINISHED"]
+
+
 def test_a_run_of_dvc_repro_has_no_parent(store: Store) -> None:
     assert told(store, record(finished()), name=REPRO_STUDY) is None
     assert statuses(store, "run") == ["FINISHED"]
