@@ -10,10 +10,9 @@ from pathlib import Path
 
 from pipeline.explainer.content import HALF, content_of, encoded, weights_in
 from pipeline.explainer.page import page
-from pipeline.run.record import TRAINING, read_record
+from pipeline.run.record import find_record
 from pipeline.storage import atomic, project
 from pipeline.terminal import command
-from pipeline.terminal.errors import UserError
 
 FOLDER = project.REPORTS / "playground"
 
@@ -26,7 +25,7 @@ def main() -> int:
     parser.add_argument("run", nargs="?", help="a run's identity or a record's folder; without it that of `dvc repro`")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: reports/playground/<identity>.html")
     arguments = parser.parse_args()
-    record = read_record(_root(arguments.run))
+    record = find_record(arguments.run)
     content = content_of(record)
     text = page(content)
     if len(text.encode()) > LARGEST:
@@ -39,16 +38,6 @@ def main() -> int:
     atomic.write_file(target, text)
     print(f"{target}: {size / 1e3:.0f} kB; open it in a browser")
     return 0
-
-
-def _root(named: str | None) -> Path:
-    """The folder of the record that is meant. Raises UserError where there is none."""
-    if named is None:
-        return project.RECORD
-    for root in (project.run_root(named), Path(named), project.ROOT / named):
-        if (root / TRAINING).is_dir():
-            return root
-    raise UserError(f"{named}: is no run's identity and no record's folder here. `make ui` shows which runs there are.")
 
 
 if __name__ == "__main__":

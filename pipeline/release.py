@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.findings.card import write_card
-from pipeline.run.record import Record, read_record
+from pipeline.run.record import Record, find_record
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.mcnemar import mcnemar
 from pipeline.storage import project
@@ -42,9 +42,7 @@ def main() -> int:
 
 
 def _release(registry: Registry, *, anyway: bool) -> str:
-    if not (project.RECORD / "training" / "run.json").is_file():
-        raise UserError(f"{project.RECORD}: there is no record. Run: dvc repro")
-    record = read_record(project.RECORD)
+    record = find_record()
     if record.training.run.outcome != "finished":
         raise UserError(f"{project.RECORD}: its run is {record.training.run.outcome}; only a finished one is released.")
     text, page = write_card(record, registry.name, registry.opened())

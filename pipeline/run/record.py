@@ -330,10 +330,14 @@ def _repair(folder: Path, stage: str) -> str:
     return f"`dvc repro --force {stage}` makes it anew."
 
 
-def find_record(run: str | None) -> Record:
-    """The record of `dvc repro`, or of the run with this identity. Raises UserError where there is none."""
-    root = project.RECORD if run is None else project.run_root(run)
-    if not (root / "training" / "run.json").is_file():
-        way = "Run: dvc repro" if run is None else "`python -m pipeline.compare STUDY` lists the runs of a study."
-        raise UserError(f"{root}: there is no record. {way}")
-    return read_record(root)
+def find_record(named: str | None = None) -> Record:
+    """The record of `dvc repro`, or of the run with this identity, or in this folder. Raises UserError for none."""
+    roots = [project.RECORD] if named is None else [project.run_root(named), Path(named), project.ROOT / named]
+    for root in roots:
+        if (root / TRAINING / "run.json").is_file():
+            return read_record(root)
+    if named is None:
+        raise UserError(f"{project.RECORD}: there is no record. Run: dvc repro")
+    raise UserError(
+        f"{named}: is no run's identity and no record's folder here: there is no record. `make ui` shows the runs."
+    )
