@@ -310,6 +310,24 @@ def test_each_optimizer_takes_kerass_steps(name: str, momentum: float) -> None:
     assert not np.array_equal(variables[0].numpy(), [1.0, -2.0])
 
 
+def test_muon_steps_kernels_as_kerass_own_steps_matrices_and_takes_adam_for_the_rest() -> None:
+    kernel, bias = (keras.Variable(np.zeros(shape, np.float32)) for shape in ((3, 3, 2, 4), (4,)))
+    matrix, twin = (keras.Variable(np.zeros(shape, np.float32)) for shape in ((18, 4), (4,)))
+    ours = build_optimizer(article({"training.optimizer": "muon", "training.learning_rate": 0.1}).training, 10)
+    muon = keras.optimizers.Muon(0.1, momentum=0.9, weight_decay=None, adam_weight_decay=None)
+    adam = keras.optimizers.Adam(0.1)
+    generator = np.random.default_rng(0)
+    for _ in range(2):
+        gradient, other = (generator.normal(size=shape).astype(np.float32) for shape in ((18, 4), (4,)))
+        ours.apply([keras.ops.reshape(gradient, (3, 3, 2, 4)), keras.ops.convert_to_tensor(other)], [kernel, bias])
+        muon.apply([keras.ops.convert_to_tensor(gradient)], [matrix])
+        adam.apply([keras.ops.convert_to_tensor(other)], [twin])
+    assert np.array_equal(kernel.numpy().reshape(18, 4), matrix.numpy())
+    np.testing.assert_allclose(bias.numpy(), twin.numpy(), rtol=1e-5)
+    # Of the first step all singular values are near 1, times the rate and 0.2 √18.
+    assert np.linalg.norm(matrix.numpy(), 2) < 2 * 1.3 * 0.1 * 0.2 * math.sqrt(18)
+
+
 def test_weight_decay_shrinks_kernels_by_rate_times_decay_and_spares_biases_and_scales() -> None:
     base = {
         "training.optimizer": "sgd",

@@ -498,7 +498,7 @@ class Augmentation(Section):
 class Training(Section):
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=1, le=65_536)]
-    optimizer: Literal["adam", "lion", "nadam", "rmsprop", "sgd"]
+    optimizer: Literal["adam", "lion", "muon", "nadam", "rmsprop", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, le=100)]
     momentum: Fraction
     schedule: Literal["constant", "cosine"]

@@ -255,13 +255,35 @@ def build_optimizer(training: Training, steps: int) -> keras.optimizers.Optimize
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, 2019, arXiv:1711.05101) and leaves biases and
     the scales of batch normalisation alone.
     """
-    arguments = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
-    optimizer = type(keras.optimizers.get(training.optimizer))(
-        learning_rate_schedule(training, steps), weight_decay=training.weight_decay or None, **arguments
-    )
+    decay = training.weight_decay or None
+    kind, arguments = type(keras.optimizers.get(training.optimizer)), {}
+    if training.optimizer == "sgd":
+        arguments = {"momentum": training.momentum}
+    elif training.optimizer == "muon":
+        kind, arguments = Muon, {"momentum": 0.9, "adam_weight_decay": decay}
+    optimizer = kind(learning_rate_schedule(training, steps), weight_decay=decay, **arguments)
     if training.weight_decay > 0:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+class Muon(keras.optimizers.Muon):
+    """Muon for the kernels of convolutions, as matrices [height × width × channels, filters]; Adam for all else.
+
+    A step of such a matrix is its momentum made orthogonal by five Newton-Schulz iterations (Jordan et al., 2024,
+    https://kellerjordan.github.io/posts/muon/), times 0.2 √(the longer side), so that one learning rate fits both kinds
+    (Liu et al., 2025, arXiv:2502.16982). Keras has it for variables of two dimensions only.
+    """
+
+    def _should_use_adamw(self, variable: keras.Variable) -> bool:
+        return len(variable.shape) != 4
+
+    def zeropower_via_newtonschulz5(self, x: tf.Tensor, steps: int) -> tf.Tensor:
+        matrix = tf.reshape(x, [-1, x.shape[-1]])
+        return tf.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+
+    def lr_adjust(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(super().lr_adjust(tf.reshape(x, [-1, x.shape[-1]])), x.shape)
 
 
 def learning_rate_schedule(training: Training, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -170,7 +170,7 @@ RULES = {
     "model.output": Rule(("dense",), one_of("dense", "head").refuses),
     "training.epochs": whole(1, 100_000),
     "training.batch_size": whole(1, 65_536),
-    "training.optimizer": one_of("adam", "lion", "nadam", "rmsprop", "sgd"),
+    "training.optimizer": one_of("adam", "lion", "muon", "nadam", "rmsprop", "sgd"),
     "training.learning_rate": number(takes=(1e-12, 1, 100), refuses=(0, 0.0, 100.1)),
     "training.momentum": Rule((0, 0.0), FRACTION.refuses),
     "training.schedule": one_of("constant", "cosine"),
