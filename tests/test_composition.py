@@ -203,7 +203,7 @@ def test_an_empty_mapping_that_a_merge_would_pass_over_is_refused(override: str,
     ("override", "said"),
     [
         ("model=dep", r"conf/model/dep: is no variant\. There are: article, compact, compact_deep, deep, small\."),
-        ("training=", r"conf/training/: is no variant\. There are: article, fast, long, smoke\."),
+        ("training=", r"conf/training/: is no variant\. There are: article, fast, long, short, smoke\."),
         ("training.epoch=3", r"training\.epoch: is no key of the configuration\. Did you mean training\.epochs\?"),
         ("+training.epoch=3", r"training\.epoch: is no key of the configuration\. Did you mean training\.epochs\?"),
         ("model.kernel_size=3", r"Did you mean model\.conv\.kernel_size\?"),
