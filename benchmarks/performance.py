@@ -1,4 +1,8 @@
-"""benchmarks/results.json, and docs/performance.md with its picture, which are written from it."""
+"""benchmarks/results.json, and docs/performance.md with its picture, which are written from it.
+
+Which arithmetic a processor has differs, and with it every ratio: what was measured on either kind stands beside the
+other, and a row that is measured again replaces what its own kind had.
+"""
 
 import json
 import subprocess
@@ -23,11 +27,14 @@ INTRODUCTION = """\
 and ratios, in brackets the least and the most of the rounds. `python -m benchmarks ROW` measures a row again, `make
 bench QUICK=1` shows in minutes that everything runs. All figures: [results.json](../benchmarks/results.json).
 
+A processor has bfloat16 arithmetic or none (`grep bf16 /proc/cpuinfo`): both kinds were measured.
+
 """
+KINDS = "with bfloat16", "without bfloat16"
 
 
 def keep(row: Row, found: Finding) -> None:
-    """Put what came of a row among what is kept, in place of an earlier one."""
+    """Put what came of a row among what is kept, in place of an earlier one on a processor of this kind."""
     commit = subprocess.run(
         ("git", "rev-parse", "--short", "HEAD"), cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
     ).stdout.strip()
@@ -36,15 +43,17 @@ def keep(row: Row, found: Finding) -> None:
         "met": found.met,
         "figures": found.figures,
         "bars": found.bars,
-        "machine": machine(),
+        "machine": (here := machine()),
         "commit": commit,
         "day": datetime.now(UTC).date().isoformat(),
     }
-    atomic.write_file(RESULTS, json.dumps(kept() | {row.name: entry}, indent=1, ensure_ascii=False) + "\n")
+    results = kept()
+    results.setdefault(row.name, {})[KINDS[0 if here["bfloat16"] else 1]] = entry
+    atomic.write_file(RESULTS, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
-def kept() -> dict[str, Any]:
-    """Row → what came of it."""
+def kept() -> dict[str, dict[str, Any]]:
+    """Row → kind of processor → what came of it."""
     try:
         found = json.loads(RESULTS.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -56,26 +65,28 @@ def kept() -> dict[str, Any]:
 def write(rows: Sequence[Row]) -> None:
     results = kept()
     atomic.write_file(PAGE, page(rows, results))
-    if any(entry["bars"] for entry in results.values()):
+    if _with_bars(rows, results):
         atomic.write_file(PICTURE, png(picture(rows, results)))
 
 
-def page(rows: Sequence[Row], results: dict[str, Any]) -> str:
+def page(rows: Sequence[Row], results: dict[str, dict[str, Any]]) -> str:
     """The page for what is kept."""
-    lines = ["| row | what | goal | measured | |", "|---|---|---|---|---|"]
+    lines = [f"| row | what | goal | {' | '.join(KINDS)} |", "|---|---|---|---|---|"]
     machines: dict[str, list[str]] = {}
     for row in rows:
-        entry = results.get(row.name)
-        if entry is None:
-            lines.append(f"| {row.name} | {row.what} | {row.goal} | not measured yet | |")
-            continue
-        lines.append(
-            f"| {row.name} | {row.what} | {row.goal} | {entry['said']} | {'met' if entry['met'] else '**missed**'} |"
-        )
-        machines.setdefault(_machine(entry["machine"]), []).append(row.name)
+        entries = [results.get(row.name, {}).get(kind) for kind in KINDS]
+        lines.append(f"| {row.name} | {row.what} | {row.goal} | {' | '.join(map(_cell, entries))} |")
+        for entry in filter(None, entries):
+            machines.setdefault(_machine(entry["machine"]), []).append(row.name)
     picture = ["", "![Seconds of contenders side by side](performance.png)"] if PICTURE.exists() else []
     told = [f"{machine}: {', '.join(names)}." for machine, names in machines.items()]
     return INTRODUCTION + "\n".join([*lines, *picture, "", *told]) + "\n"
+
+
+def _cell(entry: dict[str, Any] | None) -> str:
+    if entry is None:
+        return "not measured yet"
+    return f"{'met' if entry['met'] else '**missed**'}: {entry['said']}"
 
 
 def _machine(found: dict[str, Any]) -> str:
@@ -85,10 +96,18 @@ def _machine(found: dict[str, Any]) -> str:
     )
 
 
+def _with_bars(rows: Sequence[Row], results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, float]]]:
+    """What has contenders, with their seconds."""
+    entries = {
+        f"{row.name}, {kind}": results.get(row.name, {}).get(kind, {}).get("bars") for row in rows for kind in KINDS
+    }
+    return [(title, bars) for title, bars in entries.items() if bars]
+
+
 @styled
-def picture(rows: Sequence[Row], results: dict[str, Any]) -> Any:
+def picture(rows: Sequence[Row], results: dict[str, dict[str, Any]]) -> Any:
     """For each row with contenders their seconds as bars."""
-    shown = [(row.name, results[row.name]["bars"]) for row in rows if results.get(row.name, {}).get("bars")]
+    shown = _with_bars(rows, results)
     heights = [len(bars) for _, bars in shown]
     figure = sheet(9, 0.9 + 0.5 * sum(heights) + 0.6 * len(shown), "Seconds, side by side")
     for axes, (name, bars) in zip(

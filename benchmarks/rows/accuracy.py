@@ -9,8 +9,10 @@ from pipeline.run.environment import lacks_bfloat16
 from pipeline.run.record import EVALUATION, TRAINING, read_evaluation, read_training
 from tests.harness.project import Project
 
-SEEDS = 5
-WANTED, TIMES = 0.905, 8
+SEEDS = 10
+WANTED = 0.905
+TIMES = {"mixed_bfloat16": 10, "float32": 7}
+"""How many times as fast it is to be on a processor with bfloat16 arithmetic, and on one without."""
 ARTICLE_EPOCHS = 10
 FIT = re.compile(r"fit: ([\d.]+) s")
 
@@ -34,18 +36,20 @@ def measure(workshop: Workshop) -> Finding:
         accuracies.append(accuracy)
     mean = statistics.mean(accuracies)
     spread = f" ± {100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-    ratio = statistics.median(scripts) / statistics.median(seconds)
+    # MLPerf's rule: the fastest and the slowest are dropped, of the others it is the mean.
+    ours_seconds = statistics.mean(sorted(seconds)[1:-1] or seconds)
+    ratio = statistics.median(scripts) / ours_seconds
     said = (
-        f"{ratio:.1f} times as fast: {statistics.median(seconds):.1f} s to {100 * mean:.2f}{spread} % "
+        f"{ratio:.1f} times as fast: {ours_seconds:.1f} s to {100 * mean:.2f}{spread} % "
         f"({len(accuracies)} seeds, {precision}), the script's {epochs} epochs {statistics.median(scripts):.1f} s; "
-        f"one of {len(ours)} epochs takes {statistics.median(seconds) / len(ours):.1f} s, the script's "
+        f"one of {len(ours)} epochs takes {ours_seconds / len(ours):.1f} s, the script's "
         f"{statistics.median(scripts) / epochs:.1f} s"
     )
     return Finding(
         said,
-        mean >= WANTED and ratio >= TIMES,
+        mean >= WANTED and ratio >= TIMES[precision],
         {"script": scripts, "seconds": seconds, "accuracies": accuracies, "precision": precision},
-        {"the article's script": statistics.median(scripts), "training=fast": statistics.median(seconds)},
+        {"the article's script": statistics.median(scripts), "training=fast": ours_seconds},
     )
 
 
@@ -70,8 +74,8 @@ def _trained(project: Project, seed: int) -> tuple[list[float], float]:
 
 ROW = Row(
     name="accuracy",
-    what="training time to 90.5 % of the test images (mean of 5 seeds) with `training=fast`, beside the ten epochs of "
-    "the article's script, once",
-    goal="8 times as fast",
+    what="training time to 90.5 % of the test images (accuracy: mean of ten seeds; time: without the fastest and the "
+    "slowest, as MLPerf) with `training=fast`, beside the ten epochs of the article's script, once",
+    goal="10 times as fast with bfloat16, 7 without",
     measure=measure,
 )

@@ -94,7 +94,7 @@ UTILISATION = Row(
 OPTIONS_ROW = Row(
     name="options",
     what="CPU time of an epoch with batch normalisation (after pooling), flips, shifts, erasing, dropout, each beside "
-    "one without ([what they do to accuracy](../README.md#accuracy-for-its-size))",
+    "one without ([what they do to accuracy](accuracy.md))",
     goal="at most × 1.25 each",
     measure=options,
 )
