@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,21 @@ def test_the_readme_quotes_the_score_of_the_locked_run_and_the_mean_of_its_seeds
     mean = sum(scores) / 5
     deviation = (sum((score - mean) ** 2 for score in scores) / 4) ** 0.5
     assert f"> **{mean:.2f} ± {deviation:.2f} %**" in README
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "page", [*project.ROOT.glob("*.md"), *project.ROOT.glob("docs/*.md")], ids=lambda page: page.stem
+)
+def test_links_between_documents_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        if heading and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in map(_slug, headings), link
