@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_resolvers
+from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_code
 from pipeline.config.load import configure, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
@@ -137,7 +137,7 @@ def compose_folder(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
 def values(found: DictConfig) -> dict[str, Any]:
     """A composition as plain values, references followed. Raises UserError or one of COMPOSITION_ERRORS."""
-    refuse_resolvers(OmegaConf.to_container(found))
+    refuse_code(OmegaConf.to_container(found))
     # Its errors name the key, those of `resolve` do not.
     plain = OmegaConf.to_container(found, resolve=True)
     if not isinstance(plain, dict):
@@ -256,7 +256,7 @@ def _parsed(text: str) -> Override:
         raise UserError(f"{text}: {several} {as_size(override)}".rstrip())
     if override.is_delete():
         raise UserError(f"{text}: a deletion can't be kept. Set the key to null or to another value.")
-    if override.is_hydra_override() or override.package is not None:
+    if override.is_hydra_override():
         raise UserError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
     if text != (named := re.sub(r"(\.blocks\.)(\d+)", r"\1block\2", text)):
         raise UserError(f"{text}: names no block. Write {named}")
