@@ -179,7 +179,8 @@ def _plain_name(value: object) -> object:
     return value
 
 
-Named, Written = TypeVar("Named"), TypeVar("Written")
+Named = TypeVar("Named")
+Written = TypeVar("Written")
 _NamedOrWritten = Annotated[
     Annotated[Named, Tag(BY_NAME)] | Annotated[Written, Field(discriminator="name"), Tag(WITH_ARGUMENTS)],
     Discriminator(lambda value: WITH_ARGUMENTS if isinstance(value, dict | Kind) else BY_NAME),
