@@ -12,6 +12,7 @@ in data/imported/NAME. `python -m pipeline.compose data=NAME` then chooses it.
 import argparse
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from pipeline.config.compose import Choice, outcome
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Configuration, Data, RawFiles
 from pipeline.data.image_import import Imported, Size, Wishes, import_images
-from pipeline.data.prepared import Images, split
+from pipeline.data.prepared import Images
+from pipeline.data.scoring import held_out
 from pipeline.storage import atomic, digest, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -46,9 +48,14 @@ def main() -> int:
         raise UserError(f"--test-share: must be between 0 and 1, not {arguments.test_share:g}. Use 0.2")
     wishes = Wishes(arguments.size, arguments.grey, arguments.test_share, arguments.class_names)
     imported = import_images(source, wishes)
-    declared = _declare(name, imported, arguments.held_out)
+    contents = dict(zip(RawFiles.model_fields, map(as_idx, (*imported.training, *imported.test)), strict=True))
+    declared = _declare(name, imported, contents, arguments.held_out)
     with atomic.write_folder(folder) as partial:
-        _write(partial, imported, declared)
+        from pipeline.figures.examples import draw_examples  # noqa: PLC0415 - matplotlib, once there is what to draw
+
+        for part, content in contents.items():
+            (partial / getattr(declared.files, part).name).write_bytes(content)
+        (partial / "examples.png").write_bytes(draw_examples(*imported.training, declared.class_names))
     atomic.write_file(place, _as_yaml(declared, arguments))
     _tell(declared, imported, folder)
     if not arguments.no_training:
@@ -57,48 +64,33 @@ def main() -> int:
     return 0
 
 
-def _declare(name: str, imported: Imported, held_out: float) -> Data:
+def _declare(name: str, imported: Imported, contents: Mapping[str, bytes], held_out: float) -> Data:
     """conf/data/NAME.yaml as a value. Raises ConfigurationError for a name or classes that can't be."""
-    contents = _contents(imported)
-    training = len(imported.training[1])
-    files = {
-        part: {
-            "name": f"{file}-idx{content[3]}-ubyte",
-            "bytes": len(content),
-            "sha256": digest.of_bytes(content),
-        }
-        for part, file, content in zip(RawFiles.model_fields, FILES, contents, strict=True)
-    }
     values = {
         "name": name,
         "image_shape": list(imported.training[0].shape[1:]),
         "class_names": list(imported.class_names),
-        "files": files,
+        "files": {
+            part: {
+                "name": f"{file}-idx{content[3]}-ubyte",
+                "bytes": len(content),
+                "sha256": digest.of_bytes(content),
+            }
+            for file, (part, content) in zip(FILES, contents.items(), strict=True)
+        },
         "sources": [{"kind": "folder", "path": f"data/imported/{name}"}],
         "validation_images": 0,
-        "held_out": round(held_out * training) if held_out < 1 else int(held_out),
+        "held_out": round(held_out * len(imported.training[1])) if held_out < 1 else int(held_out),
         "split_seed": 0,
     }
     return validated(Data, values, prefix="data")
 
 
-def _contents(imported: Imported) -> list[bytes]:
-    """The four IDX files, in the order of data.files."""
-    arrays = (*imported.training, *imported.test)
-    return [as_idx(array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array) for array in arrays]
-
-
 def as_idx(array: NDArray[np.uint8]) -> bytes:
-    """An array as the bytes of an IDX file of unsigned bytes."""
+    """Labels [n] or images [n, h, w, c] as the bytes of an IDX file of unsigned bytes; one channel is no dimension."""
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
     return struct.pack(f">2xBB{array.ndim}I", 0x08, array.ndim, *array.shape) + array.tobytes()
-
-
-def _write(folder: Path, imported: Imported, declared: Data) -> None:
-    from pipeline.figures.examples import draw_examples  # noqa: PLC0415 - matplotlib, once there is something to draw
-
-    for part, content in zip(RawFiles.model_fields, _contents(imported), strict=True):
-        (folder / getattr(declared.files, part).name).write_bytes(content)
-    (folder / "examples.png").write_bytes(draw_examples(*imported.training, declared.class_names))
 
 
 def _as_yaml(declared: Data, arguments: argparse.Namespace) -> str:
@@ -140,7 +132,7 @@ def smoke_training(configuration: Configuration, imported: Imported) -> tuple[fl
     from pipeline.network.fit import Fit  # noqa: PLC0415 - TensorFlow takes seconds to load
     from pipeline.run.identity import identity  # noqa: PLC0415
 
-    training, test = (Images(*_some(*part)) for part in (imported.training, imported.test))
+    training, test = map(_some, (imported.training, imported.test))
     fit = Fit(identity(configuration, training.digest).ingredients, training)
     for _ in fit.remaining([], lambda _steps: None):
         pass
@@ -148,11 +140,9 @@ def smoke_training(configuration: Configuration, imported: Imported) -> tuple[fl
     return float(right.mean()), float(np.bincount(test.labels).max() / len(test.labels)), len(training.labels)
 
 
-def _some(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    if len(labels) <= SMOKE_IMAGES:
-        return images, labels
-    _, some = split(labels, SMOKE_IMAGES, seed=0)
-    return images[some], labels[some]
+def _some(labelled: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Images:
+    whole = Images(*labelled)
+    return whole if len(whole.labels) <= SMOKE_IMAGES else held_out(whole, SMOKE_IMAGES, 0)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -129,6 +129,7 @@ def test_an_idx_file_is_decoded_to_what_was_encoded(shape: tuple[int, ...]) -> N
         ({"x_train": GREY - 300.0, "y_train": LABELS}, "pixels must be 0 to 255"),
         ({"x_train": GREY[0], "y_train": LABELS}, "must be images"),
         ({"x_train": GREY, "y_train": np.zeros(10, dtype=np.int64)}, "2 to 256 classes, found 1"),
+        ({"x_train": np.zeros((1500, 1, 1)), "y_train": np.arange(1500) % 300}, "2 to 256 classes, found 300"),
         ({"x_train": GREY, "y_train": LABELS, "x_test": GREY[:1], "y_test": LABELS[:1]}, "class 7 has no test image"),
         ({"x_train": GREY[:2], "y_train": LABELS[:2]}, "has 1 images, of which 0.2 for testing"),
         ({"x_train": GREY, "y_train": LABELS / 2}, "one number or text for each image"),
