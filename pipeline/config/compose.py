@@ -262,10 +262,10 @@ def _parsed(text: str) -> Override:
 
 def _plain(override: Override) -> Any:
     try:
-        value = OmegaConf.create({"value": override.value()})
-        return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
+        plain: Any = OmegaConf.to_container(OmegaConf.create({"value": override.value()}))
     except COMPOSITION_ERRORS as error:
         raise UserError(f"{override.input_line}: has a value that can't be kept ({explain(error)}).") from None
+    return plain["value"]
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -284,26 +284,22 @@ def _wrong_in_a_file(conf: Path, error: BaseException) -> ConfigurationError | N
     try:
         validated(Configuration, {file[1]: plain} if file[1] else plain)
     except ConfigurationError as wrong:
-        problems = [problem for problem in wrong.problems if not problem.is_missing]
-        return ConfigurationError(problems) if problems else None
+        if problems := [problem for problem in wrong.problems if not problem.is_missing]:
+            return ConfigurationError(problems)
     return None
 
 
 def _no_such_key(typed: str, at_fault: str) -> str:
     """What to type in place of a key that nothing has."""
-    if _can_be_added(typed):
+    block = re.fullmatch(r"model\.blocks\.block\d+(?:\.(.+))?", typed)
+    # What differs in one block, or a group of conf/.
+    if block[1] in (None, *keys(Block)) if block else (project.CONF / typed).is_dir():
         return f"{typed}: is not there yet. Write +{typed}=… to add it."
     if typed in keys(Configuration):
         return f"{at_fault or typed}: is not there yet. Write +{typed} to add to {typed}."
     if (whole := typed.rpartition(".")[0]).endswith(("_regularizer", "_constraint", "_initializer")):
         return f"{typed}: {whole} is one value here. Write it whole: {whole}={{name: …, …}}"
     return f"{typed}: is no key of the configuration. {_nearest(typed)}"
-
-
-def _can_be_added(key: str) -> bool:
-    """Whether a key that no variant has may be added: a group of conf/, what differs in one block."""
-    inside = re.fullmatch(r"model\.blocks\.block\d+(\.(?P<key>.+))?", key)
-    return (project.CONF / key).is_dir() if inside is None else inside["key"] in (None, *keys(Block))
 
 
 def _key_at_fault(error: BaseException | None) -> str:
@@ -319,5 +315,5 @@ def _nearest(key: str) -> str:
     """The whole key that a person may have meant."""
     last = key.rpartition(".")[2]
     ending = [known for known in keys(Configuration) if known.rpartition(".")[2] == last]
-    close = ending or difflib.get_close_matches(key, list(keys(Configuration)), n=3)
+    close = ending or difflib.get_close_matches(key, keys(Configuration), n=3)
     return f"Did you mean {' or '.join(close)}?" if close else "python -m pipeline.sweep --cfg job shows all keys."
