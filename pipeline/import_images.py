@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.compose import Choice, outcome
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Configuration, Data, RawFiles
+from pipeline.config.schema import Data, RawFiles
 from pipeline.data.image_import import Imported, Size, Wishes, import_images
 from pipeline.data.prepared import Images
 from pipeline.data.scoring import held_out
@@ -78,7 +78,7 @@ def _declare(name: str, imported: Imported, contents: Mapping[str, bytes], held_
             }
             for file, (part, content) in zip(FILES, contents.items(), strict=True)
         },
-        "sources": [{"kind": "folder", "path": f"data/imported/{name}"}],
+        "sources": [{"kind": "folder", "path": f"{project.IMPORTED.relative_to(project.ROOT)}/{name}"}],
         "validation_images": 0,
         "held_out": round(held_out * len(imported.training[1])) if held_out < 1 else int(held_out),
         "split_seed": 0,
@@ -94,7 +94,8 @@ def as_idx(array: NDArray[np.uint8]) -> bytes:
 
 
 def _as_yaml(declared: Data, arguments: argparse.Namespace) -> str:
-    options = "".join(f" --{key.replace('_', '-')}" for key in ("size", "grey") if getattr(arguments, key) is not None)
+    size = "" if arguments.size is None else f" --size {arguments.size[0]}x{arguments.size[1]}"
+    options = size + {None: "", True: " --grey", False: " --colour"}[arguments.grey]
     head = f"# Written by `python -m pipeline.import_images {arguments.name} …{options}`.\n"
     return head + yaml.safe_dump(declared.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
@@ -112,32 +113,27 @@ def _tell(declared: Data, imported: Imported, folder: Path) -> None:
 
 def _try(name: str, imported: Imported) -> None:
     """Train for an epoch on some of the images, with the first network that fits them, and say what came of it."""
+    from pipeline.network.fit import Fit  # noqa: PLC0415 - TensorFlow takes seconds to load
+    from pipeline.run.identity import identity  # noqa: PLC0415
+
+    training, test = map(_some, (imported.training, imported.test))
     for model in SMOKE_MODELS:
         try:
             configuration = outcome(Choice({"data": name, "model": model, "training": "smoke"}, {})).configuration
         except ConfigurationError as error:
             console.print(f"warning: the network model={model} does not fit these images: {error}")
             continue
-        accuracy, chance, images = smoke_training(configuration, imported)
+        fit = Fit(identity(configuration, training.digest).ingredients, training)
+        for _ in fit.remaining([], lambda _steps: None):
+            pass
+        accuracy = np.mean(fit.predictor(test.images).argmax(axis=1) == test.labels)
+        chance = np.bincount(test.labels).max() / len(test.labels)
         console.print(
-            f"one epoch of model={model} on {images:,} images: {accuracy:.1%} of some test images right "
+            f"one epoch of model={model} on {len(training.labels):,} images: {accuracy:.1%} of some test images right "
             f"(the largest class: {chance:.1%})"
         )
         return
     console.print("no network of conf/model was tried; `python -m pipeline.compose` shows what does not fit")
-
-
-def smoke_training(configuration: Configuration, imported: Imported) -> tuple[float, float, int]:
-    """Accuracy (0..1) on test images after one epoch, the share of the largest class, and how many were trained on."""
-    from pipeline.network.fit import Fit  # noqa: PLC0415 - TensorFlow takes seconds to load
-    from pipeline.run.identity import identity  # noqa: PLC0415
-
-    training, test = map(_some, (imported.training, imported.test))
-    fit = Fit(identity(configuration, training.digest).ingredients, training)
-    for _ in fit.remaining([], lambda _steps: None):
-        pass
-    right = fit.predictor(test.images).argmax(axis=1) == test.labels
-    return float(right.mean()), float(np.bincount(test.labels).max() / len(test.labels)), len(training.labels)
 
 
 def _some(labelled: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Images:
@@ -172,8 +168,8 @@ def _name(text: str) -> str:
 
 
 def _size(text: str) -> Size:
-    sizes = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text)
-    if sizes is None or "0" in sizes.groups():
+    sizes = re.fullmatch(r"([1-9][0-9]{0,3})[x×]([1-9][0-9]{0,3})", text)
+    if sizes is None:
         raise argparse.ArgumentTypeError("must be height x width in pixels, as in 32x40")
     return int(sizes[1]), int(sizes[2])
 
@@ -182,8 +178,8 @@ def _amount(text: str) -> float:
     try:
         amount = float(text)
     except ValueError:
-        amount = -1
-    if amount <= 0 or (amount > 1 and amount != int(amount)):
+        amount = 0
+    if not (0 < amount < 1 or (amount >= 1 and amount.is_integer())):
         raise argparse.ArgumentTypeError("must be a number of images, or a share as in 0.2")
     return amount
 

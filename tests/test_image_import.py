@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import import_images as verb
 from pipeline.data.idx import decode_idx
 from pipeline.data.image_import import Wishes, import_images, to_rgb
 from pipeline.import_images import as_idx
+from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.harness.project import new_project
 from tests.sample import FOLDER
@@ -173,6 +176,38 @@ def test_an_import_says_what_it_made_tries_it_and_is_not_written_over(tmp_path: 
     assert (project.path / "data" / "imported" / "shades" / "examples.png").stat().st_size > 0
     assert "is there already" in project.verb("import_images", "shades", source, status=1)
     assert "was not written by an import" in project.verb("import_images", "sample", source, "--replace", status=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [([], "shades …`."), (["--colour"], "… --colour`."), (["--size", "8x9", "--grey"], "… --size 8x9 --grey`.")],
+)
+def test_what_is_written_says_how_its_pictures_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], written: str
+) -> None:
+    for name, place in (("ROOT", "."), ("CONF", "conf"), ("IMPORTED", "data/imported")):
+        monkeypatch.setattr(project, name, tmp_path / place)
+    monkeypatch.setattr(sys, "argv", ["_", "shades", shades(tmp_path / "pictures"), "--no-training", *options])
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    assert verb.main() == 0
+    assert (tmp_path / "conf" / "data" / "shades.yaml").read_text("utf-8").splitlines()[0].endswith(written)
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "rule"),
+    [
+        ("--held-out", ["nan", "inf", "0", "-1", "1.5", "some"], "must be a number of images, or a share as in 0.2"),
+        ("--size", ["0x5", "5x00", "5", "5x", "-5x5", "5x5x1"], "must be height x width in pixels, as in 32x40"),
+    ],
+)
+def test_what_is_no_amount_and_no_size_is_refused_by_its_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, values: list[str], rule: str
+) -> None:
+    for value in values:
+        monkeypatch.setattr(sys, "argv", ["_", "shades", "nowhere", f"{option}={value}"])
+        with pytest.raises(SystemExit):
+            verb.main()
+        assert rule in capsys.readouterr().err
 
 
 @pytest.mark.long
