@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.config.compose import Choice, outcome
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Data, RawFiles
-from pipeline.data.image_import import Imported, Size, Wishes, import_images
+from pipeline.data.image_import import Imported, Size, import_images
 from pipeline.data.prepared import Images
 from pipeline.data.scoring import held_out
 from pipeline.storage import atomic, digest, project
@@ -46,8 +46,8 @@ def main() -> int:
         raise UserError(f"{place}: was not written by an import and stays as it is. Choose another name.")
     if not 0 < arguments.test_share < 1:
         raise UserError(f"--test-share: must be between 0 and 1, not {arguments.test_share:g}. Use 0.2")
-    wishes = Wishes(arguments.size, arguments.grey, arguments.test_share, arguments.class_names)
-    imported = import_images(source, wishes)
+    wanted = {key: getattr(arguments, key) for key in ("size", "grey", "test_share", "class_names")}
+    imported = import_images(source, **wanted)
     contents = dict(zip(RawFiles.model_fields, map(as_idx, (*imported.training, *imported.test)), strict=True))
     declared = _declare(name, imported, contents, arguments.held_out)
     with atomic.write_folder(folder) as partial:

@@ -47,20 +47,6 @@ Arrays = Mapping[str, tuple[str, NDArray[Any]]]
 """By their names in small letters; each with what a message calls it."""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What a person asks for beside the source; None: as the source is.
-
-    `grey` or colour, `size` of all pictures, `test_share` (0..1) of them as test images where the source has none,
-    `class_names` in the order of the source's own classes, sorted.
-    """
-
-    size: Size | None = None
-    grey: bool | None = None
-    test_share: float = 0.2
-    class_names: Sequence[str] | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
     """Images uint8 [n, h, w, c] and the names of their classes [n]."""
@@ -79,32 +65,41 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_images(source: Path, wishes: Wishes) -> Imported:
+def import_images(
+    source: Path,
+    *,
+    size: Size | None = None,
+    grey: bool | None = None,
+    test_share: float = 0.2,
+    class_names: Sequence[str] | None = None,
+) -> Imported:
     """The images of a folder of class folders, of a `.npz` file, or of a folder with IDX files.
 
     Training and test images are told apart as the source does (train/ and test/, x_train and x_test); where it has one
-    set, a stratified share of it becomes the test images. Raises UserError for what can't be read, naming it.
+    set, a stratified share of it (0..1) becomes the test images. The `size` of all, `grey` or colour: None is as the
+    source has it. `class_names` are in the order of the source's own, sorted. Raises UserError for what can't be read,
+    naming it.
     """
     notes: list[str] = []
     if source.suffix == ".npz":
         parts = _from_arrays(_npz_arrays(source), source)
     elif source.is_dir():
         idx = _idx_arrays(source)
-        parts = _from_arrays(idx, source) if idx else _from_folders(source, wishes, notes)
+        parts = _from_arrays(idx, source) if idx else _from_folders(source, size, notes)
     else:
         raise UserError(f"{source}: must be a folder of pictures, a folder of IDX files, or a .npz file. Name one.")
-    parts = [_shaped(part, wishes, source) for part in parts]
+    parts = [_shaped(part, size, grey, source) for part in parts]
     if len(parts) == 1:
-        parts = _split(parts[0], wishes.test_share, source)
+        parts = _split(parts[0], test_share, source)
         images = len(parts[1].images)
         notes.append(f"{images:,} of the pictures are test images: every class's share, drawn with seed 0")
-    return _numbered(parts, wishes, source, notes)
+    return _numbered(parts, grey, class_names, source, notes)
 
 
 # Folders of pictures
 
 
-def _from_folders(source: Path, wishes: Wishes, notes: list[str]) -> list[LabelledImages]:
+def _from_folders(source: Path, wanted: Size | None, notes: list[str]) -> list[LabelledImages]:
     folders = {path.name.lower(): path for path in sorted(source.iterdir()) if path.is_dir()}
     own = [folders[name] for name in TRAINING if name in folders]
     others = [folders[name] for name in TEST if name in folders] if own else []
@@ -119,7 +114,7 @@ def _from_folders(source: Path, wishes: Wishes, notes: list[str]) -> list[Labell
                 f"{source}: must hold a folder of pictures for each class, at least two "
                 f"({', '.join(sorted(PICTURES))}), found {len(set(part.values()))}. Sort the pictures into them."
             )
-    size = wishes.size or _common_size(source, [path for part in parts for path in part])
+    size = wanted or _common_size(source, [path for part in parts for path in part])
     read = []
     with bar("pictures") as progress:
         for part in parts:
@@ -264,17 +259,17 @@ def _named(name: str, labels: NDArray[Any]) -> NDArray[np.str_]:
 # What becomes of them
 
 
-def _shaped(part: LabelledImages, wishes: Wishes, source: Path) -> LabelledImages:
+def _shaped(part: LabelledImages, size: Size | None, grey: bool | None, source: Path) -> LabelledImages:
     """The images in the size and with the channels that are wanted; colours that are all grey become one channel."""
     images = part.images
     if len(images) != len(part.classes) or not len(images):
         raise UserError(f"{source}: {len(images):,} images have {len(part.classes):,} labels; there must be one each.")
-    if wishes.size is not None and images.shape[1:3] != wishes.size:
+    if size is not None and images.shape[1:3] != size:
         rgb = images.repeat(3, axis=3) if images.shape[3] == 1 else images
-        images = np.stack([np.asarray(to_rgb(Image.fromarray(image), wishes.size)) for image in rgb])
-    if images.shape[3] == 3 and wishes.grey:
+        images = np.stack([np.asarray(to_rgb(Image.fromarray(image), size)) for image in rgb])
+    if images.shape[3] == 3 and grey:
         images = np.stack([np.asarray(Image.fromarray(image).convert("L"))[..., None] for image in images])
-    if images.shape[3] == 1 and wishes.grey is False:
+    if images.shape[3] == 1 and grey is False:
         images = images.repeat(3, axis=3)
     return replace(part, images=images)
 
@@ -292,7 +287,9 @@ def _split(whole: LabelledImages, share: float, source: Path) -> list[LabelledIm
     return [LabelledImages(whole.images[part], whole.classes[part]) for part in parts]
 
 
-def _numbered(parts: Sequence[LabelledImages], wishes: Wishes, source: Path, notes: Sequence[str]) -> Imported:
+def _numbered(
+    parts: Sequence[LabelledImages], grey: bool | None, names: Sequence[str] | None, source: Path, notes: Sequence[str]
+) -> Imported:
     """Training and test images with classes numbered 0, 1, … in the order of their names, numbers by their value."""
     present = [set(part.classes.tolist()) for part in parts]
     classes = sorted(set.union(*present), key=lambda name: (int(name), name) if name.isdigit() else (0, name))
@@ -301,7 +298,6 @@ def _numbered(parts: Sequence[LabelledImages], wishes: Wishes, source: Path, not
     for part, title in zip(present, ("training", "test"), strict=True):
         if missing := [name for name in classes if name not in part]:
             raise UserError(f"{source}: class {missing[0]} has no {title} image. Add some, or take the class away.")
-    names = wishes.class_names
     if names is not None and len(names) != len(classes):
         there = ", ".join(classes[:5])
         raise UserError(f"--class-names: must be {len(classes)} names, for {there} …, not {len(names)}. Name them all.")
@@ -309,7 +305,7 @@ def _numbered(parts: Sequence[LabelledImages], wishes: Wishes, source: Path, not
     if shapes[0] != shapes[1]:
         raise UserError(f"{source}: training images are {shapes[0]}, test images {shapes[1]}. Write a --size for both.")
     channels = shapes[0][2]
-    if wishes.grey is None and all((part.images[..., :1] == part.images).all() for part in parts):
+    if grey is None and all((part.images[..., :1] == part.images).all() for part in parts):
         channels = 1
     number = {name: position for position, name in enumerate(classes)}
     training, test = (
