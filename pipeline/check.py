@@ -5,6 +5,7 @@ moves only when something moves that decides a result: an edit of a docstring, o
 """
 
 import os
+from collections.abc import Mapping
 
 from pipeline.config.compose import compose_folder, differences, values
 from pipeline.config.layers import layer_table
@@ -75,7 +76,7 @@ def _notice() -> str | None:
     )
 
 
-def fingerprints(configuration: Configuration) -> dict[str, dict[str, object]]:
+def fingerprints(configuration: Configuration) -> dict[str, Mapping[str, object]]:
     """For each stage, what decides what it writes beside its files and parameters.
 
     What is built is named whole: the code that makes it of params.yaml is not hashed. So all that moves a run's
@@ -85,7 +86,7 @@ def fingerprints(configuration: Configuration) -> dict[str, dict[str, object]]:
     built = {**hashed(specification), "layers": layer_list(specification)}
     environment = {"device": device(), "versions": versions(), "layout": LAYOUT}
     return {
-        "preprocess": {**fingerprint(project.ROOT, PREPARING_CODE)},
+        "preprocess": fingerprint(project.ROOT, PREPARING_CODE),
         "train": {"built": built, "code": deciding_code(), **environment},
         "evaluate": {**scoring_code(), **fingerprint(project.ROOT, DRAWING_CODE), "layout": LAYOUT},
     }

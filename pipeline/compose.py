@@ -34,10 +34,8 @@ def main() -> int:
     found = outcome(choice)
     check_address(found.configuration.tracking)
     write(found)
-    for key, old, new in found.changes:
-        print(f"{key}: {old} → {new}")
+    changed = found.tell()
     console.print(layer_table(specify(found.configuration).layers()))
-    changed = found.changes or found.is_new
     print("params.yaml written; `dvc repro` runs it" if changed else "params.yaml holds this already")
     return 0
 

@@ -12,6 +12,7 @@ in data/imported/NAME. `python -m pipeline.compose data=NAME` then chooses it.
 import argparse
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from pipeline.config.compose import Choice, outcome
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Configuration, Data, RawFiles
-from pipeline.data.image_import import Imported, Size, Wishes, import_images
-from pipeline.data.prepared import Images, split
+from pipeline.config.schema import Data, RawFiles
+from pipeline.data.image_import import Imported, Size, import_images
+from pipeline.data.prepared import Images
+from pipeline.data.scoring import held_out
 from pipeline.storage import atomic, digest, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -44,11 +46,16 @@ def main() -> int:
         raise UserError(f"{place}: was not written by an import and stays as it is. Choose another name.")
     if not 0 < arguments.test_share < 1:
         raise UserError(f"--test-share: must be between 0 and 1, not {arguments.test_share:g}. Use 0.2")
-    wishes = Wishes(arguments.size, arguments.grey, arguments.test_share, arguments.class_names)
-    imported = import_images(source, wishes)
-    declared = _declare(name, imported, arguments.held_out)
+    wanted = {key: getattr(arguments, key) for key in ("size", "grey", "test_share", "class_names")}
+    imported = import_images(source, **wanted)
+    contents = dict(zip(RawFiles.model_fields, map(as_idx, (*imported.training, *imported.test)), strict=True))
+    declared = _declare(name, imported, contents, arguments.held_out)
     with atomic.write_folder(folder) as partial:
-        _write(partial, imported, declared)
+        from pipeline.figures.examples import draw_examples  # noqa: PLC0415 - matplotlib, once there is what to draw
+
+        for part, content in contents.items():
+            (partial / getattr(declared.files, part).name).write_bytes(content)
+        (partial / "examples.png").write_bytes(draw_examples(*imported.training, declared.class_names))
     atomic.write_file(place, _as_yaml(declared, arguments))
     _tell(declared, imported, folder)
     if not arguments.no_training:
@@ -57,52 +64,38 @@ def main() -> int:
     return 0
 
 
-def _declare(name: str, imported: Imported, held_out: float) -> Data:
+def _declare(name: str, imported: Imported, contents: Mapping[str, bytes], held_out: float) -> Data:
     """conf/data/NAME.yaml as a value. Raises ConfigurationError for a name or classes that can't be."""
-    contents = _contents(imported)
-    training = len(imported.training[1])
-    files = {
-        part: {
-            "name": f"{file}-idx{content[3]}-ubyte",
-            "bytes": len(content),
-            "sha256": digest.of_bytes(content),
-        }
-        for part, file, content in zip(RawFiles.model_fields, FILES, contents, strict=True)
-    }
     values = {
         "name": name,
         "image_shape": list(imported.training[0].shape[1:]),
         "class_names": list(imported.class_names),
-        "files": files,
-        "sources": [{"kind": "folder", "path": f"data/imported/{name}"}],
+        "files": {
+            part: {
+                "name": f"{file}-idx{content[3]}-ubyte",
+                "bytes": len(content),
+                "sha256": digest.of_bytes(content),
+            }
+            for file, (part, content) in zip(FILES, contents.items(), strict=True)
+        },
+        "sources": [{"kind": "folder", "path": f"{project.IMPORTED.relative_to(project.ROOT)}/{name}"}],
         "validation_images": 0,
-        "held_out": round(held_out * training) if held_out < 1 else int(held_out),
+        "held_out": round(held_out * len(imported.training[1])) if held_out < 1 else int(held_out),
         "split_seed": 0,
     }
     return validated(Data, values, prefix="data")
 
 
-def _contents(imported: Imported) -> list[bytes]:
-    """The four IDX files, in the order of data.files."""
-    arrays = (*imported.training, *imported.test)
-    return [as_idx(array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array) for array in arrays]
-
-
 def as_idx(array: NDArray[np.uint8]) -> bytes:
-    """An array as the bytes of an IDX file of unsigned bytes."""
+    """Labels [n] or images [n, h, w, c] as the bytes of an IDX file of unsigned bytes; one channel is no dimension."""
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
     return struct.pack(f">2xBB{array.ndim}I", 0x08, array.ndim, *array.shape) + array.tobytes()
 
 
-def _write(folder: Path, imported: Imported, declared: Data) -> None:
-    from pipeline.figures.examples import draw_examples  # noqa: PLC0415 - matplotlib, once there is something to draw
-
-    for part, content in zip(RawFiles.model_fields, _contents(imported), strict=True):
-        (folder / getattr(declared.files, part).name).write_bytes(content)
-    (folder / "examples.png").write_bytes(draw_examples(*imported.training, declared.class_names))
-
-
 def _as_yaml(declared: Data, arguments: argparse.Namespace) -> str:
-    options = "".join(f" --{key.replace('_', '-')}" for key in ("size", "grey") if getattr(arguments, key) is not None)
+    size = "" if arguments.size is None else f" --size {arguments.size[0]}x{arguments.size[1]}"
+    options = size + {None: "", True: " --grey", False: " --colour"}[arguments.grey]
     head = f"# Written by `python -m pipeline.import_images {arguments.name} …{options}`.\n"
     return head + yaml.safe_dump(declared.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
@@ -120,39 +113,32 @@ def _tell(declared: Data, imported: Imported, folder: Path) -> None:
 
 def _try(name: str, imported: Imported) -> None:
     """Train for an epoch on some of the images, with the first network that fits them, and say what came of it."""
+    from pipeline.network.fit import Fit  # noqa: PLC0415 - TensorFlow takes seconds to load
+    from pipeline.run.identity import identity  # noqa: PLC0415
+
+    training, test = map(_some, (imported.training, imported.test))
     for model in SMOKE_MODELS:
         try:
             configuration = outcome(Choice({"data": name, "model": model, "training": "smoke"}, {})).configuration
         except ConfigurationError as error:
             console.print(f"warning: the network model={model} does not fit these images: {error}")
             continue
-        accuracy, chance, images = smoke_training(configuration, imported)
+        fit = Fit(identity(configuration, training.digest).ingredients, training)
+        for _ in fit.remaining([], lambda _steps: None):
+            pass
+        accuracy = np.mean(fit.predictor(test.images).argmax(axis=1) == test.labels)
+        chance = np.bincount(test.labels).max() / len(test.labels)
         console.print(
-            f"one epoch of model={model} on {images:,} images: {accuracy:.1%} of some test images right "
+            f"one epoch of model={model} on {len(training.labels):,} images: {accuracy:.1%} of some test images right "
             f"(the largest class: {chance:.1%})"
         )
         return
     console.print("no network of conf/model was tried; `python -m pipeline.compose` shows what does not fit")
 
 
-def smoke_training(configuration: Configuration, imported: Imported) -> tuple[float, float, int]:
-    """Accuracy (0..1) on test images after one epoch, the share of the largest class, and how many were trained on."""
-    from pipeline.network.fit import Fit  # noqa: PLC0415 - TensorFlow takes seconds to load
-    from pipeline.run.identity import identity  # noqa: PLC0415
-
-    training, test = (Images(*_some(*part)) for part in (imported.training, imported.test))
-    fit = Fit(identity(configuration, training.digest).ingredients, training)
-    for _ in fit.remaining([], lambda _steps: None):
-        pass
-    right = fit.predictor(test.images).argmax(axis=1) == test.labels
-    return float(right.mean()), float(np.bincount(test.labels).max() / len(test.labels)), len(training.labels)
-
-
-def _some(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    if len(labels) <= SMOKE_IMAGES:
-        return images, labels
-    _, some = split(labels, SMOKE_IMAGES, seed=0)
-    return images[some], labels[some]
+def _some(labelled: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Images:
+    whole = Images(*labelled)
+    return whole if len(whole.labels) <= SMOKE_IMAGES else held_out(whole, SMOKE_IMAGES, 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,8 +168,8 @@ def _name(text: str) -> str:
 
 
 def _size(text: str) -> Size:
-    sizes = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text)
-    if sizes is None or "0" in sizes.groups():
+    sizes = re.fullmatch(r"([1-9][0-9]{0,3})[x×]([1-9][0-9]{0,3})", text)
+    if sizes is None:
         raise argparse.ArgumentTypeError("must be height x width in pixels, as in 32x40")
     return int(sizes[1]), int(sizes[2])
 
@@ -192,8 +178,8 @@ def _amount(text: str) -> float:
     try:
         amount = float(text)
     except ValueError:
-        amount = -1
-    if amount <= 0 or (amount > 1 and amount != int(amount)):
+        amount = 0
+    if not (0 < amount < 1 or (amount >= 1 and amount.is_integer())):
         raise argparse.ArgumentTypeError("must be a number of images, or a share as in 0.2")
     return amount
 

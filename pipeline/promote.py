@@ -36,9 +36,7 @@ def main() -> int:
     if note:
         print(f"warning: {note}")
     found = outcome(promote_setting(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
-    for key, old, new in found.changes:
-        print(f"{key}: {old} → {new}")
-    if not found.changes:
+    if not found.tell():
         print("params.yaml holds this already")
     if arguments.show:
         return 0

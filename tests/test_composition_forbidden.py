@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import sweep
 from pipeline.config.compose import Choice, as_text, choose, compose_folder, compose_with, read_choice
-from pipeline.config.guard import MOST_RUNS, check_folder, parse_override, refuse_resolvers
+from pipeline.config.guard import MOST_RUNS, check_folder, parse_override, refuse_code
 from pipeline.config.load import ForbiddenError
 from pipeline.storage import project
 from pipeline.studies.hydra_entry import check_arguments, split_grid
@@ -48,13 +48,13 @@ def conf(tmp_path: Path) -> Path:
 )
 def test_a_reference_that_asks_the_machine_is_refused_however_it_is_written(text: str) -> None:
     with pytest.raises(ForbiddenError, match=r"^tracking\.experiment: may refer to other keys only") as refused:
-        refuse_resolvers({"tracking": {"experiment": text}})
+        refuse_code({"tracking": {"experiment": text}})
     assert KNOWN not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["${seed}", "a ${seed}: b", "${data.${seed}}", "$", "{}", "a:b", "${data.files[0]}"])
 def test_a_reference_to_a_key_is_none_of_those(text: str) -> None:
-    refuse_resolvers({"tracking": {"experiment": text}})
+    refuse_code({"tracking": {"experiment": text}})
 
 
 def test_a_reference_whose_resolver_is_another_keys_value_is_not_followed(conf: Path) -> None:

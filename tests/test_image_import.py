@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import import_images as verb
 from pipeline.data.idx import decode_idx
-from pipeline.data.image_import import Wishes, import_images, to_rgb
+from pipeline.data.image_import import import_images, to_rgb
 from pipeline.import_images import as_idx
+from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 from tests.harness.project import new_project
 from tests.sample import FOLDER
@@ -37,7 +40,7 @@ def folders(root: Path, each: int = 5, size: tuple[int, int] = (4, 6)) -> Path:
 
 
 def test_class_folders_become_numbered_classes_and_each_gives_its_share_of_test_images(tmp_path: Path) -> None:
-    imported = import_images(folders(tmp_path, each=10), Wishes(test_share=0.2))
+    imported = import_images(folders(tmp_path, each=10), test_share=0.2)
     assert imported.class_names == ("cat", "dog")
     assert imported.training[0].shape == (16, 4, 6, 3)
     assert np.bincount(imported.training[1]).tolist() == [8, 8]
@@ -50,7 +53,7 @@ def test_class_folders_become_numbered_classes_and_each_gives_its_share_of_test_
 def test_train_and_test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     folders(tmp_path / "train", each=4)
     folders(tmp_path / "val", each=2)
-    imported = import_images(tmp_path, Wishes())
+    imported = import_images(tmp_path)
     assert (len(imported.training[1]), len(imported.test[1])) == (8, 4)
     assert any("val/" in note for note in imported.notes)
 
@@ -58,16 +61,16 @@ def test_train_and_test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_pictures_of_many_sizes_are_refused_with_the_option_that_helps(tmp_path: Path) -> None:
     picture(folders(tmp_path) / "cat" / "other.jpg", np.zeros((9, 9), dtype=np.uint8))
     with pytest.raises(UserError, match=r"one size, found 2 .*--size 4x6"):
-        import_images(tmp_path, Wishes())
-    assert import_images(tmp_path, Wishes(size=(8, 8))).training[0].shape[1:] == (8, 8, 3)
+        import_images(tmp_path)
+    assert import_images(tmp_path, size=(8, 8)).training[0].shape[1:] == (8, 8, 3)
 
 
 def test_pictures_that_are_all_grey_have_one_channel_unless_colour_is_asked_for(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for index in range(5):
             picture(tmp_path / name / f"{index}.png", np.full((3, 3), index, dtype=np.uint8), "RGB")
-    assert import_images(tmp_path, Wishes()).training[0].shape[3] == 1
-    assert import_images(tmp_path, Wishes(grey=False)).training[0].shape[3] == 3
+    assert import_images(tmp_path).training[0].shape[3] == 1
+    assert import_images(tmp_path, grey=False).training[0].shape[3] == 3
 
 
 def test_what_is_transparent_is_white_and_what_lies_on_its_side_is_set_upright(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_arrays_of_any_form_are_the_same_images(
     tmp_path: Path, images: NDArray[np.generic], labels: NDArray[np.generic]
 ) -> None:
     np.savez(tmp_path / "a.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    imported = import_images(tmp_path / "a.npz", Wishes())
+    imported = import_images(tmp_path / "a.npz")
     assert imported.training[0][..., 0].tolist() == GREY.tolist()
     assert imported.test[1].tolist() == (LABELS == 7).tolist()
     assert imported.class_names == ("3", "7")
@@ -109,7 +112,7 @@ def test_idx_files_are_read_whatever_their_labels_begin_with(tmp_path: Path) -> 
         for kind, array in (("images-idx3", GREY), ("labels-idx1", LABELS)):
             content = as_idx(array)
             (tmp_path / f"{part}-{kind}-ubyte{suffix}").write_bytes(gzip.compress(content) if suffix else content)
-    imported = import_images(tmp_path, Wishes(class_names=("C", "G")))
+    imported = import_images(tmp_path, class_names=("C", "G"))
     assert imported.training[0][..., 0].tolist() == imported.test[0][..., 0].tolist() == GREY.tolist()
     assert sorted(set(imported.training[1].tolist())) == [0, 1]
     assert imported.class_names == ("C", "G")
@@ -129,6 +132,7 @@ def test_an_idx_file_is_decoded_to_what_was_encoded(shape: tuple[int, ...]) -> N
         ({"x_train": GREY - 300.0, "y_train": LABELS}, "pixels must be 0 to 255"),
         ({"x_train": GREY[0], "y_train": LABELS}, "must be images"),
         ({"x_train": GREY, "y_train": np.zeros(10, dtype=np.int64)}, "2 to 256 classes, found 1"),
+        ({"x_train": np.zeros((1500, 1, 1)), "y_train": np.arange(1500) % 300}, "2 to 256 classes, found 300"),
         ({"x_train": GREY, "y_train": LABELS, "x_test": GREY[:1], "y_test": LABELS[:1]}, "class 7 has no test image"),
         ({"x_train": GREY[:2], "y_train": LABELS[:2]}, "has 1 images, of which 0.2 for testing"),
         ({"x_train": GREY, "y_train": LABELS / 2}, "one number or text for each image"),
@@ -139,20 +143,20 @@ def test_arrays_that_are_no_dataset_are_refused(
 ) -> None:
     np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=words):
-        import_images(tmp_path / "a.npz", Wishes())
+        import_images(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
 def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     (folders(tmp_path) / "dog" / "broken.png").write_bytes(content)
     with pytest.raises(UserError, match=r"broken\.png: is no picture"):
-        import_images(tmp_path, Wishes())
+        import_images(tmp_path)
 
 
 def test_pickled_arrays_are_not_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=np.array([{}], dtype=object), y_train=LABELS)
     with pytest.raises(UserError, match="no file of NumPy arrays"):
-        import_images(tmp_path / "a.npz", Wishes())
+        import_images(tmp_path / "a.npz")
 
 
 def shades(folder: Path) -> str:
@@ -174,6 +178,38 @@ def test_an_import_says_what_it_made_tries_it_and_is_not_written_over(tmp_path: 
     assert "was not written by an import" in project.verb("import_images", "sample", source, "--replace", status=1)
 
 
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [([], "shades …`."), (["--colour"], "… --colour`."), (["--size", "8x9", "--grey"], "… --size 8x9 --grey`.")],
+)
+def test_what_is_written_says_how_its_pictures_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], written: str
+) -> None:
+    for name, place in (("ROOT", "."), ("CONF", "conf"), ("IMPORTED", "data/imported")):
+        monkeypatch.setattr(project, name, tmp_path / place)
+    monkeypatch.setattr(sys, "argv", ["_", "shades", shades(tmp_path / "pictures"), "--no-training", *options])
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    assert verb.main() == 0
+    assert (tmp_path / "conf" / "data" / "shades.yaml").read_text("utf-8").splitlines()[0].endswith(written)
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "rule"),
+    [
+        ("--held-out", ["nan", "inf", "0", "-1", "1.5", "some"], "must be a number of images, or a share as in 0.2"),
+        ("--size", ["0x5", "5x00", "5", "5x", "-5x5", "5x5x1"], "must be height x width in pixels, as in 32x40"),
+    ],
+)
+def test_what_is_no_amount_and_no_size_is_refused_by_its_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, values: list[str], rule: str
+) -> None:
+    for value in values:
+        monkeypatch.setattr(sys, "argv", ["_", "shades", "nowhere", f"{option}={value}"])
+        with pytest.raises(SystemExit):
+            verb.main()
+        assert rule in capsys.readouterr().err
+
+
 @pytest.mark.long
 def test_an_imported_dataset_goes_the_whole_road(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
@@ -191,6 +227,6 @@ def test_an_imported_dataset_goes_the_whole_road(tmp_path: Path) -> None:
 def test_the_sample_comes_back_as_it_is(tmp_path: Path) -> None:
     for path in FOLDER.glob("*.gz"):
         shutil.copy(path, tmp_path)
-    imported = import_images(tmp_path, Wishes())
+    imported = import_images(tmp_path)
     original = gzip.decompress((FOLDER / "train-images-idx3-ubyte.gz").read_bytes())
     assert as_idx(imported.training[0][..., 0]) == original

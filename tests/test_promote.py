@@ -96,6 +96,13 @@ def test_the_winner_becomes_params_yaml_and_the_choice(run: Promote) -> None:
     )
 
 
+def test_a_params_yaml_that_is_missing_is_not_said_to_hold_the_setting(run: Promote) -> None:
+    a_study(seeds=10)
+    project.PARAMS.unlink()
+    assert "holds this already" not in run("kernels")
+    assert read_params(project.PARAMS).model.conv.kernel_size == 7
+
+
 def test_what_is_not_the_networks_or_the_trainings_stays_as_it_was_chosen(run: Promote) -> None:
     a_study(seeds=10)
     run("kernels")

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import JsonValue
 from yaml import YAMLError
 
-from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_resolvers
+from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_code
 from pipeline.config.load import configure, leaves, parsed, read_yaml
 from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
 from pipeline.config.schema import Block, Configuration
@@ -74,20 +74,15 @@ def choose(before: Choice, overrides: Sequence[str], groups: Sequence[str]) -> C
 
     Raises UserError for an override that can't be kept: a sweep, a deletion, an element of a list, a bad word.
     """
-    variants, values = dict(before.variants), dict(before.values)
     parsed = [_parsed(override) for override in overrides]
-    for override in parsed:
-        key = override.key_or_group
-        if key in groups:
-            variants[key] = str(override.value())
-            values = {name: value for name, value in values.items() if not name.startswith(f"{key}.")}
+    chosen = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups}
+    values = {name: value for name, value in before.values.items() if name.partition(".")[0] not in chosen}
     for override in parsed:
         key = override.key_or_group
         if key not in groups:
             values = {name: value for name, value in values.items() if not _overlap(name, key)}
             values |= dict(leaves(_plain(override), key))
-    another = any(override.key_or_group == "model" for override in parsed)
-    return Choice(variants, values, "" if another else before.note)
+    return Choice({**before.variants, **chosen}, values, "" if "model" in chosen else before.note)
 
 
 def as_text(choice: Choice) -> str:
@@ -111,8 +106,6 @@ def compose_with(conf: Path, choice: Choice, overrides: Sequence[str] = ()) -> D
         return compose_folder(tried, overrides)
 
 
-PRIMARY = "config"
-
 COMPOSITION_ERRORS = HydraException, OmegaConfBaseException
 """What Hydra raises for a configuration that a person can mend; `explain` says it."""
 
@@ -127,7 +120,7 @@ def compose_folder(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf), version_base=None):
-            found = compose(PRIMARY, overrides=list(overrides))
+            found = compose("config", overrides=list(overrides))
         values(found)
         OmegaConf.resolve(found)
     except (*COMPOSITION_ERRORS, YAMLError, ValueError, OSError) as error:
@@ -137,11 +130,9 @@ def compose_folder(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
 def values(found: DictConfig) -> dict[str, Any]:
     """A composition as plain values, references followed. Raises UserError or one of COMPOSITION_ERRORS."""
-    refuse_resolvers(OmegaConf.to_container(found))
+    refuse_code(OmegaConf.to_container(found))
     # Its errors name the key, those of `resolve` do not.
-    plain = OmegaConf.to_container(found, resolve=True)
-    if not isinstance(plain, dict):
-        raise UserError("conf/: must compose to a mapping")
+    plain: Any = OmegaConf.to_container(found, resolve=True)
     return {str(key): value for key, value in plain.items()}
 
 
@@ -153,9 +144,9 @@ def explain(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
     key = _key_at_fault(error)
-    if found := re.match(r"Multiple values for ([\w/]+)\.", kept[0] if kept else ""):
+    if found := re.match(r"\s*Multiple values for ([\w/]+)\.", str(error)):
         return f"{found[1]}: has a variant already. Leave out the +: {found[1]}=…"
-    if found := re.match(r"Could not override '([^']+)'", kept[0] if kept else ""):
+    if found := re.match(r"\s*Could not override '([^']+)'", str(error)):
         return _no_such_key(found[1], key)
     return (f"{key}: " if key else "") + ("; ".join(kept[:4]) or type(error).__name__)
 
@@ -169,14 +160,19 @@ def as_params(found: DictConfig) -> str:
 class Outcome:
     """What a choice composes to: the configuration, the text of params.yaml, and how that differs from the present one.
 
-    `changes` are key, present value, new value; `is_new` where there is no params.yaml yet.
+    `changes` are key, present value, new value; None where there is no params.yaml that could be compared.
     """
 
     choice: Choice
     configuration: Configuration
     text: str
-    changes: tuple[tuple[str, str, str], ...]
-    is_new: bool
+    changes: Sequence[tuple[str, str, str]] | None
+
+    def tell(self) -> bool:
+        """Print what changes, a line a key. Whether params.yaml does not hold all this already."""
+        for key, old, new in self.changes or ():
+            print(f"{key}: {old} → {new}")
+        return self.changes is None or bool(self.changes)
 
 
 def outcome(choice: Choice) -> Outcome:
@@ -190,9 +186,8 @@ def outcome(choice: Choice) -> Outcome:
     except UserError:
         # Missing or torn: that it is written anew is what a person wants.
         present = None
-    is_new = not isinstance(present, dict) or not present
-    changes = () if is_new else tuple(differences(present, values(found)))
-    return Outcome(choice, configuration, text, changes, is_new)
+    changes = list(differences(present, values(found))) if isinstance(present, dict) and present else None
+    return Outcome(choice, configuration, text, changes)
 
 
 def write(found: Outcome) -> None:
@@ -256,7 +251,7 @@ def _parsed(text: str) -> Override:
         raise UserError(f"{text}: {several} {as_size(override)}".rstrip())
     if override.is_delete():
         raise UserError(f"{text}: a deletion can't be kept. Set the key to null or to another value.")
-    if override.is_hydra_override() or override.package is not None:
+    if override.is_hydra_override():
         raise UserError(f"{text}: sets Hydra itself, not a key of the configuration. Leave it out.")
     if text != (named := re.sub(r"(\.blocks\.)(\d+)", r"\1block\2", text)):
         raise UserError(f"{text}: names no block. Write {named}")
@@ -267,10 +262,10 @@ def _parsed(text: str) -> Override:
 
 def _plain(override: Override) -> Any:
     try:
-        value = OmegaConf.create({"value": override.value()})
-        return OmegaConf.to_container(value)["value"]  # type: ignore[index, call-overload]
+        plain: Any = OmegaConf.to_container(OmegaConf.create({"value": override.value()}))
     except COMPOSITION_ERRORS as error:
         raise UserError(f"{override.input_line}: has a value that can't be kept ({explain(error)}).") from None
+    return plain["value"]
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -280,39 +275,31 @@ def _overlap(one: str, other: str) -> bool:
 
 def _wrong_in_a_file(conf: Path, error: BaseException) -> ConfigurationError | None:
     """What is wrong in the file that Hydra could not merge, where it names no key: a list in place of a mapping."""
-    file = re.match(r"In '([\w/]+)': ", str(error))
+    file = re.match(rf"In '(?:({'|'.join(Configuration.model_fields)})/)?(\w+)': ", str(error))
     if file is None or _key_at_fault(error):
         return None
-    group = file[1].rpartition("/")[0]
-    plain = OmegaConf.to_container(OmegaConf.load(conf / f"{file[1]}.yaml"))
-    if not isinstance(plain, dict):
-        return None
-    plain.pop("defaults", None)
-    present = tuple(f"{group}.{key!s}" if group else str(key) for key in plain)
+    plain: Any = load_file(conf / (file[1] or "") / f"{file[2]}.yaml", file[0])
+    if isinstance(plain, dict):
+        plain.pop("defaults", None)
     try:
-        validated(Configuration, {group: plain} if group else plain)
+        validated(Configuration, {file[1]: plain} if file[1] else plain)
     except ConfigurationError as wrong:
-        problems = [found for found in wrong.problems if found.key.startswith(present) and not found.is_missing]
-        return ConfigurationError(problems) if problems else None
+        if problems := [problem for problem in wrong.problems if not problem.is_missing]:
+            return ConfigurationError(problems)
     return None
 
 
 def _no_such_key(typed: str, at_fault: str) -> str:
     """What to type in place of a key that nothing has."""
-    if _can_be_added(typed):
+    block = re.fullmatch(r"model\.blocks\.block\d+(?:\.(.+))?", typed)
+    # What differs in one block, or a group of conf/.
+    if block[1] in (None, *keys(Block)) if block else (project.CONF / typed).is_dir():
         return f"{typed}: is not there yet. Write +{typed}=… to add it."
     if typed in keys(Configuration):
         return f"{at_fault or typed}: is not there yet. Write +{typed} to add to {typed}."
     if (whole := typed.rpartition(".")[0]).endswith(("_regularizer", "_constraint", "_initializer")):
         return f"{typed}: {whole} is one value here. Write it whole: {whole}={{name: …, …}}"
     return f"{typed}: is no key of the configuration. {_nearest(typed)}"
-
-
-def _can_be_added(key: str) -> bool:
-    """Whether a key that no variant has may be added: a group of conf/, what differs in one block."""
-    inside = re.fullmatch(r"model\.blocks\.block\d+(\.(?P<key>.+))?", key)
-    block = {None, "conv", *keys(Block)}
-    return (project.CONF / key).is_dir() if inside is None else inside["key"] in block
 
 
 def _key_at_fault(error: BaseException | None) -> str:
@@ -328,5 +315,5 @@ def _nearest(key: str) -> str:
     """The whole key that a person may have meant."""
     last = key.rpartition(".")[2]
     ending = [known for known in keys(Configuration) if known.rpartition(".")[2] == last]
-    close = ending or difflib.get_close_matches(key, list(keys(Configuration)), n=3)
+    close = ending or difflib.get_close_matches(key, keys(Configuration), n=3)
     return f"Did you mean {' or '.join(close)}?" if close else "python -m pipeline.sweep --cfg job shows all keys."

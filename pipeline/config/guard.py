@@ -6,7 +6,7 @@ no configuration has is refused when the values are validated.
 """
 
 import io
-import os
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +53,8 @@ def parse_override(text: str) -> Override:
     if any("\ud800" <= character <= "\udfff" for character in text):
         # Bytes that the locale's encoding does not know; no file could hold them as text.
         raise UserError(f"{text}: is no text in this locale. Write UTF-8, and set LC_ALL=C.UTF-8 or PYTHONUTF8=1.")
-    if _depth(text) > DEEPEST:
+    # Of many open brackets Hydra's parser makes seconds, and all of Python's stack.
+    if max(itertools.accumulate((mark in "[{(") - (mark in "]})") for mark in text), default=0) > DEEPEST:
         raise UserError(f"{text[:40]}…: holds brackets in brackets more than {DEEPEST} deep; no value is.")
     try:
         override = OverridesParser.create().parse_override(text)
@@ -69,17 +70,18 @@ def parse_override(text: str) -> Override:
 def _meant(text: str) -> str | None:
     """What is said of a word that Hydra's grammar does not take, where that can be told."""
     key, _, value = text.partition("=")
-    key = whole_key(key)
+    key = _whole_key(key)
     if "://" in value:
         return (
             f"{hide_secret(text)}: is no override. An address holds no name, no password and nothing after a ? or #; "
             f"what Hydra's grammar does not know needs quotes within quotes: \"{key}='http://…'\""
         )
     numbers = re.findall(r"[\d.]+", value)
+    size = f"{key}=[{','.join(numbers)}]"
     if re.fullmatch(r"\([^()]*\)", value) and numbers:
-        return f"{text}: is no override. Write {key}=[{','.join(numbers)}]."
+        return f"{text}: is no override. Write {size}."
     if value.count("[") > value.count("]"):
-        example = f"{key}=[{','.join(numbers)}]" if len(numbers) > 1 else f"{key}=[3,3]"
+        example = size if len(numbers) > 1 else f"{key}=[3,3]"
         return f"{text}: is no override: a bracket is not closed. Write it without blanks, or in quotes: '{example}'"
     return None
 
@@ -87,19 +89,19 @@ def _meant(text: str) -> str | None:
 def option_instead(option: str, words: Sequence[str]) -> str | None:
     """What is said of `--epochs 3` among `words`; None for an option that names no key."""
     name, _, value = option.lstrip("-").replace("-", "_").partition("=")
+    if not _keys_ending_in(name):
+        return None
     following = [*words[words.index(option) + 1 :], "…"][0]
-    known = {key.rpartition(".")[2] for key in keys(Configuration)}
-    is_key = name in known or name in keys(Configuration)
-    return (
-        f"{option}: is no option. A value is set without dashes: {whole_key(name)}={value or following}"
-        if is_key
-        else None
-    )
+    return f"{option}: is no option. A value is set without dashes: {_whole_key(name)}={value or following}"
 
 
-def whole_key(typed: str) -> str:
+def _keys_ending_in(typed: str) -> list[str]:
+    return [key for key in keys(Configuration) if f".{key}".endswith(f".{typed}")]
+
+
+def _whole_key(typed: str) -> str:
     """The key of the configuration that `typed` is the end of, where there is one; else what was typed."""
-    ending = [key for key in keys(Configuration) if f".{key}".endswith(f".{typed}")]
+    ending = _keys_ending_in(typed)
     return ending[0] if len(ending) == 1 else typed
 
 
@@ -118,10 +120,10 @@ def check_override(override: Override) -> None:
             if inner == {}:
                 merged = "changes nothing: a mapping is merged into what is there."
                 raise UserError(f"{name}: {{}} {merged} {name}=null takes that away.")
-        _refuse_code(one, key)
+        refuse_code(one, key)
         if "." not in key and ".." in str(one).split("/"):
             raise ForbiddenError(f"{key}: must name a variant in conf/{key}, not {one}.")
-    refuse_resolvers(text, key)
+    refuse_code(text, key)
 
 
 def check_swept(overrides: Sequence[Override]) -> None:
@@ -154,18 +156,21 @@ def check_folder(conf: Path) -> None:
     if (conf / "hydra").exists():
         raise ForbiddenError(f"{conf / 'hydra'}: sets Hydra itself; conf/ holds no such group. Take it out.")
     broken: UserError | None = None
-    for path in _files(conf):
+    for path in sorted(conf.rglob("*")):
         name = f"{conf.name}/{path.relative_to(conf)}"
+        if path.is_symlink():  # which Hydra follows, out of the project too
+            raise ForbiddenError(f"{name}: is a link; conf/ holds its files itself. Put a copy there.")
+        if not path.name.endswith(".yaml") or not path.is_file():
+            continue
         try:
             plain = load_file(path, name)
+            if path.parent != conf or path.name not in OWN:
+                _check_file(name, path, plain)
         except ForbiddenError:
             raise
         except UserError as error:
             # Hydra can't load it either; what it can load may still hold what is worse.
             broken = broken or error
-            continue
-        if path.parent != conf or path.name not in OWN:
-            _check_file(name, path, plain)
     if broken is not None:
         raise broken
 
@@ -184,8 +189,11 @@ def load_file(path: Path, name: str) -> Any:
     )
 
 
-def refuse_resolvers(value: Any, key: str = "") -> None:
-    """Keys may refer to each other; a configuration does not read the environment or anything else of the machine."""
+def refuse_code(value: Any, key: str = "") -> None:
+    """Keys may refer to each other; a configuration reads nothing else of the machine, and names no code.
+
+    Raises ForbiddenError.
+    """
     for name, text in _texts(value, key):
         rest = text
         # References may stand inside each other; what is left over is none.
@@ -195,45 +203,32 @@ def refuse_resolvers(value: Any, key: str = "") -> None:
             raise ForbiddenError(
                 f"{name}: may refer to other keys only, not {machine.group()}…}}. Write the value itself."
             )
-
-
-def _files(conf: Path) -> Iterator[Path]:
-    """Every file of conf/ that Hydra could load. Links are refused: Hydra follows them, out of the project too."""
-    for folder, folders, names in os.walk(conf):
-        folders.sort()
-        for path in (Path(folder) / name for name in sorted([*folders, *names])):
-            if path.is_symlink():
-                name = f"{conf.name}/{path.relative_to(conf)}"
-                raise ForbiddenError(f"{name}: is a link; conf/ holds its files itself. Put a copy there.")
-            if path.name.endswith(".yaml") and path.is_file():
-                yield path
+        if CODE.search(name):
+            raise ForbiddenError(f"{name}: names code; a configuration holds values only. Leave it out.")
 
 
 def _check_file(name: str, path: Path, plain: Any) -> None:
     """Raises ForbiddenError for a package or a defaults list that reaches Hydra or out of conf/, a value that would."""
-    defaults = plain.get("defaults") if isinstance(plain, Mapping) else None
+    values: Mapping[str, Any] = plain if isinstance(plain, Mapping) else {}
     words = [line.strip() for line in path.read_text("utf-8").splitlines() if re.match(r"\s*#.*@.*hydra", line)]
-    words += [f"{key}: {text}" for key, text in _texts(defaults, "defaults") if STEERING.search(f"{key} {text}")]
+    defaults = _texts(values.get("defaults"), "defaults")
+    words += [f"{key}: {text}" for key, text in defaults if STEERING.search(f"{key} {text}")]
     if words:
         raise ForbiddenError(f"{name}: {words[0]} sets Hydra itself or a package, or leads out of conf/. Leave it out.")
+    swept: object = None
+    match values.get("hydra"):
+        case None:
+            pass
+        case {"sweeper": {"params": swept, **more}, **others} if not (more or others):
+            pass
+        case _:
+            raise ForbiddenError(f"{name}: hydra: may hold sweeper.params only, what a study sweeps.")
     try:
-        for override in _swept(plain):
-            check_override(override)
-        _refuse_code(plain, "")
+        for key, value in swept.items() if isinstance(swept, Mapping) else ():
+            check_override(parse_override(f"{key}={value}"))
+        refuse_code(plain)
     except UserError as error:
         raise ForbiddenError(f"{name}: {error}") from None
-
-
-def _swept(plain: Any) -> list[Override]:
-    """What a study sweeps, which is all that a file may say to Hydra."""
-    match plain.get("hydra") if isinstance(plain, Mapping) else None:
-        case None:
-            return []
-        case {"sweeper": {"params": params, **more}, **others} if not (more or others):
-            values = params if isinstance(params, Mapping) else {}
-            return [parse_override(f"{key}={value}") for key, value in values.items()]
-        case _:
-            raise ForbiddenError("hydra: may hold sweeper.params only, what a study sweeps.")
 
 
 def _check_values(override: Override) -> None:
@@ -260,23 +255,7 @@ def as_size(override: Override) -> str:
     key, value = override.key_or_group, override.value()
     if key.rpartition(".")[2] not in SIZES or not isinstance(value, ChoiceSweep) or len(value.list) != 2:
         return ""
-    return f"For height × width write {whole_key(key)}=[{value.list[0]},{value.list[1]}]."
-
-
-def _refuse_code(value: Any, key: str) -> None:
-    refuse_resolvers(value, key)
-    for name, _ in _texts(value, key):
-        if CODE.search(name):
-            raise ForbiddenError(f"{name}: names code; a configuration holds values only. Leave it out.")
-
-
-def _depth(text: str) -> int:
-    """How many brackets are open at once, at most: for many, Hydra's parser takes seconds and all of Python's stack."""
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "[{(") - (character in "]})")
-        deepest = max(deepest, depth)
-    return deepest
+    return f"For height × width write {_whole_key(key)}=[{value.list[0]},{value.list[1]}]."
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import reduce
+from operator import getitem
+from typing import Any
 
 from rich.table import Table
 
@@ -25,7 +27,6 @@ from pipeline.config.schema import (
     Constant,
     Conv,
     Dense,
-    Head,
     Initializer,
     Kind,
     Model,
@@ -57,10 +58,12 @@ class Layer:
     block: Block | None = None
 
 
-class _TooLargeError(ConfigurationError):
-    """A kernel or a window that is larger than what reaches it in block `number`; what helps beside a smaller one."""
+class _BlockError(ConfigurationError):
+    """What is wrong with an argument in block `number`. With `other_ways` it is a size that is larger than what reaches
+    it: what helps beside a smaller one.
+    """
 
-    def __init__(self, number: int, argument: str, problem: str, other_ways: str) -> None:
+    def __init__(self, number: int, argument: str, problem: str, other_ways: str | None = None) -> None:
         super().__init__([Problem(argument, problem)])
         self.number, self.argument, self.problem, self.other_ways = number, argument, problem, other_ways
 
@@ -72,11 +75,12 @@ def layers(model: Model | Network, image_shape: Sequence[int], classes: int) -> 
     """
     try:
         every = tuple(_layers(model, tuple(image_shape), classes))
-    except _TooLargeError as error:
-        key = _key(model, error.number, error.argument)
-        largest = _largest(model, key, image_shape, classes)
-        at_most = f"at most {largest}, " if largest else ""
-        raise refused(key, f"{error.problem} Use {at_most}{error.other_ways}, or a smaller depth.") from None
+    except _BlockError as error:
+        key, way = _key(model, error.number, error.argument), ""
+        if error.other_ways:
+            largest = _largest(model, key, image_shape, classes)
+            way = f" Use {f'at most {largest}, ' if largest else ''}{error.other_ways}, or a smaller depth."
+        raise refused(key, f"{error.problem}{way}") from None
     parameters = sum(layer.parameters for layer in every)
     if parameters > MOST_PARAMETERS:
         largest_layer = max(every, key=lambda layer: layer.parameters)
@@ -96,22 +100,6 @@ def layer_table(layers: Sequence[Layer]) -> Table:
         size = " × ".join(map(str, layer.output))
         table.add_row(name, size, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
     return table
-
-
-def network_as_built(model: Model, image_shape: Sequence[int], classes: int) -> Network:
-    """The model as it is built for images of this size, on which not all that a person writes has an effect.
-
-    Raises ConfigurationError where such a network can't exist.
-    """
-    every = layers(model, image_shape, classes)
-    return Network(
-        input_normalization=model.input_normalization,
-        blocks=[layer.block for layer in every if layer.kind == "conv2d" and layer.block is not None],
-        head=cast(Head, next(layer.kind for layer in every if layer.name == "head")),
-        head_dropout=model.head_dropout,
-        dense=dense_as_built(model),
-        output=model.output,
-    )
 
 
 def blocks(model: Model | Network) -> tuple[Block, ...]:
@@ -175,15 +163,15 @@ def _layers(model: Model | Network, shape: Shape, classes: int) -> Iterator[Laye
     if model.input_normalization:
         yield Layer("input_norm", "batch_normalization", shape, 4 * shape[2])
     for number, block in enumerate(blocks(model), start=1):
-        for layer in _block_layers(model, number, block, shape):
+        for layer in _block_layers(number, block, shape):
             yield layer
             shape = layer.output
     yield from _head_layers(model, shape, classes)
 
 
-def _block_layers(model: Model | Network, number: int, block: Block, shape_in: Shape) -> Iterator[Layer]:
+def _block_layers(number: int, block: Block, shape_in: Shape) -> Iterator[Layer]:
     name = _block_name(number)
-    shape = _conv_output(model, number, block.conv, shape_in)
+    shape = _conv_output(number, block.conv, shape_in)
     pooled = shape if block.pooling == "none" else _pool_output(number, block, shape)
     block = _without_empty_padding(block, shape_in, shape, pooled)
     conv = block.conv
@@ -243,37 +231,39 @@ def _check_output(model: Model | Network, features: int, classes: int) -> None:
         )
 
 
-def _conv_output(model: Model | Network, number: int, conv: Conv, shape: Shape) -> Shape:
+def _conv_output(number: int, conv: Conv, shape: Shape) -> Shape:
     height, width, channels = shape
     kernel, strides, dilation = map(height_width, (conv.kernel_size, conv.strides, conv.dilation_rate))
     if max(strides) > 1 and max(dilation) > 1:
-        raise refused(
-            _key(model, number, "conv.dilation_rate"),
+        problem = (
             f"{shown(conv.dilation_rate)} together with strides {shown(conv.strides)} in block {number}: "
-            "Conv2D takes one of the two. Set strides or dilation_rate to 1.",
+            "Conv2D takes one of the two. Set strides or dilation_rate to 1."
         )
+        raise _BlockError(number, "conv.dilation_rate", problem)
     if channels % conv.groups != 0 or conv.filters % conv.groups != 0:
         largest = math.gcd(channels, conv.filters)
-        raise refused(
-            _key(model, number, "conv.groups"),
+        problem = (
             f"{conv.groups} must divide both the {channels} channels that reach block {number} "
-            f"and its {conv.filters} filters. Use {f'{largest} or a divisor of it' if largest > 1 else 1}.",
+            f"and its {conv.filters} filters. Use {f'{largest} or a divisor of it' if largest > 1 else 1}."
         )
+        raise _BlockError(number, "conv.groups", problem)
     after = _after(shape, conv.kernel_size, conv.strides, conv.dilation_rate, conv.padding)
     if min(after) < 1:
         reach = " × ".join(str((size - 1) * rate + 1) for size, rate in zip(kernel, dilation, strict=True))
         dilated = f" (dilated to {reach})" if max(dilation) > 1 else ""
         problem = f"{dilated} is larger than the {height} × {width} input of block {number} (padding valid)."
-        raise _TooLargeError(number, "conv.kernel_size", f"{shown(conv.kernel_size)}{problem}", "padding same")
+        raise _BlockError(number, "conv.kernel_size", f"{shown(conv.kernel_size)}{problem}", "padding same")
     return *after, conv.filters
 
 
 def _pool_output(number: int, block: Block, shape: Shape) -> Shape:
     after = _after(shape, block.pool_size, _pool_strides(block), 1, block.pool_padding)
     if min(after) < 1:
-        problem = f"is larger than the {shape[0]} × {shape[1]} that reaches the pooling of block {number}: "
-        problem = f"{shown(block.pool_size)} {problem}nothing of the image would be left."
-        raise _TooLargeError(number, "pool_size", problem, "pooling none there")
+        problem = (
+            f"{shown(block.pool_size)} is larger than the {shape[0]} × {shape[1]} that reaches the pooling of block "
+            f"{number}: nothing of the image would be left."
+        )
+        raise _BlockError(number, "pool_size", problem, "pooling none there")
     return *after, shape[2]
 
 
@@ -306,12 +296,13 @@ def _is_filled(shape_in: Shape, shape: Shape, window: Size, strides: Size, dilat
 def _key(model: Model | Network, number: int, argument: str) -> str:
     """Where the argument of a block was set: in the block's own changes or for all blocks."""
     own = f"model.blocks.{_block_name(number)}.{argument}"
-    level: object = model.blocks.get(_block_name(number)) if isinstance(model, Model) else None
-    for part in argument.split(".") if isinstance(model, Model) else ():
-        if not isinstance(level, dict) or part not in level:
-            return f"model.{argument}"
-        level = level[part]
-    return own
+    if isinstance(model, Network):
+        return own
+    *way, last = argument.split(".")
+    changes: Any = model.blocks.get(_block_name(number), {})
+    for part in way:
+        changes = changes.get(part, {})
+    return own if last in changes else f"model.{argument}"
 
 
 def _largest(model: Model | Network, key: str, image_shape: Sequence[int], classes: int) -> int:
@@ -320,16 +311,14 @@ def _largest(model: Model | Network, key: str, image_shape: Sequence[int], class
         return 0
     values = model.model_dump()
     _, *way, last = key.split(".")
-    level = values
-    for part in way:
-        level = level[part]
+    level = reduce(getitem, way, values)
 
     def fails(size: int) -> bool:
         level[last] = size
         try:
             tuple(_layers(Model.model_validate(values), tuple(image_shape), classes))
-        except _TooLargeError:
-            return True
+        except _BlockError as error:
+            return error.other_ways is not None
         except ConfigurationError:
             # Another key's fault, which comes next.
             return False

@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.config.layers import layers
-from pipeline.config.messages import ConfigurationError, SectionType, refused, shown, validated
+from pipeline.config.messages import ConfigurationError, SectionType, refused, validated
 from pipeline.config.schema import Configuration
 from pipeline.terminal.errors import UserError
 
@@ -47,16 +47,11 @@ def configure(values: object) -> Configuration:
     configuration = validated(Configuration, values)
     layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
     height, width, _ = configuration.data.image_shape
-    augmentation = configuration.training.augmentation
-    for key, pixels, harm in (
-        ("shift", augmentation.shift, "push a {} × {} image out of the picture"),
-        ("erasing", augmentation.erasing, "leave nothing of a {} × {} image"),
-    ):
-        if pixels >= min(height, width):
-            raise refused(
-                f"training.augmentation.{key}",
-                f"{shown(pixels)} pixels would {harm.format(height, width)}. Use at most {min(height, width) - 1}.",
-            )
+    size, most = f"{height} × {width} image", min(height, width) - 1
+    for key, harm in ("shift", f"push a {size} out of the picture"), ("erasing", f"leave nothing of a {size}"):
+        pixels = getattr(configuration.training.augmentation, key)
+        if pixels > most:
+            raise refused(f"training.augmentation.{key}", f"{pixels} pixels would {harm}. Use at most {most}.")
     return configuration
 
 

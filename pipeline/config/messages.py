@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -112,7 +112,7 @@ def _problem(section: type[Section], finding: ErrorDetails, prefix: str) -> Prob
     value = context.get("value", finding["input"])
     if "at" in context:
         parts = [*parts, *context["at"].split(".")]
-    key = ".".join([prefix, *parts] if prefix else parts) or "configuration"
+    key = _dotted(prefix, parts) or "configuration"
     match finding["type"]:
         case "extra_forbidden":
             return Problem(key, f"is no key of the configuration. {_nearest(parts, parent, section, prefix)}")
@@ -208,65 +208,59 @@ def _tag(value: object) -> object:
 
 
 def _nearest(parts: Sequence[str], parent: type[Section] | None, section: type[Section], prefix: str) -> str:
-    here = list(parent.model_fields) if parent else []
-    before = ".".join(filter(None, [prefix, *parts[:-1]]))
     elsewhere = [key for key in keys(section) if key.rpartition(".")[2] == parts[-1]]
     if len(elsewhere) == 1:
-        return f"Did you mean {'.'.join(filter(None, [prefix, elsewhere[0]]))}?"
+        return f"Did you mean {_dotted(prefix, elsewhere)}?"
+    here = list(parent.model_fields) if parent else []
     if close := difflib.get_close_matches(parts[-1], here, n=1, cutoff=0.6):
-        return f"Did you mean {before}.{close[0]}?" if before else f"Did you mean {close[0]}?"
+        return f"Did you mean {_dotted(prefix, [*parts[:-1], *close])}?"
     keys_here = f"Keys here: {', '.join(here)}."
-    if parent is not None and "name" in here and typing.get_origin(parent.model_fields["name"].annotation) is Literal:
+    if parent is not None and "name" in here and (names := _names(parent)):
         # A mapping is merged into the one that it should replace.
-        name = typing.get_args(parent.model_fields["name"].annotation)[0]
-        return f"{keys_here} Where it is left of another: {{name: {name}, {parts[-1]}: null}}"
+        return f"{keys_here} Where it is left of another: {{name: {names[0]}, {parts[-1]}: null}}"
     return keys_here
 
 
+def _dotted(prefix: str, parts: Sequence[str]) -> str:
+    return ".".join([prefix, *parts] if prefix else parts)
+
+
 def _walk(section: type[Section], location: Sequence[int | str]) -> tuple[list[str], type[Section] | None]:
-    """The parts of the key as a person writes it (without pydantic's union tags), and the section that holds it."""
+    """The parts of the key as a person writes it (without pydantic's words), and the section that holds it."""
     parts: list[str] = []
-    current: type[Section] | None = section
+    inside: list[type[Section]] = [section]
     parent: type[Section] | None = section
-    choices: list[type[Section]] = []
     is_name = False
     for part in location:
-        if part in FORMS:
+        if part in (*FORMS, "[key]"):
             continue
-        if choices and isinstance(part, str):
-            # A union's tag, which is no part of the key.
-            current = next((choice for choice in choices if _is_tagged(choice, part)), None)
-            choices = []
-            continue
-        if part == "[key]":
-            # pydantic's word for a mapping's key that is wrong in itself: the part before it.
+        if len(inside) > 1 and isinstance(part, str):  # which of a union's
+            inside = [one for one in inside if part in _names(one)]
             continue
         parts.append(str(part))
-        parent = current
-        if isinstance(part, int) or current is None or is_name:
+        parent = inside[0] if len(inside) == 1 else None
+        if isinstance(part, int) or is_name or parent is None:
             is_name = False
             continue
-        field = current.model_fields.get(part)
+        field = parent.model_fields.get(part)
+        kind = field.annotation if field else None
         # In a mapping the next part is a name that a person gave.
-        is_name = field is not None and typing.get_origin(field.annotation) is dict
-        kind = typing.get_args(field.annotation)[1] if field and is_name else field.annotation if field else None
-        inner = list(_sections(kind))
-        choices = inner if len(inner) > 1 else []
-        current = inner[0] if len(inner) == 1 else None
+        is_name = typing.get_origin(kind) is dict
+        inside = list(_sections(typing.get_args(kind)[1] if is_name else kind))
     return parts, parent
 
 
-def _is_tagged(section: type[Section], tag: str) -> bool:
+def _names(section: type[Section]) -> tuple[str, ...]:
+    """The names by which a union tells the section; none where it is none of a union."""
     fields = section.model_fields
-    discriminator = fields["name"] if "name" in fields else fields["kind"]
-    return tag in typing.get_args(discriminator.annotation)
+    field = fields.get("name", fields.get("kind"))
+    return typing.get_args(field.annotation) if field else ()
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:
     """The sections that a field's type is made of."""
-    origin = typing.get_origin(annotation)
-    if isinstance(annotation, type) and origin is None and issubclass(annotation, Section):
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
-    elif origin in (typing.Union, types.UnionType, typing.Annotated, list):
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list):
         for argument in typing.get_args(annotation):
             yield from _sections(argument)

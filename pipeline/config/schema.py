@@ -4,7 +4,9 @@ Every argument of Conv2D is here, by Keras's own names (https://keras.io/api/lay
 """
 
 import re
-from typing import Annotated, Literal, LiteralString, Self, get_args
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Annotated, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,24 +25,38 @@ from pydantic_core import PydanticCustomError
 LARGEST_SIZE = 4096
 
 
+Rule = tuple[bool, str, str]
+"""Whether it is kept, the key that is at fault where it is not, dotted, and what that must be."""
+
+
+def _broken(rule: str, **context: object) -> PydanticCustomError:
+    """What a validator raises; `value` (else what was given) is shown, `at` is the key of a section's value."""
+    return PydanticCustomError("rule", "{rule}", {"rule": rule, **context})
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, `"3"` is not 3, `true` is not 1, NaN is no number."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def rules(self) -> Iterator[Rule]:
+        """What values that are right alone must be together."""
+        yield from ()
 
-def _broken(rule: LiteralString, at: str, value: object, **facts: object) -> PydanticCustomError:
-    """What a validator of a section raises for the key `at`, dotted; `facts` are what the rule names."""
-    return PydanticCustomError("rule", rule, {"at": at, "value": value, **facts})
+    @model_validator(mode="after")
+    def _follows_its_rules(self) -> Self:
+        for is_kept, at, rule in self.rules():
+            if not is_kept:
+                value = attrgetter(at)(self)
+                raise _broken(rule, at=at, value=getattr(value, "name", value))
+        return self
 
 
 def _height_width(value: object) -> object:
     """One number for both, or height × width; two equal numbers are one number, so that one setting has one form."""
     numbers = value if isinstance(value, list | tuple) else [value, value]
     if len(numbers) != 2 or not all(type(number) is int and 1 <= number <= LARGEST_SIZE for number in numbers):
-        raise PydanticCustomError(
-            "size", "must be a whole number from 1 to {largest}, or two as [height, width]", {"largest": LARGEST_SIZE}
-        )
+        raise PydanticCustomError("size", f"must be a whole number from 1 to {LARGEST_SIZE}, or two as [height, width]")
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 
@@ -54,8 +70,6 @@ UNSIGNED = AfterValidator(abs)
 Fraction = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
 Penalty = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-
-
 Padding = Literal["valid", "same"]
 
 
@@ -137,11 +151,8 @@ class RandomUniform(Kind):
     minval: Finite = -0.05
     maxval: Finite = 0.05
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.minval >= self.maxval:
-            raise _broken("minval must be less than maxval ({largest})", "minval", self.minval, largest=self.maxval)
-        return self
+    def rules(self) -> Iterator[Rule]:
+        yield self.minval < self.maxval, "minval", f"minval must be less than maxval ({self.maxval})"
 
 
 class VarianceScaling(Kind):
@@ -161,10 +172,6 @@ FORMS = BY_NAME, WITH_ARGUMENTS, ONE_NUMBER, ONE_FOR_EACH = "by name", "with arg
 """The forms that a value may have; in pydantic's errors they stand in the way to a key, and are no part of it."""
 
 
-def _form(value: object) -> str:
-    return WITH_ARGUMENTS if isinstance(value, dict | Kind) else BY_NAME
-
-
 def _plain_name(value: object) -> object:
     """`{name: he_normal}` is `he_normal`. A constant has no name alone: that of 0 is zeros."""
     if isinstance(value, dict) and list(value) == ["name"] and value["name"] != "constant":
@@ -172,23 +179,18 @@ def _plain_name(value: object) -> object:
     return value
 
 
-BiasInitializer = Annotated[
-    Annotated[BiasInitializerName, Tag(BY_NAME)]
-    | Annotated[BiasArguments, Field(discriminator="name"), Tag(WITH_ARGUMENTS)],
-    Discriminator(_form),
+Named = TypeVar("Named")
+Written = TypeVar("Written")
+_NamedOrWritten = Annotated[
+    Annotated[Named, Tag(BY_NAME)] | Annotated[Written, Field(discriminator="name"), Tag(WITH_ARGUMENTS)],
+    Discriminator(lambda value: WITH_ARGUMENTS if isinstance(value, dict | Kind) else BY_NAME),
     BeforeValidator(_plain_name),
 ]
-KernelInitializer = Annotated[
-    Annotated[KernelInitializerName, Tag(BY_NAME)]
-    | Annotated[BiasArguments | Orthogonal, Field(discriminator="name"), Tag(WITH_ARGUMENTS)],
-    Discriminator(_form),
-    BeforeValidator(_plain_name),
-]
+BiasInitializer = _NamedOrWritten[BiasInitializerName, BiasArguments]
+KernelInitializer = _NamedOrWritten[KernelInitializerName, BiasArguments | Orthogonal]
 Initializer = str | BiasArguments | Orthogonal
 
-KernelAxis = Annotated[int, Field(ge=0, le=3)]
-Axes = Annotated[list[KernelAxis], Field(min_length=1, max_length=4), AfterValidator(sorted)]
-Norm = Annotated[float, Field(ge=0, le=1e6), UNSIGNED]
+Axes = Annotated[list[Annotated[int, Field(ge=0, le=3)]], Field(min_length=1, max_length=4), AfterValidator(sorted)]
 
 
 class NonNeg(Kind):
@@ -204,16 +206,13 @@ class _Norms(Kind):
 
     axis: Axes = Field(default=[0])
 
-    @model_validator(mode="after")
-    def _each_axis_once(self) -> Self:
-        if len(set(self.axis)) < len(self.axis):
-            raise _broken("axis must name each axis once", "axis", self.axis)
-        return self
+    def rules(self) -> Iterator[Rule]:
+        yield len(set(self.axis)) == len(self.axis), "axis", "axis must name each axis once"
 
 
 class MaxNorm(_Norms):
     name: Literal["MaxNorm"]
-    max_value: Norm = 2.0
+    max_value: Penalty = 2.0
 
 
 class UnitNorm(_Norms):
@@ -222,23 +221,19 @@ class UnitNorm(_Norms):
 
 class MinMaxNorm(_Norms):
     name: Literal["MinMaxNorm"]
-    min_value: Norm = 0.0
-    max_value: Norm = 1.0
+    min_value: Penalty = 0.0
+    max_value: Penalty = 1.0
     rate: Annotated[float, Field(ge=0, le=1), UNSIGNED] = 1.0
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_value > self.max_value:
-            rule: LiteralString = "min_value must not be larger than max_value ({largest})"
-            raise _broken(rule, "min_value", self.min_value, largest=self.max_value)
-        return self
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        is_ordered = self.min_value <= self.max_value
+        yield is_ordered, "min_value", f"min_value must not be larger than max_value ({self.max_value})"
 
 
 Constraint = Annotated[
     MaxNorm | MinMaxNorm | NonNeg | RadialConstraint | UnitNorm, Field(discriminator="name"), BeforeValidator(_named)
 ]
-
-
 OVER_THE_LAST_AXIS: tuple[str, ...] = get_args(OverTheLastAxis)
 
 
@@ -262,25 +257,16 @@ class Conv(Section):
     kernel_constraint: Constraint | None
     bias_constraint: Constraint | None
 
-    @model_validator(mode="after")
-    def _activation_is_over_the_channels(self) -> Self:
-        if self.activation in OVER_THE_LAST_AXIS and self.data_format == "channels_first":
-            raise _broken(
-                "with channels_first must not be taken over the last axis, which is the width; use channels_last",
-                "activation",
-                self.activation,
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _bias_has_one_axis(self) -> Self:
+    def rules(self) -> Iterator[Rule]:
+        is_over_the_width = self.activation in OVER_THE_LAST_AXIS and self.data_format == "channels_first"
+        rule = "with channels_first must not be taken over the last axis, which is the width; use channels_last"
+        yield not is_over_the_width, "activation", rule
         constraint = self.bias_constraint
-        if isinstance(constraint, _Norms) and constraint.axis != [0]:
-            raise _broken("a bias has one axis: use [0]", "bias_constraint.axis", constraint.axis)
-        if isinstance(constraint, RadialConstraint):
-            rule: LiteralString = "RadialConstraint is for kernels; a bias has no radius. Use null"
-            raise _broken(rule, "bias_constraint", constraint.name)
-        return self
+        has_axes = isinstance(constraint, _Norms) and constraint.axis != [0]
+        yield not has_axes, "bias_constraint.axis", "a bias has one axis: use [0]"
+        is_radial = isinstance(constraint, RadialConstraint)
+        rule = "RadialConstraint is for kernels; a bias has no radius. Use null"
+        yield not is_radial, "bias_constraint", rule
 
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -296,7 +282,7 @@ def _with_a_host(address: str) -> str:
     except ValueError:
         is_whole = False
     if not is_whole:
-        raise PydanticCustomError("web_address", "must name a host, as in http://127.0.0.1:5000")
+        raise _broken("must name a host, as in http://127.0.0.1:5000")
     return address
 
 
@@ -307,32 +293,27 @@ def hide_secret(address: str) -> str:
 
 def _of_a_store(address: str) -> str:
     """A server without a secret, or a database of this project: params.yaml comes from others, and is committed."""
-    told = {"value": hide_secret(address)}
-    if not re.fullmatch(r"(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}", address):
-        raise PydanticCustomError(
-            "store_kind",
-            "must be an MLflow server (http://127.0.0.1:5000, https://…) or an SQLite database inside the project "
-            "(sqlite:///mlflow.db); for PostgreSQL or another database name the MLflow server in front of it",
-            told,
-        )
-    if not address.startswith("sqlite:"):
-        if re.search("[@?#]", address):
-            raise PydanticCustomError(
-                "store_secret",
-                "must hold no name, no password and nothing after a ? or #: what lets you in belongs into the "
-                "environment (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
-                told,
-            )
-        return _with_a_host(address)
+    is_server = not address.startswith("sqlite:")
     path = address.removeprefix("sqlite:///")
-    if path.startswith("/") or ".." in path.split("/") or re.search(r"[?#%:\\]", path):
-        raise PydanticCustomError(
-            "store_outside",
-            "must name a database inside the project, as in sqlite:///mlflow.db (another is asked for with "
-            "MLFLOW_TRACKING_URI in the environment, which wins over all)",
-            told,
+    rule = None
+    if not re.fullmatch(r"(https?://|sqlite:///)[^\s\x00-\x1f]{1,500}", address):
+        rule = (
+            "must be an MLflow server (http://127.0.0.1:5000, https://…) or an SQLite database inside the project "
+            "(sqlite:///mlflow.db); for PostgreSQL or another database name the MLflow server in front of it"
         )
-    return address
+    elif is_server and re.search("[@?#]", address):
+        rule = (
+            "must hold no name, no password and nothing after a ? or #: what lets you in belongs into the "
+            "environment (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
+        )
+    elif not is_server and (path.startswith("/") or ".." in path.split("/") or re.search(r"[?#%:\\]", path)):
+        rule = (
+            "must name a database inside the project, as in sqlite:///mlflow.db (another is asked for with "
+            "MLFLOW_TRACKING_URI in the environment, which wins over all)"
+        )
+    if rule is not None:
+        raise _broken(rule, value=hide_secret(address))
+    return _with_a_host(address) if is_server else address
 
 
 WebAddress = Annotated[
@@ -385,7 +366,7 @@ def _quoted(value: object) -> object:
     """`[0, 1, 2]` are numbers and `[yes, no]` may be truth values: one sentence, not one for each."""
     unquoted = [name for name in value if isinstance(name, int | float)] if isinstance(value, list) else []
     if len(unquoted) > 1:
-        raise PydanticCustomError("unquoted", "must be texts: quote them, ['0', '1', …]")
+        raise _broken("must be texts: quote them, ['0', '1', …]")
     return value
 
 
@@ -404,14 +385,10 @@ class Data(Section):
         """How many images the training file holds (an IDX file of labels is 8 bytes and one for each)."""
         return self.files.train_labels.bytes - 8
 
-    @model_validator(mode="after")
-    def _some_left_to_train(self) -> Self:
-        if self.validation_images >= self.training_images:
-            rule: LiteralString = "must leave images to train on: less than {images}"
-            raise _broken(rule, "validation_images", self.validation_images, images=self.training_images)
-        if len(set(self.class_names)) < len(self.class_names):
-            raise _broken("must name each class once", "class_names", self.class_names)
-        return self
+    def rules(self) -> Iterator[Rule]:
+        some_are_left = self.validation_images < self.training_images
+        yield some_are_left, "validation_images", f"must leave images to train on: less than {self.training_images}"
+        yield len(set(self.class_names)) == len(self.class_names), "class_names", "must name each class once"
 
 
 class Block(Section):
@@ -443,12 +420,10 @@ class Dense(Section):
         """The dropout after each dense layer."""
         return self.dropout if isinstance(self.dropout, list) else [self.dropout] * len(self.units)
 
-    @model_validator(mode="after")
-    def _one_dropout_for_each(self) -> Self:
-        if len(self.dropouts) != len(self.units):
-            rule: LiteralString = "must be one number, or one for each of the {layers} dense layers"
-            raise _broken(rule, "dropout", self.dropout, layers=len(self.units))
-        return self
+    def rules(self) -> Iterator[Rule]:
+        layers = len(self.units)
+        rule = f"must be one number, or one for each of the {layers} dense layers"
+        yield len(self.dropouts) == layers, "dropout", rule
 
 
 Head = Literal["flatten", "global_average", "global_max"]
@@ -509,15 +484,11 @@ class Training(Section):
     precision: Literal["float32", "mixed_bfloat16"]
     threads: Annotated[int, Field(ge=1, le=256)]
 
-    @model_validator(mode="after")
-    def _nothing_without_effect(self) -> Self:
-        if self.momentum > 0 and self.optimizer != "sgd":
-            rule: LiteralString = "momentum has an effect with optimizer sgd only, not with {optimizer}; use 0 there"
-            raise _broken(rule, "momentum", self.momentum, optimizer=self.optimizer)
-        if self.warmup > 0 and self.schedule == "constant":
-            rule = "warmup has an effect with schedule cosine only; use 0 with constant"
-            raise _broken(rule, "warmup", self.warmup)
-        return self
+    def rules(self) -> Iterator[Rule]:
+        rule = f"momentum has an effect with optimizer sgd only, not with {self.optimizer}; use 0 there"
+        yield self.momentum == 0 or self.optimizer == "sgd", "momentum", rule
+        rule = "warmup has an effect with schedule cosine only; use 0 with constant"
+        yield self.warmup == 0 or self.schedule == "cosine", "warmup", rule
 
 
 class Tracking(Section):

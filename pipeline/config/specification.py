@@ -4,13 +4,13 @@ A run's identity is a hash of these values and its network is built out of them:
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field, JsonValue
 
-from pipeline.config.layers import Layer, layers, network_as_built
+from pipeline.config.layers import Layer, dense_as_built, layers
 from pipeline.config.messages import validated
-from pipeline.config.schema import Configuration, Count, Kind, Network, Section, Seed, Training
+from pipeline.config.schema import Configuration, Count, Head, Kind, Network, Section, Seed, Training
 
 
 class Specification(Section):
@@ -34,13 +34,22 @@ def specify(configuration: Configuration) -> Specification:
 
     Raises ConfigurationError for a network that can't exist.
     """
-    data = configuration.data
+    data, model = configuration.data, configuration.model
+    classes = len(data.class_names)
+    every = layers(model, data.image_shape, classes)
     return Specification(
         image_shape=data.image_shape,
-        classes=len(data.class_names),
+        classes=classes,
         validation_images=data.validation_images,
         split_seed=data.split_seed if data.validation_images > 0 else None,
-        model=network_as_built(configuration.model, data.image_shape, len(data.class_names)),
+        model=Network(
+            input_normalization=model.input_normalization,
+            blocks=[layer.block for layer in every if layer.kind == "conv2d" and layer.block is not None],
+            head=cast(Head, next(layer.kind for layer in every if layer.name == "head")),
+            head_dropout=model.head_dropout,
+            dense=dense_as_built(model),
+            output=model.output,
+        ),
         training=configuration.training,
         seed=configuration.seed,
     )

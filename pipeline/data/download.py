@@ -50,13 +50,12 @@ class UnreachableError(UnavailableError):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as a source holds it: where, whether it is gzipped, and its bytes.
+    """A file as a source holds it: where (gzipped where that ends in .gz), and its bytes.
 
     `pieces` raises UnavailableError; close it when it is not read to its end.
     """
 
     place: str
-    gzipped: bool
     pieces: Generator[bytes, None, None]
 
 
@@ -71,7 +70,7 @@ def download_verified(source: SourceFile, file: RawFile, path: Path, advance: Ca
     size = 0
     try:
         with closing(source.pieces) as pieces, partial.open("wb") as output:
-            for piece in decompressed(pieces, file.bytes) if source.gzipped else pieces:
+            for piece in decompressed(pieces, file.bytes) if source.place.endswith(".gz") else pieces:
                 size += len(piece)
                 if size > file.bytes:
                     raise UnavailableError(f"serves another file: more than {file.bytes:,} bytes")

@@ -57,10 +57,7 @@ def _opened(source: Source, timeouts: Timeouts, scratch: Path) -> tuple[str, Ope
             folder = project.ROOT / source.path
             return str(folder), partial(in_folder, folder)
         case WebSource():
-            address = source.address.rstrip("/")
-            return source.address, lambda name: SourceFile(
-                f"{address}/{name}.gz", gzipped=True, pieces=received(f"{address}/{name}.gz", timeouts)
-            )
+            return source.address, partial(_at_address, source.address.rstrip("/"), timeouts)
         case DebianSource():
             package = DebianPackage(source.package, timeouts, scratch / source.package)
             return package.title, package.open
@@ -93,11 +90,16 @@ def _download(
     raise UserError("\n       ".join([f"{file.name}: no source serves it.", *reasons, by_hand]))
 
 
+def _at_address(address: str, timeouts: Timeouts, name: str) -> SourceFile:
+    place = f"{address}/{name}.gz"
+    return SourceFile(place, received(place, timeouts))
+
+
 def in_folder(folder: Path, name: str) -> SourceFile:
     """`<name>.gz` if the folder holds it, or else `<name>`. Raises UnavailableError."""
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
-            return SourceFile(str(path), gzipped=path.suffix == ".gz", pieces=_read(path))
+            return SourceFile(str(path), _read(path))
     if not folder.is_dir():
         raise UnreachableError("is no folder")
     raise UnavailableError(f"holds neither {name}.gz nor {name}")
@@ -130,8 +132,7 @@ class DebianPackage:
     def open(self, name: str) -> SourceFile:
         """`<name>.gz`; the first call downloads the package. Raises UnavailableError."""
         for path in sorted(self._contents.rglob(f"{name}.gz")):
-            place = f"{self.title}, {path.relative_to(self._contents)}"
-            return SourceFile(place, gzipped=True, pieces=_read(path))
+            return SourceFile(f"{self.title}, {path.relative_to(self._contents)}", _read(path))
         raise UnavailableError(f"holds no {name}.gz")
 
     @cached_property
@@ -184,6 +185,5 @@ class DebianPackage:
 
 def _complaint(output: Path) -> str:
     """The last error that a command told, or else its last line."""
-    lines = [line.strip() for line in output.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("E:")]
-    return (errors or lines or ["it said nothing"])[-1]
+    lines = list(filter(None, map(str.strip, output.read_text("utf-8", errors="replace").splitlines())))
+    return ([line for line in lines if line.startswith("E:")] or lines or ["it said nothing"])[-1]

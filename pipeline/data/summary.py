@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from pipeline.config.load import read_section
-from pipeline.config.schema import Data, RawFiles
+from pipeline.config.schema import Data, RawFiles, Section
 from pipeline.storage import project
 from pipeline.storage.documents import read_document
 from pipeline.terminal.errors import UserError
@@ -14,11 +12,7 @@ SUMMARY = "summary.json"
 REPAIR = "Make it again: dvc repro --force preprocess"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Duplicates(_Strict):
+class Duplicates(Section):
     """How many images are exact copies: of an earlier one of the same set; test images of a training image."""
 
     training: int
@@ -26,7 +20,7 @@ class Duplicates(_Strict):
     across: int
 
 
-class SetSummary(_Strict):
+class SetSummary(Section):
     """Of the training or the test images: how many, how many of each class, largest class over smallest."""
 
     images: int
@@ -34,7 +28,7 @@ class SetSummary(_Strict):
     imbalance: float
 
 
-class Summary(_Strict):
+class Summary(Section):
     """Pixel mean and standard deviation are those of all training pixels, 0 to 1.
 
     `files` holds the SHA-256 of the raw files that the images were decoded from, `digests` that of each prepared file.
