@@ -191,7 +191,7 @@ def test_a_run_of_two_studies_is_trained_once_and_appears_under_both(swept: Proj
 @pytest.mark.long
 def test_only_code_that_decides_results_starts_a_study_anew(swept: Project) -> None:
     training = swept.path / "pipeline" / "network" / "fit.py"
-    picture = swept.path / "pipeline" / "figures" / "prediction_figures.py"
+    picture = swept.path / "pipeline" / "figures" / "run_figures.py"
     before = training.read_text(), picture.read_text()
     training.write_text(before[0].replace("Training: what decides", "Training: all that decides"))
     picture.write_text(before[1] + '\nCOLOUR = "green"\n')
