@@ -78,11 +78,7 @@ def refuse_links(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
             continue
-        try:
-            is_cached = target.is_relative_to(project.cached_files()) and target.is_file()
-        except ValueError as error:
-            raise UserError(f"{error}. Mend it there.") from None
-        if not is_cached:
+        if not (target.is_relative_to(project.cached_files()) and target.is_file()):
             raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
         if not is_as_named(target):
             raise UserError(f"{target}: has another content than its name says. Remove it; `dvc repro` makes it anew.")

@@ -252,11 +252,13 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
     root = project.run_root(job.identity.name)
     with lock.only_one(_lock(job)):
         if record_of(job) is None:
-            from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - imports TensorFlow
+            from pipeline.run.evaluate_run import Draw, evaluate_run  # noqa: PLC0415 - imports TensorFlow
 
-            draw = None
+            draw: Draw | None = None
             if job.pictured:
-                from pipeline.figures.run_figures import draw_run as draw  # noqa: PLC0415 - matplotlib
+                from pipeline.figures.run_figures import draw_run  # noqa: PLC0415 - matplotlib
+
+                draw = draw_run
 
             training = _finished_training(job, root) or _train(job, root, sync)
             data = job.configuration.data
