@@ -14,10 +14,10 @@ from pydantic import JsonValue
 from pipeline.config.load import configure
 from pipeline.config.schema import Configuration, Data, Tracking
 from pipeline.data.prepared import Images
+from pipeline.run.checkpoint import NOT_OF_A_RUN
 from pipeline.run.environment import Environment, environment, git
 from pipeline.run.identity import Identity
 from pipeline.run.record import HISTORY, TRAINING, WEIGHTS, Run, TrainingPart, read_training
-from pipeline.run.train_run import NOT_OF_A_RUN
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
 
