@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
@@ -64,9 +63,8 @@ def train_run(
     for folder in (work, root / TRAINING, root / CLOCK):
         refuse_links(folder)
     with ExitStack() as held:
-        say = partial(console.print, "another process trains this run or writes this record; waiting for it")
         for path in (work / "lock", root / f".{TRAINING}.lock"):
-            held.enter_context(lock.only_one(path, say))
+            held.enter_context(lock.only_one(path, _tell_waiting))
         job = _Job(configuration, identity, work, sync, Fit(identity.ingredients, images))
         try:
             job.train()
@@ -174,6 +172,10 @@ class _Job:
         """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""
         if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
             raise UserError("the dvc that started this training is gone; the next `dvc repro` goes on from here")
+
+
+def _tell_waiting() -> None:
+    console.print("another process trains this run or writes this record; waiting for it")
 
 
 def _line(epoch: Epoch, seconds: float, epochs: int) -> str:
