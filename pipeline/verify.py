@@ -73,7 +73,7 @@ def _dvc() -> Iterator[Check]:
     try:
         cached, outputs = dvc_files.cached(), list(dvc_files.outputs())
     except UserError as error:
-        yield "outputs in dvc.lock", partial(_require, bool, told=str(error))
+        yield "outputs in dvc.lock", partial(_require, lambda: False, told=str(error))
         return
     where = f" in {project.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
     for path in cached:
