@@ -14,8 +14,18 @@ About 150 are known: some change bits that no page names (TF_ONEDNN_ASSUME_FROZE
 
 HARMLESS = (
     *("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
-    *("TF_VAR_", "TF_CLI_", "TF_LOG", "TF_DATA_DIR", "TF_WORKSPACE", "TF_INPUT"),
-    *("TF_IN_AUTOMATION", "TF_PLUGIN_", "TF_TOKEN_", "TF_CLOUD_"),
+    *(
+        "TF_VAR_",
+        "TF_CLI_",
+        "TF_LOG",
+        "TF_DATA_DIR",
+        "TF_WORKSPACE",
+        "TF_INPUT",
+        "TF_IN_AUTOMATION",
+        "TF_PLUGIN_",
+        "TF_TOKEN_",
+        "TF_CLOUD_",
+    ),
 )
 """Of these, what only logs or divides memory, and what is Terraform's."""
 
