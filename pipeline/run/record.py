@@ -26,7 +26,7 @@ from pipeline.run.environment import Environment
 from pipeline.run.identity import name_of
 from pipeline.storage import atomic, digest, project
 from pipeline.storage.digest import sealed
-from pipeline.storage.documents import leads_out, read_document, read_text, reason, refuse_links, validate
+from pipeline.storage.documents import leads_out, read_document, read_text, reading, refuse_links, validate
 from pipeline.terminal.errors import UserError
 
 LAYOUT = 5
@@ -234,10 +234,8 @@ def read_training(folder: Path, *, whole: bool = True, repair: str | None = None
             f"{folder / 'run.json'}: is damaged (its identity is not the hash of its ingredients). {repair}"
         )
     _check_files(folder, "run.json", {HISTORY: ""} | run.files, repair, whole=whole)
-    try:
+    with reading(folder / HISTORY, repair):
         history = read_history(read_text(folder / HISTORY))
-    except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / HISTORY}: is damaged ({reason(error)}). {repair}") from None
     clock = read_clock(folder, run.identity, TrainingClock)
     times, environment = ((), Environment()) if clock is None else (clock.epochs, clock.environment)
     return TrainingPart(run, history, times, environment, folder)
@@ -249,13 +247,10 @@ def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = No
     refuse_links(folder)
     part = read_document(folder / "evaluation.json", EvaluationPart, LAYOUT, repair)
     _check_files(folder, "evaluation.json", part.files, repair, whole=whole)
-    path = folder / "metrics.json"
-    try:
-        scores = validate(dict[str, float | None], json.loads(read_text(path)))
+    with reading(folder / "metrics.json", repair):
+        scores = validate(dict[str, float | None], json.loads(read_text(folder / "metrics.json")))
         # What every reader asks for.
         scores["accuracy"]
-    except (ValueError, KeyError, RecursionError, FileNotFoundError) as error:
-        raise UserError(f"{path}: is damaged ({reason(error)}). {repair}") from None
     clock = read_clock(folder, part.identity, EvaluationClock)
     # Its classes may have been called otherwise then.
     own = clock is not None and clock.scoring == part.scoring
