@@ -9,7 +9,7 @@ from pipeline.terminal.errors import UserError
 
 def main() -> int:
     command.arguments(__doc__, "summary").parse_args()
-    record = find_record()
+    record = find_record(whole=True)
     if record.evaluation is None:
         raise UserError(f"{record.root}: is not scored yet. Run: dvc repro")
     print("", *summary(record.training, record.evaluation), sep="\n")

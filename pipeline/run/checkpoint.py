@@ -20,6 +20,7 @@ from pipeline.run.environment import Environment, environment
 from pipeline.run.identity import Identity
 from pipeline.run.record import (
     TRAINING,
+    WEIGHTS,
     Epoch,
     EpochTime,
     Outcome,
@@ -144,15 +145,22 @@ def recorded(configuration: Configuration) -> dict[str, JsonValue]:
     return configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
 
 
-def write_growing(
-    root: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], where: Environment
+def put_training(
+    root: Path,
+    run: Run,
+    history: Sequence[Epoch],
+    times: Sequence[EpochTime],
+    where: Environment,
+    weights: bytes | None = None,
 ) -> None:
-    """Put what there is of a training part into `root`, in one step: its files belong to one another.
+    """Put the training part, or what there is of it, into `root` in one step: its files belong to one another.
 
     The clock goes before: whoever reads meanwhile knows the time of every epoch that it sees.
     """
     write_clock(root, TRAINING, TrainingClock(run.identity, tuple(times), where))
     with atomic.write_folder(root / TRAINING) as folder:
+        if weights is not None:
+            (folder / WEIGHTS).write_bytes(weights)
         write_training(folder, run, history)
 
 
@@ -167,5 +175,5 @@ def close_unfinished(configuration: Configuration, identity: Identity, outcome: 
         history, times, where = before.history, before.times, before.environment
     except UserError:
         history, times, where = (), (), environment()
-    write_growing(work, describe_run(configuration, identity, history, outcome, reason), history, times, where)
+    put_training(work, describe_run(configuration, identity, history, outcome, reason), history, times, where)
     return work

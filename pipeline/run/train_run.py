@@ -17,27 +17,16 @@ from pipeline.run.checkpoint import (
     CHECKPOINT,
     Checkpoint,
     describe_run,
+    put_training,
     usable_checkpoint,
     write_checkpoint,
-    write_growing,
 )
 from pipeline.run.environment import Environment, environment, processor_class
 from pipeline.run.identity import Identity
 from pipeline.run.metrics import scores
-from pipeline.run.record import (
-    CLOCK,
-    TRAINING,
-    WEIGHTS,
-    Epoch,
-    EpochTime,
-    Outcome,
-    Run,
-    TrainingClock,
-    write_clock,
-    write_training,
-)
+from pipeline.run.record import CLOCK, TRAINING, Epoch, EpochTime, Outcome, Run
 from pipeline.run.weights import network_weights
-from pipeline.storage import atomic, lock, project
+from pipeline.storage import lock, project
 from pipeline.storage.arrays import digest_of, pack
 from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
@@ -114,16 +103,13 @@ class _Job:
         diverged = bool(self.history) and not self.history[-1].is_finite
         run = describe_run(self.configuration, self.identity, self.history, "diverged" if diverged else "finished")
         run = replace(run, weights=digest_of(weights))
-        write_clock(root, TRAINING, TrainingClock(run.identity, self.times, self.environment))
-        with atomic.write_folder(root / TRAINING) as folder:
-            (folder / WEIGHTS).write_bytes(pack(weights))
-            write_training(folder, run, self.history)
+        put_training(root, run, self.history, self.times, self.environment, pack(weights))
         return run
 
     def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
         """Put how far it got into the growing record, and say that there is more in it."""
         run = describe_run(self.configuration, self.identity, self.history, outcome, reason)
-        write_growing(self.work, run, self.history, self.times, self.environment)
+        put_training(self.work, run, self.history, self.times, self.environment)
         self.sync(self.work)
 
     def _resume(self) -> None:
