@@ -21,7 +21,7 @@ ONE_RUN = "pipeline.train", "pipeline.evaluate"
 
 VERBS = "verbs"
 BOOKS = {
-    "one run": ("terminal", "storage", "config", "data", "network", "figures", "run"),
+    "one run": ("terminal", "storage", "config", "data", "network", "run", "figures"),
     "many runs": ("statistics", "studies", "tracking"),
     "what they support": ("findings", "explainer"),
     "verbs": (VERBS,),

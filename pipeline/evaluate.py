@@ -25,10 +25,11 @@ def _evaluate(data: Data, tracking: Tracking) -> int:
     images = load_test(project.PREPARED, data)
     if note := variables_note():
         print(f"note: {note}")
-    from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+    from pipeline.figures.run_figures import draw_run  # noqa: PLC0415 - matplotlib and TensorFlow, once the rest is
+    from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - right
 
     with MirrorProcess(tracking, REPRO_STUDY, EVALUATION, LONGEST_STAGE_WAIT) as mirror:
-        evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
+        evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, draw_run)
         # DVC has the training part: `dvc repro --force train` shall train.
         remove_checkpoint(project.checkpoint(training.run.identity))
         mirror.sync(project.RECORD, model=True)

@@ -27,14 +27,15 @@ PATIENCE = 1.0
 def main() -> int:
     command.arguments(__doc__, "repair").parse_args()
     for path, is_whole in ((project.ROOT / "dvc.lock", is_lockfile), (project.DVC_LOCKS, is_list_of_locks)):
+        if not _is_torn(path, is_whole):
+            continue
+        time.sleep(PATIENCE)
         if _is_torn(path, is_whole):
             path.unlink(missing_ok=True)
             print(f"{path.name}: was torn by a kill while DVC wrote it; removed, DVC makes it anew")
-    if _names_only_dead(project.DVC_LOCKS):
-        _remove_locks(project.DVC_LOCKS)
-    if (project.ROOT / ".dvc").is_dir():
-        _tell_of_git(project.ROOT)
+    _remove_locks_of_the_dead(project.DVC_LOCKS)
     _check_cache()
+    _tell_of_git(project.ROOT)
     return 0
 
 
@@ -44,13 +45,7 @@ def boot() -> str:
 
 
 def _is_torn(path: Path, is_whole: Callable[[str], bool]) -> bool:
-    def is_damaged() -> bool:
-        return path.exists() and not is_whole(path.read_text(errors="replace", encoding="utf-8"))
-
-    if is_damaged():
-        time.sleep(PATIENCE)
-        return is_damaged()
-    return False
+    return path.exists() and not is_whole(path.read_text(errors="replace", encoding="utf-8"))
 
 
 def is_lockfile(text: str) -> bool:
@@ -71,11 +66,22 @@ def is_list_of_locks(text: str) -> bool:
     return False
 
 
+def _remove_locks_of_the_dead(locks: Path) -> None:
+    """Remove the list where it names only who is dead, and does so even now, when no dvc can write to it."""
+    if not _names_only_dead(locks):
+        return
+    from dvc.lock import make_lock  # noqa: PLC0415 - a third of a second
+    from dvc.rwlock import RWLOCK_LOCK  # noqa: PLC0415
+
+    with make_lock(str(locks.with_name(RWLOCK_LOCK))):
+        if _names_only_dead(locks):
+            locks.unlink()
+            print(f"{locks.name}: named a dvc that was killed; removed, DVC makes it anew")
+
+
 def _names_only_dead(locks: Path) -> bool:
     """Whether the list names who writes (one a path) or reads (several a path), and none of these lives."""
-    if not locks.exists():
-        return False
-    kinds = json.loads(locks.read_text(encoding="utf-8"))
+    kinds = json.loads(locks.read_text(encoding="utf-8")) if locks.exists() else {}
     entries = [*kinds.get("write", {}).values(), *(one for some in kinds.get("read", {}).values() for one in some)]
     return bool(entries) and not any(map(_is_living, entries))
 
@@ -92,26 +98,15 @@ def _is_living(entry: Mapping[str, Any]) -> bool:
     return any(Path(word).name == "dvc" or word == entry["cmd"].partition(" ")[0] for word in words)
 
 
-def _remove_locks(locks: Path) -> None:
-    """Remove the list where that is right even now, when no dvc can write to it."""
-    from dvc.lock import make_lock  # noqa: PLC0415 - a third of a second
-    from dvc.rwlock import RWLOCK_LOCK  # noqa: PLC0415
-
-    with make_lock(str(locks.with_name(RWLOCK_LOCK))):
-        if _names_only_dead(locks):
-            locks.unlink()
-            print(f"{locks.name}: named a dvc that was killed; removed, DVC makes it anew")
-
-
 def _tell_of_git(root: Path) -> None:
     """Set DVC's `core.no_scm` where `root` lies in no git repository, for this folder alone, and take it back later."""
     has_git = any((folder / ".git").exists() for folder in (root, *root.parents))
     local = root / ".dvc" / "config.local"
-    if has_git != (local.exists() and "no_scm" in local.read_text("utf-8")):
+    if not local.parent.is_dir() or has_git != (local.exists() and "no_scm" in local.read_text("utf-8")):
         return
     from dvc.config import Config  # noqa: PLC0415 - a quarter of a second
 
-    with Config(str(root / ".dvc"), validate=False).edit("local") as values:
+    with Config(str(local.parent), validate=False).edit("local") as values:
         if has_git:
             del values["core"]["no_scm"]
         else:
@@ -128,11 +123,13 @@ def _check_cache() -> None:
     seen = project.DVC_LOCKS.with_name("boot")
     if not project.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
         return
+    folders = dvc_files.folders_of_runs()
     torn = [path for path in dvc_files.cached() if not digest.is_as_named(path)]
-    for path in (*torn, *(path for path in dvc_files.runs() if not _is_run(path))):
+    torn += [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and not _is_run(path)]
+    for path in torn:
         path.unlink()
         print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
-    for folder in dvc_files.folders_of_runs():
+    for folder in folders:
         # DVC takes the first of the notes in a folder, and fails where there is none.
         if not any(folder.iterdir()):
             folder.rmdir()

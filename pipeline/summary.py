@@ -1,15 +1,18 @@
 """The last run in a few lines: test accuracy, where the pictures are, how to open the MLflow UI."""
 
 from pipeline.run.metrics import SHARED
-from pipeline.run.record import EVALUATION, TRAINING, EvaluationPart, TrainingPart, read_evaluation, read_training
+from pipeline.run.record import EvaluationPart, TrainingPart, find_record
 from pipeline.storage import project
 from pipeline.terminal import command
+from pipeline.terminal.errors import UserError
 
 
 def main() -> int:
     command.arguments(__doc__, "summary").parse_args()
-    training, evaluation = read_training(project.RECORD / TRAINING), read_evaluation(project.RECORD / EVALUATION)
-    print("", *summary(training, evaluation), sep="\n")
+    record = find_record(whole=True)
+    if record.evaluation is None:
+        raise UserError(f"{record.root}: is not scored yet. Run: dvc repro")
+    print("", *summary(record.training, record.evaluation), sep="\n")
     return 0
 
 

@@ -47,7 +47,7 @@ def main() -> int:
     for line in bad:
         console.print(line)
     # A cache whose place DVC's configuration does not tell is damage already.
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(UserError):
         if dvc_files.is_shared() and not os.access(folder := project.cache_folder(), os.R_OK | os.X_OK):
             console.print(f"not read: DVC's cache, {folder} (`dvc cache dir`): it is not there, or not for you")
     return 1 if bad else 0
@@ -72,26 +72,27 @@ def _dvc() -> Iterator[Check]:
     """DVC's cache and what dvc.lock says of the workspace."""
     try:
         cached, outputs = dvc_files.cached(), list(dvc_files.outputs())
-    except dvc_files.TornLockError as error:
-        yield "outputs in dvc.lock", partial(_require, lambda: False, f"{error}. `make repro` mends it.")
-        return
-    except ValueError as error:
-        yield "files in DVC's cache", partial(_require, lambda: False, f"{error}. Mend it there.")
+    except UserError as error:
+        yield "outputs in dvc.lock", partial(_require, lambda: False, told=str(error))
         return
     where = f" in {project.cache_folder()} that dvc.lock names" if dvc_files.is_shared() else ""
     for path in cached:
         told = f"{path}: has another content than its name says. Remove it; `dvc repro` makes it anew."
-        yield f"files in DVC's cache{where}", partial(_require, partial(digest.is_as_named, path), told)
+        yield f"files in DVC's cache{where}", partial(_require, digest.is_as_named, path, told=told)
     for stage, path, md5 in outputs:
         told = f"{path}: is not what {stage} wrote. `dvc repro --force {stage}` makes it anew."
         # What was removed, or never made here, is no damage.
         if path.exists():
-            yield "outputs in dvc.lock", partial(_require, partial(dvc_files.is_content, path, md5), told)
+            yield "outputs in dvc.lock", partial(_require, _is_content, path, md5, told=told)
 
 
-def _require(is_sound: Callable[[], bool], told: str) -> None:
-    if not is_sound():
+def _require(is_sound: Callable[..., bool], *arguments: object, told: str) -> None:
+    if not is_sound(*arguments):
         raise UserError(told)
+
+
+def _is_content(path: Path, md5: str) -> bool:
+    return path.is_file() and digest.md5_of_file(path) == md5
 
 
 def _parts(root: Path) -> Iterator[Check]:
@@ -121,15 +122,14 @@ def _store(path: Path) -> None:
     alone = not os.access(path.parent, os.W_OK) and not (journal.exists() and journal.stat().st_size)
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro{'&immutable=1' * alone}", uri=True)) as base:
-            (said,) = base.execute("PRAGMA integrity_check(1)").fetchone()
+            said = base.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except sqlite3.OperationalError as error:
         why = f"SQLite says: {error}. Look at the rights of the file and of its folder"
         raise PermissionError(errno.EACCES, why, str(path)) from None
     except sqlite3.DatabaseError as error:
         said = error
     if str(said) != "ok":
-        repair = "Move it away; `python -m pipeline.track --all` fills a new one."
-        raise UserError(f"{path}: is damaged ({said}). {repair}")
+        raise UserError(f"{path}: is damaged ({said}). Move it away; `python -m pipeline.track --all` fills a new one.")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.layers import Layer, layers, size_after
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Activation, BiasInitializerName, Conv, KernelInitializerName, Model
+from pipeline.config.schema import Activation, BiasInitializerName, Block, Conv, KernelInitializerName, Model
 from pipeline.network.build import build_network
 from tests.harness.settings import article, article_values, put
 
@@ -63,7 +63,7 @@ CONV = {
 }
 BLOCK = {
     "batch_normalization": st.sampled_from(["none", "before_activation", "after_activation", "after_pooling"]),
-    "pooling": st.sampled_from(["none", "max", "average"]),
+    "pooling": st.sampled_from(get_args(Block.model_fields["pooling"].annotation)),
     "pool_size": sizes(3),
     "pool_strides": st.none() | sizes(3),
     "pool_padding": st.sampled_from(["valid", "same"]),

@@ -1,6 +1,8 @@
 """What the code does not do, by its syntax: unpickle, evaluate, call a shell, read text in the locale's encoding."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +173,23 @@ def test_what_is_shared_with_faults_and_benchmarks_lies_in_the_harness() -> None
         for node in ast.walk(ast.parse(path.read_bytes())):
             module = node.module if isinstance(node, ast.ImportFrom) else None
             assert not (module or "").startswith("tests.test_"), f"{path}: imports {module}"
+
+
+COMPUTING = "pipeline.run.train_run", "pipeline.run.evaluate_run"
+
+
+def test_no_module_but_what_computes_imports_tensorflow() -> None:
+    """Who plans, conducts, repairs or tells does not wait seconds for it, nor hold its 300 MB."""
+    root = project.ROOT / "pipeline"
+    modules = [path.relative_to(project.ROOT).with_suffix("").parts for path in sorted(root.rglob("*.py"))]
+    names = [".".join(parts).removesuffix(".__init__") for parts in modules if parts[1] != "network"]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {sorted(set(names) - set(COMPUTING))}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'tensorflow' not in sys.modules, name"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=project.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.config.layers import blocks
-from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Model
+from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Block, Model
 from pipeline.network.build import build_constraint, build_network, derive_seed
 from pipeline.network.fit import augment, epoch_permutation
 from pipeline.network.predict import Predictor, exportable, feature_maps
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("two_threads")
 SHAPE = (12, 12, 1)
 SMALL: dict[str, object] = {"conv.filters": 4, "conv.kernel_size": 3}
 GENERATOR = np.random.default_rng(0)
+POOLINGS = [kind for kind in get_args(Block.model_fields["pooling"].annotation) if kind != "none"]
 IMAGES = GENERATOR.integers(0, 256, (64, *SHAPE), dtype=np.uint8)
 
 
@@ -214,8 +215,7 @@ def test_network_that_does_not_learn_keeps_the_weights_and_the_answers_and_nothi
         ("flatten", "none", "none"),
         ("global_average", "max", "after_pooling"),
         ("global_max", "average", "after_pooling"),
-        ("flatten", "overlapping max", "none"),
-        ("flatten", "overlapping average", "none"),
+        *(("flatten", f"overlapping {kind}", "none") for kind in POOLINGS),
     ],
 )
 def test_channels_first_equals_channels_last_with_the_same_weights(head: str, pooling: str, normalization: str) -> None:
@@ -404,6 +404,12 @@ def test_exported_network_answers_raw_images_as_the_predictor_does(shape: tuple[
     assert found.dtype == np.float32
     tolerance = 1e-5 if precision == "float32" else 2e-2
     np.testing.assert_allclose(found, Predictor(network)(images), rtol=tolerance)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_layer_of_an_exported_network_is_keras_own(pooling: str) -> None:
+    layers = built(learns=False, pooling=pooling, conv__data_format="channels_first").layers
+    assert {type(layer).__module__.partition(".")[0] for layer in layers} == {"keras"}
 
 
 def test_exported_network_is_read_without_code_of_this_project(tmp_path: Any) -> None:

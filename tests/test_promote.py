@@ -13,8 +13,8 @@ import pytest
 from pipeline import promote
 from pipeline.config.compose import Choice, as_text, choose, compose_with, promote_setting, read_choice, values
 from pipeline.config.load import leaves, read_params
+from pipeline.run.checkpoint import recorded
 from pipeline.run.record import EVALUATION, TEST_EVALUATION
-from pipeline.run.train_run import recorded
 from pipeline.storage import project
 from pipeline.studies.plan import setting_of
 from pipeline.studies.study import Study, StudyRun, read_study, update_study

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from pipeline import summary
 from pipeline.config.layers import blocks
 from pipeline.config.schema import Configuration
 from pipeline.config.specification import hashed, specification_of, specify
@@ -46,7 +47,7 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article
-from tests.harness.studies import NAMED
+from tests.harness.studies import NAMED, write_record
 
 LAYOUTS = Path(__file__).parent / "layouts"
 """Records and checkpoints that former versions wrote."""
@@ -671,3 +672,23 @@ def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
     assert lacks_bfloat16() is lacks
     assert (precision_note("mixed_bfloat16") is not None) is lacks
     assert precision_note("float32") is None
+
+
+# The last run in a few lines
+
+
+def test_the_summary_is_of_one_run_and_says_dvc_repro_where_it_is_not_there_or_not_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "RECORD", tmp_path / "record")
+    monkeypatch.setattr("sys.argv", ["summary"])
+    with pytest.raises(UserError, match=r"record: there is no record\. Run: dvc repro$"):
+        summary.main()
+    write_record(project.RECORD, article(), accuracy=0.875)
+    assert summary.main() == 0
+    assert "validation accuracy  87.50%" in capsys.readouterr().out
+    # Trained anew, and between the stages: what is scored is the run before.
+    write_record(project.RECORD, article({"seed": 7}), accuracy=None)
+    with pytest.raises(UserError, match=r"record: is not scored yet\. Run: dvc repro$"):
+        summary.main()

@@ -15,6 +15,7 @@ import pytest
 from pipeline import repair
 from pipeline.repair import is_list_of_locks, is_lockfile
 from pipeline.storage import project
+from pipeline.terminal.errors import UserError
 from tests.harness.project import ROOT, prepared_project, stages_run
 
 LOCKFILE = (ROOT / "dvc.lock").read_text()
@@ -235,3 +236,9 @@ def test_a_torn_note_of_a_run_in_the_cache_of_dvc_is_removed(left: str, torn: Pa
     assert good.exists()
     # DVC fails at an empty one.
     assert not bad.parent.exists()
+
+
+def test_a_configuration_of_dvc_that_is_torn_is_said(torn: Path) -> None:
+    (torn / "config").write_text("[cache\n")
+    with pytest.raises(UserError, match=r"DVC's configuration in .* can't be read .* Mend it there"):
+        repair.main()

@@ -60,7 +60,7 @@ def test_an_impossible_label_costs_the_logarithm_of_the_smallest_float32() -> No
 def test_accuracy_is_the_share_of_right_answers() -> None:
     probabilities = _probabilities((0.9, 0.1), (0.2, 0.8), (0.6, 0.4), (0.3, 0.7))
     result = scores(probabilities, _labels(0, 1, 1, 1))
-    assert (result.accuracy, result.images) == (0.75, 4)
+    assert result.accuracy == 0.75
 
 
 def test_calibration_error_of_two_bins_by_hand() -> None:
@@ -121,10 +121,10 @@ def test_a_number_that_is_no_class_has_no_cell() -> None:
 
 def test_per_class_scores_by_hand() -> None:
     result = per_class(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
-    assert result.precision.tolist() == [3 / 5, 4 / 5, 0]
-    assert result.recall.tolist() == [3 / 4, 4 / 6, 0]
-    assert result.f1.tolist() == [6 / 9, 8 / 11, 0]
-    assert result.support.tolist() == [4, 6, 0]
+    assert result["precision"].tolist() == [3 / 5, 4 / 5, 0]
+    assert result["recall"].tolist() == [3 / 4, 4 / 6, 0]
+    assert result["f1"].tolist() == [6 / 9, 8 / 11, 0]
+    assert result["support"].tolist() == [4, 6, 0]
 
 
 def test_surest_mistakes_come_first_and_ties_by_index() -> None:
@@ -167,7 +167,7 @@ def test_confusion_and_class_scores_agree_with_scikit_learn(
     assert np.array_equal(matrix, sklearn_confusion_matrix(labels, answers, labels=numbers))
     ours = per_class(matrix)
     theirs = precision_recall_fscore_support(labels, answers, labels=numbers, zero_division=0)
-    for our, their in zip((ours.precision, ours.recall, ours.f1, ours.support), theirs, strict=True):
+    for our, their in zip(ours.values(), theirs, strict=True):
         assert our == pytest.approx(their)
 
 

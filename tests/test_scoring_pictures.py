@@ -4,7 +4,6 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -14,18 +13,11 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from pipeline.config.schema import Training
-from pipeline.figures.network_figures import feature_maps, kernels, training_curves
-from pipeline.figures.prediction_figures import MOST_MISTAKES, Mistakes, calibration, confusion, mistakes, visible
-from pipeline.figures.style import percent, png, shortened
-from pipeline.run.metrics import (
-    Labels,
-    Probabilities,
-    Reliability,
-    confusion_matrix,
-    predictions,
-    reliability,
-    surest_mistakes,
-)
+from pipeline.figures.examples import draw_examples
+from pipeline.figures.run_figures import calibration, confusion, feature_maps, kernels, mistakes, training_curves
+from pipeline.figures.style import percent, png, shortened, visible
+from pipeline.run.metrics import confusion_matrix, predictions, reliability
+from pipeline.run.record import Epoch
 from pipeline.storage.project import ROOT
 from tests.harness.settings import article
 
@@ -41,16 +33,11 @@ IMAGES = RANDOM.integers(0, 256, (200, 28, 28), dtype=np.uint8)
 CONFUSION = confusion_matrix(predictions(PROBABILITIES), LABELS, classes=10)
 
 
-@dataclass(frozen=True)
-class Row:
-    epoch: int
-    loss: float
-    accuracy: float = 0.9
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
+def row(epoch: int, loss: float, accuracy: float = 0.9) -> Epoch:
+    return Epoch(epoch, loss, accuracy, learning_rate=0.0)
 
 
-VALIDATED = [Row(epoch, 1 / epoch, 1 - 0.3 / epoch, 1.1 / epoch, 0.8) for epoch in range(1, 11)]
+VALIDATED = [Epoch(epoch, 1 / epoch, 1 - 0.3 / epoch, 0.0, 1.1 / epoch, 0.8) for epoch in range(1, 11)]
 
 
 def settings(learning_rate: float, schedule: str, warmup: float) -> Training:
@@ -59,26 +46,6 @@ def settings(learning_rate: float, schedule: str, warmup: float) -> Training:
 
 
 CONSTANT, COSINE = settings(0.001, "constant", 0.0), settings(0.01, "cosine", 0.1)
-
-
-def calibrated(found: Reliability) -> Figure:
-    return calibration(found.images, found.confidence, found.accuracy, found.expected_calibration_error)
-
-
-def mistaken(
-    images: np.ndarray[tuple[int, ...]], labels: Labels, probabilities: Probabilities, names: list[str]
-) -> Figure:
-    chosen = surest_mistakes(probabilities, labels, MOST_MISTAKES)
-    predicted = predictions(probabilities)
-    found = Mistakes(
-        images[chosen],
-        predicted=predicted[chosen],
-        actual=labels[chosen],
-        probability=probabilities[chosen].max(axis=1),
-        wrong=int((predicted != labels).sum()),
-        total=len(labels),
-    )
-    return mistakes(found, names)
 
 
 def _shown(figure: Figure) -> str:
@@ -97,11 +64,11 @@ def _drawn(figure: Figure) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {
-    "calibration": lambda: calibrated(reliability(PROBABILITIES, LABELS)),
+    "calibration": lambda: calibration(reliability(PROBABILITIES, LABELS)),
     "confusion": lambda: confusion(CONFUSION, NAMES),
     "feature_maps": lambda: feature_maps(IMAGES[0], [("block1", IMAGES[:5].transpose(1, 2, 0))]),
     "kernels": lambda: kernels(np.linspace(-1, 1, 800).reshape(5, 5, 1, 32), "conv1"),
-    "mistakes": lambda: mistaken(IMAGES, LABELS, PROBABILITIES, NAMES),
+    "mistakes": lambda: mistakes(IMAGES, LABELS, PROBABILITIES, NAMES),
     "training_curves": lambda: training_curves(VALIDATED, COSINE),
 }
 
@@ -116,6 +83,13 @@ def test_the_same_values_make_the_same_bytes_whatever_matplotlib_is_set_to(name:
     assert first == second
 
 
+def test_examples_are_the_same_bytes_whatever_matplotlib_is_set_to() -> None:
+    examples = (IMAGES[..., None], LABELS, NAMES)
+    first = draw_examples(*examples)
+    with mpl.rc_context({"savefig.bbox": "tight", "figure.facecolor": "red", "ytick.color": "red"}):
+        assert draw_examples(*examples) == first
+
+
 def test_a_figure_can_be_written_twice() -> None:
     figure = PICTURES["confusion"]()
     assert png(figure) == png(figure)
@@ -128,7 +102,7 @@ def test_a_png_names_neither_date_nor_software() -> None:
 
 
 def test_drawing_needs_neither_pyplot_nor_tensorflow() -> None:
-    modules = ("network_figures", "prediction_figures", "style")
+    modules = ("examples", "run_figures", "style")
     imports = "; ".join(f"import pipeline.figures.{module}" for module in modules)
     program = f"{imports}; import sys; print({{'matplotlib.pyplot', 'tensorflow'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -146,7 +120,7 @@ def test_curves_show_training_and_validation_with_their_last_values() -> None:
 
 
 def test_one_epoch_without_validation_is_a_point_over_a_whole_number() -> None:
-    figure = training_curves([Row(1, 0.5)], CONSTANT)
+    figure = training_curves([row(1, 0.5)], CONSTANT)
     _drawn(figure)
     (line,) = figure.axes[0].lines
     assert line.get_marker() == "o"
@@ -157,20 +131,20 @@ def test_one_epoch_without_validation_is_a_point_over_a_whole_number() -> None:
 
 
 def test_the_rate_is_the_one_that_was_set_though_a_cosine_has_ended_at_0() -> None:
-    figure = training_curves([Row(1, 0.5)], settings(0.005, "cosine", 0.0))
+    figure = training_curves([row(1, 0.5)], settings(0.005, "cosine", 0.0))
     _drawn(figure)
     assert "learning rate 0.005, cosine to 0" in _shown(figure)
 
 
 @pytest.mark.parametrize("value", [NAN, float("inf")])
 def test_a_diverged_run_says_in_which_epoch(value: float) -> None:
-    figure = training_curves([Row(1, 2.0), Row(2, 1e30), Row(3, value, 0.1), Row(4, NAN, 0.1)], CONSTANT)
+    figure = training_curves([row(1, 2.0), row(2, 1e30), row(3, value, 0.1), row(4, NAN, 0.1)], CONSTANT)
     _drawn(figure)
     assert "diverged in epoch 3" in _shown(figure)
 
 
 def test_a_run_without_a_finite_loss_is_drawn() -> None:
-    figure = training_curves([Row(1, NAN, NAN)], CONSTANT)
+    figure = training_curves([row(1, NAN, NAN)], CONSTANT)
     _drawn(figure)
     assert "no finite value" in _shown(figure)
 
@@ -208,7 +182,7 @@ def test_confusion_without_answers_says_so() -> None:
 
 def test_mistakes_show_what_was_said_and_what_it_is() -> None:
     probabilities = np.array([[0.1, 0.9], [0.002, 0.998], [0.8, 0.2]], dtype=np.float32)
-    figure = mistaken(IMAGES[:3], np.array([0, 0, 0], dtype=np.uint8), probabilities, ["Coat", "Shirt"])
+    figure = mistakes(IMAGES[:3], np.array([0, 0, 0], dtype=np.uint8), probabilities, ["Coat", "Shirt"])
     _drawn(figure)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["said Shirt 99.8 %\nis Coat", "said Shirt 90.0 %\nis Coat"]
@@ -228,7 +202,7 @@ def test_at_most_25_mistakes_are_shown_and_all_are_counted() -> None:
 def test_no_mistake_and_no_answer_are_said() -> None:
     sure = np.array([[1.0, 0.0]], dtype=np.float32)
     for probabilities, sentence in ((sure, "No mistake to show."), (sure * NAN, "No probability is finite")):
-        figure = mistaken(IMAGES[:1], np.array([0], dtype=np.uint8), probabilities, ["Coat", "Bag"])
+        figure = mistakes(IMAGES[:1], np.array([0], dtype=np.uint8), probabilities, ["Coat", "Bag"])
         _drawn(figure)
         assert sentence in _shown(figure)
 
@@ -293,13 +267,13 @@ def test_of_64_blocks_the_first_and_the_last_are_among_those_shown() -> None:
 
 
 def test_calibration_says_its_error_and_the_number_of_images() -> None:
-    figure = calibrated(reliability(np.array([[0.9, 0.1]], dtype=np.float32), np.array([0], dtype=np.uint8)))
+    figure = calibration(reliability(np.array([[0.9, 0.1]], dtype=np.float32), np.array([0], dtype=np.uint8)))
     _drawn(figure)
     assert "expected calibration error 10.00 % · 1 image" in _shown(figure)
 
 
 def test_calibration_without_finite_probabilities_says_so() -> None:
-    figure = calibrated(reliability(np.array([[NAN, NAN]], dtype=np.float32), np.array([0], dtype=np.uint8)))
+    figure = calibration(reliability(np.array([[NAN, NAN]], dtype=np.float32), np.array([0], dtype=np.uint8)))
     _drawn(figure)
     assert "No probability is finite" in _shown(figure)
 

@@ -15,8 +15,8 @@ from pipeline.data import prepared, summary
 from pipeline.data.prepared import Images, split
 from pipeline.data.scoring import ScoringSet, held_out_digest, validation_set
 from pipeline.data.scoring import test_set as set_of_test
+from pipeline.run import checkpoint
 from pipeline.run import identity as identities
-from pipeline.run import train_run
 from pipeline.run.identity import identity, scoring_identity
 from pipeline.run.record import read_training
 from pipeline.storage import project
@@ -154,13 +154,13 @@ def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
     work = project.checkpoint(found.name)
     write_record(work, configuration, found=found, outcome="running", epochs=3, accuracy=None)
     before = read_training(work / "training")
-    assert train_run.close_unfinished(configuration, found, "failed", "out of memory") == work
+    assert checkpoint.close_unfinished(configuration, found, "failed", "out of memory") == work
     after = read_training(work / "training")
     assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "out of memory", 3)
     assert (after.history, after.times, after.environment) == (before.history, before.times, ENVIRONMENT)
     assert after.run.identity == found.name
     assert after.run.configuration["seed"] == 5
-    train_run.close_unfinished(configuration, found, "interrupted", "again")
+    checkpoint.close_unfinished(configuration, found, "interrupted", "again")
     assert read_training(work / "training").run.outcome == "interrupted"
 
 
@@ -168,7 +168,7 @@ def test_a_run_that_was_left_keeps_its_epochs_and_says_how_it_ended() -> None:
 def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
     damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.run.train_run.environment", lambda: ENVIRONMENT)
+    monkeypatch.setattr("pipeline.run.checkpoint.environment", lambda: ENVIRONMENT)
     configuration = swept()
     found = identity(configuration, DATA)
     training = project.checkpoint(found.name) / "training"
@@ -178,7 +178,7 @@ def test_a_run_whose_record_is_missing_or_damaged_says_how_it_ended(
         write_record(training.parent, configuration, found=found, outcome="running", accuracy=None)
         clock = training.parent / "clock" / f"{found.name}.training.json"
         (clock if damage == "clock" else training / damage).write_text("{")
-    train_run.close_unfinished(configuration, found, "failed", "killed")
+    checkpoint.close_unfinished(configuration, found, "failed", "killed")
     after = read_training(training)
     assert (after.run.outcome, after.run.reason, after.run.epochs) == ("failed", "killed", 0)
     assert (after.history, after.times, after.environment) == ((), (), ENVIRONMENT)

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.figures import style
 from pipeline.figures.examples import draw_examples
-from pipeline.figures.prediction_figures import Mistakes, confusion, mistakes
+from pipeline.figures.run_figures import confusion, mistakes
 from pipeline.figures.style import png
 from pipeline.storage import project
 
@@ -41,13 +41,13 @@ def drawn(names: list[str]) -> list[bytes]:
     count = len(names)
     images = np.zeros((count, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(count)
-    wrong = Mistakes(images, np.roll(labels, -1), labels, np.ones(count), wrong=count, total=count)
+    wrong = np.roll(np.eye(count, dtype=np.float32), -1, axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return [
             draw_examples(images, labels.astype(np.uint8), names),
             png(confusion(np.eye(count, dtype=np.int64), names)),
-            png(mistakes(wrong, names)),
+            png(mistakes(images, labels, wrong, names)),
         ]
 
 
@@ -64,7 +64,7 @@ def test_without_a_font_the_number_of_the_class_takes_the_place_of_its_name() ->
 
 PLAIN = """
 import numpy as np
-from pipeline.figures.prediction_figures import confusion
+from pipeline.figures.run_figures import confusion
 from pipeline.figures.style import png
 png(confusion(np.eye(2, dtype=np.int64), ["Hemd", "Hose"]))
 """

@@ -28,6 +28,7 @@ IMPORTS = (
     "pipeline.config.compose",
     "pipeline.run.train_run",
     "pipeline.run.evaluate_run",
+    "pipeline.figures.run_figures",
 )
 SWEEP = "sweep", "-m", "hydra/launcher=basic", "study.name=disk", "data.validation_images=100"
 CLOCKED = "study.json", "state"

@@ -29,6 +29,7 @@ IMPORTS = (
     "pipeline.config.compose",
     "pipeline.run.train_run",
     "pipeline.run.evaluate_run",
+    "pipeline.figures.run_figures",
     "pipeline.tracking.store",
     "pipeline.tracking.run_mirror",
     "mlflow.keras",

@@ -1,6 +1,5 @@
 """A picture of some images of each class."""
 
-import io
 import unicodedata
 from collections.abc import Sequence
 
@@ -8,15 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.figures.style import families, legible
+from pipeline.figures.style import DOTS_PER_INCH, legible, png, styled
 
 EACH = 10
 MOST_CLASSES = 50
 GAP = 2
 """Pixels of the images between one and the next."""
-DOTS_PER_INCH = 100
 
 
+@styled
 def draw_examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], class_names: Sequence[str]) -> bytes:
     """A PNG with the first images of each class in a row, its name before it.
 
@@ -38,12 +37,9 @@ def draw_examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], class_na
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     axes.set_xticks([])
     middles = [row * cell + (cell - GAP - 1) / 2 for row in range(len(class_names))]
-    axes.set_yticks(middles, class_names, fontsize=11, fontfamily=list(families()), parse_math=False)
+    axes.set_yticks(middles, class_names, fontsize=11)
     axes.tick_params(length=0, pad=8)
-    file = io.BytesIO()
-    # Without the name of the software the file depends on the images alone.
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return png(figure)
 
 
 def _width(name: str) -> int:

@@ -6,7 +6,7 @@ Names of classes may be in any script: matplotlib's own font has no Chinese, Jap
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -165,9 +165,26 @@ def label(axes: Axes, x: str, y: str, *in_percent: Axis) -> None:
     axes.set_axisbelow(True)
 
 
+def visible(image: NDArray[Any]) -> NDArray[np.float64]:
+    """An image [h, w] or [h, w, channels], as grey float64 [h, w] or RGB [h, w, 3] in 0..1.
+
+    uint8 counts from 0 to 255; floats outside of 0..1 are stretched from their smallest to their largest. Of 2, or of
+    more than 3 channels, the first is shown.
+    """
+    if image.ndim == 3 and image.shape[2] != 3:
+        image = image[:, :, 0]
+    if image.dtype == np.uint8:
+        return image.astype(np.float64) / 255
+    values: NDArray[np.float64] = np.nan_to_num(image.astype(np.float64), posinf=0, neginf=0)
+    smallest, largest = values.min(), values.max()
+    if smallest < 0 or largest > 1:
+        values = (values - smallest) / max(largest - smallest, np.finfo(np.float64).tiny)
+    return values
+
+
 def tiles(
     axes: Axes,
-    pictures: Sequence[NDArray[Any]],
+    pictures: Iterable[NDArray[Any]],
     columns: int,
     *,
     row: int = 0,

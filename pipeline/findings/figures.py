@@ -19,7 +19,6 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
-from pipeline.figures.prediction_figures import visible
 from pipeline.figures.style import (
     BLUE,
     GREY,
@@ -32,6 +31,7 @@ from pipeline.figures.style import (
     styled,
     tiled_height,
     tiles,
+    visible,
 )
 from pipeline.findings.factors import shown_level
 from pipeline.findings.formatting import counted

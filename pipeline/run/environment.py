@@ -114,10 +114,8 @@ def precision_note(precision: str) -> str | None:
     """What a person should know of `precision` on this processor."""
     if precision != "mixed_bfloat16" or not lacks_bfloat16():
         return None
-    return (
-        "this processor has no bfloat16 arithmetic: mixed_bfloat16 takes about ten times as long as "
-        "training.precision=float32"
-    )
+    slow = "this processor has no bfloat16 arithmetic: mixed_bfloat16 takes about ten times as long as"
+    return f"{slow} training.precision=float32"
 
 
 def lacks_bfloat16() -> bool:

@@ -1,15 +1,13 @@
-"""Scores of predictions: one probability for each image and class, and the class that each image is of.
+"""Scores of predictions, as numbers and as CSV text, and how long a prediction takes.
 
 A diverged network gives probabilities that are not finite. Such an image is answered with no class (`NO_CLASS`): it
 counts as wrong, stands in no confusion matrix, and leaves loss and calibration without a value.
-
-Also as CSV text, the same bytes for the same values, and how long a prediction takes, in batches of different sizes.
 """
 
 import csv
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +29,14 @@ Labels = NDArray[np.uint8] | NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Scores:
-    """What the predictions of `images` images are worth.
+    """What predictions are worth: metrics.json has these names, and so has MLflow.
 
-    `loss` is the mean cross-entropy in nats, `accuracy` the share answered rightly, `expected_calibration_error` that
+    `accuracy` is the share answered rightly, `loss` the mean cross-entropy in nats, `expected_calibration_error` that
     of `Reliability`, in 0..1. Loss and calibration are None where a probability is not finite.
     """
 
-    images: int
-    loss: float | None
     accuracy: float
+    loss: float | None
     expected_calibration_error: float | None
 
 
@@ -65,30 +62,20 @@ class Reliability:
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.images))
 
 
-@dataclass(frozen=True)
-class ClassScores:
-    """For each class: precision, recall and F1 float64 [classes] in 0..1, and its images (support) int64 [classes].
-
-    Precision is 0 for a class never predicted, recall 0 for a class without images, F1 0 for one with neither.
-    """
-
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
-    support: NDArray[np.int64]
-
-
 def scores(probabilities: Probabilities, labels: Labels) -> Scores:
     """Scores of probabilities [n, classes] against labels [n].
 
     Raises ValueError where there is no image, or not one label for each.
     """
-    _check(probabilities, labels)
+    if probabilities.ndim != 2 or len(labels) == 0 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(
+            f"probabilities must be [n, classes] and labels [n] with n at least 1, "
+            f"not {probabilities.shape} and {labels.shape}"
+        )
     finite = bool(np.isfinite(probabilities).all())
     return Scores(
-        images=len(labels),
-        loss=_cross_entropy(probabilities, labels) if finite else None,
         accuracy=float(np.mean(predictions(probabilities) == labels)),
+        loss=_cross_entropy(probabilities, labels) if finite else None,
         expected_calibration_error=reliability(probabilities, labels).expected_calibration_error if finite else None,
     )
 
@@ -120,16 +107,20 @@ def confusion_matrix(predicted: NDArray[np.int64], labels: Labels, classes: int)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
-def per_class(confusion: NDArray[np.int64]) -> ClassScores:
-    """Precision, recall, F1 and support of each class, from a confusion matrix with actual classes as rows."""
+def per_class(confusion: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """From a confusion matrix with actual classes as rows, for each class [classes]: precision, recall and F1 in 0..1,
+    and its images (support).
+
+    Precision is 0 for a class never predicted, recall 0 for a class without images, F1 0 for one with neither.
+    """
     right = confusion.diagonal()
     actual, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    return ClassScores(
-        precision=_ratio(right, predicted),
-        recall=_ratio(right, actual),
-        f1=_ratio(2 * right, actual + predicted),
-        support=actual,
-    )
+    return {
+        "precision": _ratio(right, predicted),
+        "recall": _ratio(right, actual),
+        "f1": _ratio(2 * right, actual + predicted),
+        "support": actual,
+    }
 
 
 def surest_mistakes(probabilities: Probabilities, labels: Labels, count: int) -> NDArray[np.int64]:
@@ -146,9 +137,8 @@ def surest_mistakes(probabilities: Probabilities, labels: Labels, count: int) ->
 def reliability(probabilities: Probabilities, labels: Labels, bins: int = CALIBRATION_BINS) -> Reliability:
     """Confidence and accuracy in `bins` bins; a bin holds its upper edge, as in Guo et al. (2017).
 
-    Images predicted as NO_CLASS are left out. Raises ValueError where there is not one label for each image.
+    Images predicted as NO_CLASS are left out.
     """
-    _check(probabilities, labels)
     predicted = predictions(probabilities)
     answered = predicted != NO_CLASS
     confidence = probabilities[answered].max(axis=1).astype(np.float64)
@@ -160,14 +150,6 @@ def reliability(probabilities: Probabilities, labels: Labels, bins: int = CALIBR
         confidence=_ratio(np.bincount(number, weights=confidence, minlength=bins), images),
         accuracy=_ratio(np.bincount(number, weights=right, minlength=bins), images),
     )
-
-
-def _check(probabilities: Probabilities, labels: Labels) -> None:
-    if probabilities.ndim != 2 or len(labels) == 0 or labels.shape != probabilities.shape[:1]:
-        raise ValueError(
-            f"probabilities must be [n, classes] and labels [n] with n at least 1, "
-            f"not {probabilities.shape} and {labels.shape}"
-        )
 
 
 def _cross_entropy(probabilities: Probabilities, labels: Labels) -> float:
@@ -199,11 +181,11 @@ def predictions_csv(probabilities: Probabilities, labels: Labels, class_names: S
     return _csv(("image", "actual", "predicted", "probability", "correct"), rows)
 
 
-def per_class_csv(scores: ClassScores, class_names: Sequence[str]) -> str:
-    """One line for each class: columns class, precision, recall, f1 (6 decimals), support (images)."""
-    columns = zip(class_names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
-    rows = ((name, *(f"{share:.6f}" for share in shares), int(support)) for name, *shares, support in columns)
-    return _csv(("class", "precision", "recall", "f1", "support"), rows)
+def per_class_csv(columns: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> str:
+    """One line for each class: its name, and what `per_class` says of it, shares with 6 decimals."""
+    lines = zip(class_names, *columns.values(), strict=True)
+    rows = ((name, *(f"{share:.6f}" for share in shares), int(support)) for name, *shares, support in lines)
+    return _csv(("class", *columns), rows)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -226,21 +208,15 @@ def latency(
     images: NDArray[Any],
     *,
     batch_sizes: Sequence[int] = (1, 256),
-    repeats: int = 50,
-    seconds: float = 5.0,
+    repeats: int,
+    seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
     """Batch size → milliseconds an image: the median of timed calls of `predict`, which takes images [batch, …].
 
     Each batch size is called WARM_UPS times untimed (the first call compiles), then `repeats` times, or until
     `seconds` have passed and FEWEST_REPEATS calls are timed. Fewer images than a batch are used more than once.
-    Raises ValueError where there is no image, or a batch or the repeats are less than 1.
     """
-    if len(images) == 0 or repeats < 1 or min(batch_sizes) < 1:
-        raise ValueError(
-            f"latency needs images, repeats and batch sizes of at least 1, "
-            f"not {len(images)} images, {repeats} repeats, batch sizes {tuple(batch_sizes)}"
-        )
     milliseconds = {}
     for size in batch_sizes:
         batch = images[np.arange(size) % len(images)]

@@ -26,7 +26,7 @@ from pipeline.run.environment import Environment
 from pipeline.run.identity import name_of
 from pipeline.storage import atomic, digest, project
 from pipeline.storage.digest import sealed
-from pipeline.storage.documents import leads_out, read_document, read_text, reason, refuse_links, validate
+from pipeline.storage.documents import leads_out, read_document, read_text, reading, refuse_links, validate
 from pipeline.terminal.errors import UserError
 
 LAYOUT = 5
@@ -234,10 +234,8 @@ def read_training(folder: Path, *, whole: bool = True, repair: str | None = None
             f"{folder / 'run.json'}: is damaged (its identity is not the hash of its ingredients). {repair}"
         )
     _check_files(folder, "run.json", {HISTORY: ""} | run.files, repair, whole=whole)
-    try:
+    with reading(folder / HISTORY, repair):
         history = read_history(read_text(folder / HISTORY))
-    except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / HISTORY}: is damaged ({reason(error)}). {repair}") from None
     clock = read_clock(folder, run.identity, TrainingClock)
     times, environment = ((), Environment()) if clock is None else (clock.epochs, clock.environment)
     return TrainingPart(run, history, times, environment, folder)
@@ -249,13 +247,10 @@ def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = No
     refuse_links(folder)
     part = read_document(folder / "evaluation.json", EvaluationPart, LAYOUT, repair)
     _check_files(folder, "evaluation.json", part.files, repair, whole=whole)
-    path = folder / "metrics.json"
-    try:
-        scores = validate(dict[str, float | None], json.loads(read_text(path)))
+    with reading(folder / "metrics.json", repair):
+        scores = validate(dict[str, float | None], json.loads(read_text(folder / "metrics.json")))
         # What every reader asks for.
         scores["accuracy"]
-    except (ValueError, KeyError, RecursionError, FileNotFoundError) as error:
-        raise UserError(f"{path}: is damaged ({reason(error)}). {repair}") from None
     clock = read_clock(folder, part.identity, EvaluationClock)
     # Its classes may have been called otherwise then.
     own = clock is not None and clock.scoring == part.scoring
@@ -263,14 +258,14 @@ def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = No
     return replace(part, scores=scores, latency=latency, scored=scored, folder=folder)
 
 
-def read_record(root: Path, part: str = EVALUATION) -> Record:
-    """The record in `root`, scored as its evaluation `part` says; what is BULKY need not be there.
+def read_record(root: Path, part: str = EVALUATION, *, whole: bool = False) -> Record:
+    """The record in `root`, scored as its evaluation `part` says; what is BULKY need be there only where it is `whole`.
 
     Raises UserError where there is none or it is damaged.
     """
-    training = read_training(root / TRAINING, whole=False)
+    training = read_training(root / TRAINING, whole=whole)
     scored = (root / part / "evaluation.json").exists()
-    evaluation = read_evaluation(root / part, whole=False) if scored else None
+    evaluation = read_evaluation(root / part, whole=whole) if scored else None
     # Between the stages the folder still holds the evaluation of the run before.
     own = evaluation is not None and evaluation.identity == training.run.identity
     return Record(root, training, evaluation if own else None)
@@ -330,12 +325,12 @@ def _repair(folder: Path, stage: str) -> str:
     return f"`dvc repro --force {stage}` makes it anew."
 
 
-def find_record(named: str | None = None) -> Record:
+def find_record(named: str | None = None, *, whole: bool = False) -> Record:
     """The record of `dvc repro`, or of the run with this identity, or in this folder. Raises UserError for none."""
     roots = [project.RECORD] if named is None else [project.run_root(named), Path(named), project.ROOT / named]
     for root in roots:
         if (root / TRAINING / "run.json").is_file():
-            return read_record(root)
+            return read_record(root, whole=whole)
     if named is None:
         raise UserError(f"{project.RECORD}: there is no record. Run: dvc repro")
     raise UserError(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from pydantic import JsonValue
 from pipeline.config.load import configure
 from pipeline.config.schema import Configuration, Data, Tracking
 from pipeline.data.prepared import Images
+from pipeline.run.checkpoint import NOT_OF_A_RUN
 from pipeline.run.environment import Environment, environment, git
 from pipeline.run.identity import Identity
 from pipeline.run.record import HISTORY, TRAINING, WEIGHTS, Run, TrainingPart, read_training
-from pipeline.run.train_run import NOT_OF_A_RUN
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
 
@@ -45,12 +46,9 @@ def is_bit_identical(one: TrainingPart, other: TrainingPart) -> bool:
 
 def parting_epoch(one: TrainingPart, other: TrainingPart) -> int | None:
     """The first epoch in which the histories differ, or that only one has; None where they are the same."""
-    for ours, theirs in zip(one.history, other.history, strict=False):
-        if repr(ours) != repr(theirs):
-            return ours.epoch
-    if len(one.history) != len(other.history):
-        return min(len(one.history), len(other.history)) + 1
-    return None
+    pairs = enumerate(zip_longest(one.history, other.history), start=1)
+    # NaN is no equal of itself, its text is.
+    return next((epoch for epoch, (ours, theirs) in pairs if repr(ours) != repr(theirs)), None)
 
 
 def circumstances(recorded: TrainingPart, present: Identity, here: Environment) -> list[tuple[str, str, str]]:

@@ -3,43 +3,34 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import JsonValue
 from rich.progress import Progress, TaskID
 
-from pipeline.config.layers import layers
 from pipeline.config.schema import Configuration
 from pipeline.data.prepared import Images
 from pipeline.network.fit import EpochScores, Fit
-from pipeline.run.checkpoint import CHECKPOINT, Checkpoint, usable_checkpoint, write_checkpoint
+from pipeline.run.checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    describe_run,
+    put_training,
+    usable_checkpoint,
+    write_checkpoint,
+)
 from pipeline.run.environment import Environment, environment, processor_class
 from pipeline.run.identity import Identity
 from pipeline.run.metrics import scores
-from pipeline.run.record import (
-    CLOCK,
-    TRAINING,
-    WEIGHTS,
-    Epoch,
-    EpochTime,
-    Outcome,
-    Run,
-    TrainingClock,
-    read_training,
-    write_clock,
-    write_training,
-)
+from pipeline.run.record import CLOCK, TRAINING, Epoch, EpochTime, Outcome, Run
 from pipeline.run.weights import network_weights
-from pipeline.storage import atomic, lock, project
+from pipeline.storage import lock, project
 from pipeline.storage.arrays import digest_of, pack
 from pipeline.storage.documents import refuse_links
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
-
-NOT_OF_A_RUN = "files", "sources", "name", "class_names", "held_out"
 
 
 def train_run(
@@ -112,16 +103,13 @@ class _Job:
         diverged = bool(self.history) and not self.history[-1].is_finite
         run = describe_run(self.configuration, self.identity, self.history, "diverged" if diverged else "finished")
         run = replace(run, weights=digest_of(weights))
-        write_clock(root, TRAINING, TrainingClock(run.identity, self.times, self.environment))
-        with atomic.write_folder(root / TRAINING) as folder:
-            (folder / WEIGHTS).write_bytes(pack(weights))
-            write_training(folder, run, self.history)
+        put_training(root, run, self.history, self.times, self.environment, pack(weights))
         return run
 
     def announce(self, outcome: Outcome = "running", reason: str | None = None) -> None:
         """Put how far it got into the growing record, and say that there is more in it."""
         run = describe_run(self.configuration, self.identity, self.history, outcome, reason)
-        _write_growing(self.work, run, self.history, self.times, self.environment)
+        put_training(self.work, run, self.history, self.times, self.environment)
         self.sync(self.work)
 
     def _resume(self) -> None:
@@ -170,68 +158,6 @@ class _Job:
         """DVC was killed and this stage lives on: leave the run to the next `dvc repro`, which goes on from here."""
         if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
             raise UserError("the dvc that started this training is gone; the next `dvc repro` goes on from here")
-
-
-def describe_run(
-    configuration: Configuration,
-    identity: Identity,
-    history: Sequence[Epoch],
-    outcome: Outcome,
-    reason: str | None = None,
-) -> Run:
-    """What a record says of the run, its network layer by layer."""
-    network = layers(configuration.model, configuration.data.image_shape, len(configuration.data.class_names))
-    return Run(
-        identity=identity.name,
-        ingredients=identity.ingredients,
-        configuration=recorded(configuration),
-        outcome=outcome,
-        reason=reason,
-        epochs=len(history),
-        parameters=sum(layer.parameters for layer in network),
-        multiply_adds=sum(layer.multiply_adds for layer in network),
-        layers=[
-            {name: getattr(layer, name) for name in ("name", "kind", "parameters", "multiply_adds")}
-            | {"output": " × ".join(map(str, layer.output))}
-            for layer in network
-        ],
-    )
-
-
-def recorded(configuration: Configuration) -> dict[str, JsonValue]:
-    """What of a configuration belongs to a run: not where files come from, not where runs are tracked.
-
-    What images and classes are called is said where they are scored, with the names of that day.
-    """
-    values = configuration.model_dump(mode="json", exclude={"tracking": True, "data": set(NOT_OF_A_RUN)})
-    return dict(values)
-
-
-def close_unfinished(configuration: Configuration, identity: Identity, outcome: Outcome, reason: str) -> Path:
-    """Write into the growing record how a run ended whose own process can't say so any more.
-
-    Keeps the epochs that are there. Returns the record's folder.
-    """
-    work = project.checkpoint(identity.name)
-    try:
-        before = read_training(work / TRAINING)
-        history, times, where = before.history, before.times, before.environment
-    except UserError:
-        history, times, where = (), (), environment()
-    _write_growing(work, describe_run(configuration, identity, history, outcome, reason), history, times, where)
-    return work
-
-
-def _write_growing(
-    root: Path, run: Run, history: Sequence[Epoch], times: Sequence[EpochTime], where: Environment
-) -> None:
-    """Put what there is of a training part into `root`, in one step: its files belong to one another.
-
-    The clock goes before: whoever reads meanwhile knows the time of every epoch that it sees.
-    """
-    write_clock(root, TRAINING, TrainingClock(run.identity, tuple(times), where))
-    with atomic.write_folder(root / TRAINING) as folder:
-        write_training(folder, run, history)
 
 
 def _tell_waiting() -> None:

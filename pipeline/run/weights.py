@@ -34,7 +34,10 @@ def read_weights(training: TrainingPart, shapes: dict[str, tuple[int, ...]]) -> 
         with path.open("rb") as file:
             content = file.read(most + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing: this record came without its weights. {_remake(training)}") from None
+        is_repro = training.folder == project.RECORD / TRAINING
+        anew = "dvc repro --force train" if is_repro else f"python -m pipeline.reproduce {training.run.identity} --keep"
+        missing = f"{path}: is missing: this record came without its weights"
+        raise UserError(f"{missing}. `{anew}` makes them again.") from None
     if len(content) > most:
         raise UserError(f"{path}: is larger than the {parameters:,} parameters of its network.")
     try:
@@ -46,13 +49,6 @@ def read_weights(training: TrainingPart, shapes: dict[str, tuple[int, ...]]) -> 
     if digest_of(arrays) != training.run.weights:
         raise UserError(f"{path}: is not what run.json says was written.")
     return arrays
-
-
-def _remake(training: TrainingPart) -> str:
-    """What makes the weights of a record again that came without them."""
-    if training.folder == project.RECORD / TRAINING:
-        return "`dvc repro --force train` makes them again."
-    return f"`python -m pipeline.reproduce {training.run.identity} --keep` makes them again."
 
 
 def trained_network(training: TrainingPart) -> "keras.Model":

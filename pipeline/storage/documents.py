@@ -4,7 +4,8 @@ No name leads out of its folder, and no link out of the project.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, cast
@@ -27,7 +28,7 @@ def read_document(path: Path, kind: type[Kind], layout: int | None, repair: str)
     `layout` is the version that it must say it has (None: it says none), `repair` a sentence on what makes it anew.
     Raises UserError where it is missing, of another layout, or not as it was written.
     """
-    try:
+    with reading(path, repair):
         text = read_text(path)
         if layout is not None and (written := json.loads(text)["layout"]) != layout:
             raise UserError(f"{path}: layout {written}, but this version reads layout {layout}. {repair}")
@@ -35,6 +36,13 @@ def read_document(path: Path, kind: type[Kind], layout: int | None, repair: str)
         if layout is not None:
             del values["layout"]
         return cast(Kind, _typed(lambda: _adapter(cast(Any, kind)).validate_json(as_json(values))))
+
+
+@contextmanager
+def reading(path: Path, repair: str) -> Iterator[None]:
+    """Raises UserError where what the block reads of `path` is missing, or not as it was written."""
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: is missing. {repair}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -78,11 +86,7 @@ def refuse_links(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
             continue
-        try:
-            is_cached = target.is_relative_to(project.cached_files()) and target.is_file()
-        except ValueError as error:
-            raise UserError(f"{error}. Mend it there.") from None
-        if not is_cached:
+        if not (target.is_relative_to(project.cached_files()) and target.is_file()):
             raise UserError(f"{path}: is a link that leads out of the project. Put the file itself there.")
         if not is_as_named(target):
             raise UserError(f"{target}: has another content than its name says. Remove it; `dvc repro` makes it anew.")

@@ -13,12 +13,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.storage import digest, project
-
-RUNS = Path("runs")
-
-
-class TornLockError(ValueError):
-    """dvc.lock is not as DVC writes it."""
+from pipeline.terminal.errors import UserError
 
 
 def is_shared() -> bool:
@@ -29,7 +24,7 @@ def is_shared() -> bool:
 def cached() -> list[Path]:
     """Every file in DVC's cache of contents; of a shared one those that dvc.lock names.
 
-    Raises TornLockError, and ValueError where DVC's configuration is torn.
+    Raises UserError where DVC's configuration or dvc.lock is torn.
     """
     files = project.cached_files()
     if not is_shared():
@@ -45,14 +40,9 @@ def place_of(md5: str) -> Path | None:
     return _place(md5)
 
 
-def runs() -> list[Path]:
-    """Every note of DVC's cache on what a stage once made of what."""
-    return [path for folder in folders_of_runs() for path in sorted(folder.iterdir()) if path.is_file()]
-
-
 def folders_of_runs() -> list[Path]:
-    """The folders of those notes, one for each stage with certain inputs."""
-    return sorted(path for path in (project.cache_folder() / RUNS).glob("??/*") if path.is_dir())
+    """The folders of DVC's notes on what a stage once made of what, one for each stage with certain inputs."""
+    return sorted(path for path in project.cache_folder().glob("runs/??/*") if path.is_dir())
 
 
 def outputs() -> Iterator[tuple[str, Path, str]]:
@@ -78,13 +68,9 @@ def _outs() -> Iterator[tuple[str, Path, str]]:
     except FileNotFoundError:
         return
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise TornLockError(f"{project.ROOT / 'dvc.lock'}: is torn ({type(error).__name__})") from None
+        torn = f"{project.ROOT / 'dvc.lock'}: is torn ({type(error).__name__})"
+        raise UserError(f"{torn}. `make repro` mends it.") from None
     yield from ((stage, project.ROOT / name, md5) for stage, name, md5 in outs)
-
-
-def is_content(path: Path, md5: str) -> bool:
-    """Whether the file is there and has this MD5."""
-    return path.is_file() and digest.md5_of_file(path) == md5
 
 
 def _place(md5: str) -> Path:

@@ -4,6 +4,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from pipeline.terminal.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 CONF = ROOT / "conf"
@@ -65,13 +67,13 @@ def store_root() -> Path:
 def cache_folder() -> Path:
     """Where DVC's cache lies: `dvc cache dir` puts it anywhere, for the project, a user or a machine.
 
-    Raises ValueError where DVC's configuration can't be read.
+    Raises UserError where DVC's configuration can't be read.
     """
     return _configured_cache(DVC)
 
 
 def cached_files() -> Path:
-    """Where the contents in DVC's cache lie, by their MD5. Raises ValueError like `cache_folder`."""
+    """Where the contents in DVC's cache lie, by their MD5. Raises UserError like `cache_folder`."""
     return cache_folder() / "files" / "md5"
 
 
@@ -82,5 +84,5 @@ def _configured_cache(dvc: Path) -> Path:
     try:
         elsewhere = Config(str(dvc))["cache"].get("dir")
     except (ConfigError, OSError) as error:
-        raise ValueError(f"DVC's configuration in {dvc} can't be read ({error})") from None
+        raise UserError(f"DVC's configuration in {dvc} can't be read ({error}). Mend it there.") from None
     return Path(elsewhere or dvc / "cache").resolve()

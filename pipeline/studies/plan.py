@@ -11,9 +11,9 @@ from pipeline.config.messages import refused, shown
 from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import test_digest, training_digest
 from pipeline.data.scoring import held_out_digest
+from pipeline.run.checkpoint import recorded
 from pipeline.run.identity import Identity, identity, scoring_identity
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
-from pipeline.run.train_run import recorded
 from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled

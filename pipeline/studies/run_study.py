@@ -12,8 +12,8 @@ from pipeline.config.guard import PREPARED_ONCE, SPLIT
 from pipeline.config.messages import validated
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import load_training
+from pipeline.run.checkpoint import close_unfinished
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Outcome
-from pipeline.run.train_run import close_unfinished
 from pipeline.storage import atomic, lock, project
 from pipeline.studies.console import (
     SweepLine,

@@ -252,13 +252,19 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
     root = project.run_root(job.identity.name)
     with lock.only_one(_lock(job)):
         if record_of(job) is None:
-            from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - imports TensorFlow
+            from pipeline.run.evaluate_run import Draw, evaluate_run  # noqa: PLC0415 - imports TensorFlow
+
+            draw: Draw | None = None
+            if job.pictured:
+                from pipeline.figures.run_figures import draw_run  # noqa: PLC0415 - matplotlib
+
+                draw = draw_run
 
             training = _finished_training(job, root) or _train(job, root, sync)
             data = job.configuration.data
             on_test = job.images == "test"
             scored = test_set(test_images(), data) if on_test else validation_set(training_images(), data)
-            evaluate_run(training, scored, root / job.part, pictured=job.pictured)
+            evaluate_run(training, scored, root / job.part, draw)
         remove_checkpoint(project.checkpoint(job.identity.name))
         sync(root)
 

@@ -48,19 +48,15 @@ def run(main: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         # The reader went away (`| head`): nobody is left to be told.
         status = 1
-    except OSError as error:
+    except Exception as error:
         if lacks_memory(error):
             _leave_without_memory()
-        if error.errno is None:
+        if not isinstance(error, OSError) or error.errno is None:
             raise
         # What is written to a file names it.
         unnamed = error.filename is None and error.errno == errno.ENOSPC
         where = "standard output" if _gave_up(sys.stdout) or unnamed else error.filename
         status = _tell(f"{where}: {error.strerror}" if where is not None else str(error.strerror))
-    except Exception as error:
-        if not lacks_memory(error):
-            raise
-        _leave_without_memory()
     for stream in (sys.stdout, sys.stderr):
         _gave_up(stream)
     sys.exit(status)

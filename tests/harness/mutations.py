@@ -111,8 +111,8 @@ IN_THE_ROOM = (
     Mutation(
         "halve the accuracy that is written",
         "pipeline/run/evaluate_run.py",
-        '"accuracy": found.accuracy,',
-        '"accuracy": 0.5 * found.accuracy,',
+        "asdict(scores)",
+        'asdict(scores) | {"accuracy": 0.5 * scores.accuracy}',
         SCORED,
     ),
     Mutation(

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from pipeline.config.schema import Configuration
 from pipeline.data.prepare import write_prepared
+from pipeline.run.checkpoint import describe_run
 from pipeline.run.environment import Environment
 from pipeline.run.identity import Identity, identity
 from pipeline.run.record import (
@@ -26,7 +27,6 @@ from pipeline.run.record import (
     write_manifest,
     write_training,
 )
-from pipeline.run.train_run import describe_run
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of, pack
 from pipeline.storage.digest import as_json
