@@ -14,9 +14,6 @@ from pathlib import Path
 
 import mlflow
 
-from pipeline.config.load import read_section
-from pipeline.config.schema import Tracking
-from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
@@ -35,7 +32,7 @@ def main() -> int:
     parser.add_argument("--study", help="the links to this study: its runs, the best first, and the means over seeds")
     arguments = parser.parse_args()
     port, study = arguments.port, None if arguments.study is None else find_study(arguments.study)
-    tracking = read_section(project.PARAMS, Tracking) if study is None else tracking_of(study)
+    tracking = tracking_of(study)
     where = address(tracking)
     if not is_database(where) and not where.startswith(("http://", "https://")):
         raise UserError(

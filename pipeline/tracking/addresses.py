@@ -46,9 +46,9 @@ def check_address(tracking: Tracking) -> None:
         address(tracking)
 
 
-def tracking_of(study: "Study") -> Tracking:
-    """Where the sweep of `study` put it; params.yaml's where it was tracked nowhere, or by an earlier version."""
-    if study.tracking is None:
+def tracking_of(study: "Study | None") -> Tracking:
+    """Where the sweep of `study` put it; params.yaml's without one, or where an earlier version or none tracked it."""
+    if study is None or study.tracking is None:
         return read_section(project.PARAMS, Tracking)
     return validated(Tracking, study.tracking, prefix=f"{study.name}: tracking")
 
@@ -88,8 +88,7 @@ def shown(address: str) -> str:
     """An address for people: a file's path, or a server without the secrets that its address may hold."""
     if is_database(address):
         return str(database_of(address))
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return urlunsplit(urlsplit(address)._replace(netloc=_host(address), query="", fragment=""))
 
 
 def address_of(database: Path) -> str:
@@ -110,24 +109,25 @@ def check_place(address: str, location: str | None) -> None:
     """
     location = location or ""
     parts = urlsplit(location)
-    problem = None
+    is_local, problem = parts.scheme in LOCAL, None
     if is_database(address):
-        folder, place = database_of(address).parent, Path(unquote(parts.path))
-        if parts.scheme not in LOCAL or parts.netloc or not place.resolve().is_relative_to(folder.resolve()):
+        folder = database_of(address).parent
+        if not is_local or parts.netloc or not Path(unquote(parts.path)).resolve().is_relative_to(folder.resolve()):
             problem = (
                 f"in {location}, outside of {folder}, the folder of its database. Where the database was moved, move "
                 "it back; else name another experiment (tracking.experiment)"
             )
-    elif parts.scheme in LOCAL:
+    elif is_local:
         problem = f"in {location}, a folder of this machine; start it with --serve-artifacts"
     # What is served by another host would be asked for with this one's password.
-    elif parts.scheme in SERVED and parts.netloc.rpartition("@")[2] not in ("", _host(address)):
+    elif parts.scheme in SERVED and _host(location) not in ("", _host(address)):
         problem = f"at {location}, another server"
     if problem is not None:
         raise StoreUnreachableError(f"{shown(address)}: it keeps artifacts {problem}")
 
 
 def _host(address: str) -> str:
+    """Host and port, without the secrets before them."""
     return urlsplit(address).netloc.rpartition("@")[2]
 
 

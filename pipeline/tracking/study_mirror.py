@@ -14,10 +14,8 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields, study_fields, views
 from pipeline.tracking.addresses import check_place
 from pipeline.tracking.models import Export
-from pipeline.tracking.run_mirror import STATUS, Mirror, missing_tags, unfinished, write_status
+from pipeline.tracking.run_mirror import NAME, STATUS, Mirror, missing_tags, unfinished, write_status
 from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
-
-NAME = "mlflow.runName"
 
 REPORT = "report"
 """The folder of a report among the artifacts of its study."""
@@ -44,8 +42,9 @@ class StudyMirror(Mirror):
             self._known[run.identity] = scored.scoring
         return run_id
 
-    def bring_up_study(self, study: Study) -> None:
-        """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store.
+    def bring_up_study(self, study: Study, *, all_runs: bool = False) -> None:
+        """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store;
+        with `all_runs` those too that failed, or were stopped, while the store was away.
 
         Raises StoreUnreachableError, and UserError at the end for a record that can't be read.
         """
@@ -56,23 +55,20 @@ class StudyMirror(Mirror):
             if self._known is None:
                 # Asked once: a study of many runs is brought up after each of them.
                 self._known = self._whole(parent)
+            part = TEST_EVALUATION if study.images == "test" else EVALUATION
             problems = []
             for cell in study.cells:
-                if cell.state in ENDED and self._known.get(cell.identity) != (cell.scoring or ""):
-                    try:
-                        self.bring_up(read_record(project.run_root(cell.identity), _part(study)))
-                    except UserError as error:
-                        # The others shall not wait for it.
-                        problems.append(str(error))
+                try:
+                    if cell.state in ENDED:
+                        if self._known.get(cell.identity) != (cell.scoring or ""):
+                            self.bring_up(read_record(project.run_root(cell.identity), part))
+                    elif all_runs and (record := unfinished(cell.identity, part)) is not None:
+                        self.bring_up(record)
+                except UserError as error:
+                    # The others shall not wait for it.
+                    problems.append(str(error))
             if problems:
                 raise UserError(problems[0])
-
-    def bring_up_unfinished(self, study: Study) -> None:
-        """Bring up the runs that failed, or were stopped, while the store was away. Raises like `bring_up_study`."""
-        self._name_runs(study)
-        for cell in study.cells:
-            if cell.state not in ENDED and (record := unfinished(cell.identity, _part(study))) is not None:
-                self.bring_up(record)
 
     def announce(self, study: Study, verdict: str, report: Path | None) -> str:
         """Let the study's page begin with the verdict, and attach a report where there is one; returns what to tell.
@@ -106,9 +102,6 @@ class StudyMirror(Mirror):
             tags = {"study": self._study, "role": "study"}
             self._parent = str(ensure_run(self._store, tags, {}, self._study).info.run_id)
         return self._parent
-
-    def _name(self, record: Record) -> str:
-        return self._words.get(record.training.run.identity, {}).get(NAME) or super()._name(record)
 
     def _tags_beside(self, record: Record) -> dict[str, str]:
         return {"mlflow.parentRunId": self.parent(), **self._words.get(record.training.run.identity, {})}
@@ -163,7 +156,3 @@ class StudyMirror(Mirror):
             if fields.PARAMETERS in run.data.metrics:
                 whole[tags["identity"]] = tags.get("scoring", "")
         return whole
-
-
-def _part(study: Study) -> str:
-    return TEST_EVALUATION if study.images == "test" else EVALUATION
