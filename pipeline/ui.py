@@ -17,7 +17,7 @@ import mlflow
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import views
+from pipeline.tracking import study_fields
 from pipeline.tracking.addresses import StoreUnreachableError, address, is_database, shown, tracking_of
 from pipeline.tracking.store import open_store, write_experiment_tags
 
@@ -46,16 +46,18 @@ def main() -> int:
         store = open_store(tracking)
         if is_database(where):
             # An earlier version saved none. On a server that may be left to those who write there.
-            of_study = {} if study is None else views.study_tags(study)
-            write_experiment_tags(store, views.experiment_tags() | of_study)
+            of_study = {} if study is None else study_fields.view_tags(study)
+            write_experiment_tags(store, study_fields.experiment_tags() | of_study)
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
     ui = f"http://{HOST}:{port}/" if is_database(where) else f"{shown(where).rstrip('/')}/"
-    links = [("MLflow UI", views.STUDIES)]
+    links = [("MLflow UI", study_fields.STUDIES)]
     if study is not None:
-        links = list(zip(("runs, the best first", "means over seeds"), views.study_views(study.name), strict=True))
+        links = list(
+            zip(("runs, the best first", "means over seeds"), study_fields.study_views(study.name), strict=True)
+        )
     known = page_knows_views()
-    lines = [f"{words}: {ui}{views.page(store.experiment_id, view if known else None)}" for words, view in links]
+    lines = [f"{words}: {ui}{study_fields.page(store.experiment_id, view if known else None)}" for words, view in links]
     if is_database(where):
         return _serve(where, port, [*lines, "(Ctrl-C ends it)"])
     print("\n".join(lines))
@@ -65,7 +67,7 @@ def main() -> int:
 def page_knows_views() -> bool:
     """Whether MLflow's page looks for views where they are saved: in another version it may not."""
     scripts = (Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js").glob("main.*.js")
-    return any(views.VIEW in script.read_text("utf-8", "replace") for script in scripts)
+    return any(study_fields.VIEW in script.read_text("utf-8", "replace") for script in scripts)
 
 
 def _serve(where: str, port: int, lines: list[str]) -> int:

@@ -24,8 +24,8 @@ from pipeline.tracking.download import get_runs
 from pipeline.tracking.fields import all_tags
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.study_fields import page, study_views
 from pipeline.tracking.study_mirror import StudyMirror
-from pipeline.tracking.views import page, study_views
 from tests.harness import studies
 from tests.harness.studies import a_project, study, swept, write_record
 

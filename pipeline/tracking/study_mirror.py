@@ -11,7 +11,7 @@ from pipeline.storage import digest, project
 from pipeline.studies.study import ENDED, Study
 from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import fields, study_fields, views
+from pipeline.tracking import fields, study_fields
 from pipeline.tracking.addresses import check_place
 from pipeline.tracking.models import Export
 from pipeline.tracking.run_mirror import NAME, STATUS, Mirror, missing_tags, unfinished, write_status
@@ -88,10 +88,10 @@ class StudyMirror(Mirror):
                     self._client.log_artifact(run.info.run_id, str(picture))
                 settle(self._store, run.info.artifact_uri)
             verdict = f"{verdict[:1000]} ({counted(count_outcomes(study.cells)['finished'], 'run')} compared)"
-            links = views.links(self._store.experiment_id, study.name)
+            links = study_fields.view_links(self._store.experiment_id, study.name)
             note = study_fields.study_description(study, verdict, links)
             # No more than this: a sweep may be at work, and says the rest.
-            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(views.DESCRIPTION, note)]
+            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(fields.DESCRIPTION, note)]
             self._client.log_batch(run.info.run_id, tags=tags)
             told = "shows the verdict" if report is None else "shows the verdict and the report"
             return f"MLflow run {run.info.run_id} {told}"
@@ -116,11 +116,11 @@ class StudyMirror(Mirror):
 
     def _write_parent(self, parent: str, study: Study) -> None:
         run = self._client.get_run(parent)
-        if (shown := views.experiment_tags() | views.study_tags(study)) != self._views:
+        if (shown := study_fields.experiment_tags() | study_fields.view_tags(study)) != self._views:
             write_experiment_tags(self._store, shown)
             self._views = shown
         table = study_fields.table_csv(study)
-        links = views.links(self._store.experiment_id, study.name)
+        links = study_fields.view_links(self._store.experiment_id, study.name)
         wanted = study_fields.study_tags(study, digest.of_value(table), run.data.tags.get(study_fields.VERDICT), links)
         tags = missing_tags(run, wanted)
         if tags:
