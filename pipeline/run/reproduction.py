@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,9 @@ def is_bit_identical(one: TrainingPart, other: TrainingPart) -> bool:
 
 def parting_epoch(one: TrainingPart, other: TrainingPart) -> int | None:
     """The first epoch in which the histories differ, or that only one has; None where they are the same."""
-    for ours, theirs in zip(one.history, other.history, strict=False):
+    for epoch, (ours, theirs) in enumerate(zip_longest(one.history, other.history), start=1):
         if repr(ours) != repr(theirs):
-            return ours.epoch
-    if len(one.history) != len(other.history):
-        return min(len(one.history), len(other.history)) + 1
+            return epoch
     return None
 
 

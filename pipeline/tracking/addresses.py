@@ -25,12 +25,8 @@ DEFAULT = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 """The folder beside a database of ours in which its artifacts lie."""
 
-LOCATIONS = (
-    ("experiments", "experiment_id", "artifact_location"),
-    ("runs", "run_uuid", "artifact_uri"),
-    ("logged_models", "model_id", "artifact_location"),
-)
-"""Where MLflow keeps a place: table, its key, the column. It makes relative places absolute when it takes them."""
+LOCATIONS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+"""Where MLflow keeps a place: table and column. It makes relative places absolute when it takes them."""
 
 LOCAL = "", "file"
 SERVED = "http", "https", "mlflow-artifacts"
@@ -137,19 +133,17 @@ def follow_move(database: Path) -> None:
     What names a place of another kind stays as it is. Called again it changes nothing.
     """
     own = (database.parent.resolve() / ARTIFACTS).as_uri()
+
+    def moved(location: str | None) -> str | None:
+        before, folder, below = (location or "").rpartition(f"/{ARTIFACTS}")
+        is_folder = bool(folder) and (not below or below.startswith("/")) and ".." not in below.split("/")
+        return f"{own}{below}" if is_folder and urlsplit(before).scheme in LOCAL else location
+
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        for table, key, column in LOCATIONS:
-            elsewhere = f"instr({column}, ?) > 0 AND substr({column}, 1, length(?)) <> ?"
-            rows = connection.execute(
-                f"SELECT {key}, {column} FROM {table} WHERE {elsewhere}",  # noqa: S608 - our own words
-                (ARTIFACTS, own, own),
-            ).fetchall()
-            moved = [(f"{own}{below}", row) for row, place in rows if (below := _below_artifacts(place)) is not None]
-            connection.executemany(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", moved)  # noqa: S608
-
-
-def _below_artifacts(location: str) -> str | None:
-    """What follows the folder of artifacts in a place of this machine; None where it has no such folder."""
-    before, folder, below = location.rpartition(f"/{ARTIFACTS}")
-    is_folder = bool(folder) and (not below or below.startswith("/")) and ".." not in below.split("/")
-    return below if is_folder and urlsplit(before).scheme in LOCAL else None
+        connection.create_function("moved", 1, moved)
+        for table, column in LOCATIONS.items():
+            elsewhere = f"substr({column}, 1, length(?)) <> ? AND moved({column}) <> {column}"
+            query = f"SELECT 1 FROM {table} WHERE {elsewhere}"  # noqa: S608 - our own words
+            # Who changes nothing need not wait for who writes.
+            if connection.execute(query, (own, own)).fetchone():
+                connection.execute(f"UPDATE {table} SET {column} = moved({column}) WHERE {elsewhere}", (own, own))  # noqa: S608
