@@ -10,7 +10,7 @@ from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import EVALUATION, TRAINING, read_training
 from pipeline.storage import lock, project
 from pipeline.terminal import command
-from pipeline.tracking.mirror_process import LONGEST_FILES_WAIT, MirrorProcess
+from pipeline.tracking.mirror_process import LONGEST_STAGE_WAIT, MirrorProcess
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def _evaluate(data: Data, tracking: Tracking) -> int:
         print(f"note: {note}")
     from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - TensorFlow, once the rest is right
 
-    with MirrorProcess(tracking, REPRO_STUDY, EVALUATION, LONGEST_FILES_WAIT) as mirror:
+    with MirrorProcess(tracking, REPRO_STUDY, EVALUATION, LONGEST_STAGE_WAIT) as mirror:
         evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, pictured=True)
         # DVC has the training part: `dvc repro --force train` shall train.
         remove_checkpoint(project.checkpoint(training.run.identity))

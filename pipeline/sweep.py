@@ -56,13 +56,12 @@ def main() -> int:
     from pipeline.studies.run_study import launch_one  # noqa: PLC0415
 
     arguments = [word if word not in ("-y", "--yes") else "study.ask=false" for word in arguments]
-    # What is refused by its words alone starts no process.
-    check_arguments(arguments)
-    check_typed(arguments)
     # Another launcher's processes have mirror processes of their own, and a dry run tells nobody.
     alone = shows(arguments) or any(word.startswith(("hydra/launcher", "study.dry_run=true")) for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
+        check_arguments(arguments)
+        check_typed(arguments)
         choice = read_choice(project.CHOSEN)
         run_application(name_study(arguments, {**choice.variants, **choice.values}), launch_one)
     return 0
