@@ -106,7 +106,7 @@ def test_what_becomes_of_a_report_is_a_line(
     program: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     beside(program, monkeypatch)
-    monkeypatch.setattr(mirror_process, "LONGEST_FILES_WAIT", 1)
+    monkeypatch.setattr(mirror_process, "LONGEST_REPORT_WAIT", 1)
     assert announce(TRACKING, "kernels", "a verdict", tmp_path).startswith(said)
 
 

@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "pipeline.tracking.mirror_worker"]
 LONGEST_WAIT = 30.0
 """Seconds that a finished training waits for its mirror process."""
 
-LONGEST_FILES_WAIT = 60.0
+LONGEST_STAGE_WAIT = LONGEST_REPORT_WAIT = 60.0
 """Seconds that a finished evaluation waits, with its files and its model, and a report of some twenty files."""
 
 _early: list[subprocess.Popen[str]] = []
@@ -50,7 +50,7 @@ def announce(tracking: "Tracking", study: str, verdict: str, report: Path | None
 
     Returns what to tell: nothing where nothing is tracked.
     """
-    with MirrorProcess(tracking, study, longest_wait=LONGEST_FILES_WAIT) as mirror:
+    with MirrorProcess(tracking, study, longest_wait=LONGEST_REPORT_WAIT) as mirror:
         mirror.announce(project.study(study), verdict, report)
     if mirror.failed:
         return f"not in MLflow ({mirror.said}); the same line tells it once the store can be reached"
