@@ -101,15 +101,10 @@ def _load(run: str | None, model: str | None) -> Network:
 
 def _released(model: str) -> Network:
     """A model out of MLflow's registry. Raises UserError where it can't be had."""
-    # mlflow takes seconds to load
-    from pipeline.tracking.addresses import StoreUnreachableError  # noqa: PLC0415
-    from pipeline.tracking.registry import download_released  # noqa: PLC0415
+    from pipeline.tracking.download import download_released  # noqa: PLC0415 - mlflow takes seconds to load
 
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            place, names = download_released(read_section(project.PARAMS, Tracking), model, Path(folder))
-        except StoreUnreachableError as error:
-            raise UserError(f"{model}: can't be had: {error}.") from None
+        place, names = download_released(read_section(project.PARAMS, Tracking), model, Path(folder))
         return _network(read_training(place, repair="Release it again: python -m pipeline.release"), names)
 
 

@@ -17,14 +17,17 @@ import numpy as np
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.findings.card import write_card
+from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import Record, find_record
+from pipeline.run.weights import export_network
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.mcnemar import mcnemar
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError
-from pipeline.tracking.registry import CHAMPION, PREVIOUS, Registry, Version
+from pipeline.tracking.models import CHAMPION, PREVIOUS, Registry, Version
+from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import open_store
 
 
@@ -48,8 +51,8 @@ def _release(registry: Registry, *, anyway: bool) -> str:
     text, page = write_card(record, registry.name, registry.opened())
     champion = registry.version_of(CHAMPION)
     verdict = _compare(registry, record, champion, anyway=anyway)
-    version = registry.register(record)
-    registry.describe(version, text, page)
+    run_id = Mirror(registry.store, REPRO_STUDY).bring_up(record, export_network)
+    version = registry.register(record, run_id, text, page)
     this = f"version {version.number} of {registry.name} (models:/{registry.name}/{version.number})"
     if champion is not None and champion.number == version.number:
         return f"{this} is the champion already"

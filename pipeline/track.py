@@ -1,20 +1,21 @@
 """Bring MLflow up to what the records hold: after an outage, a deleted database, another tracking address.
 
-Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml. With --all
-a database that was lost is filled anew: every `dvc repro` and `dvc exp run` that DVC's cache has, and every study.
+Running it again adds nothing. MLFLOW_TRACKING_URI says where the store is, else `tracking` in params.yaml, of a study
+what its last sweep was told. With --all a database that was lost is filled anew: every `dvc repro` and `dvc exp run`
+that DVC's cache has, and every study.
 """
 
-from pipeline.config.load import read_params, read_section
+from pipeline.config.load import read_params
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
 from pipeline.run.identity import REPRO_STUDY, identity
-from pipeline.run.record import TRAINING, Record, read_record
+from pipeline.run.record import TRAINING, Record, find_record
 from pipeline.run.weights import export_network
 from pipeline.storage import project
-from pipeline.studies.study import find_study
+from pipeline.studies.study import Study, find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.addresses import StoreUnreachableError, shown
+from pipeline.tracking.addresses import StoreUnreachableError, shown, tracking_of
 from pipeline.tracking.restore import restore
 from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import open_store
@@ -28,14 +29,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.all and arguments.study:
         parser.error("either a study or --all")
-    tracking = read_section(project.PARAMS, Tracking)
+    study = None if arguments.study is None else find_study(arguments.study)
+    tracking = tracking_of(study)
     if not tracking.enabled:
         print("tracking is off (tracking.enabled in params.yaml): nothing to do")
         return 0
     try:
         if arguments.all:
             return _track_all(tracking)
-        print(_tracked_study(tracking, arguments.study) if arguments.study else _tracked_record(tracking))
+        print(_track_record(tracking) if study is None else _track_study(tracking, study))
     except StoreUnreachableError as error:
         raise UserError(
             f"{error}. The records are complete; once that is mended, the same command brings MLflow up to them."
@@ -43,17 +45,16 @@ def main() -> int:
     return 0
 
 
-def _tracked_record(tracking: Tracking) -> str:
+def _track_record(tracking: Tracking) -> str:
     left = _left()
-    record = None if left is not None and not (project.RECORD / TRAINING).exists() else read_record(project.RECORD)
+    record = find_record() if left is None or (project.RECORD / TRAINING).exists() else None
     store = open_store(tracking)
     mirror = Mirror(store, REPRO_STUDY)
     if left is not None:
-        left_id = mirror.bring_up(left)
-    if record is None:
-        return f"MLflow run {left_id} in {shown(store.address)} holds what the training did that has not ended"
-    run_id = mirror.bring_up(record, export_network)
-    return f"MLflow run {run_id} in {shown(store.address)} holds what {project.RECORD.name}/ holds"
+        run_id, held = mirror.bring_up(left), "the training did that has not ended"
+    if record is not None:
+        run_id, held = mirror.bring_up(record, export_network), f"{project.RECORD.name}/ holds"
+    return f"MLflow run {run_id} in {shown(store.address)} holds what {held}"
 
 
 def _left() -> Record | None:
@@ -84,13 +85,11 @@ def _track_all(tracking: Tracking) -> int:
     return 1 if restored.problems else 0
 
 
-def _tracked_study(tracking: Tracking, name: str) -> str:
-    study = find_study(name)
+def _track_study(tracking: Tracking, study: Study) -> str:
     store = open_store(tracking)
-    mirror = StudyMirror(store, name)
-    mirror.bring_up_study(study)
-    mirror.bring_up_unfinished(study)
-    return f"MLflow run {mirror.parent()} and its children in {shown(store.address)} hold what study {name} holds"
+    mirror = StudyMirror(store, study.name)
+    mirror.bring_up_study(study, all_runs=True)
+    return f"MLflow run {mirror.parent()} and its children in {shown(store.address)} hold what study {study.name} holds"
 
 
 if __name__ == "__main__":

@@ -14,13 +14,10 @@ from pathlib import Path
 
 import mlflow
 
-from pipeline.config.load import read_section
-from pipeline.config.schema import Tracking
-from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import views
+from pipeline.tracking import study_fields
 from pipeline.tracking.addresses import StoreUnreachableError, address, is_database, shown, tracking_of
 from pipeline.tracking.store import open_store, write_experiment_tags
 
@@ -35,31 +32,34 @@ def main() -> int:
     parser.add_argument("--study", help="the links to this study: its runs, the best first, and the means over seeds")
     arguments = parser.parse_args()
     port, study = arguments.port, None if arguments.study is None else find_study(arguments.study)
-    tracking = read_section(project.PARAMS, Tracking) if study is None else tracking_of(study)
+    tracking = tracking_of(study)
     where = address(tracking)
-    if not is_database(where) and not where.startswith(("http://", "https://")):
+    is_local = is_database(where)
+    if not is_local and not where.startswith(("http://", "https://")):
         raise UserError(
             f"{shown(where)}: is neither an SQLite database nor a server, and this command shows these: "
             "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:///, http:// or https:// there."
         )
-    if is_database(where):
+    if is_local:
         _check_path(Path(mlflow.__file__).parent)
         command.check_free(HOST, port, "make ui PORT=5001")
     try:
         store = open_store(tracking)
-        if is_database(where):
+        if is_local:
             # An earlier version saved none. On a server that may be left to those who write there.
-            of_study = {} if study is None else views.study_tags(study)
-            write_experiment_tags(store, views.experiment_tags() | of_study)
+            of_study = {} if study is None else study_fields.view_tags(study)
+            write_experiment_tags(store, study_fields.experiment_tags() | of_study)
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
-    ui = f"http://{HOST}:{port}/" if is_database(where) else f"{shown(where).rstrip('/')}/"
-    links = [("MLflow UI", views.STUDIES)]
+    ui = f"http://{HOST}:{port}" if is_local else shown(where).rstrip("/")
+    links = {"MLflow UI": study_fields.STUDIES}
     if study is not None:
-        links = list(zip(("runs, the best first", "means over seeds"), views.study_views(study.name), strict=True))
+        runs, means = study_fields.study_views(study.name)
+        links = {"runs, the best first": runs, "means over seeds": means}
     known = page_knows_views()
-    lines = [f"{words}: {ui}{views.page(store.experiment_id, view if known else None)}" for words, view in links]
-    if is_database(where):
+    pages = {words: study_fields.page(store.experiment_id, view if known else None) for words, view in links.items()}
+    lines = [f"{words}: {ui}/{page}" for words, page in pages.items()]
+    if is_local:
         return _serve(where, port, [*lines, "(Ctrl-C ends it)"])
     print("\n".join(lines))
     return 0
@@ -68,7 +68,7 @@ def main() -> int:
 def page_knows_views() -> bool:
     """Whether MLflow's page looks for views where they are saved: in another version it may not."""
     scripts = (Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js").glob("main.*.js")
-    return any(views.VIEW in script.read_text("utf-8", "replace") for script in scripts)
+    return any(study_fields.VIEW in script.read_text("utf-8", "replace") for script in scripts)
 
 
 def _serve(where: str, port: int, lines: list[str]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.tracking import views
+from pipeline.tracking import study_fields
 from tests.harness import browser
 from tests.harness.browser import Ui
 from tests.harness.mlflow_store import client
@@ -101,7 +101,7 @@ def test_the_experiment_opens_with_one_line_a_study_and_its_runs_behind_it(ui: U
 
 def test_make_ui_opens_a_list_that_says_which_kernel_size_and_how_many_filters(ui: Ui, records: list[Recorded]) -> None:
     with ui.page("studies") as page:
-        page.goto(f"{ui.address}/{views.page('1', views.STUDIES)}")
+        page.goto(f"{ui.address}/{study_fields.page('1', study_fields.STUDIES)}")
         expect(browser.run_links(page)).to_have_text([STUDY])
         filters, kernel_size = best = max(means(records), key=lambda setting: means_of(records)[setting])
         cell = browser.cells(page, "tags.`best`").first
@@ -117,7 +117,7 @@ def test_make_ui_opens_a_list_that_says_which_kernel_size_and_how_many_filters(u
 
 def test_a_study_has_a_view_of_its_runs_the_best_first(ui: Ui, records: list[Recorded]) -> None:
     with ui.page("runs") as page:
-        page.goto(f"{ui.address}/{views.page('1', views.study_views(STUDY)[0])}")
+        page.goto(f"{ui.address}/{study_fields.page('1', study_fields.study_views(STUDY)[0])}")
         expect(browser.run_links(page)).to_have_count(len(records))
         scores = [float(text) for text in browser.cells(page, "metrics.`accuracy/validation`").all_inner_texts()]
         columns = [[int(text) for text in browser.cells(page, f"params.`{key}`").all_inner_texts()] for key in CELL]
@@ -134,7 +134,7 @@ def test_a_study_has_a_view_of_its_runs_the_best_first(ui: Ui, records: list[Rec
 
 def test_a_study_has_a_view_of_its_means_over_seeds(ui: Ui, records: list[Recorded]) -> None:
     with ui.page("means") as page:
-        page.goto(f"{ui.address}/{views.page('1', views.study_views(STUDY)[1])}")
+        page.goto(f"{ui.address}/{study_fields.page('1', study_fields.study_views(STUDY)[1])}")
         expect(page.get_by_text("Group: ")).to_have_count(4)
         # The runs themselves stay behind their mean.
         expect(browser.run_links(page)).to_have_count(4)
@@ -152,9 +152,9 @@ def test_a_study_has_a_view_of_its_means_over_seeds(ui: Ui, records: list[Record
 
 
 def test_a_view_that_mlflow_can_not_read_opens_the_ordinary_list(ui: Ui, swept: Project) -> None:
-    client(swept).set_experiment_tag("1", f"{views.VIEW}another_form", '{"name": "x", "state": 1}')
+    client(swept).set_experiment_tag("1", f"{study_fields.VIEW}another_form", '{"name": "x", "state": 1}')
     with ui.page("view_of_another_form") as page:
-        page.goto(f"{ui.address}/{views.page('1', 'another_form')}")
+        page.goto(f"{ui.address}/{study_fields.page('1', 'another_form')}")
         expect(browser.run_links(page)).to_have_text([STUDY])
 
 

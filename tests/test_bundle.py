@@ -149,6 +149,22 @@ def test_a_study_that_goes_on_is_packed_as_it_is_and_goes_on_elsewhere(tmp_path:
         assert unpack_study(half) == (study, 0)
 
 
+def test_where_a_study_is_tracked_goes_with_no_bundle_and_keeps_none_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, path = packed(tmp_path)
+    theirs: dict[str, Any] = {"enabled": True, "address": "https://theirs", "experiment": "conv2d"}
+    assert pack_study(replace(study, tracking=theirs)) == path.read_bytes()
+    with elsewhere(tmp_path), monkeypatch.context() as patch:
+        # One that was made to say it.
+        patch.setattr(bundle, "replace", lambda study, **_: replace(study, tracking=theirs))
+        path.write_bytes(pack_study(packed(tmp_path)[0]))
+    with elsewhere(tmp_path, "clone"):
+        assert unpack_study(path)[0].tracking is None
+        own = update_study(project.study("kernels"), lambda _: replace(study, tracking={**theirs, "address": None}))
+        assert unpack_study(path)[0].tracking == own.tracking
+
+
 @pytest.mark.parametrize("changes", [{"basis": "other"}, {"margin": 0.25}, {"images": "test"}, {"settings": {}}])
 def test_a_study_that_is_there_with_other_runs_or_otherwise_declared_is_refused_and_stays(
     tmp_path: Path, changes: dict[str, Any]

@@ -29,7 +29,7 @@ def mistaken(own: Project) -> Iterator[Project]:
         (("compare", "nothing"), "nothing: is no study here"),
         (("promote", "nothing"), "nothing: is no study here"),
         (("track", "nothing"), "nothing: is no study here"),
-        (("track",), "run.json: is missing"),
+        (("track",), "there is no record. Run: dvc repro"),
         (("reproduce", "record"), "record: is no record here"),
         (("preprocess",), "train-images-idx3-ubyte"),
     ],

@@ -11,7 +11,8 @@ import yaml
 from pipeline.run.environment import Environment
 from pipeline.run.record import EVALUATION, TRAINING, EpochTime, EvaluationClock, TrainingClock, write_clock
 from pipeline.storage import project
-from pipeline.tracking.dvc_records import Restorer, cached_records
+from pipeline.terminal.errors import UserError
+from pipeline.tracking.restore import cached_records, put_together
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def note(name: str, *, read: Mapping[str, str], wrote: Mapping[str, str]) -> Non
         key: [{"path": path, "md5": md5} for path, md5 in paths.items()]
         for key, paths in (("deps", read), ("outs", wrote))
     }
-    path = (project.DVC / "cache") / "runs" / name / name / name
+    path = (project.DVC / "cache") / "runs" / (2 * name) / name / name
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump({"cmd": "python -m pipeline", **files}))
 
@@ -70,8 +71,8 @@ def test_what_was_scored_belongs_to_what_was_trained_and_the_oldest_comes_first(
         ("g", {}, {"data/prepared": "3" * 32}),
     ):
         note(name, read=read, wrote=wrote)
-    ((project.DVC / "cache") / "runs" / "h" / "h").mkdir(parents=True)
-    ((project.DVC / "cache") / "runs" / "h" / "h" / "h").write_text("cmd: [")
+    ((project.DVC / "cache") / "runs" / "hh" / "h").mkdir(parents=True)
+    ((project.DVC / "cache") / "runs" / "hh" / "h" / "h").write_text("cmd: [")
     found = cached_records()
     assert [record["training/run.json"] for record in found] == [lost[run], early[run], alone[run], late[run]]
     assert ["evaluation/evaluation.json" in record for record in found] == [False, True, False, True]
@@ -89,7 +90,7 @@ def test_a_training_that_was_done_again_to_the_same_bits_is_one_record() -> None
 def test_files_and_folders_are_there_as_they_were(place: Path) -> None:
     picture = cached("a picture")
     folder = cached(json.dumps([{"relpath": "a/b.png", "md5": picture}]), ".dir")
-    assert Restorer().restore({"training/run.json": cached("run"), "evaluation/pictures": folder}, place / "restored")
+    assert put_together({"training/run.json": cached("run"), "evaluation/pictures": folder}, place / "restored", {})
     found = {path.name: path.read_text() for path in (place / "restored").rglob("*") if path.is_file()}
     assert found == {"run.json": "run", "b.png": "a picture"}
 
@@ -111,6 +112,27 @@ def test_what_is_gone_damaged_or_leads_out_is_not_restored(place: Path) -> None:
         {"pictures": cached("[{}]", ".dir")},
         {"training": sound, "training/run.json": sound},
     ):
-        assert not Restorer().restore(record, place / "restored" / "record")
+        assert not put_together(record, place / "restored" / "record", {})
     assert not (place / "outside").exists()
     assert not (place / "restored" / "outside").exists()
+
+
+def test_what_git_alone_has_comes_from_there(place: Path) -> None:
+    assert put_together({"evaluation/metrics.json": "0" * 32}, place, {"0" * 32: b"{}"})
+    assert (place / "evaluation" / "metrics.json").read_bytes() == b"{}"
+
+
+def test_a_cache_whose_place_can_not_be_read_is_told_in_a_sentence() -> None:
+    (project.DVC / "config").write_text("[core\nx")
+    with pytest.raises(UserError, match=r"(?s)DVC's configuration in .* can't be read .*was not looked for\.$"):
+        cached_records()
+
+
+def test_a_note_of_a_date_that_is_none_or_a_scoring_that_is_no_mapping_keeps_nothing_else_out() -> None:
+    one = trained("one", 10)
+    note("a", read={}, wrote=one)
+    note("b", read=one, wrote={"record/evaluation/evaluation.json": cached("[]")})
+    torn = project.DVC / "cache" / "runs" / "cc" / "c" / "c"
+    torn.parent.mkdir(parents=True)
+    torn.write_text("2024-99-99")
+    assert [sorted(record) for record in cached_records()] == [["evaluation/evaluation.json", "training/run.json"]]

@@ -13,6 +13,7 @@ from pipeline.studies.study import update_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, check_place
 from pipeline.tracking.download import download_training
+from pipeline.tracking.models import Registry
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import open_store
 from pipeline.tracking.study_mirror import StudyMirror
@@ -68,6 +69,20 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
         download_training(article().tracking, run, outside.parent / "fetched")
     assert sorted(outside.rglob("*")) == before
     assert not (outside.parent / "fetched").exists()
+
+
+def test_no_card_is_left_with_a_released_version_whose_run_lies_elsewhere(outside: Path) -> None:
+    record, store = read_record(project.RUNS / "one"), open_store(article().tracking)
+    run = Mirror(store, "kernels").bring_up(record)
+    store.client.create_registered_model("conv2d")
+    tags = {"weights": str(record.training.run.weights)}
+    store.client.create_model_version("conv2d", f"runs:/{run}/model", run_id=run, tags=tags)
+    assert Registry(store, "conv2d").register(record, run, "a card", "a page").number == 1
+    assert len(list(project.ROOT.rglob("card/card.*"))) == 2
+    changed("UPDATE runs SET artifact_uri = ?", f"file://{outside}")
+    with pytest.raises(StoreUnreachableError, match="outside of"):
+        Registry(open_store(article().tracking), "conv2d").register(record, run, "a card", "a page")
+    assert not list(outside.iterdir())
 
 
 def every_place(database: Path) -> list[str]:

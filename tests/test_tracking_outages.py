@@ -140,7 +140,7 @@ def test_runs_that_ended_badly_while_the_store_was_away_are_told_later(store: St
     with FileLock(project.checkpoint(identities[3]) / "lock"):
         # This one is being trained now.
         for _ in range(2):
-            StudyMirror(store, name).bring_up_unfinished(found)
+            StudyMirror(store, name).bring_up_study(found, all_runs=True)
     runs = {run.data.tags["identity"]: run for run in tagged(store, name) if run.data.tags["role"] == "run"}
     assert {identity: run.info.status for identity, run in runs.items()} == {
         identities[0]: "FAILED",

@@ -11,10 +11,11 @@ import pytest
 
 from pipeline import ui
 from pipeline.config.schema import Tracking
+from pipeline.storage.project import LONGEST_DATABASE
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, address, shown
-from pipeline.tracking.store import LONGEST_PATH, open_store
+from pipeline.tracking.store import open_store
 
 TRACKING = Tracking(enabled=True, address=None, experiment="paths")
 
@@ -82,15 +83,15 @@ def test_a_path_that_sqlite_does_not_open_is_said_to_be_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, too_much: int
 ) -> None:
     root = tmp_path / ("x" * 200)
-    rest = LONGEST_PATH + too_much - len(os.fsencode(root / "y" / "mlflow.db")) + 1
+    rest = LONGEST_DATABASE + too_much - len(os.fsencode(root / "y" / "mlflow.db")) + 1
     root = root / ("y" * (rest // 2)) / ("z" * (rest - rest // 2 - 1))
     root.mkdir(parents=True)
-    assert len(os.fsencode(root / "mlflow.db")) == LONGEST_PATH + too_much
+    assert len(os.fsencode(root / "mlflow.db")) == LONGEST_DATABASE + too_much
     monkeypatch.setenv("DVC_ROOT", str(root))
     if too_much == 0:
         assert open_store(TRACKING).experiment_id
         return
     with pytest.raises(StoreUnreachableError) as told:
         open_store(TRACKING)
-    assert f"is a path of {LONGEST_PATH + too_much} characters" in str(told.value)
+    assert f"is a path of {LONGEST_DATABASE + too_much} characters" in str(told.value)
     assert [path.name for path in root.iterdir()] == [".store.lock"]

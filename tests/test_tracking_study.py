@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,20 +11,21 @@ from typing import Any
 
 import pytest
 
+from pipeline import track
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.run_study import _tracked
-from pipeline.studies.study import RunState, Study, StudyRun
+from pipeline.studies.study import RunState, Study, StudyRun, update_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
 from pipeline.tracking.download import get_runs
 from pipeline.tracking.fields import all_tags
 from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.study_fields import page, study_views
 from pipeline.tracking.study_mirror import StudyMirror
-from pipeline.tracking.views import page, study_views
 from tests.harness import studies
 from tests.harness.studies import a_project, study, swept, write_record
 
@@ -394,6 +397,34 @@ def test_a_study_is_tracked_where_its_sweep_put_it(tmp_path: Path, monkeypatch: 
     assert tracking_of(_tracked(_tracked(found, server), untracked)) == server
     with pytest.raises(UserError, match=r"tracking\.address: must be an MLflow server"):
         tracking_of(replace(found, tracking=server.model_dump() | {"address": "ftp://team"}))
+
+
+def test_track_goes_where_the_sweep_of_a_study_put_it_and_takes_what_ended_badly_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(project, "PARAMS", tmp_path / "params.yaml")
+    off = Tracking(enabled=False, address=None, experiment="conv2d")
+    (tmp_path / "params.yaml").write_text(json.dumps({"tracking": off.model_dump()}))
+    own = Tracking(enabled=True, address="sqlite:///sweeps.db", experiment="sweeps")
+    broken, work = recorded(0), project.CHECKPOINTS / "new"
+    failed = write_record(work, swept({"seed": 1}), outcome="failed", accuracy=None)
+    (project.run_root(broken) / "training" / "history.csv").write_text("x")
+    work.rename(project.checkpoint(failed.name))
+    found = _tracked(with_runs(broken, failed.name), own)
+    cells = found.cells[0], replace(found.cells[1], state="failed")
+    update_study(project.study(found.name), lambda _: replace(found, cells=cells))
+    monkeypatch.setattr(sys, "argv", ["track", found.name])
+    with pytest.raises(UserError, match=r"history\.csv"):
+        track.main()
+    (run,) = runs(open_store(own), found, "run")
+    assert (run.data.tags["identity"], run.info.status) == (failed.name, "FAILED")
+    shutil.rmtree(project.run_root(broken))
+    assert recorded(0) == broken
+    assert track.main() == 0
+    assert f"in {tmp_path}/sweeps.db hold what study {found.name} holds" in capsys.readouterr().out
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_one_run_is_brought_up_while_it_grows(store: Store) -> None:

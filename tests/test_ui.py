@@ -11,7 +11,7 @@ import pytest
 import requests
 from pydantic import JsonValue
 
-from pipeline.tracking import views
+from pipeline.tracking import study_fields
 from pipeline.ui import page_knows_views
 from tests.harness.browser import served
 from tests.harness.project import Project, new_project
@@ -92,8 +92,8 @@ def view(tag: str) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize("images", ["validation", "test"])
 def test_the_views_of_a_study_are_sorted_by_the_metric_that_its_runs_have(images: str) -> None:
     settings: dict[str, dict[str, JsonValue]] = {"a": {"model.conv.filters": 8}, "b": {"model.conv.filters": 16}}
-    tags = views.study_tags(study(settings, images=images))
-    (name, runs), (_, means) = (view(tags[f"{views.VIEW}{key}"]) for key in views.study_views("kernels"))
+    tags = study_fields.view_tags(study(settings, images=images))
+    (name, runs), (_, means) = (view(tags[f"{study_fields.VIEW}{key}"]) for key in study_fields.study_views("kernels"))
     assert name == "kernels: runs, the best first"
     for state in (runs, means):
         assert (state["orderByKey"], state["orderByAsc"]) == (f"metrics.`accuracy/{images}`", False)
@@ -112,7 +112,7 @@ def test_no_view_is_longer_than_a_tag_of_an_experiment() -> None:
     settings: dict[str, dict[str, JsonValue]] = {
         str(number): dict.fromkeys(keys, f"{number * 7_919_993 % 1_000_003:020}") for number in range(500)
     }
-    assert max(map(len, views.study_tags(study(settings)).values())) <= 5_000
+    assert max(map(len, study_fields.view_tags(study(settings)).values())) <= 5_000
 
 
 def test_the_page_of_this_mlflow_has_views_in_another_the_ordinary_list_is_opened(
@@ -120,10 +120,10 @@ def test_the_page_of_this_mlflow_has_views_in_another_the_ordinary_list_is_opene
 ) -> None:
     # What it makes of them is for tests/test_browser.py; the day this fails, look there first.
     assert page_knows_views()
-    monkeypatch.setattr(views, "VIEW", "mlflow.viewOfAnotherKind.")
+    monkeypatch.setattr(study_fields, "VIEW", "mlflow.viewOfAnotherKind.")
     assert not page_knows_views()
-    assert views.page("1", None) == "#/experiments/1/runs?workflowType=machine_learning"
-    assert views.page("1", "a b").endswith("&viewStateShareKey=a%20b")
+    assert study_fields.page("1", None) == "#/experiments/1/runs?workflowType=machine_learning"
+    assert study_fields.page("1", "a b").endswith("&viewStateShareKey=a%20b")
 
 
 def test_what_it_can_not_refuse_is_what_the_page_on_security_says(address: str) -> None:

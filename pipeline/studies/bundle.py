@@ -67,8 +67,8 @@ Files = Mapping[str, Path]
 
 def pack_study(study: Study) -> bytes:
     """The study with all its runs that have ended. Raises UserError where a record is missing or damaged."""
-    # Whoever unpacks it does not run it.
-    study = replace(study, state="interrupted" if study.state == "running" else study.state)
+    # Whoever unpacks it does not run it, and tracks it elsewhere.
+    study = replace(study, state="interrupted" if study.state == "running" else study.state, tracking=None)
     lines: list[_Head | _Run] = [
         _Head(LAYOUT, study.name, sealed({"layout": STUDY_LAYOUT} | asdict(study))),
         *(_Run(name, _texts(_files_of(project.run_root(name), name, study))) for name in _ended(study)),
@@ -254,6 +254,8 @@ def _put(files: Files, root: Path) -> bool:
 
 def _join(present: Study | None, unpacked: Study) -> Study:
     """Of a study that is there and one of a bundle the one that holds all runs of the other. Raises UserError."""
+    # A stranger's bundle does not say to which server this machine speaks.
+    unpacked = replace(unpacked, tracking=None if present is None else present.tracking)
     if present is not None and _holds(present, unpacked):
         return present
     if present is None or _holds(unpacked, present):

@@ -25,12 +25,8 @@ DEFAULT = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 """The folder beside a database of ours in which its artifacts lie."""
 
-LOCATIONS = (
-    ("experiments", "experiment_id", "artifact_location"),
-    ("runs", "run_uuid", "artifact_uri"),
-    ("logged_models", "model_id", "artifact_location"),
-)
-"""Where MLflow keeps a place: table, its key, the column. It makes relative places absolute when it takes them."""
+LOCATIONS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+"""Where MLflow keeps a place: table and column. It makes relative places absolute when it takes them."""
 
 LOCAL = "", "file"
 SERVED = "http", "https", "mlflow-artifacts"
@@ -46,9 +42,9 @@ def check_address(tracking: Tracking) -> None:
         address(tracking)
 
 
-def tracking_of(study: "Study") -> Tracking:
-    """Where the sweep of `study` put it; params.yaml's where it was tracked nowhere, or by an earlier version."""
-    if study.tracking is None:
+def tracking_of(study: "Study | None") -> Tracking:
+    """Where the sweep of `study` put it; params.yaml's without one, or where an earlier version or none tracked it."""
+    if study is None or study.tracking is None:
         return read_section(project.PARAMS, Tracking)
     return validated(Tracking, study.tracking, prefix=f"{study.name}: tracking")
 
@@ -88,8 +84,7 @@ def shown(address: str) -> str:
     """An address for people: a file's path, or a server without the secrets that its address may hold."""
     if is_database(address):
         return str(database_of(address))
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return urlunsplit(urlsplit(address)._replace(netloc=_host(address), query="", fragment=""))
 
 
 def address_of(database: Path) -> str:
@@ -110,24 +105,25 @@ def check_place(address: str, location: str | None) -> None:
     """
     location = location or ""
     parts = urlsplit(location)
-    problem = None
+    is_local, problem = parts.scheme in LOCAL, None
     if is_database(address):
-        folder, place = database_of(address).parent, Path(unquote(parts.path))
-        if parts.scheme not in LOCAL or parts.netloc or not place.resolve().is_relative_to(folder.resolve()):
+        folder = database_of(address).parent
+        if not is_local or parts.netloc or not Path(unquote(parts.path)).resolve().is_relative_to(folder.resolve()):
             problem = (
                 f"in {location}, outside of {folder}, the folder of its database. Where the database was moved, move "
                 "it back; else name another experiment (tracking.experiment)"
             )
-    elif parts.scheme in LOCAL:
+    elif is_local:
         problem = f"in {location}, a folder of this machine; start it with --serve-artifacts"
     # What is served by another host would be asked for with this one's password.
-    elif parts.scheme in SERVED and parts.netloc.rpartition("@")[2] not in ("", _host(address)):
+    elif parts.scheme in SERVED and _host(location) not in ("", _host(address)):
         problem = f"at {location}, another server"
     if problem is not None:
         raise StoreUnreachableError(f"{shown(address)}: it keeps artifacts {problem}")
 
 
 def _host(address: str) -> str:
+    """Host and port, without the secrets before them."""
     return urlsplit(address).netloc.rpartition("@")[2]
 
 
@@ -137,19 +133,17 @@ def follow_move(database: Path) -> None:
     What names a place of another kind stays as it is. Called again it changes nothing.
     """
     own = (database.parent.resolve() / ARTIFACTS).as_uri()
+
+    def moved(location: str | None) -> str | None:
+        before, folder, below = (location or "").rpartition(f"/{ARTIFACTS}")
+        is_folder = bool(folder) and (not below or below.startswith("/")) and ".." not in below.split("/")
+        return f"{own}{below}" if is_folder and urlsplit(before).scheme in LOCAL else location
+
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        for table, key, column in LOCATIONS:
-            elsewhere = f"instr({column}, ?) > 0 AND substr({column}, 1, length(?)) <> ?"
-            rows = connection.execute(
-                f"SELECT {key}, {column} FROM {table} WHERE {elsewhere}",  # noqa: S608 - our own words
-                (ARTIFACTS, own, own),
-            ).fetchall()
-            moved = [(f"{own}{below}", row) for row, place in rows if (below := _below_artifacts(place)) is not None]
-            connection.executemany(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", moved)  # noqa: S608
-
-
-def _below_artifacts(location: str) -> str | None:
-    """What follows the folder of artifacts in a place of this machine; None where it has no such folder."""
-    before, folder, below = location.rpartition(f"/{ARTIFACTS}")
-    is_folder = bool(folder) and (not below or below.startswith("/")) and ".." not in below.split("/")
-    return below if is_folder and urlsplit(before).scheme in LOCAL else None
+        connection.create_function("moved", 1, moved)
+        for table, column in LOCATIONS.items():
+            elsewhere = f"substr({column}, 1, length(?)) <> ? AND moved({column}) <> {column}"
+            query = f"SELECT 1 FROM {table} WHERE {elsewhere}"  # noqa: S608 - our own words
+            # Who changes nothing need not wait for who writes.
+            if connection.execute(query, (own, own)).fetchone():
+                connection.execute(f"UPDATE {table} SET {column} = moved({column}) WHERE {elsewhere}", (own, own))  # noqa: S608

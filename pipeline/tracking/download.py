@@ -1,18 +1,20 @@
 """What an MLflow store holds of runs: the small files of a record, and plain values to compare. All is untrusted."""
 
-import contextlib
+import json
+import re
 import resource
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.config.schema import Tracking
-from pipeline.run.record import CLOCK, TRAINING
+from pipeline.run.record import CLOCK, HISTORY, TRAINING, WEIGHTS
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, address, check_place, shown
 from pipeline.tracking.fields import all_tags, present_name
@@ -21,36 +23,46 @@ from pipeline.tracking.store import Store, open_store, reaching, search_runs
 ANSWERS_WITHIN = 15.0
 """Seconds in which a store must answer a person who waits for it: one of 5 s a call does."""
 
-FILES = "run.json", "history.csv"
+FILES = "run.json", HISTORY
 CLOCK_FILE = f"{CLOCK}.json"
 """Where it was made; not every record says it."""
 
 MOST_BYTES = 40_000_000
 """Of all of them: a history of 100,000 epochs has 10 MB. A server may say that it is small, and send for ever."""
 
-Result = TypeVar("Result")
+MOST_WEIGHTS = 200_000_000
+"""Bytes: a network has up to 10 million parameters."""
+
+ABSENT = "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"
+"""What MLflow says of a registered model, a version or an alias that is not there."""
 
 
-def within(seconds: float, tracking: Tracking, call: Callable[[], Result]) -> Result:
-    """What `call`, which talks to the store, returns. Raises StoreUnreachableError when it needs longer.
+def open_soon(tracking: Tracking) -> Store:
+    """The store, where somebody waits for it. Raises StoreUnreachableError, when it needs longer than that too.
 
     It is then left to itself: for commands that are about to end.
     """
-    future: Future[Result] = Future()
+    future: Future[Store] = Future()
 
     def run() -> None:
         try:
-            future.set_result(call())
+            future.set_result(open_store(tracking))
         except BaseException as error:
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        return future.result(timeout=seconds)
+        return future.result(timeout=ANSWERS_WITHIN)
     except TimeoutError:
-        if future.done():
-            raise
-        raise StoreUnreachableError(f"{shown(address(tracking))}: did not do its part within {seconds:.0f} s") from None
+        where = shown(address(tracking))
+        raise StoreUnreachableError(f"{where}: did not do its part within {ANSWERS_WITHIN:.0f} s") from None
+
+
+def artifacts_of(store: Store, run_id: str) -> str:
+    """Where the artifacts of a run lie. Raises StoreUnreachableError where that is no place of the store's own."""
+    location = store.client.get_run(run_id).info.artifact_uri
+    check_place(store.address, location)
+    return str(location)
 
 
 def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
@@ -63,8 +75,7 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     try:
         store = open_soon(tracking)
         with reaching(store.address):
-            location = store.client.get_run(run_id).info.artifact_uri
-            check_place(store.address, location)
+            location = artifacts_of(store, run_id)
     except StoreUnreachableError as error:
         raise UserError(f"{run_id}: is no record here, and {error}.") from None
     room = MOST_BYTES
@@ -85,6 +96,41 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
     return folder / TRAINING
 
 
+def download_released(tracking: Tracking, model: str, folder: Path) -> tuple[Path, list[str]]:
+    """The training part of the record of the model at `models:/NAME@ALIAS` or `models:/NAME/NUMBER`, put below
+    `folder`, and what its classes are called. No model file: such a file can hold code.
+
+    Raises UserError where it can't be had.
+    """
+    place = re.fullmatch(r"models:/([\w.-]+)(?:@([\w-]+)|/(\d+))", model)
+    if place is None:
+        raise UserError(f"--model: must be models:/NAME@ALIAS or models:/NAME/NUMBER, not {model}.")
+    try:
+        store = open_soon(tracking)
+        with reaching(store.address):
+            version = registered(store, *place.groups())
+            if version is None:
+                raise UserError(f"{model}: is not there. `python -m pipeline.release` makes one.")
+            location = artifacts_of(store, version.run_id)
+            for file in (*FILES, WEIGHTS):
+                download_file(store, location, f"{TRAINING}/{file}", folder, most=MOST_WEIGHTS)
+            return folder / TRAINING, [str(name) for name in json.loads(version.tags.get("class_names", "[]"))]
+    except StoreUnreachableError as error:
+        raise UserError(f"{model}: can't be had: {error}.") from None
+
+
+def registered(store: Store, name: str, alias: str | None, number: str | None = None) -> Any:
+    """The version of a registered model that has the alias, or else the number; None where there is none."""
+    try:
+        if alias is None:
+            return store.client.get_model_version(name, str(number))
+        return store.client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return None
+
+
 def download_file(store: Store, location: str, name: str, folder: Path, *, most: int = MOST_BYTES) -> Path:
     """One file of at most so many bytes of the artifacts at `location`, put below `folder`.
 
@@ -92,22 +138,16 @@ def download_file(store: Store, location: str, name: str, folder: Path, *, most:
     """
     repository = get_artifact_repository(location, tracking_uri=store.address)
     repository.list_artifacts = lambda path=None: []  # noqa: ARG005
-    with _files_of_at_most(most):
+    # mlflow's download has no limit of its own: meanwhile this process writes no larger file.
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
         path = Path(repository.download_artifacts(name, str(folder)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
     if not path.is_file():
         raise IsADirectoryError("a folder in place of a file")
     return path
-
-
-@contextlib.contextmanager
-def _files_of_at_most(size: int) -> Iterator[None]:
-    """This process writes no larger file meanwhile: mlflow's download has no limit of its own."""
-    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
 
 
 @dataclass(frozen=True)
@@ -132,29 +172,27 @@ def find_runs(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
     """
     store = open_soon(tracking)
     with reaching(store.address):
-        return [_plain(run) for run in search_runs(store, wanted)], shown(store.address)
+        return [stored_run(run) for run in search_runs(store, wanted)], shown(store.address)
 
 
 def get_runs(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun], str]:
     """The runs with these ids, the oldest first, and the store's address. Raises StoreUnreachableError."""
     store = open_soon(tracking)
     with reaching(store.address):
-        runs = [_plain(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
+        runs = [stored_run(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
     return sorted(runs, key=lambda run: run.started), shown(store.address)
 
 
-def open_soon(tracking: Tracking) -> Store:
-    """The store, where somebody waits for it. Raises StoreUnreachableError."""
-    return within(ANSWERS_WITHIN, tracking, lambda: open_store(tracking))
-
-
-def _plain(run: Any) -> StoredRun:
-    present = {name: value for name, value in run.data.metrics.items() if name == present_name(name)}
+def stored_run(run: Any) -> StoredRun:
+    """The plain values of a run of mlflow's."""
+    metrics = run.data.metrics
+    earlier = {present_name(name): value for name, value in metrics.items() if name != present_name(name)}
+    present = {name: value for name, value in metrics.items() if name == present_name(name)}
     return StoredRun(
         run_id=str(run.info.run_id),
         status=str(run.info.status),
         started=int(run.info.start_time or 0),
         params=dict(run.data.params),
-        metrics={present_name(name): value for name, value in run.data.metrics.items()} | present,
+        metrics=earlier | present,
         tags=all_tags(run.data.tags),
     )

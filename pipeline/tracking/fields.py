@@ -17,9 +17,6 @@ from pipeline.studies.study_summary import counted, shown
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones, and they would then differ for ever."""
 
-UNCHOSEN = ("data.image_shape",)
-"""What the images are, not what was chosen."""
-
 PARAMETERS, MULTIPLY_ADDS, SECONDS = "cost/parameters", "cost/multiply_adds", "cost/seconds"
 KNOWN_EARLY = PARAMETERS, MULTIPLY_ADDS
 """The final metrics that are known once there is a first epoch."""
@@ -40,6 +37,7 @@ FORMER = {
 }
 """What some metrics were called in stores of earlier versions."""
 
+DESCRIPTION = "mlflow.note.content"
 SOURCE = "conv2d pipeline"
 DETAILS = "details"
 """The tag that holds what only this project reads, as JSON: text by name."""
@@ -64,7 +62,8 @@ class Point(NamedTuple):
 def params(record: Record) -> dict[str, str]:
     """The configuration, flattened: numbers as numbers, nothing that differs from run to run by accident."""
     values = leaves(record.training.run.configuration)
-    return {key: shown(value) for key, value in values if key not in UNCHOSEN and value != {}}
+    # The shape is what the images are, not what was chosen.
+    return {key: shown(value) for key, value in values if key != "data.image_shape" and value != {}}
 
 
 def curves(record: Record) -> list[Point]:
@@ -168,7 +167,7 @@ def tags(record: Record, study: str, files: str | None = None) -> dict[str, str]
         "scored_on": None if scored is None else scored.images,
         "mlflow.source.git.commit": environment.git_commit,
         "mlflow.source.name": SOURCE,
-        "mlflow.note.content": description(record),
+        DESCRIPTION: description(record),
         DETAILS: as_details(texts(details)),
     })  # fmt: skip
 
@@ -204,8 +203,7 @@ def run_name(record: Record) -> str:
     convs = [block.conv for block in specification.model.blocks]
     filters = "-".join(str(conv.filters) for conv in convs)
     kernels = ["×".join(map(str, height_width(conv.kernel_size))) for conv in convs]
-    if len(set(kernels)) == 1:
-        kernels = kernels[:1]
+    kernels = kernels[:1] if len(set(kernels)) == 1 else kernels
     return f"{'-'.join(kernels)} {filters} seed {specification.seed}, {counted(specification.training.epochs, 'epoch')}"
 
 
@@ -219,10 +217,8 @@ def description(record: Record) -> str:
         head += " It collapsed: it names one class for nearly all of them."
     if run.outcome == "diverged":
         head += f" It diverged in epoch {len(record.training.history)}."
+    row = "| {name} | {output} | {parameters:,} | {multiply_adds:,} |"
     lines = [head, "", "| layer | output | parameters | multiply-adds |", "|---|---|---:|---:|"]
-    lines += [
-        f"| {layer['name']} | {layer['output']} | {layer['parameters']:,} | {layer['multiply_adds']:,} |"
-        for layer in run.layers
-    ]
+    lines += [row.format_map(layer) for layer in run.layers]
     lines += ["", f"Identity `{run.identity}`. Pictures and tables lie under Artifacts, in `evaluation/`."]
     return "\n".join(lines)

@@ -25,11 +25,8 @@ COMMAND = [sys.executable, "-m", "pipeline.tracking.mirror_worker"]
 LONGEST_WAIT = 30.0
 """Seconds that a finished training waits for its mirror process."""
 
-LONGEST_STAGE_WAIT = 60.0
-"""Seconds that a finished evaluation waits: with its files and its model."""
-
-LONGEST_REPORT_WAIT = 60.0
-"""Seconds that a report of some twenty files is waited for."""
+LONGEST_STAGE_WAIT = LONGEST_REPORT_WAIT = 60.0
+"""Seconds that a finished evaluation waits, with its files and its model, and a report of some twenty files."""
 
 _early: list[subprocess.Popen[str]] = []
 """The next mirror process, where it has been started before anybody knows what it will be told."""
@@ -94,8 +91,8 @@ class MirrorProcess:
 
     def announce(self, folder: Path, verdict: str, report: Path | None) -> None:
         """The study in `folder` has a verdict, and perhaps a report in a folder of its own."""
-        told = {"verdict": verdict, "report": None if report is None else str(report)}
-        self._write(json.dumps({"announced": str(folder)} | told))
+        attached = None if report is None else str(report)
+        self._write(json.dumps({"announced": str(folder), "verdict": verdict, "report": attached}))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,10 +107,9 @@ class MirrorProcess:
             process.wait()
             self.said = f"the store did not keep up within {self._longest_wait:.0f} s"
         self.failed = process.returncode != 0
-        if self.failed and not self.said:
-            self.said = f"the process that writes to the store ended with status {process.returncode}"
-        if self._missed and not self.said:
-            self.said = "the process that writes to the store did not listen for a while"
+        if not self.said and (self.failed or self._missed):
+            became = f"ended with status {process.returncode}" if self.failed else "did not listen for a while"
+            self.said = f"the process that writes to the store {became}"
 
     def _write(self, line: str) -> None:
         if self._process is None or self._process.stdin is None:
@@ -121,10 +117,8 @@ class MirrorProcess:
         # Lines this short are taken whole or not at all; a process that is gone says so at the end.
         try:
             os.write(self._process.stdin.fileno(), f"{line}\n".encode())
-        except BlockingIOError:
-            self._missed = True
-        except (OSError, ValueError):
-            pass
+        except (OSError, ValueError) as error:
+            self._missed |= isinstance(error, BlockingIOError)
 
 
 def settings(tracking: "Tracking", study: str) -> str:

@@ -56,8 +56,7 @@ def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
     """
     os.nice(LEAST_PRIORITY)
     reader = iter(lines)
-    first = next(reader, None)
-    if first is None:
+    if (first := next(reader, None)) is None:
         return None, None
     settings = json.loads(first)
     worker = _Worker(Tracking.model_validate(settings["tracking"]), settings["study"])
@@ -108,19 +107,18 @@ class _Worker:
         self._closing = True
         self.take(json.loads(key) for key in self._unreadable)
         self._unreadable.clear()
-        for name, message in self._growing.items():
-            self.take(
-                [message | {"record": str(project.run_root(name))} if self._has_moved(name, message) else message]
-            )
+        self.take(message | self._moved(name, message) for name, message in self._growing.items())
 
-    def _has_moved(self, name: str, message: Message) -> bool:
-        """Whether a record ended in this moment, and lies where it stays; where it grew another may be at work: a
-        `dvc repro` of the same run.
+    def _moved(self, name: str, message: Message) -> Message:
+        """Where a record lies that ended in this moment; where it grew another may be at work: a `dvc repro` of the
+        same run.
         """
         if "record" not in message:
-            return False
-        is_scored = (project.run_root(name) / message["part"] / "evaluation.json").exists()
-        return not Path(message["record"]).exists() or (self._study != REPRO_STUDY and is_scored)
+            return {}
+        root = project.run_root(name)
+        is_scored = (root / message["part"] / "evaluation.json").exists()
+        is_there = not Path(message["record"]).exists() or (self._study != REPRO_STUDY and is_scored)
+        return {"record": str(root)} if is_there else {}
 
     def write(self) -> None:
         """Bring the store up to all that waits."""
@@ -145,7 +143,7 @@ class _Worker:
         if "study" in message:
             self._write_study(message)
         elif "announced" in message:
-            report = None if message["report"] is None else Path(message["report"])
+            report = message["report"] and Path(message["report"])
             self.told = self._mirror.announce(read_study(Path(message["announced"])), message["verdict"], report)
         elif Path(message["record"]).exists():
             # Else it has been moved to where it stays, which is another message.

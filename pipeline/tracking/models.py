@@ -1,21 +1,32 @@
-"""The Keras model of a run in MLflow: one, whole, whatever went wrong on the way."""
+"""Models in MLflow: the Keras model of a run, one and whole whatever went wrong on the way, and those that were
+released, versions of one name in its registry, of which aliases say which is the champion.
+"""
 
+import json
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
+from numpy.typing import NDArray
 
-from pipeline.run.record import Record, TrainingPart
+from pipeline.run.record import EVALUATION, Record, TrainingPart
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields
 from pipeline.tracking.addresses import check_place
-from pipeline.tracking.store import Store, ensure, settle
+from pipeline.tracking.download import artifacts_of, download_file, registered, stored_run
+from pipeline.tracking.store import Store, ensure, reaching, search_runs, settle
+
+CHAMPION, PREVIOUS = "champion", "previous"
+
+DESCRIPTION = "Networks of this project that were released: the champion is the one to use, previous the one before."
 
 Export = Callable[[TrainingPart], Any]
 """Makes the Keras model of a record; called only when the store has none."""
@@ -97,4 +108,100 @@ def _save(logged: Any, run_id: str, training: TrainingPart, model: Any, folder: 
         ),
         signature=signature,
         pip_requirements=[f"{package}=={versions[package]}" for package in ("keras", "numpy", "tensorflow")],
+    )
+
+
+@dataclass(frozen=True)
+class Version:
+    """A released model: its number, the run it comes from, which weights, which test images."""
+
+    number: int
+    run_id: str
+    weights: str
+    images: str
+
+
+class Registry:
+    """The versions of one model `name` in a store. Every method raises StoreUnreachableError."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.name = name
+
+    def version_of(self, alias: str) -> Version | None:
+        """The version that has the alias."""
+        with reaching(self.store.address):
+            version = registered(self.store, self.name, alias)
+            return None if version is None else _version(version)
+
+    def register(self, record: Record, run_id: str, text: str, page: str) -> Version:
+        """The version that holds the network of `record`, made where there is none from the MLflow run that holds the
+        record with its model. Its card, as text and as a page, lies with it and with its run.
+        """
+        client, scored = self.store.client, record.evaluation
+        if scored is None:
+            raise UserError(f"{record.root}: has no scores. Run: dvc repro")
+        with reaching(self.store.address):
+            if not client.search_registered_models(f"name = '{self.name}'"):
+                client.create_registered_model(self.name, description=DESCRIPTION)
+            versions = map(_version, client.search_model_versions(f"name = '{self.name}'"))
+            version = next((one for one in versions if one.weights == record.training.run.weights), None)
+            if version is None:
+                (model,) = client.search_logged_models([self.store.experiment_id], f"source_run_id = '{run_id}'")[:1]
+                tags = {
+                    "identity": record.training.run.identity,
+                    "weights": str(record.training.run.weights),
+                    "images": scored.images_digest,
+                    "class_names": json.dumps(scored.class_names, ensure_ascii=False),
+                }
+                version = _version(
+                    client.create_model_version(
+                        self.name, model.artifact_location, run_id=run_id, tags=tags, model_id=model.model_id
+                    )
+                )
+            location = artifacts_of(self.store, version.run_id)
+            client.update_model_version(self.name, str(version.number), description=text)
+            client.log_text(version.run_id, text, "card/card.md")
+            client.log_text(version.run_id, page, "card/card.html")
+            settle(self.store, location)
+            return version
+
+    def crown(self, version: Version) -> None:
+        """Make a version the champion; the former one is then the previous."""
+        former = self.version_of(CHAMPION)
+        with reaching(self.store.address):
+            if former is not None and former.number != version.number:
+                self.store.client.set_registered_model_alias(self.name, PREVIOUS, str(former.number))
+            self.store.client.set_registered_model_alias(self.name, CHAMPION, str(version.number))
+
+    def answers(self, version: Version) -> NDArray[np.bool_]:
+        """Which test image its network is right about, bool [n]. Raises UserError where the store does not say."""
+        with tempfile.TemporaryDirectory() as folder, reaching(self.store.address):
+            location = artifacts_of(self.store, version.run_id)
+            try:
+                path = download_file(self.store, location, f"{EVALUATION}/correct.npy", Path(folder))
+                answers = np.asarray(np.load(path, allow_pickle=False))
+            except (OSError, ValueError, MlflowException):
+                answers = np.empty(0)
+        if answers.dtype != np.bool_ or answers.ndim != 1:
+            raise UserError(
+                f"version {version.number} of {self.name}: the store has no predictions of it, so it can't be "
+                "compared. To replace it all the same: --anyway"
+            )
+        return np.asarray(answers, dtype=np.bool_)
+
+    def opened(self) -> int:
+        """How many networks the test images have scored in this store, each counted once."""
+        with reaching(self.store.address):
+            runs = [stored_run(run) for run in search_runs(self.store, "")]
+        return len({run.tags.get("identity", run.run_id) for run in runs if fields.score_name("test") in run.metrics})
+
+
+def _version(version: Any) -> Version:
+    tags = dict(version.tags)
+    return Version(
+        number=int(version.version),
+        run_id=str(version.run_id),
+        weights=str(tags.get("weights", "")),
+        images=str(tags.get("images", "")),
     )

@@ -11,7 +11,6 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import CLOCK, EVALUATION, TRAINING, EvaluationPart, Record, clock_path, read_record
 from pipeline.storage import digest, lock, project
-from pipeline.storage.digest import as_json
 from pipeline.tracking import fields
 from pipeline.tracking.models import Export, write_model
 from pipeline.tracking.store import Store, ensure_run, reaching, settle
@@ -23,6 +22,8 @@ LARGEST = 1.797e308
 """What MLflow keeps of an infinite value is larger (and less than infinite)."""
 
 SMALL = "run.json", "history.csv", "evaluation.json", "metrics.json", "per_class.csv"
+
+NAME = "mlflow.runName"
 
 SUPERSEDED = "superseded"
 """The role of a run that its record contradicts."""
@@ -72,7 +73,7 @@ class Mirror:
         """
         with reaching(self._store.address):
             own = self._tags_beside(record)
-            run = self._run_of(record)
+            run = self._run_of(record, own.get(NAME) or fields.run_name(record))
             run_id = str(run.info.run_id)
             self._write_curves(run, record)
             files = None
@@ -82,19 +83,19 @@ class Mirror:
             self._write_values(run, record, fields.tags(record, self._study, files) | own)
             if record.evaluation is not None and export is not None:
                 write_model(self._store, run_id, record, export)
-            self._write_status(run, record)
+            outcome = record.training.run.outcome
+            # A run that has been trained but not yet scored is not at its end.
+            unscored = outcome in ("finished", "diverged") and record.evaluation is None
+            write_status(self._store, run, "RUNNING" if unscored else STATUS[outcome], _ended(record))
             return run_id
-
-    def _name(self, record: Record) -> str:
-        return fields.run_name(record)
 
     def _tags_beside(self, _record: Record) -> dict[str, str]:
         """What the record does not say: the experiment of `dvc exp run` by which DVC lists what is made now."""
         name = os.environ.get("DVC_EXP_NAME")
         return {fields.EXPERIMENT: name} if name and self._study == REPRO_STUDY else {}
 
-    def _run_of(self, record: Record) -> Any:
-        """The MLflow run of `record`, made where there is none.
+    def _run_of(self, record: Record, name: str) -> Any:
+        """The MLflow run of `record`, made with this name where there is none.
 
         A training that begins anew comes to the same values, but not on another class of processor, nor always on a
         GPU. One whose curves the record contradicts stays as it is, and is called superseded.
@@ -108,7 +109,9 @@ class Mirror:
             return agrees
 
         tags = {"identity": record.training.run.identity, "study": self._study}
-        run = ensure_run(self._store, tags, {"role": "run"}, self._name(record), _started(record), fits)
+        times = record.training.times
+        started = times[0].ended - round(1000 * times[0].seconds) if times else None
+        run = ensure_run(self._store, tags, {"role": "run"}, name, started, fits)
         for run_id, other in others.items():
             if other.data.tags.get("role") != SUPERSEDED:
                 if other.info.status == "RUNNING":
@@ -145,19 +148,23 @@ class Mirror:
 
     def _write_values(self, run: Any, record: Record, wanted: Mapping[str, str]) -> None:
         """Params, `wanted` tags and final metrics that the store does not have, or has otherwise."""
-        have = run.data
+        have, run_id, times = run.data, str(run.info.run_id), record.training.times
         params = [Param(name, value) for name, value in fields.params(record).items() if name not in have.params]
         tags = missing_tags(run, wanted)
+        # Always since the same time, or MLflow would hold them twice.
+        known = dict.fromkeys(fields.KNOWN_EARLY, times[0].ended) if times else {}
+        since = _ended(record) or int(run.info.start_time)
         metrics = [
-            Metric(name, value, _known(record, name) or int(run.info.start_time), 0)
+            Metric(name, value, known.get(name, since), 0)
             for name, value in fields.final_metrics(record).items()
-            if not _is_written(have.metrics, name, value)
+            # What a clock measured is written once: measured again it differs each time.
+            if (name not in have.metrics if fields.is_timed(name) else have.metrics.get(name) != value)
         ]
         if "reason" in have.tags and record.training.run.reason is None:
             # It ended well after all.
-            self._client.delete_tag(str(run.info.run_id), "reason")
+            self._client.delete_tag(run_id, "reason")
         if params or tags or metrics:
-            self._client.log_batch(str(run.info.run_id), metrics=metrics, params=params, tags=tags)
+            self._client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
 
     def _write_datasets(self, run: Any, record: Record, scored: EvaluationPart) -> None:
         """The images that were trained on and those that scored, each with a digest of all its bytes."""
@@ -182,24 +189,18 @@ class Mirror:
         stored = fields.all_tags(run.data.tags).get(fields.FILES)
         if stored == state and {"training", scored.folder.name, "configuration.json"} <= present:
             return state
-        clocks = {part: path for part in parts if (path := clock_path(part, record.training.run.identity))}
+        is_whole = (scored.folder / "pictures").exists()
         for part in parts:
-            if (scored.folder / "pictures").exists():
+            if is_whole:
                 self._client.log_artifacts(run_id, str(part), part.name)
             else:
                 for file in (part / name for name in SMALL if (part / name).exists()):
                     self._client.log_artifact(run_id, str(file), part.name)
-        for part, path in clocks.items():
-            self._client.log_text(run_id, path.read_text(encoding="utf-8"), f"{part.name}/{CLOCK}.json")
-        self._client.log_text(run_id, as_json(record.training.run.configuration), "configuration.json")
+            if clock := clock_path(part, record.training.run.identity):
+                self._client.log_text(run_id, clock.read_text(encoding="utf-8"), f"{part.name}/{CLOCK}.json")
+        self._client.log_text(run_id, digest.as_json(record.training.run.configuration), "configuration.json")
         settle(self._store, run.info.artifact_uri)
         return state
-
-    def _write_status(self, run: Any, record: Record) -> None:
-        outcome = record.training.run.outcome
-        # A run that has been trained but not yet scored is not at its end.
-        unscored = outcome in ("finished", "diverged") and record.evaluation is None
-        write_status(self._store, run, "RUNNING" if unscored else STATUS[outcome], _ended(record))
 
 
 def missing_tags(run: Any, wanted: Mapping[str, str]) -> list[RunTag]:
@@ -219,31 +220,15 @@ def write_status(store: Store, run: Any, status: str, ended: int | None = None) 
 
 def _dataset(name: str, whole_digest: str, context: str) -> DatasetInput:
     """MLflow shows 36 characters of a digest; the whole one stands in the source."""
-    source = as_json({"sha256": whole_digest, "made by": "dvc repro preprocess"})
+    source = digest.as_json({"sha256": whole_digest, "made by": "dvc repro preprocess"})
     dataset = Dataset(f"{name} {context}", whole_digest[:36], "local", source)
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])
 
 
 def _is_same(stored: float, value: float) -> bool:
-    if math.isnan(value) or math.isinf(value):
-        return math.isnan(stored) if math.isnan(value) else stored * math.copysign(1, value) > LARGEST
-    return stored == value
-
-
-def _is_written(stored: Mapping[str, float], name: str, value: float) -> bool:
-    """What a clock measured is written once: measured again it differs each time."""
-    return name in stored if fields.is_timed(name) else stored.get(name) == value
-
-
-def _started(record: Record) -> int | None:
-    times = record.training.times
-    return times[0].ended - round(1000 * times[0].seconds) if times else None
-
-
-def _known(record: Record, name: str) -> int | None:
-    """Since when a final metric is known: always the same time, or MLflow would hold it twice."""
-    times = record.training.times
-    return times[0].ended if times and name in fields.KNOWN_EARLY else _ended(record)
+    if math.isinf(value):
+        return stored * math.copysign(1, value) > LARGEST
+    return stored == value or (math.isnan(stored) and math.isnan(value))
 
 
 def _ended(record: Record) -> int | None:

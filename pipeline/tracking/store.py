@@ -16,12 +16,10 @@ from urllib.parse import unquote, urlsplit
 
 import alembic.config
 import mlflow
-from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import Tracking
 from pipeline.storage import atomic, lock, project
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import views
 from pipeline.tracking.addresses import (
     ARTIFACTS,
     StoreUnreachableError,
@@ -34,6 +32,8 @@ from pipeline.tracking.addresses import (
     is_database,
     shown,
 )
+from pipeline.tracking.fields import DESCRIPTION
+from pipeline.tracking.study_fields import experiment_tags
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
@@ -65,8 +65,6 @@ class _Config(alembic.config.Config):
 # MLflow takes it from there when it opens a database.
 alembic.config.Config = _Config  # type: ignore[misc]
 
-LONGEST_PATH = project.LONGEST_DATABASE
-
 MLFLOWS = {"experiments.experiment_id", *(f"{table}.run_uuid" for table in ("runs", "metrics", "params", "tags"))}
 """Columns of every store of MLflow, whatever its version; another program's tables may be called so too."""
 
@@ -91,8 +89,6 @@ STORE_LOCK = ".store.lock"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows training runs, not conversations with a language model."""
 
-ATTEMPTS = 3
-
 PAGE, MOST_PAGES = 1000, 100
 """Runs in one answer, by MLflow's limit, and answers: a server may say for ever that there are more."""
 
@@ -100,26 +96,16 @@ AWAY = "move it away; `python -m pipeline.track --all` fills another"
 ANOTHER = "name another; `python -m pipeline.track --all` fills it"
 """In place of AWAY where somebody named the file: it may be anything, a README too."""
 
-CLOCK = "takes no models of this date: set the clock of this machine (zip files know 1980 to 2107)"
-FOLDER = (
-    "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` makes a database of it; name that "
-    "(sqlite:///…) or a server"
-)
-DRIVER = "is a database whose driver is not installed here: name the MLflow server in front of it (http://…)"
-NO_MLFLOW = "answers, but not as an MLflow server does"
-LONGEST_REASON = 300
-
 REASONS = {
-    "filesystem tracking backend": FOLDER,
-    "No module named 'psycopg": DRIVER,
-    "No module named 'MySQLdb'": DRIVER,
-    "No module named 'pymysql'": DRIVER,
-    "timestamps before 1980": CLOCK,
-    "ushort format requires": CLOCK,
-    "Max retries exceeded": "does not answer",
-    "timed out": "does not answer",
-    "not in a valid JSON format": NO_MLFLOW,
-    "Response body: '<": NO_MLFLOW,
+    r"too many (\d+) error responses": r"answers with errors (status \1)",
+    "filesystem tracking backend": "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` "
+    "makes a database of it; name that (sqlite:///…) or a server",
+    "No module named '(psycopg|MySQLdb|pymysql)": "is a database whose driver is not installed here: name the MLflow "
+    "server in front of it (http://…)",
+    "timestamps before 1980|ushort format requires": "takes no models of this date: set the clock of this machine (zip "
+    "files know 1980 to 2107)",
+    "Max retries exceeded|timed out": "does not answer",
+    "not in a valid JSON format|Response body: '<": "answers, but not as an MLflow server does",
     "is not a database": f"is no database: {AWAY}",
     "disk image is malformed": f"is a damaged database: {AWAY}",
     "_alembic_tmp_": f"is a database that was left half made: {AWAY}",
@@ -131,7 +117,7 @@ REASONS = {
     "readonly database": "can't be written: look at the rights of the file and its folder",
     "unable to open database file": "can't be opened: look at the rights of the file and its folder",
 }
-"""What of an exception's words means what."""
+"""What is said of an exception whose words match."""
 
 Result = TypeVar("Result")
 
@@ -154,8 +140,18 @@ def open_store(tracking: Tracking) -> Store:
             _prepare_database(where)
         mlflow.set_tracking_uri(where)
         client = mlflow.MlflowClient(where)
-        found = client.get_experiment_by_name(tracking.experiment)
-        experiment = found or _new_experiment(client, where, tracking.experiment)
+
+        def find() -> Any:
+            return client.get_experiment_by_name(tracking.experiment)
+
+        def make() -> Any:
+            # A server says itself where artifacts lie.
+            artifacts = (database_of(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
+            tags = EXPERIMENT_KIND | experiment_tags()
+            client.create_experiment(tracking.experiment, artifact_location=artifacts, tags=tags)
+            return find()
+
+        experiment = ensure(find, make)
         if experiment.lifecycle_stage != "active":
             raise StoreUnreachableError(
                 f"{shown(where)}: its experiment {tracking.experiment} was deleted in MLflow. "
@@ -175,7 +171,7 @@ def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> None:
     with reaching(store.address):
         stored = store.client.get_experiment(store.experiment_id).tags
         for name, text in wanted.items():
-            if stored.get(name) != text and not (name == views.DESCRIPTION and name in stored):
+            if stored.get(name) != text and not (name == DESCRIPTION and name in stored):
                 store.client.set_experiment_tag(store.experiment_id, name, text)
 
 
@@ -198,23 +194,20 @@ def reaching(where: str) -> Iterator[None]:
         raise
     # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     except Exception as error:
-        is_named = where != default_address()
-        said = reason(error).replace(AWAY, ANOTHER) if is_named else reason(error)
+        said = reason(error) if where == default_address() else reason(error).replace(AWAY, ANOTHER)
         raise StoreUnreachableError(f"{shown(where)}: {said}") from error
 
 
 def reason(error: Exception) -> str:
     """One line, without the text of a page or a statement of SQL."""
     text = str(error).strip()
-    if status := re.search(r"too many (\d+) error responses", text):
-        return f"answers with errors (status {status[1]})"
     for words, meaning in REASONS.items():
-        if words in text:
-            return meaning
+        if match := re.search(words, text):
+            return match.expand(meaning)
     if isinstance(error, OSError) and error.filename is not None:
         return f"can't be used ({error.filename}: {error.strerror})"
     line = (text.splitlines() or [type(error).__name__])[0]
-    start = line[:LONGEST_REASON]
+    start = line[:300]
     # Not within a word, where there are several.
     return line if line == start else f"{start.rpartition(' ')[0] or start} …"
 
@@ -224,16 +217,19 @@ def ensure(find: Callable[[], Result], make: Callable[[], Result]) -> Result:
 
     What an earlier request did and could not tell is found by the next search; nothing is done without one.
     """
-    attempts = ATTEMPTS
+    before, attempts = os.environ[RETRIES], 3
     while not (result := find()):
         attempts -= 1
+        # mlflow repeats a request that was not answered: one that makes something would make two.
+        os.environ[RETRIES] = "0"
         try:
-            with _sent_once():
-                return make()
+            return make()
         except Exception:
             # It may have been done all the same.
             if not attempts:
                 raise
+        finally:
+            os.environ[RETRIES] = before
     return result
 
 
@@ -256,8 +252,7 @@ def ensure_run(
         return [run for run in store.client.search_runs([store.experiment_id], wanted) if fits(run)]
 
     def make() -> list[Any]:
-        own = {**tags, **more}
-        return [store.client.create_run(store.experiment_id, start_time=started, tags=own, run_name=name)]
+        return [store.client.create_run(store.experiment_id, started, tags={**tags, **more}, run_name=name)]
 
     def written(run: Any) -> int:
         # `outcome` is among the first that is written of a record or a study.
@@ -285,39 +280,16 @@ def search_runs(store: Store, wanted: str) -> Iterator[Any]:
     raise StoreUnreachableError(f"{shown(store.address)}: has more than {PAGE * MOST_PAGES:,} such runs")
 
 
-@contextlib.contextmanager
-def _sent_once() -> Iterator[None]:
-    """mlflow repeats a request that was not answered: one that makes something would make two."""
-    before = os.environ[RETRIES]
-    os.environ[RETRIES] = "0"
-    try:
-        yield
-    finally:
-        os.environ[RETRIES] = before
-
-
 def writing() -> contextlib.AbstractContextManager[None]:
     """One process at a time makes databases, experiments and runs."""
     return lock.only_one(project.store_root() / STORE_LOCK)
 
 
-def _new_experiment(client: mlflow.MlflowClient, where: str, name: str) -> Any:
-    """An experiment whose artifacts lie beside the database, or where the server wants them."""
-    artifacts = (database_of(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
-    try:
-        client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_KIND | views.experiment_tags())
-    except MlflowException:
-        # Made by another machine in this moment, or deleted in the UI.
-        if client.get_experiment_by_name(name) is None:
-            raise
-    return client.get_experiment_by_name(name)
-
-
 def _prepare_database(where: str) -> None:
     """Make the tables while nobody else does: a fresh database opened by several at once breaks for good."""
     path = database_of(where)
-    if (length := len(os.fsencode(path))) > LONGEST_PATH:
-        most = f"SQLite opens none of more than {LONGEST_PATH}"
+    if (length := len(os.fsencode(path))) > project.LONGEST_DATABASE:
+        most = f"SQLite opens none of more than {project.LONGEST_DATABASE}"
         raise StoreUnreachableError(
             f"{path}: is a path of {length} characters, {most}. Move the project to a shorter one"
         )

@@ -1,9 +1,18 @@
-"""What of a study goes to MLflow: what its own run says of it. Needs no mlflow."""
+"""What of a study goes to MLflow. Needs no mlflow.
 
+What its own run says of it; and the views of MLflow's page that are saved for people: what its list of runs shows, in
+which order. MLflow 3.17 keeps a view in a tag of the experiment and opens it by a link, in place of one that it can't
+read its ordinary list.
+"""
+
+import base64
 import csv
 import io
 import json
+import zlib
 from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
 
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import (
@@ -20,14 +29,24 @@ from pipeline.studies.study_summary import (
     shown_at,
     swept,
     table,
+    titles,
 )
-from pipeline.tracking.fields import DETAILS, MOST_TEXT, MULTIPLY_ADDS, PARAMETERS, SOURCE, as_details, texts
+from pipeline.tracking.fields import (
+    DESCRIPTION,
+    DETAILS,
+    MOST_TEXT,
+    MULTIPLY_ADDS,
+    PARAMETERS,
+    SECONDS,
+    SETTING,
+    SOURCE,
+    as_details,
+    score_name,
+    texts,
+)
 
 BEST_MEAN = "accuracy/best_mean"
 """Of a study: the mean over seeds of its best setting."""
-
-ASTRAY = "collapsed", "diverged"
-"""How runs end that stand in no mean of a study."""
 
 VERDICT = "verdict"
 GRID = "grid."
@@ -35,6 +54,18 @@ BASELINE_VALUES = "baseline.values"
 MOST_ROWS = 40
 MOST_TABLE = MOST_TEXT - 1_500
 """Rows and characters of the table in the description: a person reads no more, and servers cut it."""
+
+VIEW = "mlflow.sharedViewState."
+"""Begins the tag of a view."""
+
+STUDIES = "studies"
+
+ABOUT = (
+    "Trainings of Conv2D networks. A study (many settings × seeds) is one line, with its runs behind it; other lines "
+    "are runs of `dvc repro` and `dvc exp run`. The menu of views above the list has two of each study: its runs, the "
+    "best first, and the means over seeds. A study's own page has its verdict, its table and, once it was compared, "
+    "its report."
+)
 
 
 def study_tags(study: Study, digest: str = "", verdict: str | None = None, links: str = "") -> dict[str, str]:
@@ -54,7 +85,7 @@ def study_tags(study: Study, digest: str = "", verdict: str | None = None, links
         "swept": swept_in_words(study),
         "best": None if leader is None else f"{leader.title}: {score_in_words(leader)}",
         "mlflow.source.name": SOURCE,
-        "mlflow.note.content": study_description(study, verdict, links),
+        DESCRIPTION: study_description(study, verdict, links),
         DETAILS: as_details(details),
     })  # fmt: skip
 
@@ -92,22 +123,15 @@ def _baseline_values(study: Study) -> dict[str, str]:
 
 def study_description(study: Study, verdict: str | None = None, links: str = "") -> str:
     """The study in Markdown: the verdict, else what is best so far; how far it is, and the table of its settings."""
-    counts = count_outcomes(study.cells)
-    ended = f"{counts['finished']} of {len(study.cells)} runs finished"
-    if lost := lost_in_words(counts):
-        ended += f", {lost}"
-    leader = best(study)
+    counts, leader = count_outcomes(study.cells), best(study)
+    lost = lost_in_words(counts)
+    ended = f"{counts['finished']} of {len(study.cells)} runs finished{lost and f', {lost}'}"
     so_far = "No run has finished yet" if leader is None else f"Best so far: {leader.title}, {score_in_words(leader)}"
     score = f"accuracy on the {study.images} images, mean ± standard deviation over seeds (number of runs)"
     first = f"**{verdict}**" if verdict else f"**{so_far}**; no verdict yet: `python -m pipeline.compare {study.name}`"
-    lines = [
-        # Of a text that is folded MLflow's page shows little more than the first line.
-        f"{first} {links}".strip(),
-        "",
-        f"{study.name}: {ended}; {score}.",
-        "",
-    ]
-    if astray := [kind for kind in ASTRAY if counts[kind]]:
+    # Of a text that is folded MLflow's page shows little more than the first line.
+    lines = [f"{first} {links}".strip(), "", f"{study.name}: {ended}; {score}.", ""]
+    if astray := [kind for kind in ("collapsed", "diverged") if counts[kind]]:
         lines += [f"Runs that {' or '.join(astray)} stand in no mean.", ""]
     if study.images == "test":
         lines += ["**The test images were opened for this study.**", ""]
@@ -154,3 +178,65 @@ def _line(cells: Sequence[str]) -> str:
     """A line of a table. MLflow gives its cells no room: an em space after each does."""
     plain = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
     return "".join(f"| {cell}&emsp;" for cell in plain) + "|"
+
+
+def experiment_tags() -> dict[str, str]:
+    """What an experiment says of itself, and the view of all its studies."""
+    metrics = [_column("metrics", name) for name in (score_name("test"), BEST_MEAN)]
+    columns = [_column("tags", "best"), *metrics, _column("tags", VERDICT), _column("tags", "swept")]
+    return {DESCRIPTION: ABOUT, **_view(STUDIES, "studies", columns)}
+
+
+def view_tags(study: Study) -> dict[str, str]:
+    """The views of a study: its runs, the best first, and the means over seeds, the runs of each hidden behind it."""
+    settings = study.settings.values()
+    known = [key for key in swept(study) if all(key in one.values for one in settings)]
+    # A tag has an end.
+    keys = [_column("params", key) for key in known[:12]]
+    score, *costs = (_column("metrics", name) for name in (score_name(study.images), PARAMETERS, SECONDS))
+    runs = f"tags.study = '{study.name}' and tags.role = 'run'"
+    only = {"searchFilter": runs, "orderByKey": score, "orderByAsc": False}
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]}
+    folded = {f"tag.{SETTING}.{title}": False for title in titles(study).values()}
+    of_runs, of_means = study_views(study.name)
+
+    def means(folded: dict[str, bool]) -> dict[str, str]:
+        name = f"{study.name}: means over seeds"
+        return _view(of_means, name, [score, *keys, *costs], **only, groupBy=group, groupsExpanded=folded)
+
+    columns = [score, *keys, _column("params", "seed"), *costs]
+    fits = all(len(text) <= MOST_TEXT for text in means(folded).values())
+    return _view(of_runs, f"{study.name}: runs, the best first", columns, **only) | means(folded if fits else {})
+
+
+def study_views(study: str) -> tuple[str, str]:
+    """The keys of a study's views: its runs, and the means over seeds."""
+    return f"study.{study}.runs", f"study.{study}.means"
+
+
+def view_links(experiment_id: str, study: str) -> str:
+    """The ways to a study's views, in Markdown."""
+    runs, means = (page(experiment_id, view) for view in study_views(study))
+    return f"[The runs, the best first]({runs}) · [means over seeds]({means})"
+
+
+def page(experiment_id: str, view: str | None) -> str:
+    """The way to a view, else to the ordinary list, from the address of MLflow's page."""
+    # Without the workflow it would open a page for agents.
+    wanted = {"workflowType": "machine_learning"} | ({} if view is None else {"viewStateShareKey": view})
+    return f"#/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
+
+
+def _view(key: str, name: str, columns: Sequence[str], **state: Any) -> dict[str, str]:
+    # Wide enough for their heads; of words there are some 40 letters to read.
+    widths = {_column("attributes", "Run Name"): 300} | {
+        column: 320 if column.startswith("tags.") else max(90, 8 * len(column) - 40) for column in columns
+    }
+    values = {"selectedColumns": columns, "columnOrder": [*widths], "columnWidths": widths, **state}
+    packed = base64.b64encode(zlib.compress(json.dumps(values).encode(), 9)).decode()
+    envelope = {"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}
+    return {f"{VIEW}{key}": json.dumps(envelope)}
+
+
+def _column(kind: str, name: str) -> str:
+    return f"{kind}.`{name}`"

@@ -11,13 +11,11 @@ from pipeline.storage import digest, project
 from pipeline.studies.study import ENDED, Study
 from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.terminal.errors import UserError
-from pipeline.tracking import fields, study_fields, views
+from pipeline.tracking import fields, study_fields
 from pipeline.tracking.addresses import check_place
 from pipeline.tracking.models import Export
-from pipeline.tracking.run_mirror import STATUS, Mirror, missing_tags, unfinished, write_status
+from pipeline.tracking.run_mirror import NAME, STATUS, Mirror, missing_tags, unfinished, write_status
 from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
-
-NAME = "mlflow.runName"
 
 REPORT = "report"
 """The folder of a report among the artifacts of its study."""
@@ -44,8 +42,9 @@ class StudyMirror(Mirror):
             self._known[run.identity] = scored.scoring
         return run_id
 
-    def bring_up_study(self, study: Study) -> None:
-        """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store.
+    def bring_up_study(self, study: Study, *, all_runs: bool = False) -> None:
+        """Bring the parent up to the study, and up to their records the finished runs that are not whole in the store;
+        with `all_runs` those too that failed, or were stopped, while the store was away.
 
         Raises StoreUnreachableError, and UserError at the end for a record that can't be read.
         """
@@ -56,23 +55,20 @@ class StudyMirror(Mirror):
             if self._known is None:
                 # Asked once: a study of many runs is brought up after each of them.
                 self._known = self._whole(parent)
+            part = TEST_EVALUATION if study.images == "test" else EVALUATION
             problems = []
             for cell in study.cells:
-                if cell.state in ENDED and self._known.get(cell.identity) != (cell.scoring or ""):
-                    try:
-                        self.bring_up(read_record(project.run_root(cell.identity), _part(study)))
-                    except UserError as error:
-                        # The others shall not wait for it.
-                        problems.append(str(error))
+                try:
+                    if cell.state in ENDED:
+                        if self._known.get(cell.identity) != (cell.scoring or ""):
+                            self.bring_up(read_record(project.run_root(cell.identity), part))
+                    elif all_runs and (record := unfinished(cell.identity, part)) is not None:
+                        self.bring_up(record)
+                except UserError as error:
+                    # The others shall not wait for it.
+                    problems.append(str(error))
             if problems:
                 raise UserError(problems[0])
-
-    def bring_up_unfinished(self, study: Study) -> None:
-        """Bring up the runs that failed, or were stopped, while the store was away. Raises like `bring_up_study`."""
-        self._name_runs(study)
-        for cell in study.cells:
-            if cell.state not in ENDED and (record := unfinished(cell.identity, _part(study))) is not None:
-                self.bring_up(record)
 
     def announce(self, study: Study, verdict: str, report: Path | None) -> str:
         """Let the study's page begin with the verdict, and attach a report where there is one; returns what to tell.
@@ -92,10 +88,10 @@ class StudyMirror(Mirror):
                     self._client.log_artifact(run.info.run_id, str(picture))
                 settle(self._store, run.info.artifact_uri)
             verdict = f"{verdict[:1000]} ({counted(count_outcomes(study.cells)['finished'], 'run')} compared)"
-            links = views.links(self._store.experiment_id, study.name)
+            links = study_fields.view_links(self._store.experiment_id, study.name)
             note = study_fields.study_description(study, verdict, links)
             # No more than this: a sweep may be at work, and says the rest.
-            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(views.DESCRIPTION, note)]
+            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(fields.DESCRIPTION, note)]
             self._client.log_batch(run.info.run_id, tags=tags)
             told = "shows the verdict" if report is None else "shows the verdict and the report"
             return f"MLflow run {run.info.run_id} {told}"
@@ -106,9 +102,6 @@ class StudyMirror(Mirror):
             tags = {"study": self._study, "role": "study"}
             self._parent = str(ensure_run(self._store, tags, {}, self._study).info.run_id)
         return self._parent
-
-    def _name(self, record: Record) -> str:
-        return self._words.get(record.training.run.identity, {}).get(NAME) or super()._name(record)
 
     def _tags_beside(self, record: Record) -> dict[str, str]:
         return {"mlflow.parentRunId": self.parent(), **self._words.get(record.training.run.identity, {})}
@@ -123,11 +116,11 @@ class StudyMirror(Mirror):
 
     def _write_parent(self, parent: str, study: Study) -> None:
         run = self._client.get_run(parent)
-        if (shown := views.experiment_tags() | views.study_tags(study)) != self._views:
+        if (shown := study_fields.experiment_tags() | study_fields.view_tags(study)) != self._views:
             write_experiment_tags(self._store, shown)
             self._views = shown
         table = study_fields.table_csv(study)
-        links = views.links(self._store.experiment_id, study.name)
+        links = study_fields.view_links(self._store.experiment_id, study.name)
         wanted = study_fields.study_tags(study, digest.of_value(table), run.data.tags.get(study_fields.VERDICT), links)
         tags = missing_tags(run, wanted)
         if tags:
@@ -163,7 +156,3 @@ class StudyMirror(Mirror):
             if fields.PARAMETERS in run.data.metrics:
                 whole[tags["identity"]] = tags.get("scoring", "")
         return whole
-
-
-def _part(study: Study) -> str:
-    return TEST_EVALUATION if study.images == "test" else EVALUATION
