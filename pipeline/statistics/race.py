@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from pipeline.statistics.contrasts import (
+from pipeline.statistics.differences import (
+    FEWEST_SEEDS,
+    OF_GAIN,
+    POWER,
     Contrast,
     ContrastVerdict,
+    Verdict,
     contrast_noises,
-    contrast_values,
     contrast_verdict,
-    is_fixed,
+    paired_values,
 )
-from pipeline.statistics.differences import FEWEST_SEEDS, POWER, Verdict, verdict
 from pipeline.statistics.intervals import ERROR_RATE, Interval, t_interval, t_quantile
 from pipeline.statistics.scores import means
 
@@ -117,16 +119,16 @@ class _Rules:
     ) -> tuple[dict[int, Decided], dict[int, Interval]]:
         """What a look at scores [settings, seeds so far] decides, and the intervals of what stays open."""
         family = self.family(scores, decided)
-        values = [contrast_values(scores, contrast.weights) for contrast in family.values()]
-        noises = contrast_noises(scores, list(family.values()), values)
+        noises = contrast_noises(scores, list(family.values()))
         share = PAID * self.error_rate / self.comparisons(decided)
         comparisons = ERROR_RATE / look_level(self.seeds, share)
         new, undecided = dict(decided), {}
-        for (place, contrast), own, noise in zip(family.items(), values, noises, strict=True):
-            interval = t_interval(own, comparisons, noise)
-            if place in decided or interval is None or is_fixed(scores, contrast.weights):
+        for (place, contrast), noise in zip(family.items(), noises, strict=True):
+            values, is_fixed = paired_values(scores, contrast.weights)
+            interval = t_interval(values, comparisons, noise)
+            if place in decided or interval is None or is_fixed:
                 continue
-            says = self._verdict(contrast, interval, len(own))
+            says = self._verdict(contrast, interval, len(values))
             if says in OPEN:
                 undecided[place] = interval
             else:
@@ -134,11 +136,12 @@ class _Rules:
         return new, undecided
 
     def _verdict(self, contrast: Contrast, interval: Interval, seeds: int) -> Verdict | ContrastVerdict:
+        says = contrast_verdict(contrast, interval, seeds)
         if self.contrasts:
-            return contrast_verdict(contrast, interval, seeds)
-        says = verdict(interval, seeds, self.margin)
+            return says
         # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on the other.
-        return Verdict.CANT_TELL if self.stop == "best" and says is Verdict.BETTER else says
+        is_leader = self.stop == "best" and says is ContrastVerdict.SUPPORTED
+        return Verdict.CANT_TELL if is_leader else OF_GAIN[says]
 
 
 def race(

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.messages import refused
-from pipeline.statistics.contrasts import Contrast
-from pipeline.statistics.differences import FEWEST_SEEDS, Verdict, differences
+from pipeline.statistics.differences import FEWEST_SEEDS, Contrast, Verdict, differences
 from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
 from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState

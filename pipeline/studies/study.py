@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import ConfigDict, Field, JsonValue, with_config
 
 from pipeline.run.record import Name, ScoredOn
-from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.differences import Expects
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.race import Stop
 from pipeline.storage import atomic, lock, project

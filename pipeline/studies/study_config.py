@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config.messages import refused, shown
 from pipeline.config.schema import Section
-from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.differences import Expects
 from pipeline.statistics.race import Stop
 from pipeline.storage import digest
 from pipeline.studies.study import SCORED_ON_TEST, Score, Setting, is_contrast
