@@ -15,7 +15,7 @@ from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.race import detectable
 from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
-from pipeline.studies.plan import Job, Plan, Refused, Repeated
+from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
 from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
@@ -35,11 +35,11 @@ from pipeline.terminal.progress import console
 MOST_REPEATED, MOST_LEFT = 3, 10
 
 
-def print_refused(refused: Sequence[Refused]) -> None:
+def print_refused(refused: Mapping[str, str]) -> None:
     """Which settings of the grid can't exist, and why."""
     reasons = Table("setting", "why it can't exist", title="refused", title_justify="left")
-    for setting in refused:
-        reasons.add_row(setting.overrides, setting.reason)
+    for row in refused.items():
+        reasons.add_row(*row)
     console.print(reasons)
 
 
@@ -52,7 +52,7 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
     waiting = [run for run in study.cells if run.state not in ENDED and study.stop is not None]
     spared = sum(run.identity not in estimate.seconds for run in waiting)
     seeds = len({job.seed for job in plan.jobs})
-    again = sum(repeated.runs for repeated in plan.repeated)
+    again = sum(plan.repeated.values())
     twice = f"; {total + again} asked for, {again} of them a second time" if again else ""
     excluded = f", {plan.excluded} excluded" if plan.excluded else ""
     console.print(
@@ -66,7 +66,11 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
             console.print(line)
     if plan.repeated:
         more = len(plan.repeated) - MOST_REPEATED
-        texts = [*map(_repeated, plan.repeated[:MOST_REPEATED]), *([f"and {more} more"] if more > 0 else [])]
+        texts = [
+            f"{asked} is the same as {before}" if asked != before else f"{asked} is asked for more than once"
+            for asked, before in plan.repeated
+        ]
+        texts[MOST_REPEATED:] = [f"and {more} more"] if more > 0 else []
         console.print(f"the same runs: {'; '.join(texts)}")
     if others := _other_sweeps(study, plan):
         console.print(f"note: {others}")
@@ -117,12 +121,6 @@ def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool
     low_disk = f"only {size(free)} of disk is free" if free < 2 * estimate.bytes else None
     for note in filter(None, (low_disk, variables_note(), *map(precision_note, precisions))):
         console.print(f"note: {note}")
-
-
-def _repeated(repeated: Repeated) -> str:
-    if repeated.overrides == repeated.before:
-        return f"{repeated.overrides} is asked for more than once"
-    return f"{repeated.overrides} is the same as {repeated.before}"
 
 
 def _other_sweeps(study: Study, plan: Plan) -> str:

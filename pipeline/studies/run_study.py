@@ -347,7 +347,7 @@ def launch_one(point: Point) -> None:
         console.print(f"{bare.overrides}: excluded")
         return
     if plan.refused:
-        raise UserError(plan.refused[0].reason)
+        raise UserError(next(iter(plan.refused.values())))
     (job,) = plan.jobs
     folder, merge = project.study(config.full_name), partial(_merge_one, plan=plan, config=config)
     before = present_study(folder)

@@ -78,7 +78,7 @@ class Setting:
     changed: tuple[str, ...] = ()
 
     def is_at(self, wanted: Mapping[str, JsonValue]) -> bool:
-        """Whether it has the values and the variants that are `wanted`; a key that it lacks has no value, not null."""
+        """Whether it has the values and the variants that are `wanted`, as `has_values`."""
         return has_values({**self.variants, **self.values}, wanted)
 
 
@@ -158,21 +158,17 @@ def read_study(folder: Path) -> Study:
     path = folder / STUDY
     refuse_links(folder)
     study = read_document(path, Study, LAYOUT, AGAIN)
-    wrong = ""
+    named = {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
     if study.name != folder.name:
         # Reports and MLflow are written under the name that it gives itself.
         wrong = f"it says that it is study {study.name}"
-    elif unknown := _settings_named(study) - study.settings.keys():
+    elif unknown := named - study.settings.keys():
         wrong = f"settings {', '.join(sorted(unknown))} are missing"
-    elif any(not is_contrast(list(one.weights.values())) for one in study.contrasts):
+    elif not all(is_contrast(list(one.weights.values())) for one in study.contrasts):
         wrong = "a contrast compares nothing"
-    if wrong:
-        raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
-    return study
-
-
-def _settings_named(study: Study) -> set[str]:
-    return {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
+    else:
+        return study
+    raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
 
 
 def is_contrast(weights: Sequence[float]) -> bool:
