@@ -210,7 +210,7 @@ class SweepLine:
         self._highest: Row | None = None
         self._task = progress.add_task("", total=total)
 
-    def update(self, study: Study, ended: Sequence[StudyRun], *, running: int, left: float | None) -> None:
+    def update(self, study: Study, ended: Sequence[StudyRun], running: int, left: float | None) -> None:
         """`ended`: the runs of this sweep; `left`: seconds until its end, where that can be told."""
         failed = sum(run.state == "failed" for run in ended)
         parts = [f"done {len(ended) - failed}", f"running {running}", f"failed {failed}"]

@@ -63,30 +63,28 @@ def shows(arguments: Iterable[str]) -> bool:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises UserError for what no sweep may do. Hydra runs code by its own section, before it calls ours."""
+    """Raises UserError for what no sweep may do, a key that can't be swept, or not as it was typed.
+
+    Hydra runs code by its own section, before it calls ours.
+    """
     check_folder(project.CONF)
     words, options = split_arguments(arguments)
-    for option in options:
-        if option.startswith("-") and option.partition("=")[0] not in TAKEN:
+    names = [option.partition("=")[0] for option in options]
+    for option, name in zip(options, names, strict=True):
+        if option.startswith("-") and name not in TAKEN:
             if option.startswith("--") and (instead := option_instead(option, arguments)):
                 raise UserError(instead)
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
-    for word in words:
-        check_override(parse_override(word))
-
-
-def check_typed(arguments: Sequence[str]) -> None:
-    """Raises UserError for a key that can't be swept, or not as it was typed."""
-    words, options = split_arguments(without_mode(arguments))
-    for option in options:
-        name, _, shown = option.partition("=")
-        if name in ("-c", "--cfg") and not SHOWN & {shown, *options}:
-            raise UserError(f"{name}: shows one of {', '.join(sorted(SHOWN))}. Write --cfg job")
     overrides = [parse_override(word) for word in words]
     for override in overrides:
-        if override.is_sweep_override() and shows(options):
-            raise UserError(f"{override.input_line}: names several runs, but {options[0]} shows one. Name one value.")
-    if "--resolve" in options and not {"-c", "--cfg"} & {option.partition("=")[0] for option in options}:
+        check_override(override)
+    shown = {"-c", "--cfg"}.intersection(names)
+    if shown and not SHOWN & {part for option in options for part in option.split("=")}:
+        raise UserError(f"{shown.pop()}: shows one of {', '.join(sorted(SHOWN))}. Write --cfg job")
+    for override in overrides:
+        if override.is_sweep_override() and (showing := [name for name in names if name in SHOWING]):
+            raise UserError(f"{override.input_line}: names several runs, but {showing[0]} shows one. Name one value.")
+    if "--resolve" in options and not shown:
         raise UserError("--resolve: says how --cfg shows a configuration. Write --cfg job --resolve, or leave it out.")
     check_once(overrides)
     check_swept(overrides)
@@ -139,7 +137,9 @@ def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -
 
     @hydra.main(version_base=None, config_path=str(project.CONF), config_name="sweep")
     def sweep(config: DictConfig) -> None:
-        launch_one(_present_point(values(config)))
+        # The job that another launcher does now.
+        own = HydraConfig.get()
+        launch_one(_point(own.overrides.task, own.overrides.task, values(config), _variants(own.runtime.choices)))
 
     sys.argv[1:] = without_mode(arguments)
     try:
@@ -221,13 +221,6 @@ def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[st
     }
 
 
-def _present_point(composed: dict[str, Any]) -> Point:
-    """The job that another launcher of Hydra's does now, as the point of a grid."""
-    config = HydraConfig.get()
-    words = config.overrides.task
-    return _point(words, words, composed, _variants(config.runtime.choices))
-
-
 def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any], variants: Mapping[str, str]) -> Point:
     """The point that `words` make, `apart` what sets it apart. A setting's name stands for all that it sets."""
     name = composed["study"].pop("setting", None)
@@ -244,12 +237,16 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
 
     Jobs that differ in their seed only are composed once. Raises UserError for a reference that can't be followed.
     """
-    shared = set[str]() if len(jobs) == 1 else set.intersection(*(set(job) for job in jobs))
+    shared = set[str]() if len(jobs) == 1 else set.intersection(*map(set, jobs))
     settings: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
     for job in jobs:
         setting = tuple(word for word in job if not word.startswith(SEED))
         if setting not in settings:
-            settings[setting] = _composed(loader, config, setting)
+            whole = loader.load_sweep_config(config, list(setting))
+            variants = _variants(whole.hydra.runtime.choices)
+            with open_dict(whole):
+                whole.pop("hydra")
+            settings[setting] = whole, variants
         unseeded, variants = settings[setting]
         composed = unseeded.copy()
         for word in job:
@@ -259,14 +256,6 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
         asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
         own = [word for word in asked if word not in shared]
         yield _point(own or asked, setting, values(composed), variants)
-
-
-def _composed(loader: ConfigLoader, config: DictConfig, setting: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    composed = loader.load_sweep_config(config, list(setting))
-    variants = _variants(composed.hydra.runtime.choices)
-    with open_dict(composed):
-        composed.pop("hydra")
-    return composed, variants
 
 
 def _variants(choices: Mapping[Any, Any]) -> dict[str, str]:
