@@ -18,8 +18,8 @@ from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.findings.card import write_card
 from pipeline.run.record import Record, find_record
+from pipeline.statistics.images import mcnemar
 from pipeline.statistics.intervals import ERROR_RATE
-from pipeline.statistics.mcnemar import mcnemar
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError

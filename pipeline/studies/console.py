@@ -61,9 +61,8 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         f"{total - missing - spared} done already, {missing} to do"
         + (f", {spared} not needed, as verdicts stand" if spared else "")
     )
-    if missing:
-        for line in filter(None, (_race(study, missing), _power(study, seeds))):
-            console.print(line)
+    for line in filter(None, (_race(study, missing), _power(study, seeds)) if missing else ()):
+        console.print(line)
     if plan.repeated:
         more = len(plan.repeated) - MOST_REPEATED
         texts = [
@@ -132,10 +131,8 @@ def _other_sweeps(study: Study, plan: Plan) -> str:
 
 
 def _others_in_words(study: Study, count: int, how: str) -> str:
-    return (
-        f"study {study.name} holds {counted(count, 'setting')} more, by earlier sweeps{how}; compare takes all of "
-        "them. study.name=… keeps sweeps apart."
-    )
+    more = f"study {study.name} holds {counted(count, 'setting')} more, by earlier sweeps{how}"
+    return f"{more}; compare takes all of them. study.name=… keeps sweeps apart."
 
 
 def print_results(study: Study, others: int = 0) -> None:
@@ -150,9 +147,9 @@ def print_results(study: Study, others: int = 0) -> None:
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
     )
-    said = contrast_verdicts(study)
-    for contrast in study.contrasts if said else ():
-        console.print(f"contrast {contrast.name}, {contrast.claim}: {said[contrast.name]}")
+    claims = {contrast.name: contrast.claim for contrast in study.contrasts}
+    for name, said in contrast_verdicts(study).items():
+        console.print(f"contrast {name}, {claims[name]}: {said}")
     if others:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
 
@@ -182,10 +179,9 @@ def print_left_open(study: Study, left: Sequence[Job], hours: float) -> None:
     """What the hours of a sweep did not reach."""
     runs = Counter(titles(study)[job.setting] for job in left)
     texts = [f"{title} ({count})" for title, count in runs.items()]
-    more = [f"and {len(texts) - MOST_LEFT} settings more"] if len(texts) > MOST_LEFT else []
+    texts[MOST_LEFT:] = [f"and {len(texts) - MOST_LEFT} settings more"] if len(texts) > MOST_LEFT else []
     console.print(
-        f"study.hours={hours:g} leaves {counted(len(left), 'run')} open: {', '.join([*texts[:MOST_LEFT], *more])}. The "
-        "same line goes on."
+        f"study.hours={hours:g} leaves {counted(len(left), 'run')} open: {', '.join(texts)}. The same line goes on."
     )
 
 
@@ -205,10 +201,9 @@ class SweepLine:
     """The live line of a sweep: done, running, failed of all, the best so far, the time left."""
 
     def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
+        self._progress, self._task = progress, progress.add_task("", total=total)
         self._study: Study | None = None
         self._highest: Row | None = None
-        self._task = progress.add_task("", total=total)
 
     def update(self, study: Study, ended: Sequence[StudyRun], running: int, left: float | None) -> None:
         """`ended`: the runs of this sweep; `left`: seconds until its end, where that can be told."""

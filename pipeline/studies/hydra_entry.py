@@ -177,18 +177,15 @@ def _named_settings(config: StudyConfig, others: Collection[str]) -> list[list[s
     """The words of each setting that the study names. They may do what a typed word may, and set what no other sets."""
     axis = []
     for name, setting in config.settings.items():
-        words = [f"{SETTING}={name}"]
-        for key, value in setting.items():
-            where = f"study.settings.{name}.{key}"
-            override = parse_override(f"{key}={_as_typed(value)}")
+        words = [f"{key}={_as_typed(value)}" for key, value in setting.items()]
+        for key, word in zip(setting, words, strict=True):
+            where, override = f"study.settings.{name}.{key}", parse_override(word)
             check_override(override)
-            plain = override.key_or_group
-            if override.is_delete() or _section(plain) in UNNAMED:
+            if override.is_delete() or _section(override.key_or_group) in UNNAMED:
                 raise UserError(f"{where}: must be a key of what is trained, not {key}. Leave it out.")
-            if plain in others:
+            if override.key_or_group in others:
                 raise UserError(f"{where}: is set by the sweep too; one of the two would count. Leave one of them out.")
-            words.append(f"{key}={_as_typed(value)}")
-        axis.append(words)
+        axis.append([f"{SETTING}={name}", *words])
     return axis
 
 
@@ -208,17 +205,15 @@ def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[st
     if len(keys) < 2 or len(together) != len(set(keys)):
         missing = [key for key in keys if key not in {name.lstrip("+") for name in together}]
         raise UserError(
-            f"study.zip: must name two keys or more that are swept, not {', '.join(missing) or ', '.join(keys)}. Sweep "
+            f"study.zip: must name two keys or more that are swept, not {', '.join(missing or keys)}. Sweep "
             "each over a list: model.conv.filters=16,32 model.conv.kernel_size=3,5"
         )
     if len(set(map(len, together.values()))) > 1:
         lengths = ", ".join(f"{name} has {len(axis)}" for name, axis in together.items())
         raise UserError(f"study.zip: must name keys with equally many values, but {lengths}. Write as many for each.")
+    first, *others = together
     pairs = [list(itertools.chain(*words)) for words in zip(*together.values(), strict=True)]
-    first = next(iter(together))
-    return {
-        name: pairs if name == first else axis for name, axis in axes.items() if name == first or name not in together
-    }
+    return {name: pairs if name == first else axis for name, axis in axes.items() if name not in others}
 
 
 def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any], variants: Mapping[str, str]) -> Point:
