@@ -18,16 +18,7 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
-from pipeline.studies.study import (
-    ENDED,
-    DeclaredContrast,
-    Point,
-    Setting,
-    Study,
-    StudyRun,
-    has_values,
-    with_runs,
-)
+from pipeline.studies.study import ENDED, DeclaredContrast, Point, Setting, Study, StudyRun, has_values, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console

@@ -26,16 +26,7 @@ from pipeline.studies.console import (
 from pipeline.studies.estimate import Budget, estimate_time
 from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid, record_of, study_run_of
 from pipeline.studies.race import check_grid, due, final_state, nearness, standing
-from pipeline.studies.study import (
-    ENDED,
-    Point,
-    Study,
-    StudyRun,
-    StudyState,
-    present_study,
-    update_study,
-    with_runs,
-)
+from pipeline.studies.study import ENDED, Point, Study, StudyRun, StudyState, present_study, update_study, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.studies.workers import (
