@@ -80,25 +80,23 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
 
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """
-    plan = _checked_plan(grid, config)
-    folder, is_told = project.study(config.full_name), False
+    plan, folder = _checked_plan(grid, config), project.study(config.full_name)
+    before = present_study(folder)
+    study = _tracked(merge_plan(before, plan, config), tracking)
+    runner = _Runner(study, plan, config, executor)
+    print_plan(study, plan, runner.estimate, executor.slots(runner.missing), config.hours)
+    if config.dry_run:
+        console.print("study.dry_run: nothing was started, and nothing written")
+        return
+    if config.ask and len(runner.missing) > MOST_UNASKED:
+        _ask(len(runner.missing))
 
     def merge(present: Study | None) -> Study:
-        return _tracked(merge_plan(present, plan, config), tracking)
+        # Another sweep may have changed it since.
+        return study if present == before else _tracked(merge_plan(present, plan, config), tracking)
 
-    if config.dry_run or (len(plan.jobs) > MOST_UNASKED and config.ask):
-        # Nothing is written before the answer.
-        preview = _Runner(merge(present_study(folder)), plan, config, executor)
-        if is_told := config.dry_run or len(preview.missing) > MOST_UNASKED:
-            preview.print_plan()
-        if config.dry_run:
-            console.print("study.dry_run: nothing was started, and nothing written")
-            return
-        if is_told:
-            _ask(len(preview.missing))
-    runner = _Runner(update_study(folder, merge), plan, config, executor)
-    if not is_told:
-        runner.print_plan()
+    if (merged := update_study(folder, merge)) is not study:
+        runner = _Runner(merged, plan, config, executor)
     with MirrorProcess(tracking, config.full_name, plan.jobs[0].part) as companion:
         failed = runner.run(companion)
     if companion.said:
@@ -137,10 +135,9 @@ def _ask(missing: int) -> None:
         raise UserError(
             f"{missing} runs: a sweep of more than {MOST_UNASKED} is started with --yes; nothing was started."
         )
-    try:
+    answer = ""
+    with contextlib.suppress(EOFError):
         answer = input(f"{missing} runs. Start them? [y/N] ")
-    except EOFError:
-        answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise UserError("nothing was started.")
 
@@ -162,10 +159,6 @@ class _Runner:
         self.running: list[Job] = []
         self.ended: list[StudyRun] = []
         self.grown: dict[str, int] = {}
-
-    def print_plan(self) -> None:
-        """What is about to be done."""
-        print_plan(self.study, self.plan, self.estimate, self.executor.slots(self.missing), self.config.hours)
 
     def run(self, companion: MirrorProcess) -> int:
         """Do what is missing; returns how many runs failed."""
