@@ -393,5 +393,5 @@ def test_a_study_of_other_code_is_told_once_however_many_runs_it_has(
     update_study(project.study("kernels"), lambda present: replace(present or study({}), basis="earlier"))
     capsys.readouterr()
     monkeypatch.setattr("pipeline.studies.run_study.MOST_UNASKED", 29)
-    assert len(sweep(declared())) == 27
+    assert len(sweep(declared())) == 21
     assert capsys.readouterr().out.count("the code, the data or the versions have changed since") == 1
