@@ -217,7 +217,7 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
     study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
     check_study(before, study, {job.identity.name for job in plan.jobs})
     # Runs of other code say much of what these will.
-    seen = sum(run.state in ENDED for run in present.cells) if present is not None and before is None else 0
+    seen = len(present.ended) if present is not None and before is None else 0
     return replace(study, contrasts=_declare(present, study, plan, config, seen))
 
 

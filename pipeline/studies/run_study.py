@@ -26,7 +26,7 @@ from pipeline.studies.console import (
 from pipeline.studies.estimate import Budget, estimate_time
 from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid, record_of, study_run_of
 from pipeline.studies.race import check_grid, due, final_state, nearness, standing
-from pipeline.studies.study import ENDED, Point, Study, StudyRun, StudyState, present_study, update_study, with_runs
+from pipeline.studies.study import Point, Study, StudyRun, StudyState, present_study, update_study, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.studies.workers import (
@@ -164,7 +164,7 @@ class _Runner:
         """Do what is missing; returns how many runs failed."""
         self.companion = companion
         self.companion.sync_study(self.folder)
-        done = {run.identity for run in self.study.cells if run.state in ENDED}
+        done = set(self.study.ended)
         for job in self.plan.jobs:
             if job.identity.name in done:
                 forget_checkpoint(job)
@@ -197,7 +197,7 @@ class _Runner:
 
     def _needed(self) -> list[Job]:
         """What has not ended, the first to be done first; of a race not what its verdicts spare."""
-        ended = {run.identity for run in self.study.cells if run.state in ENDED} | self.given_up
+        ended = self.given_up.union(self.study.ended)
         now = standing(self.study, self.given_up)
         names = list(self.study.settings)
         is_open = set(names) if now is None else set() if now.finished else {names[place] for place in now.open}
@@ -324,7 +324,7 @@ def launch_one(point: Point) -> None:
     if is_done := record_of(job) is not None:
         console.print(f"{titles(study)[job.setting]}, seed {job.seed}: done already")
         forget_checkpoint(job)
-        if before is not None and any(run.identity == job.identity.name and run.state in ENDED for run in before.cells):
+        if before is not None and job.identity.name in before.ended:
             return
     # A run that another study has done joins this one.
     with MirrorProcess(tracking, study.name, job.part) as companion:

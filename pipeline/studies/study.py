@@ -141,6 +141,11 @@ class Study:
     contrasts: tuple[DeclaredContrast, ...] = ()
     tracking: dict[str, JsonValue] | None = None
 
+    @property
+    def ended(self) -> list[str]:
+        """The identities of the runs that are not tried again."""
+        return [run.identity for run in self.cells if run.state in ENDED]
+
 
 def find_study(name: str) -> Study:
     """The study called `name`. Raises UserError that tells which there are."""
