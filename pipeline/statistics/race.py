@@ -128,20 +128,14 @@ class _Rules:
             interval = t_interval(values, comparisons, noise)
             if place in decided or interval is None or is_fixed:
                 continue
-            says = self._verdict(contrast, interval, len(values))
-            if says in OPEN:
+            says = contrast_verdict(contrast, interval, len(values))
+            named = says if self.contrasts else OF_GAIN[says]
+            # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on it.
+            if named in OPEN or (self.stop == "best" and named is Verdict.BETTER):
                 undecided[place] = interval
             else:
-                new[place] = Decided(says, scores.shape[1], interval)
+                new[place] = Decided(named, scores.shape[1], interval)
         return new, undecided
-
-    def _verdict(self, contrast: Contrast, interval: Interval, seeds: int) -> Verdict | ContrastVerdict:
-        says = contrast_verdict(contrast, interval, seeds)
-        if self.contrasts:
-            return says
-        # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on the other.
-        is_leader = self.stop == "best" and says is ContrastVerdict.SUPPORTED
-        return Verdict.CANT_TELL if is_leader else OF_GAIN[says]
 
 
 def race(
@@ -173,10 +167,8 @@ def race(
     counted, decided, undecided = np.full_like(scores, np.nan), dict[int, Decided](), dict[int, Interval]()
     running = rules.running(decided)
     for seed in range(rules.seeds):
-        if not running:
-            return Standing(seed, running, decided, undecided, finished=True)
-        if not all(ended[setting, seed] for setting in running):
-            return Standing(seed, running, decided, undecided, finished=False)
+        if not running or not all(ended[setting, seed] for setting in running):
+            return Standing(seed, running, decided, undecided, finished=not running)
         rows = sorted(running)
         counted[rows, seed] = scores[rows, seed]
         if seed + 1 >= FEWEST_SEEDS:
