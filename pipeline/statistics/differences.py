@@ -103,6 +103,7 @@ class ContrastResult:
 class Difference(ContrastResult):
     """`setting` (its row) less the baseline, in points; `superiority` is None without seeds in common."""
 
+    verdict: Verdict
     setting: int
     superiority: float | None
 

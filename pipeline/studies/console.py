@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.progress import BarColumn, Progress, TextColumn
@@ -73,13 +74,12 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         console.print(f"the same runs: {'; '.join(texts)}")
     if others := _other_sweeps(study, plan):
         console.print(f"note: {others}")
-    for contrast in study.contrasts:
-        if contrast.runs_before:
-            runs = counted(contrast.runs_before, "run")
-            console.print(
-                f"note: contrast {contrast.name} was declared, as it is now, after {runs} had ended: the report marks "
-                "it. In advance it is asked with other seeds and another study.name."
-            )
+    for contrast in (contrast for contrast in study.contrasts if contrast.runs_before):
+        after = counted(contrast.runs_before, "run")
+        console.print(
+            f"note: contrast {contrast.name} was declared, as it is now, after {after} had ended: the report marks it. "
+            "In advance it is asked with other seeds and another study.name."
+        )
     if missing:
         _print_estimate(plan, estimate, count, is_race=study.stop is not None)
         if hours is not None and estimate.total(count) > 3600 * hours:
@@ -98,14 +98,12 @@ def _race(study: Study, missing: int) -> str:
 
 def _power(study: Study, seeds: int) -> str:
     """What the seeds can find, where the noise is known."""
-    if len(study.settings) < 2:
-        return ""
-    if seeds < FEWEST_SEEDS:
+    settings = len(study.settings)
+    if settings > 1 and seeds < FEWEST_SEEDS:
         return f"{counted(seeds, 'seed')}: too few for a verdict, which takes {FEWEST_SEEDS}"
-    noise = known_noise(study)
-    if noise is None:
+    if settings < 2 or (noise := known_noise(study)) is None:
         return ""
-    points = detectable(len(study.settings), seeds, noise, is_race=study.stop is not None)
+    points = detectable(settings, seeds, noise, is_race=study.stop is not None)
     return f"{seeds} seeds can tell {points:.2g} points apart (by the noise of earlier runs, {noise:.2g} points)"
 
 
@@ -192,9 +190,8 @@ def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
     for run in failed:
         reasons.add_row(title[run.setting], str(run.seed), run.reason)
     console.print(reasons)
-    for path in (project.checkpoint(run.identity) / "failure.txt" for run in failed):
-        if path.exists():
-            console.print(f"where it was raised: {path.relative_to(project.ROOT)}")
+    for path in filter(Path.exists, (project.checkpoint(run.identity) / "failure.txt" for run in failed)):
+        console.print(f"where it was raised: {path.relative_to(project.ROOT)}")
 
 
 class SweepLine:

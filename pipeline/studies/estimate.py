@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ class Budget:
     """The hours that a sweep may take (None: as many as it needs), from now on."""
 
     def __init__(self, hours: float | None, seconds: Mapping[str, float]) -> None:
-        self._ends = None if hours is None else time.monotonic() + 3600 * hours
+        self._ends = math.inf if hours is None else time.monotonic() + 3600 * hours
         self._seconds = seconds
         self._started: dict[str, float] = {}
         self._expected = self._taken = 0.0
@@ -63,7 +64,7 @@ class Budget:
     def fits(self, job: Job) -> bool:
         """Whether a run that starts now would end in time, by its estimate and by how others kept to theirs."""
         pace = self._taken / self._expected if self._expected else 1.0
-        return self._ends is None or time.monotonic() + pace * self._seconds.get(job.identity.name, 0.0) <= self._ends
+        return time.monotonic() + pace * self._seconds.get(job.identity.name, 0.0) <= self._ends
 
     def watch(self, running: Sequence[Job], ended: Sequence[Job]) -> None:
         """Learn from runs that have begun, and from those that ended, how long they take."""
@@ -155,4 +156,4 @@ def known_noise(study: Study) -> float | None:
             if settings and (other.basis, other.images) == (study.basis, study.images):
                 runs = tuple(run for run in other.cells if run.setting in settings)
                 known.append(noise(replace(other, settings=settings, cells=runs)))
-    return max((one for one in known if one is not None), default=None)
+    return max(filter(None, known), default=None)

@@ -37,11 +37,9 @@ TAKEN = {*SHOWING, "-h", "--help", "--hydra-help", "--version", "--resolve", "-p
 """Hydra's options that a sweep takes: not those that read a configuration, or a pickle, from elsewhere."""
 
 SHOWN = {"all", "hydra", "job"}
-"""What `--cfg` shows."""
-
 VALUED = {"-p", "--package", "-c", "--cfg"}
 INFORMED = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
-"""Hydra's options that take a word, and what `--info` takes, where it takes one."""
+"""What `--cfg` shows, the options that take a word, and those that `--info` takes where it takes one."""
 
 SEED = "seed="
 SETTING = "+study.setting"
@@ -117,9 +115,8 @@ def name_study(arguments: Sequence[str], chosen: Mapping[str, Any]) -> list[str]
     if any(override.key_or_group in ("study", "study.name") for override in overrides):
         return [*words, *options]
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
-    fixed = dict(chosen)
-    for override in overrides:
-        fixed[override.key_or_group] = "deleted" if override.is_delete() else override.value()
+    typed = {one.key_or_group: "deleted" if one.is_delete() else one.value() for one in overrides}
+    fixed = {**chosen, **typed}
     fixed = {key: value for key, value in fixed.items() if key not in swept and _section(key) not in UNNAMED}
     name = name_of(swept, fixed)
     return [*words, *([f"study.name={name}"] if swept or name != SEEDS_ALONE else []), *options]
@@ -190,13 +187,10 @@ def _named_settings(config: StudyConfig, others: Collection[str]) -> list[list[s
 
 
 def _as_typed(value: Any) -> str:
-    """A value of a YAML file as an override holds it."""
+    """A value of a YAML file as an override holds it: quoted, a text is no number, and may hold what ends a word."""
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_as_typed, value))}]"
-    # Quoted, a text is no number, and may hold what ends a word.
-    return json.dumps(value, ensure_ascii=False)
+    return f"[{','.join(map(_as_typed, value))}]" if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
 
 
 def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[str, list[list[str]]]:

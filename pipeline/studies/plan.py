@@ -70,7 +70,8 @@ def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
     Raises UserError without prepared images, ConfigurationError for what the study excludes and is not in the grid.
     """
     kept = _without_excluded(grid, config)
-    data_digest, jobs, asked, settings, impossible = "", dict[str, Job](), dict[str, str](), dict[str, Setting](), {}
+    jobs, settings, data_digest = dict[str, Job](), dict[str, Setting](), ""
+    asked, impossible = dict[str, str](), dict[str, str]()
     repeated: Counter[tuple[str, str]] = Counter()
     for point in kept:
         overrides = point.overrides or NO_OVERRIDE

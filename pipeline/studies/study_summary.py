@@ -153,8 +153,7 @@ def rows(study: Study) -> list[Row]:
 
 def best(study: Study) -> Row | None:
     """The setting with the highest mean; None before a run has finished."""
-    scored = [row for row in rows(study) if row.mean is not None]
-    return max(scored, key=lambda row: row.mean or 0.0, default=None)
+    return max((row for row in rows(study) if row.mean is not None), key=lambda row: row.mean or 0.0, default=None)
 
 
 def table(study: Study) -> list[dict[str, str]]:

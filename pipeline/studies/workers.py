@@ -301,13 +301,11 @@ def forget_checkpoint(job: Job) -> None:
     A training that has not got so far is another's: an interrupted `dvc repro` of the same run.
     """
     work = project.checkpoint(job.identity.name)
-    try:
+    with contextlib.suppress(UserError):
         run = read_training(work / TRAINING).run
-        ended = run.epochs == job.configuration.training.epochs or run.outcome == "diverged"
-    except UserError:
-        ended = True
-    if ended:
-        remove_checkpoint(work)
+        if run.epochs < job.configuration.training.epochs and run.outcome != "diverged":
+            return
+    remove_checkpoint(work)
 
 
 def check_checkpoint(job: Job, tell: Callable[[str], None]) -> None:
