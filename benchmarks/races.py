@@ -19,8 +19,7 @@ from scipy import special
 
 from benchmarks.comparison import ACCURACY, NOISES, PAGE, PROMISED, SETTINGS, Figure
 from benchmarks.comparison import RACES_HEADING as HEADING
-from pipeline.statistics.contrasts import Contrast
-from pipeline.statistics.differences import FEWEST_SEEDS, MARGIN, differences
+from pipeline.statistics.differences import FEWEST_SEEDS, MARGIN, Contrast, differences
 from pipeline.statistics.intervals import ERROR_RATE, FAR
 from pipeline.statistics.race import PAID, Stop, look_level, race
 from pipeline.storage import atomic

@@ -1,7 +1,6 @@
 """Hydra's way in: a sweeper that makes a grid, and the launcher that hands it to pipeline.studies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -64,16 +63,6 @@ class PoolLauncher(Launcher):
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=None) for job in job_overrides]
 
 
-@dataclass
-class _Sweeper:
-    _target_: str = "hydra_plugins.study_launcher.GridSweeper"
-    params: Any = None
-
-
-@dataclass
-class _Launcher:
-    _target_: str = "hydra_plugins.study_launcher.PoolLauncher"
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=_Sweeper, provider="conv2d pipeline")
-ConfigStore.instance().store(group="hydra/launcher", name="pool", node=_Launcher, provider="conv2d pipeline")
+for group, name, plugin in (("sweeper", "grid", GridSweeper), ("launcher", "pool", PoolLauncher)):
+    node = {"_target_": f"hydra_plugins.study_launcher.{plugin.__name__}"}
+    ConfigStore.instance().store(group=f"hydra/{group}", name=name, node=node, provider="conv2d pipeline")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.storage import atomic, project
 from pipeline.studies.bundle import pack_study, unpack_study
-from pipeline.studies.study import ENDED, find_study
+from pipeline.studies.study import find_study
 from pipeline.terminal import command
 
 
@@ -28,21 +28,18 @@ def main() -> int:
 
 def _pack(name: str) -> str:
     study = find_study(name)
-    content = pack_study(study)
-    path = project.bundle(name)
+    content, path = pack_study(study), project.bundle(name)
     atomic.write_file(path, content)
-    ended = sum(run.state in ENDED for run in study.cells)
-    left = len(study.cells) - ended
+    left = len(study.cells) - len(study.ended)
     not_yet = f"; {left} that have not ended are not in it" if left else ""
-    return f"{path.relative_to(project.ROOT)}: {ended} runs of study {name}, {len(content) / 1000:,.0f} kB{not_yet}"
+    size = f"{len(content) / 1000:,.0f} kB"
+    return f"{path.relative_to(project.ROOT)}: {len(study.ended)} runs of study {name}, {size}{not_yet}"
 
 
 def _unpack(path: Path) -> str:
     study, new = unpack_study(path)
-    ended = sum(run.state in ENDED for run in study.cells)
-    return (
-        f"study {study.name}: {ended} runs, {new} of them new here. `python -m pipeline.compare {study.name}` reports"
-    )
+    runs = f"{len(study.ended)} runs, {new} of them new here"
+    return f"study {study.name}: {runs}. `python -m pipeline.compare {study.name}` reports"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ is attached to the study's MLflow run when the store can be reached.
 import contextlib
 import re
 import shlex
-from pathlib import Path
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
@@ -18,7 +17,7 @@ from pipeline.findings.tables import results_json
 from pipeline.findings.wording import headline
 from pipeline.findings.write import answer, write_report
 from pipeline.storage import project
-from pipeline.studies.study import Study, find_study
+from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
@@ -36,7 +35,10 @@ def main() -> int:
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
     stored = arguments.mlflow is not None or all(RUN_ID.fullmatch(word) for word in arguments.study)
-    study = None if stored else _study(arguments.study)
+    if not stored and len(arguments.study) > 1:
+        must = "must be one study, or MLflow run ids of 32 hexadecimal digits"
+        raise UserError(f"{' '.join(arguments.study)}: {must}.")
+    study = None if stored else find_study(arguments.study[0])
     tracking = read_section(project.PARAMS, Tracking) if study is None else tracking_of(study)
     attached = tracking.enabled and study is not None
     with started_early() if attached else contextlib.nullcontext():
@@ -44,18 +46,14 @@ def main() -> int:
         results = compute_results(comparison)
         folder = project.REPORTS / comparison.study
         write_report(results, folder)
+        page = folder / "report.html"
+        page = page.relative_to(project.ROOT) if page.is_relative_to(project.ROOT) else page
         # Before the store is waited for.
-        print(results_json(results) if arguments.json else f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
+        print(results_json(results) if arguments.json else f"{answer(results)}\n\n{page}")
         said = announce(tracking, comparison.study, headline(results), folder) if attached else ""
         if said and not arguments.json:
             print(said)
     return 0
-
-
-def _study(named: list[str]) -> Study:
-    if len(named) > 1:
-        raise UserError(f"{' '.join(named)}: must be one study, or MLflow run ids of 32 hexadecimal digits.")
-    return find_study(named[0])
 
 
 def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Comparison:
@@ -74,10 +72,6 @@ def _stored(tracking: Tracking, named: list[str], wanted: str | None) -> Compari
 def _quoted(wanted: str) -> str:
     """A filter as a person types it: filters hold single quotes."""
     return f'"{wanted}"' if not set('"$`\\!\n') & set(wanted) else shlex.quote(wanted)
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(project.ROOT) if path.is_relative_to(project.ROOT) else path
 
 
 if __name__ == "__main__":

@@ -26,22 +26,23 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="show what would change and write nothing")
     arguments = parser.parse_args()
     study = find_study(arguments.study)
-    comparison = from_study(study)
-    results = compute_results(comparison)
-    setting = _setting(results, cheapest=arguments.cheapest)
+    results = compute_results(from_study(study))
+    comparison, note = results.comparison, _note(results.comparison)
+    setting = results.cheapest if arguments.cheapest else results.winner
+    if results.winner is None or setting is None:
+        raise UserError(f"{reason(results)} Nothing can be promoted.")
     if not arguments.anyway:
-        _check(results)
+        _check(results, note)
     print(_said(results, setting))
-    note = _note(comparison)
     if note:
         print(f"warning: {note}")
-    found = outcome(promote_setting(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
-    if not found.tell():
+    choice = outcome(promote_setting(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
+    if not choice.tell():
         print("params.yaml holds this already")
     if arguments.show:
         return 0
-    write(found)
-    held_out = found.configuration.data.validation_images
+    write(choice)
+    held_out = choice.configuration.data.validation_images
     trains_on = "all training images" if held_out == 0 else f"all but {held_out:,} training images"
     opens = "scores on the test images that selected it" if note else "opens the test images"
     print(f"params.yaml written; `dvc repro` trains on {trains_on} and {opens}")
@@ -51,34 +52,23 @@ def main() -> int:
     return 0
 
 
-def _check(results: Results) -> None:
+def _check(results: Results, note: str) -> None:
     """Raises UserError for a choice that the study does not carry."""
     comparison = results.comparison
-    if note := _note(comparison):
+    if note:
         raise UserError(f"{comparison.study}: {note} Select on validation images; --anyway promotes it all the same.")
     if not results.supported:
         more = f" {more_seeds(comparison)}" if results.seeds_needed is not None else ""
         raise UserError(
-            f"{comparison.study}: gives no verdict for {comparison.label(_setting(results, cheapest=False))}. "
+            f"{comparison.study}: gives no verdict for {comparison.label(results.winner or 0)}. "
             f"{reason(results)}{more} --anyway promotes without a verdict."
         )
 
 
 def _note(comparison: Comparison) -> str:
     """What is to be known wherever the choice goes; empty where validation images selected it."""
-    if comparison.images != "test":
-        return ""
-    return (
-        f"The study {comparison.study} selects on test images: what `dvc repro` scores of this choice on them is no "
-        "score on unseen images."
-    )
-
-
-def _setting(results: Results, *, cheapest: bool) -> int:
-    setting = results.cheapest if cheapest else results.winner
-    if setting is None:
-        raise UserError(f"{reason(results)} Nothing can be promoted.")
-    return setting
+    scores = "what `dvc repro` scores of this choice on them is no score on unseen images"
+    return f"The study {comparison.study} selects on test images: {scores}." if comparison.images == "test" else ""
 
 
 def _said(results: Results, setting: int) -> str:

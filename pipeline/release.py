@@ -20,8 +20,8 @@ from pipeline.findings.card import write_card
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import Record, find_record
 from pipeline.run.weights import export_network
+from pipeline.statistics.images import mcnemar
 from pipeline.statistics.intervals import ERROR_RATE
-from pipeline.statistics.mcnemar import mcnemar
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError

@@ -52,7 +52,7 @@ def main() -> int:
         print(HELP.format(variants=variants()))
         return 0
     from pipeline.config.compose import read_choice  # noqa: PLC0415 - after the help
-    from pipeline.studies.hydra_entry import check_arguments, check_typed, name_study, run_application, shows  # noqa: PLC0415
+    from pipeline.studies.hydra_entry import check_arguments, name_study, run_application, shows  # noqa: PLC0415
     from pipeline.studies.run_study import launch_one  # noqa: PLC0415
 
     arguments = [word if word not in ("-y", "--yes") else "study.ask=false" for word in arguments]
@@ -61,7 +61,6 @@ def main() -> int:
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working, contextlib.nullcontext() if alone else started_early():
         check_arguments(arguments)
-        check_typed(arguments)
         choice = read_choice(project.CHOSEN)
         run_application(name_study(arguments, {**choice.variants, **choice.values}), launch_one)
     return 0

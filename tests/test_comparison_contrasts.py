@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.statistics.contrasts import Contrast, ContrastResult, Expects, contrast_results, contrast_verdict
-from pipeline.statistics.differences import differences, seeds_to_decide
+from pipeline.statistics.differences import (
+    Contrast,
+    ContrastResult,
+    Expects,
+    contrast_results,
+    contrast_verdict,
+    differences,
+    seeds_to_decide,
+)
 from pipeline.statistics.intervals import Interval, Noise
 
 NAN = float("nan")

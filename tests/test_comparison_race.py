@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.statistics import race as rules
-from pipeline.statistics.contrasts import Contrast
-from pipeline.statistics.differences import Verdict
+from pipeline.statistics.differences import Contrast, Verdict
 from pipeline.statistics.intervals import Interval, pooled_intervals
 from pipeline.statistics.race import PAID, Decided, Stop, detectable, look_level, race
 

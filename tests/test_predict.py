@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from pipeline.data.photo import find_pictures, fit_photo, have_light_backgrounds
 from pipeline.export import FORMS
-from pipeline.statistics.mcnemar import mcnemar
+from pipeline.statistics.images import mcnemar
 from pipeline.terminal.errors import UserError
 from tests.harness.project import Project, finished_project
 from tests.sample import content

@@ -17,8 +17,7 @@ from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.findings.tables import as_csv, settings
 from pipeline.findings.wording import headline, reason
-from pipeline.statistics.contrasts import ContrastVerdict
-from pipeline.statistics.differences import Verdict
+from pipeline.statistics.differences import ContrastVerdict, Verdict
 from pipeline.statistics.race import Stop
 from pipeline.statistics.scores import Scores
 from pipeline.studies.study import DeclaredContrast, Study, StudyRun

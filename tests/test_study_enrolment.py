@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from pipeline.run.record import write_manifest
 from pipeline.storage import project
-from pipeline.studies.plan import Job, Plan, Refused, merge_plan, plan_grid
+from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid
 from pipeline.studies.study import Point, Study
 from pipeline.studies.study_config import StudyConfig
 from tests.harness.settings import article_values
@@ -42,7 +42,7 @@ def sizes(study: Study) -> list[object]:
 def test_a_new_study_is_as_declared_and_all_its_runs_wait() -> None:
     declaration = declared(baseline={"model.conv.kernel_size": 3}, margin=0.25, score_on="test")
     found = plan((3, 5), (0, 1), declaration)
-    study = merge_plan(None, replace(found, refused=(Refused("a=1", "too small"),)), declaration)
+    study = merge_plan(None, replace(found, refused={"a=1": "too small"}), declaration)
     assert (study.name, study.images, study.margin) == ("kernels_on_test", "test", 0.25)
     assert (study.baseline, study.state) == ({"model.conv.kernel_size": 3}, "running")
     assert study.refused == ({"setting": "a=1", "reason": "too small"},)
@@ -113,7 +113,7 @@ def test_runs_of_another_code_leave_the_study_and_that_is_said(capsys: pytest.Ca
 
 def test_refused_settings_are_those_of_the_last_grid() -> None:
     found = plan((3,), (0,))
-    refused = merge_plan(None, replace(found, refused=(Refused("a", "b"),)), declared())
+    refused = merge_plan(None, replace(found, refused={"a": "b"}), declared())
     assert merge_plan(refused, found, declared()).refused == ()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.studies.hydra_entry import check_typed, name_study, without_mode
+from pipeline.studies.hydra_entry import check_arguments, name_study, without_mode
 from pipeline.studies.run_study import launch_grid
 from pipeline.studies.study import Point
 from pipeline.terminal.errors import UserError
@@ -116,14 +116,14 @@ def test_what_is_set_comes_in_one_piece_as_hydra_takes_it(typed: list[str], pass
 )
 def test_a_line_that_hydra_would_take_otherwise_is_refused_by_what_was_typed(typed: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        check_typed(typed)
+        check_arguments(typed)
 
 
 @pytest.mark.parametrize(
     "typed", [[], ["seed=1", "seed=2"], ["seed=0,1", "model=a,b", "-m"], ["--cfg=job", "--resolve"]]
 )
 def test_a_line_that_is_as_it_should_be_is_taken(typed: list[str]) -> None:
-    check_typed(typed)
+    check_arguments(typed)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pipeline.studies import estimate
 from pipeline.studies.plan import Job
 from pipeline.studies.race import due, final_state, scores, standing
 from pipeline.studies.run_study import run_study
-from pipeline.studies.study import Point, Study, read_study
+from pipeline.studies.study import Point, Study, read_study, update_study
 from pipeline.studies.study_config import StudyConfig
 from pipeline.studies.study_summary import best, rows, table
 from pipeline.studies.workers import Ended, Failure
@@ -384,3 +384,14 @@ def test_where_nobody_can_be_asked_a_large_grid_takes_a_word(monkeypatch: pytest
     assert len(sweep(declared(ask=False))) == 30
     # What is done is not asked for again.
     assert sweep(declared()) == []
+
+
+def test_a_study_of_other_code_is_told_once_however_many_runs_it_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(declared(), points=grid(range(3)))
+    update_study(project.study("kernels"), lambda present: replace(present or study({}), basis="earlier"))
+    capsys.readouterr()
+    monkeypatch.setattr("pipeline.studies.run_study.MOST_UNASKED", 29)
+    assert len(sweep(declared())) == 21
+    assert capsys.readouterr().out.count("the code, the data or the versions have changed since") == 1

@@ -15,7 +15,7 @@ from pipeline.storage import atomic, project
 from pipeline.studies import console
 from pipeline.studies.console import duration, size
 from pipeline.studies.estimate import Estimate
-from pipeline.studies.plan import Job, Plan, Refused, Repeated
+from pipeline.studies.plan import Job, Plan
 from pipeline.studies.study import Study, StudyRun
 from tests.harness.studies import DATA, a_project, cell, study, swept
 
@@ -73,7 +73,7 @@ def plan(seeds: int) -> Plan:
     for seed in range(seeds):
         configuration = swept({"seed": seed})
         made.append(Job(configuration, identity(configuration, DATA), "a", "validation", "s", pictured=False))
-    return Plan(tuple(made), {"a": study(SETTINGS).settings["a"]}, (), "basis")
+    return Plan(tuple(made), {"a": study(SETTINGS).settings["a"]}, {}, "basis")
 
 
 def test_before_it_starts_a_sweep_says_how_many_runs_how_long_and_how_much(told: Any) -> None:
@@ -95,14 +95,17 @@ def test_a_sweep_without_anything_to_do_does_not_say_how_long_it_takes(told: Any
 
 
 def test_points_of_a_grid_that_are_the_same_run_are_told_before_it_starts(told: Any) -> None:
-    twice = Repeated("model.conv.filters=16", "model.conv.filters=16", 2)
-    written = Repeated("model.conv.kernel_size=[5,5]", "model.conv.kernel_size=5", 1)
-    console.print_plan(ended(), replace(plan(3), repeated=(twice, written)), Estimate({}, 0, measured=False), 0)
+    again = {
+        ("model.conv.filters=16", "model.conv.filters=16"): 2,
+        ("model.conv.kernel_size=[5,5]", "model.conv.kernel_size=5"): 1,
+    }
+    console.print_plan(ended(), replace(plan(3), repeated=again), Estimate({}, 0, measured=False), 0)
     text = told()
     assert text.startswith("study kernels: 3 runs (1 setting, 3 seeds; 6 asked for, 3 of them a second time), scored")
     assert "model.conv.filters=16 is asked for more than once" in text
     assert text.count("model.conv.kernel_size=[5,5] is the same as model.conv.kernel_size=5") == 1
-    console.print_plan(ended(), replace(plan(3), repeated=(twice, *[written] * 4)), Estimate({}, 0, measured=False), 0)
+    more = {(f"model.conv.kernel_size=[{size},{size}]", f"model.conv.kernel_size={size}"): 1 for size in (3, 7, 9)}
+    console.print_plan(ended(), replace(plan(3), repeated=again | more), Estimate({}, 0, measured=False), 0)
     assert told().count("and 2 more") == 1
 
 
@@ -147,14 +150,14 @@ def test_a_disk_that_is_nearly_full_is_noted(told: Any, monkeypatch: pytest.Monk
 
 
 def test_refused_settings_are_listed_with_their_reasons(told: Any) -> None:
-    console.print_refused([Refused("model.conv.filters=0", "must be at least 1"), Refused("a=[3,5]", "is no key")])
+    console.print_refused({"model.conv.filters=0": "must be at least 1", "a=[3,5]": "is no key"})
     text = told()
     for part in ("model.conv.filters=0", "must be at least 1", "a=[3,5]", "is no key"):
         assert part in text
 
 
 def test_refused_settings_are_listed_with_their_reasons_as_they_were_typed(told: Any) -> None:
-    console.print_refused([Refused("model.dense.units=[8,x]", "must be [a,b]"), Refused("y=[a,b]", "z")])
+    console.print_refused({"model.dense.units=[8,x]": "must be [a,b]", "y=[a,b]": "z"})
     text = told()
     for part in ("model.dense.units=[8,x]", "must be [a,b]", "y=[a,b]"):
         assert part in text

@@ -11,7 +11,7 @@ from pipeline.config.compose import Choice, as_params, as_text, choose, compose_
 from pipeline.config.load import configure, parsed, read_params
 from pipeline.config.schema import L1
 from pipeline.storage import project
-from pipeline.studies.hydra_entry import check_arguments, check_typed
+from pipeline.studies.hydra_entry import check_arguments
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article_values, put
 
@@ -55,7 +55,6 @@ def by_compose(key: str, word: str) -> None:
 def by_sweep(key: str, word: str) -> None:
     typed = f"++{key}={word}"
     check_arguments([typed])
-    check_typed([typed])
     configure(values(compose_folder(project.CONF, [typed])))
 
 
@@ -103,7 +102,6 @@ TYPED = [
 def test_what_hydras_grammar_does_not_take_is_answered_by_what_it_takes(words: list[str], meant: str) -> None:
     def sweep() -> None:
         check_arguments(words)
-        check_typed(words)
 
     for answer in (said(sweep), said(choose, Choice({}, {}), words, GROUPS)):
         assert meant in answer
@@ -134,7 +132,6 @@ def test_a_block_that_is_called_by_its_number_has_a_name() -> None:
 def test_an_option_of_a_sweep_that_there_is_not_is_answered_by_the_value_to_set(option: list[str], meant: str) -> None:
     def sweep() -> None:
         check_arguments(option)
-        check_typed(option)
 
     assert meant in said(sweep)
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.findings.factors import Factor
-from pipeline.statistics.contrasts import Contrast
-from pipeline.statistics.differences import FEWEST_SEEDS
+from pipeline.statistics.differences import FEWEST_SEEDS, Contrast
 from pipeline.statistics.factors import Level
 from pipeline.statistics.images import Answers
 from pipeline.statistics.intervals import ERROR_RATE

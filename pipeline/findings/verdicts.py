@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TypeVar
 
-import numpy as np
-
 from pipeline.findings.runs import Comparison
-from pipeline.statistics.contrasts import Contrast, ContrastResult, ContrastVerdict, contrast_results
-from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, differences, verdict
-from pipeline.statistics.intervals import ERROR_RATE
+from pipeline.statistics.differences import (
+    FEWEST_SEEDS,
+    ContrastResult,
+    ContrastVerdict,
+    Difference,
+    Verdict,
+    contrast_results,
+    differences,
+)
 from pipeline.statistics.race import Standing
 from pipeline.studies.study import DeclaredContrast
 
@@ -51,19 +55,14 @@ def question_results(comparison: Comparison) -> tuple[QuestionResult, ...]:
 
 def setting_differences(comparison: Comparison, baseline: int) -> tuple[Difference, ...]:
     """Each setting but `baseline` against it, in their order; where it is raced against it as the race has it."""
-    scores, margin, now = comparison.scores, comparison.margin, comparison.standing
-    plain = differences(scores, baseline, margin)
-    if now is not None and (comparison.stop, comparison.questions, baseline) == ("decided", (), comparison.baseline):
-        raced = (_raced(own, own.setting, now, margin) for own in plain)
+    margin, now, others = comparison.margin, comparison.standing, len(comparison.scores) - 1
+    paid = differences(comparison.scores, baseline, margin, others * comparison.level(others))
+    if now is None:
+        return paid
+    if (comparison.stop, comparison.questions, baseline) == ("decided", (), comparison.baseline):
+        raced = (_raced(own, own.setting, now, margin) for own in paid)
         return tuple(replace(own, verdict=Verdict(word)) for own, word in raced)
-    rate = len(plain) * comparison.level(len(plain))
-    if np.isclose(rate, ERROR_RATE):
-        return plain
-    units = np.eye(len(scores))
-    gains = [Contrast(units[own.setting] - units[baseline], "gain", margin) for own in plain]
-    results = contrast_results(scores, gains, rate)
-    paid = (_paid(own, result, margin) for own, result in zip(plain, results, strict=True))
-    return tuple(paid if now is None else (replace(own, seeds_needed=None) for own in paid))
+    return tuple(replace(own, seeds_needed=None) for own in paid)
 
 
 def _raced(own: Result, place: int, now: Standing, margin: float) -> tuple[Result, str]:
@@ -82,15 +81,3 @@ def _raced(own: Result, place: int, now: Standing, margin: float) -> tuple[Resul
         seeds_needed=None,
     )
     return raced, word
-
-
-def _paid(own: Difference, result: ContrastResult, margin: float) -> Difference:
-    """A difference with the interval that is paid for."""
-    said = verdict(result.interval, result.seeds, margin)
-    return replace(
-        own,
-        interval=result.interval,
-        verdict=said,
-        negligible=said in (Verdict.BETTER, Verdict.WORSE) and result.negligible,
-        seeds_needed=result.seeds_needed if said in OPEN else None,
-    )

@@ -20,8 +20,7 @@ from pipeline.findings.formatting import (
 from pipeline.findings.results import Answer, Results
 from pipeline.findings.runs import ASTRAY, LOST, Comparison, Run
 from pipeline.findings.verdicts import OPEN, QuestionResult
-from pipeline.statistics.contrasts import ContrastVerdict
-from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict
+from pipeline.statistics.differences import FEWEST_SEEDS, ContrastVerdict, Difference, Verdict
 from pipeline.studies.race import TO_THE_BEST
 from pipeline.studies.study_summary import shown
 

@@ -110,13 +110,22 @@ def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]
     factors, seeds = range(len(axes)), grid.shape[-1]
     grand = grid.mean(axis=tuple(factors), keepdims=True)
     mains = [grid.mean(axis=tuple(set(factors) - {factor}), keepdims=True) - grand for factor in factors]
-    beyond = grid - grand - sum(mains, np.zeros(1))
     cells = list(itertools.product(*axes))
     left = grid - grand - (grid - grand).mean(axis=-1, keepdims=True)
     noise = float((left**2).sum()) / ((len(cells) - 1) * (seeds - 1))
-    share = _omega_squared(float(((grid - grid.mean()) ** 2).sum()), noise, grid.size)
-    together = sum(len(axis) for axis in axes)
-    beyond_freedom = len(cells) - 1 - together + len(axes)
+    total = float(((grid - grid.mean()) ** 2).sum())
+
+    def share(part: float, freedom: int) -> float:
+        """Omega squared of what varies by `part`, a mean square over runs (Hays, "Statistics for Psychologists", 1963).
+
+        0 where that is negative: unlike eta squared, it gives no factor without effect a share but for that cut.
+        """
+        # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
+        is_noise = total < 1e-20 * grid.size
+        return 0.0 if is_noise else max((grid.size * part - freedom * noise) / (total + noise), 0.0)
+
+    together = sum(map(len, axes))
+    beyond, freedom = grid - grand - sum(mains, np.zeros(1)), len(cells) - 1 - together + len(axes)
     return GridEffects(
         seeds=seeds,
         grand_mean=float(grid.mean()),
@@ -124,7 +133,7 @@ def _effects(grid: NDArray[np.float64], names: tuple[str, ...], axes: list[Cell]
             _term((name,), [(level,) for level in axis], main, len(axis) - 1, together, share)
             for name, axis, main in zip(names, axes, mains, strict=True)
         ),
-        interaction=_term(names, cells, beyond, beyond_freedom, len(cells), share) if len(axes) > 1 else None,
+        interaction=_term(names, cells, beyond, freedom, len(cells), share) if len(axes) > 1 else None,
         seed_share=share(float(grand.var()), seeds - 1),
         residual_share=share(noise, 0),
     )
@@ -148,22 +157,6 @@ def _term(
         if interval is not None
     ]
     return Term(factors, tuple(effects), freedom, share(float((rows.mean(axis=1) ** 2).mean()), freedom))
-
-
-def _omega_squared(total: float, noise: float, runs: int) -> Callable[[float, int], float]:
-    """The share of what varies by `part`, a mean square over runs: (runs × part - degrees × noise) / (total + noise).
-
-    `total` is the sum of squares of all runs, `noise` the residual's mean square (Hays, "Statistics for Psychologists",
-    1963). 0 where that is negative: unlike eta squared, it gives no factor without effect a share but for that cut.
-    """
-
-    def share(part: float, degrees_of_freedom: int) -> float:
-        # Scores near 100 carry rounding errors near 1e-14: what they leave of equal scores is no variance.
-        if total < 1e-20 * runs:
-            return 0.0
-        return max((runs * part - degrees_of_freedom * noise) / (total + noise), 0.0)
-
-    return share
 
 
 def _settings_by_cell(levels: Mapping[str, Sequence[Level]], settings: int) -> dict[Cell, int]:

@@ -1,10 +1,12 @@
-"""Intervals that hold for other images as well as for other seeds, and the images on which settings disagree."""
+"""What single answers say: intervals that hold for other images as well as for other seeds, images on which settings
+disagree, whether one of two networks is better."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from pipeline.statistics.intervals import Interval, Noise, pool_noise, t_quantile
 
@@ -45,11 +47,9 @@ class Answers:
                 f"correct must be bool [runs, images] with a run and two images, not {correct.dtype} {correct.shape}"
             )
         if self.settings.shape != runs or self.seeds.shape != runs:
-            raise ValueError(
-                f"settings and seeds must be one number for each of {runs[0]} runs, "
-                f"not {self.settings.shape} and {self.seeds.shape}"
-            )
-        if len(set(zip(self.settings.tolist(), self.seeds.tolist(), strict=True))) < runs[0]:
+            shapes = f"{self.settings.shape} and {self.seeds.shape}"
+            raise ValueError(f"settings and seeds must be one number for each of {runs[0]} runs, not {shapes}")
+        if len(np.unique(np.stack([self.settings, self.seeds]), axis=1).T) < runs[0]:
             raise ValueError("settings and seeds: two runs have the same setting and seed")
 
 
@@ -61,7 +61,9 @@ def accuracy_differences(answers: Answers, baseline: int, comparisons: int) -> d
     """
     paired = {setting: _pair(answers, setting, baseline) for setting in np.unique(answers.settings).tolist()}
     paired = {setting: values for setting, values in paired.items() if setting != baseline and len(values) > 1}
-    noises = pool_noise([_seed_means(values) for values in paired.values()])
+    means = [100 * values.mean(axis=1) for values in paired.values()]
+    # Where no seed differs there is no noise to pool.
+    noises = pool_noise([own if np.ptp(own) > 0 else own[:0] for own in means])
     return {
         setting: _crossed_mean(values, noise, comparisons)
         for (setting, values), noise in zip(paired.items(), noises, strict=True)
@@ -84,17 +86,25 @@ def most_disputed(answers: Answers, count: int) -> NDArray[np.int64]:
     return disputed[:count]
 
 
+def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
+    """p that two networks are right equally often, of which image each is right about, bool [n]; exact, two-sided.
+
+    Of the images that only one of them is right about, half are expected to be ours (McNemar, "Note on the Sampling
+    Error of the Difference Between Correlated Proportions or Percentages", Psychometrika 12, 1947). Raises ValueError
+    where these are not the same images.
+    """
+    if ours.shape != theirs.shape:
+        raise ValueError(f"the networks must have answered the same images, not {ours.shape} and {theirs.shape}")
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    differing = only_ours + only_theirs
+    return float(stats.binomtest(only_ours, differing).pvalue) if differing else 1.0
+
+
 def _pair(answers: Answers, setting: int, baseline: int) -> NDArray[np.int8]:
     """Whether the setting is right less whether the baseline is, int8 [seeds that both have, images]."""
     rows, base_rows = (np.flatnonzero(answers.settings == each) for each in (setting, baseline))
     _, ours, theirs = np.intersect1d(answers.seeds[rows], answers.seeds[base_rows], return_indices=True)
     return answers.correct[rows[ours]].astype(np.int8) - answers.correct[base_rows[theirs]]
-
-
-def _seed_means(paired: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Means in points over images of [seeds, images]; none where no seed differs, whose noise is not pooled."""
-    means: NDArray[np.float64] = 100 * paired.mean(axis=1)
-    return means if np.ptp(means) > 0 else means[:0]
 
 
 def _crossed_mean(paired: NDArray[np.int8], noise: Noise | None, comparisons: int) -> CrossedMean:

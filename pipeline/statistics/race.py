@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from pipeline.statistics.contrasts import (
+from pipeline.statistics.differences import (
+    FEWEST_SEEDS,
+    OF_GAIN,
+    POWER,
     Contrast,
     ContrastVerdict,
+    Verdict,
     contrast_noises,
-    contrast_values,
     contrast_verdict,
-    is_fixed,
+    paired_values,
 )
-from pipeline.statistics.differences import FEWEST_SEEDS, POWER, Verdict, verdict
 from pipeline.statistics.intervals import ERROR_RATE, Interval, t_interval, t_quantile
 from pipeline.statistics.scores import means
 
@@ -117,28 +119,23 @@ class _Rules:
     ) -> tuple[dict[int, Decided], dict[int, Interval]]:
         """What a look at scores [settings, seeds so far] decides, and the intervals of what stays open."""
         family = self.family(scores, decided)
-        values = [contrast_values(scores, contrast.weights) for contrast in family.values()]
-        noises = contrast_noises(scores, list(family.values()), values)
+        noises = contrast_noises(scores, list(family.values()))
         share = PAID * self.error_rate / self.comparisons(decided)
         comparisons = ERROR_RATE / look_level(self.seeds, share)
         new, undecided = dict(decided), {}
-        for (place, contrast), own, noise in zip(family.items(), values, noises, strict=True):
-            interval = t_interval(own, comparisons, noise)
-            if place in decided or interval is None or is_fixed(scores, contrast.weights):
+        for (place, contrast), noise in zip(family.items(), noises, strict=True):
+            values, is_fixed = paired_values(scores, contrast.weights)
+            interval = t_interval(values, comparisons, noise)
+            if place in decided or interval is None or is_fixed:
                 continue
-            says = self._verdict(contrast, interval, len(own))
-            if says in OPEN:
+            says = contrast_verdict(contrast, interval, len(values))
+            named = says if self.contrasts else OF_GAIN[says]
+            # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on it.
+            if named in OPEN or (self.stop == "best" and named is Verdict.BETTER):
                 undecided[place] = interval
             else:
-                new[place] = Decided(says, scores.shape[1], interval)
+                new[place] = Decided(named, scores.shape[1], interval)
         return new, undecided
-
-    def _verdict(self, contrast: Contrast, interval: Interval, seeds: int) -> Verdict | ContrastVerdict:
-        if self.contrasts:
-            return contrast_verdict(contrast, interval, seeds)
-        says = verdict(interval, seeds, self.margin)
-        # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on the other.
-        return Verdict.CANT_TELL if self.stop == "best" and says is Verdict.BETTER else says
 
 
 def race(
@@ -170,10 +167,8 @@ def race(
     counted, decided, undecided = np.full_like(scores, np.nan), dict[int, Decided](), dict[int, Interval]()
     running = rules.running(decided)
     for seed in range(rules.seeds):
-        if not running:
-            return Standing(seed, running, decided, undecided, finished=True)
-        if not all(ended[setting, seed] for setting in running):
-            return Standing(seed, running, decided, undecided, finished=False)
+        if not running or not all(ended[setting, seed] for setting in running):
+            return Standing(seed, running, decided, undecided, finished=not running)
         rows = sorted(running)
         counted[rows, seed] = scores[rows, seed]
         if seed + 1 >= FEWEST_SEEDS:

@@ -42,7 +42,16 @@ class SeedDeviation:
 def summaries(scores: Scores) -> tuple[Summary, ...]:
     """Each setting by itself, in their order; the intervals are not simultaneous. Raises as `check_scores`."""
     check_scores(scores)
-    return tuple(_summary(present(row)) for row in scores)
+    return tuple(
+        Summary(
+            seeds=len(row),
+            mean=float(row.mean()) if row.size else None,
+            deviation=float(row.std(ddof=1)) if len(row) > 1 else None,
+            interval=None if is_constant(row) else t_interval(row),
+            range=Interval(float(row.min()), float(row.max())) if row.size else None,
+        )
+        for row in map(present, scores)
+    )
 
 
 def present(row: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,18 +102,6 @@ def check_scores(scores: Scores, settings: int = 1) -> None:
     wrong = scores[~np.isnan(scores) & ~((scores >= 0) & (scores <= 100))]
     if wrong.size:
         raise ValueError(f"scores must be percentage points from 0 to 100, or NaN for a missing run, not {wrong[0]}")
-
-
-def _summary(values: NDArray[np.float64]) -> Summary:
-    if not values.size:
-        return Summary(0, None, None, None, None)
-    return Summary(
-        seeds=len(values),
-        mean=float(values.mean()),
-        deviation=float(values.std(ddof=1)) if len(values) > 1 else None,
-        interval=None if is_constant(values) else t_interval(values),
-        range=Interval(float(values.min()), float(values.max())),
-    )
 
 
 def _pooled_deviation(scores: Scores) -> float:

@@ -78,15 +78,9 @@ def cheapest_not_worse(
     """
     _check_costs(costs, settings=len(scores))
     best = winner(scores) if best is None else best
-    not_worse = [best]
-    if len(scores) > 1:
-        not_worse += [
-            difference.setting
-            for difference in differences(scores, baseline=best, margin=margin)
-            if difference.verdict is not Verdict.NO_VERDICT
-            and difference.interval is not None
-            and difference.interval.low > -margin
-        ]
+    others = differences(scores, baseline=best, margin=margin) if len(scores) > 1 else ()
+    has_verdict = [(one.setting, one.interval) for one in others if one.verdict is not Verdict.NO_VERDICT]
+    not_worse = [best, *(setting for setting, interval in has_verdict if interval and interval.low > -margin)]
     averages = means(scores)
     return min(not_worse, key=lambda setting: (costs[setting], -averages[setting], setting))
 

@@ -71,7 +71,7 @@ def pack_study(study: Study) -> bytes:
     study = replace(study, state="interrupted" if study.state == "running" else study.state, tracking=None)
     lines: list[_Head | _Run] = [
         _Head(LAYOUT, study.name, sealed({"layout": STUDY_LAYOUT} | asdict(study))),
-        *(_Run(name, _texts(_files_of(project.run_root(name), name, study))) for name in _ended(study)),
+        *(_Run(name, _texts(_files_of(project.run_root(name), name, study))) for name in study.ended),
     ]
     content = io.BytesIO()
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file:
@@ -112,7 +112,7 @@ def keep_bundled(study: Study) -> None:
 
     Nobody here can make them again.
     """
-    if bundled := [root for root in map(project.run_root, _ended(study)) if is_bundled(root)]:
+    if bundled := [root for root in map(project.run_root, study.ended) if is_bundled(root)]:
         commit = read_training(bundled[0] / TRAINING, whole=False).environment.git_commit
         there = f", or add them where these were made: git worktree add ../{study.name} {commit}" if commit else ""
         raise UserError(
@@ -120,10 +120,6 @@ def keep_bundled(study: Study) -> None:
             f"than new ones would be; one study does not mix them. Give the new runs a study of their own "
             f"(study.name=…){there}"
         )
-
-
-def _ended(study: Study) -> list[str]:
-    return [run.identity for run in study.cells if run.state in ENDED]
 
 
 def _files_of(root: Path, identity: str, study: Study, repair: str | None = None) -> dict[str, Path]:
@@ -174,7 +170,7 @@ def _extract(path: Path, place: Path) -> tuple[Study, dict[str, Files]]:
         (folder / STUDY).write_text(head.study, "utf-8")
         study = read_study(folder)
         runs: dict[str, Files] = {}
-        waited = set(_ended(study))
+        waited = set(study.ended)
         for line in lines:
             run = validate(_Run, line)
             if run.identity not in waited - runs.keys():
@@ -226,28 +222,27 @@ def _extract_run(run: _Run, root: Path, study: Study) -> Files:
 def _differing(files: Files, root: Path) -> list[Path]:
     """Of the files of a run those that are otherwise in `root`; a part is there whole or not at all."""
     refuse_links(root)
-    there = [name for name in files if (root / name).exists() or (FILE.match(name) and (root / name).parent.exists())]
-    return [
-        root / name
-        for name in there
-        if not (root / name).is_file() or (root / name).read_bytes() != files[name].read_bytes()
-    ]
+
+    def differs(name: str, path: Path) -> bool:
+        is_there = path.exists() or (FILE.match(name) and path.parent.exists())
+        return bool(is_there) and not (path.is_file() and path.read_bytes() == files[name].read_bytes())
+
+    return [root / name for name in files if differs(name, root / name)]
 
 
 def _put(files: Files, root: Path) -> bool:
     """Put the parts of a run that are missing into `root`; whether there were any."""
     new = False
     with lock.only_one(root / ".lock", lambda: console.print(f"waiting for who does run {root.name}")):
+        for name in (name for name in files if name.startswith(f"{CLOCK}/") and not (root / name).exists()):
+            atomic.write_file(root / name, files[name].read_bytes())
         # What is scored comes before what was trained, by which a run is known to be there.
-        for part in (CLOCK, EVALUATION, TEST_EVALUATION, TRAINING):
-            own = {name: path for name, path in files.items() if name.startswith(f"{part}/")}
-            if part == CLOCK:
-                for name in [name for name in own if not (root / name).exists()]:
-                    atomic.write_file(root / name, own[name].read_bytes())
-            elif own and not (root / part).exists():
+        for part in (EVALUATION, TEST_EVALUATION, TRAINING):
+            own = [path for name, path in files.items() if name.startswith(f"{part}/")]
+            if own and not (root / part).exists():
                 new = True
                 with atomic.write_folder(root / part) as folder:
-                    for path in own.values():
+                    for path in own:
                         (folder / path.name).write_bytes(path.read_bytes())
     return new
 

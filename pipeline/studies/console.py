@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.progress import BarColumn, Progress, TextColumn
@@ -15,7 +16,7 @@ from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.race import detectable
 from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
-from pipeline.studies.plan import Job, Plan, Refused, Repeated
+from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
 from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
@@ -35,11 +36,11 @@ from pipeline.terminal.progress import console
 MOST_REPEATED, MOST_LEFT = 3, 10
 
 
-def print_refused(refused: Sequence[Refused]) -> None:
+def print_refused(refused: Mapping[str, str]) -> None:
     """Which settings of the grid can't exist, and why."""
     reasons = Table("setting", "why it can't exist", title="refused", title_justify="left")
-    for setting in refused:
-        reasons.add_row(setting.overrides, setting.reason)
+    for row in refused.items():
+        reasons.add_row(*row)
     console.print(reasons)
 
 
@@ -52,7 +53,7 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
     waiting = [run for run in study.cells if run.state not in ENDED and study.stop is not None]
     spared = sum(run.identity not in estimate.seconds for run in waiting)
     seeds = len({job.seed for job in plan.jobs})
-    again = sum(repeated.runs for repeated in plan.repeated)
+    again = sum(plan.repeated.values())
     twice = f"; {total + again} asked for, {again} of them a second time" if again else ""
     excluded = f", {plan.excluded} excluded" if plan.excluded else ""
     console.print(
@@ -61,22 +62,24 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         f"{total - missing - spared} done already, {missing} to do"
         + (f", {spared} not needed, as verdicts stand" if spared else "")
     )
-    if missing:
-        for line in filter(None, (_race(study, missing), _power(study, seeds))):
-            console.print(line)
+    for line in filter(None, (_race(study, missing), _power(study, seeds)) if missing else ()):
+        console.print(line)
     if plan.repeated:
         more = len(plan.repeated) - MOST_REPEATED
-        texts = [*map(_repeated, plan.repeated[:MOST_REPEATED]), *([f"and {more} more"] if more > 0 else [])]
+        texts = [
+            f"{asked} is the same as {before}" if asked != before else f"{asked} is asked for more than once"
+            for asked, before in plan.repeated
+        ]
+        texts[MOST_REPEATED:] = [f"and {more} more"] if more > 0 else []
         console.print(f"the same runs: {'; '.join(texts)}")
     if others := _other_sweeps(study, plan):
         console.print(f"note: {others}")
-    for contrast in study.contrasts:
-        if contrast.runs_before:
-            runs = counted(contrast.runs_before, "run")
-            console.print(
-                f"note: contrast {contrast.name} was declared, as it is now, after {runs} had ended: the report marks "
-                "it. In advance it is asked with other seeds and another study.name."
-            )
+    for contrast in (contrast for contrast in study.contrasts if contrast.runs_before):
+        after = counted(contrast.runs_before, "run")
+        console.print(
+            f"note: contrast {contrast.name} was declared, as it is now, after {after} had ended: the report marks it. "
+            "In advance it is asked with other seeds and another study.name."
+        )
     if missing:
         _print_estimate(plan, estimate, count, is_race=study.stop is not None)
         if hours is not None and estimate.total(count) > 3600 * hours:
@@ -95,14 +98,12 @@ def _race(study: Study, missing: int) -> str:
 
 def _power(study: Study, seeds: int) -> str:
     """What the seeds can find, where the noise is known."""
-    if len(study.settings) < 2:
-        return ""
-    if seeds < FEWEST_SEEDS:
+    settings = len(study.settings)
+    if settings > 1 and seeds < FEWEST_SEEDS:
         return f"{counted(seeds, 'seed')}: too few for a verdict, which takes {FEWEST_SEEDS}"
-    noise = known_noise(study)
-    if noise is None:
+    if settings < 2 or (noise := known_noise(study)) is None:
         return ""
-    points = detectable(len(study.settings), seeds, noise, is_race=study.stop is not None)
+    points = detectable(settings, seeds, noise, is_race=study.stop is not None)
     return f"{seeds} seeds can tell {points:.2g} points apart (by the noise of earlier runs, {noise:.2g} points)"
 
 
@@ -119,12 +120,6 @@ def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool
         console.print(f"note: {note}")
 
 
-def _repeated(repeated: Repeated) -> str:
-    if repeated.overrides == repeated.before:
-        return f"{repeated.overrides} is asked for more than once"
-    return f"{repeated.overrides} is the same as {repeated.before}"
-
-
 def _other_sweeps(study: Study, plan: Plan) -> str:
     """In what earlier sweeps of the study differ from this one, beside what either sweeps."""
     others = {name: setting for name, setting in study.settings.items() if name not in plan.settings}
@@ -134,10 +129,8 @@ def _other_sweeps(study: Study, plan: Plan) -> str:
 
 
 def _others_in_words(study: Study, count: int, how: str) -> str:
-    return (
-        f"study {study.name} holds {counted(count, 'setting')} more, by earlier sweeps{how}; compare takes all of "
-        "them. study.name=… keeps sweeps apart."
-    )
+    more = f"study {study.name} holds {counted(count, 'setting')} more, by earlier sweeps{how}"
+    return f"{more}; compare takes all of them. study.name=… keeps sweeps apart."
 
 
 def print_results(study: Study, others: int = 0) -> None:
@@ -152,9 +145,9 @@ def print_results(study: Study, others: int = 0) -> None:
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
     )
-    said = contrast_verdicts(study)
-    for contrast in study.contrasts if said else ():
-        console.print(f"contrast {contrast.name}, {contrast.claim}: {said[contrast.name]}")
+    claims = {contrast.name: contrast.claim for contrast in study.contrasts}
+    for name, said in contrast_verdicts(study).items():
+        console.print(f"contrast {name}, {claims[name]}: {said}")
     if others:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
 
@@ -184,10 +177,9 @@ def print_left_open(study: Study, left: Sequence[Job], hours: float) -> None:
     """What the hours of a sweep did not reach."""
     runs = Counter(titles(study)[job.setting] for job in left)
     texts = [f"{title} ({count})" for title, count in runs.items()]
-    more = [f"and {len(texts) - MOST_LEFT} settings more"] if len(texts) > MOST_LEFT else []
+    texts[MOST_LEFT:] = [f"and {len(texts) - MOST_LEFT} settings more"] if len(texts) > MOST_LEFT else []
     console.print(
-        f"study.hours={hours:g} leaves {counted(len(left), 'run')} open: {', '.join([*texts[:MOST_LEFT], *more])}. The "
-        "same line goes on."
+        f"study.hours={hours:g} leaves {counted(len(left), 'run')} open: {', '.join(texts)}. The same line goes on."
     )
 
 
@@ -198,21 +190,19 @@ def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
     for run in failed:
         reasons.add_row(title[run.setting], str(run.seed), run.reason)
     console.print(reasons)
-    for path in (project.checkpoint(run.identity) / "failure.txt" for run in failed):
-        if path.exists():
-            console.print(f"where it was raised: {path.relative_to(project.ROOT)}")
+    for path in filter(Path.exists, (project.checkpoint(run.identity) / "failure.txt" for run in failed)):
+        console.print(f"where it was raised: {path.relative_to(project.ROOT)}")
 
 
 class SweepLine:
     """The live line of a sweep: done, running, failed of all, the best so far, the time left."""
 
     def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
+        self._progress, self._task = progress, progress.add_task("", total=total)
         self._study: Study | None = None
         self._highest: Row | None = None
-        self._task = progress.add_task("", total=total)
 
-    def update(self, study: Study, ended: Sequence[StudyRun], *, running: int, left: float | None) -> None:
+    def update(self, study: Study, ended: Sequence[StudyRun], running: int, left: float | None) -> None:
         """`ended`: the runs of this sweep; `left`: seconds until its end, where that can be told."""
         failed = sum(run.state == "failed" for run in ended)
         parts = [f"done {len(ended) - failed}", f"running {running}", f"failed {failed}"]

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ WITHOUT_BFLOAT16 = 1.0e9
 
 FIXED_COST = 100_000
 """What an image costs beside its multiply-adds, in multiply-adds: small networks are not free."""
+
+KIND = "precision", "batch_size", "threads"
+"""Runs of the same kind train at about the same rate."""
 
 START = 8.0
 """Seconds until the workers have loaded TensorFlow."""
@@ -52,7 +56,7 @@ class Budget:
     """The hours that a sweep may take (None: as many as it needs), from now on."""
 
     def __init__(self, hours: float | None, seconds: Mapping[str, float]) -> None:
-        self._ends = None if hours is None else time.monotonic() + 3600 * hours
+        self._ends = math.inf if hours is None else time.monotonic() + 3600 * hours
         self._seconds = seconds
         self._started: dict[str, float] = {}
         self._expected = self._taken = 0.0
@@ -60,7 +64,7 @@ class Budget:
     def fits(self, job: Job) -> bool:
         """Whether a run that starts now would end in time, by its estimate and by how others kept to theirs."""
         pace = self._taken / self._expected if self._expected else 1.0
-        return self._ends is None or time.monotonic() + pace * self._seconds.get(job.identity.name, 0.0) <= self._ends
+        return time.monotonic() + pace * self._seconds.get(job.identity.name, 0.0) <= self._ends
 
     def watch(self, running: Sequence[Job], ended: Sequence[Job]) -> None:
         """Learn from runs that have begun, and from those that ended, how long they take."""
@@ -92,9 +96,7 @@ def _cost(configuration: Configuration, multiply_adds: int) -> float:
 
 
 def _kind(configuration: Configuration) -> tuple[Any, ...]:
-    """Runs of the same kind train at about the same rate."""
-    training = configuration.training
-    return training.precision, training.batch_size, training.threads
+    return tuple(getattr(configuration.training, name) for name in KIND)
 
 
 def _assumed(configuration: Configuration) -> float:
@@ -104,12 +106,21 @@ def _assumed(configuration: Configuration) -> float:
 
 
 def _measured_rates(job: Job) -> dict[tuple[Any, ...], float]:
-    """Kind → median rate of the newest records of trainings on the same images as `job`."""
-    newest = sorted(project.RUNS.glob(f"*/{TRAINING}/run.json"), key=_written)[-MOST_RECORDS:]
+    """Kind → median rate of the newest records of trainings on the same images as `job`.
+
+    A record that can't be read is passed over: this is an estimate.
+    """
     rates: dict[tuple[Any, ...], list[float]] = {}
-    for kind, rate in _rates(newest, job):
-        rates.setdefault(kind, []).append(rate)
-    return {kind: statistics.median(found) for kind, found in rates.items()}
+    for path in sorted(project.RUNS.glob(f"*/{TRAINING}/run.json"), key=_written)[-MOST_RECORDS:]:
+        with contextlib.suppress(OSError, UserError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            run = json.loads(path.read_text(encoding="utf-8"))
+            known, clock = run["ingredients"], read_clock(path.parent, run["identity"], TrainingClock)
+            if clock is not None and known["data"] == job.identity.ingredients["data"]:
+                images = job.configuration.data.training_images - known["validation_images"]
+                cost = len(clock.epochs) * images * (run["multiply_adds"] + FIXED_COST)
+                rate = cost / sum(epoch.seconds for epoch in clock.epochs)
+                rates.setdefault(tuple(known["training"][name] for name in KIND), []).append(rate)
+    return {kind: statistics.median(own) for kind, own in rates.items()}
 
 
 def _written(path: Path) -> float:
@@ -118,22 +129,6 @@ def _written(path: Path) -> float:
     except OSError:
         # Another sweep makes it anew in this moment.
         return 0.0
-
-
-def _rates(paths: Sequence[Path], job: Job) -> Iterator[tuple[tuple[Any, ...], float]]:
-    """A record that can't be read is passed over: this is an estimate."""
-    for path in paths:
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            clock = read_clock(path.parent, run["identity"], TrainingClock)
-            if clock is not None and run["ingredients"]["data"] == job.identity.ingredients["data"]:
-                images = job.configuration.data.training_images - run["ingredients"]["validation_images"]
-                training = run["ingredients"]["training"]
-                cost = len(clock.epochs) * images * (run["multiply_adds"] + FIXED_COST)
-                kind = training["precision"], training["batch_size"], training["threads"]
-                yield kind, cost / sum(epoch.seconds for epoch in clock.epochs)
-        except (OSError, UserError, ValueError, KeyError, TypeError, ZeroDivisionError):
-            continue
 
 
 def _bytes(job: Job, parameters: int) -> int:
@@ -150,9 +145,9 @@ def known_noise(study: Study) -> float | None:
     """
     if (own := noise(study)) is not None:
         return own
-    values = [setting.values for setting in study.settings.values()]
-    alike = {key: value for key, value in values[0].items() if key.startswith(("data.", "training."))}
-    alike = {key: value for key, value in alike.items() if all(one.get(key) == value for one in values)}
+    first, *others = (setting.values for setting in study.settings.values())
+    alike = {key: value for key, value in first.items() if key.startswith(("data.", "training."))}
+    alike = {key: value for key, value in alike.items() if all(one.get(key) == value for one in others)}
     known = []
     for path in project.STUDIES.glob(f"*/{STUDY}"):
         with contextlib.suppress(UserError):
@@ -161,4 +156,4 @@ def known_noise(study: Study) -> float | None:
             if settings and (other.basis, other.images) == (study.basis, study.images):
                 runs = tuple(run for run in other.cells if run.setting in settings)
                 known.append(noise(replace(other, settings=settings, cells=runs)))
-    return max((one for one in known if one is not None), default=None)
+    return max(filter(None, known), default=None)

@@ -37,11 +37,9 @@ TAKEN = {*SHOWING, "-h", "--help", "--hydra-help", "--version", "--resolve", "-p
 """Hydra's options that a sweep takes: not those that read a configuration, or a pickle, from elsewhere."""
 
 SHOWN = {"all", "hydra", "job"}
-"""What `--cfg` shows."""
-
 VALUED = {"-p", "--package", "-c", "--cfg"}
 INFORMED = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
-"""Hydra's options that take a word, and what `--info` takes, where it takes one."""
+"""What `--cfg` shows, the options that take a word, and those that `--info` takes where it takes one."""
 
 SEED = "seed="
 SETTING = "+study.setting"
@@ -63,30 +61,28 @@ def shows(arguments: Iterable[str]) -> bool:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises UserError for what no sweep may do. Hydra runs code by its own section, before it calls ours."""
+    """Raises UserError for what no sweep may do, a key that can't be swept, or not as it was typed.
+
+    Hydra runs code by its own section, before it calls ours.
+    """
     check_folder(project.CONF)
     words, options = split_arguments(arguments)
-    for option in options:
-        if option.startswith("-") and option.partition("=")[0] not in TAKEN:
+    names = [option.partition("=")[0] for option in options]
+    for option, name in zip(options, names, strict=True):
+        if option.startswith("-") and name not in TAKEN:
             if option.startswith("--") and (instead := option_instead(option, arguments)):
                 raise UserError(instead)
             raise UserError(f"{option}: is no option of a sweep. What it reads is conf/sweep.yaml and what it is told.")
-    for word in words:
-        check_override(parse_override(word))
-
-
-def check_typed(arguments: Sequence[str]) -> None:
-    """Raises UserError for a key that can't be swept, or not as it was typed."""
-    words, options = split_arguments(without_mode(arguments))
-    for option in options:
-        name, _, shown = option.partition("=")
-        if name in ("-c", "--cfg") and not SHOWN & {shown, *options}:
-            raise UserError(f"{name}: shows one of {', '.join(sorted(SHOWN))}. Write --cfg job")
     overrides = [parse_override(word) for word in words]
     for override in overrides:
-        if override.is_sweep_override() and shows(options):
-            raise UserError(f"{override.input_line}: names several runs, but {options[0]} shows one. Name one value.")
-    if "--resolve" in options and not {"-c", "--cfg"} & {option.partition("=")[0] for option in options}:
+        check_override(override)
+    shown = {"-c", "--cfg"}.intersection(names)
+    if shown and not SHOWN & {part for option in options for part in option.split("=")}:
+        raise UserError(f"{shown.pop()}: shows one of {', '.join(sorted(SHOWN))}. Write --cfg job")
+    for override in overrides:
+        if override.is_sweep_override() and (showing := [name for name in names if name in SHOWING]):
+            raise UserError(f"{override.input_line}: names several runs, but {showing[0]} shows one. Name one value.")
+    if "--resolve" in options and not shown:
         raise UserError("--resolve: says how --cfg shows a configuration. Write --cfg job --resolve, or leave it out.")
     check_once(overrides)
     check_swept(overrides)
@@ -119,9 +115,8 @@ def name_study(arguments: Sequence[str], chosen: Mapping[str, Any]) -> list[str]
     if any(override.key_or_group in ("study", "study.name") for override in overrides):
         return [*words, *options]
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
-    fixed = dict(chosen)
-    for override in overrides:
-        fixed[override.key_or_group] = "deleted" if override.is_delete() else override.value()
+    typed = {one.key_or_group: "deleted" if one.is_delete() else one.value() for one in overrides}
+    fixed = {**chosen, **typed}
     fixed = {key: value for key, value in fixed.items() if key not in swept and _section(key) not in UNNAMED}
     name = name_of(swept, fixed)
     return [*words, *([f"study.name={name}"] if swept or name != SEEDS_ALONE else []), *options]
@@ -139,7 +134,9 @@ def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -
 
     @hydra.main(version_base=None, config_path=str(project.CONF), config_name="sweep")
     def sweep(config: DictConfig) -> None:
-        launch_one(_present_point(values(config)))
+        # The job that another launcher does now.
+        own = HydraConfig.get()
+        launch_one(_point(own.overrides.task, own.overrides.task, values(config), _variants(own.runtime.choices)))
 
     sys.argv[1:] = without_mode(arguments)
     try:
@@ -177,29 +174,23 @@ def _named_settings(config: StudyConfig, others: Collection[str]) -> list[list[s
     """The words of each setting that the study names. They may do what a typed word may, and set what no other sets."""
     axis = []
     for name, setting in config.settings.items():
-        words = [f"{SETTING}={name}"]
-        for key, value in setting.items():
-            where = f"study.settings.{name}.{key}"
-            override = parse_override(f"{key}={_as_typed(value)}")
+        words = [f"{key}={_as_typed(value)}" for key, value in setting.items()]
+        for key, word in zip(setting, words, strict=True):
+            where, override = f"study.settings.{name}.{key}", parse_override(word)
             check_override(override)
-            plain = override.key_or_group
-            if override.is_delete() or _section(plain) in UNNAMED:
+            if override.is_delete() or _section(override.key_or_group) in UNNAMED:
                 raise UserError(f"{where}: must be a key of what is trained, not {key}. Leave it out.")
-            if plain in others:
+            if override.key_or_group in others:
                 raise UserError(f"{where}: is set by the sweep too; one of the two would count. Leave one of them out.")
-            words.append(f"{key}={_as_typed(value)}")
-        axis.append(words)
+        axis.append([f"{SETTING}={name}", *words])
     return axis
 
 
 def _as_typed(value: Any) -> str:
-    """A value of a YAML file as an override holds it."""
+    """A value of a YAML file as an override holds it: quoted, a text is no number, and may hold what ends a word."""
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_as_typed, value))}]"
-    # Quoted, a text is no number, and may hold what ends a word.
-    return json.dumps(value, ensure_ascii=False)
+    return f"[{','.join(map(_as_typed, value))}]" if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
 
 
 def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[str, list[list[str]]]:
@@ -208,24 +199,15 @@ def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[st
     if len(keys) < 2 or len(together) != len(set(keys)):
         missing = [key for key in keys if key not in {name.lstrip("+") for name in together}]
         raise UserError(
-            f"study.zip: must name two keys or more that are swept, not {', '.join(missing) or ', '.join(keys)}. Sweep "
+            f"study.zip: must name two keys or more that are swept, not {', '.join(missing or keys)}. Sweep "
             "each over a list: model.conv.filters=16,32 model.conv.kernel_size=3,5"
         )
     if len(set(map(len, together.values()))) > 1:
         lengths = ", ".join(f"{name} has {len(axis)}" for name, axis in together.items())
         raise UserError(f"study.zip: must name keys with equally many values, but {lengths}. Write as many for each.")
+    first, *others = together
     pairs = [list(itertools.chain(*words)) for words in zip(*together.values(), strict=True)]
-    first = next(iter(together))
-    return {
-        name: pairs if name == first else axis for name, axis in axes.items() if name == first or name not in together
-    }
-
-
-def _present_point(composed: dict[str, Any]) -> Point:
-    """The job that another launcher of Hydra's does now, as the point of a grid."""
-    config = HydraConfig.get()
-    words = config.overrides.task
-    return _point(words, words, composed, _variants(config.runtime.choices))
+    return {name: pairs if name == first else axis for name, axis in axes.items() if name not in others}
 
 
 def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any], variants: Mapping[str, str]) -> Point:
@@ -244,12 +226,16 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
 
     Jobs that differ in their seed only are composed once. Raises UserError for a reference that can't be followed.
     """
-    shared = set[str]() if len(jobs) == 1 else set.intersection(*(set(job) for job in jobs))
+    shared = set[str]() if len(jobs) == 1 else set.intersection(*map(set, jobs))
     settings: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
     for job in jobs:
         setting = tuple(word for word in job if not word.startswith(SEED))
         if setting not in settings:
-            settings[setting] = _composed(loader, config, setting)
+            whole = loader.load_sweep_config(config, list(setting))
+            variants = _variants(whole.hydra.runtime.choices)
+            with open_dict(whole):
+                whole.pop("hydra")
+            settings[setting] = whole, variants
         unseeded, variants = settings[setting]
         composed = unseeded.copy()
         for word in job:
@@ -259,14 +245,6 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
         asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
         own = [word for word in asked if word not in shared]
         yield _point(own or asked, setting, values(composed), variants)
-
-
-def _composed(loader: ConfigLoader, config: DictConfig, setting: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    composed = loader.load_sweep_config(config, list(setting))
-    variants = _variants(composed.hydra.runtime.choices)
-    with open_dict(composed):
-        composed.pop("hydra")
-    return composed, variants
 
 
 def _variants(choices: Mapping[Any, Any]) -> dict[str, str]:

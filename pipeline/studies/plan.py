@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pipeline.config.layers import layers
@@ -18,24 +18,12 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
-from pipeline.studies.study import (
-    ENDED,
-    DeclaredContrast,
-    Point,
-    Setting,
-    Study,
-    StudyRun,
-    has_values,
-    with_runs,
-)
+from pipeline.studies.study import ENDED, DeclaredContrast, Point, Setting, Study, StudyRun, has_values, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
 NO_OVERRIDE = "(no override)"
-
-SHARED = "code", "data", "versions"
-"""What all runs of a study have in common beside their configuration."""
 
 
 @dataclass(frozen=True)
@@ -60,34 +48,19 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A setting that can't exist, as it was asked for, and why."""
-
-    overrides: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """Points of a grid that are the same runs as earlier ones: how they were asked for, and how the earlier ones."""
-
-    overrides: str
-    before: str
-    runs: int
-
-
-@dataclass(frozen=True)
 class Plan:
-    """The jobs of a grid, each once, their settings by name, what was refused, and what was asked for again.
+    """The jobs of a grid, each once, their settings by name, and the `basis` of all (see `basis_of`).
 
-    `excluded` counts the combinations that the study leaves out.
+    `refused` are the settings that can't exist, as they were asked for, with the reason; `repeated` counts the runs
+    that were asked for again, by how they and how the earlier ones were asked for; `excluded` the combinations that the
+    study leaves out.
     """
 
     jobs: tuple[Job, ...]
     settings: Mapping[str, Setting]
-    refused: tuple[Refused, ...]
+    refused: Mapping[str, str]
     basis: str
-    repeated: tuple[Repeated, ...] = ()
+    repeated: Mapping[tuple[str, str], int] = field(default_factory=dict)
     excluded: int = 0
 
 
@@ -97,11 +70,8 @@ def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
     Raises UserError without prepared images, ConfigurationError for what the study excludes and is not in the grid.
     """
     kept = _without_excluded(grid, config)
-    data_digest = ""
-    jobs: dict[str, Job] = {}
-    asked: dict[str, str] = {}
-    settings: dict[str, Setting] = {}
-    impossible: dict[str, Refused] = {}
+    jobs, settings, data_digest = dict[str, Job](), dict[str, Setting](), ""
+    asked, impossible = dict[str, str](), dict[str, str]()
     repeated: Counter[tuple[str, str]] = Counter()
     for point in kept:
         overrides = point.overrides or NO_OVERRIDE
@@ -109,7 +79,7 @@ def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
             configuration = configure(point.values)
             config.check_held_out(configuration.data.validation_images)
         except UserError as error:
-            impossible[overrides] = Refused(overrides, str(error))
+            impossible.setdefault(overrides, str(error))
             continue
         # They are the same for all: `data` can't be swept.
         data_digest = data_digest or _data_digest(configuration.data)
@@ -121,25 +91,25 @@ def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
         if job.setting not in settings:
             settings[job.setting] = setting_of(job.configuration, point)
     basis = basis_of(next(iter(jobs.values())).identity) if jobs else ""
-    again = tuple(Repeated(*words, runs) for words, runs in repeated.items())
     excluded = len({point.overrides for point in grid} - {point.overrides for point in kept})
-    return Plan(tuple(jobs.values()), settings, tuple(impossible.values()), basis, again, excluded)
+    return Plan(tuple(jobs.values()), settings, impossible, basis, repeated, excluded)
 
 
-def _without_excluded(grid: Sequence[Point], config: StudyConfig) -> list[Point]:
+def _without_excluded(grid: Sequence[Point], config: StudyConfig) -> Sequence[Point]:
     """The points that the study does not exclude. Raises ConfigurationError for an exclusion that meets none."""
-    values = [{**dict(leaves(point.values)), **point.variants} for point in grid] if config.exclude else []
+    if not config.exclude:
+        return grid
+    values = [{**dict(leaves(point.values)), **point.variants} for point in grid]
+    excluded = set[int]()
     for number, wanted in enumerate(config.exclude):
-        if not any(has_values(point, wanted) for point in values):
+        meets = {place for place, own in enumerate(values) if has_values(own, wanted)}
+        if not meets:
             raise refused(
                 f"study.exclude.{number}",
                 f"must be a combination of the grid, but {shown(wanted)} is none. Name swept keys with their values.",
             )
-    return [
-        point
-        for number, point in enumerate(grid)
-        if not any(has_values(values[number], wanted) for wanted in config.exclude)
-    ]
+        excluded |= meets
+    return [point for place, point in enumerate(grid) if place not in excluded]
 
 
 def _data_digest(data: Data) -> str:
@@ -156,26 +126,21 @@ def _data_digest(data: Data) -> str:
 
 
 def job_of(configuration: Configuration, data_digest: str, config: StudyConfig) -> Job:
-    """The job for one configuration. Raises ConfigurationError where there is nothing to score on."""
-    config.check_held_out(configuration.data.validation_images)
-    found = identity(configuration, data_digest)
-    on_test = config.score_on == "test"
-    data = configuration.data
-    images = (
-        test_digest(project.PREPARED, data)
-        if on_test
-        else held_out_digest(data_digest, data.validation_images, data.split_seed)
-    )
-    setting = digest.of_value({name: value for name, value in found.ingredients.items() if name != "seed"})
+    """The job for one configuration, which holds images out where the study scores on those."""
+    run, data = identity(configuration, data_digest), configuration.data
+    if config.score_on == "test":
+        images = test_digest(project.PREPARED, data)
+    else:
+        images = held_out_digest(data_digest, data.validation_images, data.split_seed)
+    setting = digest.of_value({name: value for name, value in run.ingredients.items() if name != "seed"})
     scoring = scoring_identity(images, data.class_names)
-    return Job(configuration, found, setting[:12], config.score_on, scoring, config.pictures)
+    return Job(configuration, run, setting[:12], config.score_on, scoring, config.pictures)
 
 
 def basis_of(run: Identity) -> str:
     """The digest of what a run shares with all others of its study: data, versions, and the code of both parts."""
-    return digest.of_value({name: run.ingredients[name] for name in SHARED} | {"scoring": scoring_identity("", ())})[
-        :12
-    ]
+    shared = {name: run.ingredients[name] for name in ("code", "data", "versions")}
+    return digest.of_value(shared | {"scoring": scoring_identity("", ())})[:12]
 
 
 def setting_of(configuration: Configuration, point: Point | None = None) -> Setting:
@@ -185,8 +150,8 @@ def setting_of(configuration: Configuration, point: Point | None = None) -> Sett
         values={key: value for key, value in leaves(recorded(configuration)) if key != "seed"},
         parameters=sum(layer.parameters for layer in found),
         multiply_adds=sum(layer.multiply_adds for layer in found),
-        variants=dict(point.variants) if point is not None else {},
-        changed=tuple(point.changed) if point is not None else (),
+        variants={} if point is None else dict(point.variants),
+        changed=() if point is None else tuple(point.changed),
     )
 
 
@@ -230,7 +195,7 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
 
     Raises ConfigurationError for a race that can't be.
     """
-    before = present if present is not None and is_continued(present, plan, config) else None
+    before = present if present and (present.basis, present.images) == (plan.basis, config.score_on) else None
     if present is not None and before is None:
         keep_bundled(present)
         console.print(
@@ -245,38 +210,33 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
         margin=config.margin,
         settings=(before.settings if before else {}) | dict(plan.settings),
         cells=before.cells if before else (),
-        refused=tuple({"setting": one.overrides, "reason": one.reason} for one in plan.refused),
+        refused=tuple({"setting": setting, "reason": reason} for setting, reason in plan.refused.items()),
         stop=config.stop,
         error_rate=config.error_rate,
         tracking=None if present is None else present.tracking,
     )
     study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
     check_study(before, study, {job.identity.name for job in plan.jobs})
-    return replace(study, contrasts=_declare(present, study, plan, config))
+    # Runs of other code say much of what these will.
+    seen = len(present.ended) if present is not None and before is None else 0
+    return replace(study, contrasts=_declare(present, study, plan, config, seen))
 
 
-def is_continued(present: Study, plan: Plan, config: StudyConfig) -> bool:
-    """Whether the runs of a study are of the code, the data and the versions of the plan's."""
-    return (present.basis, present.images) == (plan.basis, config.score_on)
-
-
-def _declare(present: Study | None, study: Study, plan: Plan, config: StudyConfig) -> tuple[DeclaredContrast, ...]:
-    """The contrasts of a study.
+def _declare(
+    present: Study | None, study: Study, plan: Plan, config: StudyConfig, seen: int
+) -> tuple[DeclaredContrast, ...]:
+    """The contrasts of a study, of which `seen` runs by other code had ended.
 
     One that was asked before keeps the time of that, also where the line no longer asks it; one that is new, or not as
     it was, is declared now, after the runs that have ended.
     """
     earlier = {} if present is None else {one.name: one for one in present.contrasts}
-    contrasts = []
+    now, contrasts = datetime.now(UTC).isoformat(timespec="seconds"), []
     for name, one in config.contrasts.items():
         weights = config.weights(name, plan.settings)
-        seen = sum(run.state in ENDED and run.setting in weights for run in study.cells)
-        if present is not None and not is_continued(present, plan, config):
-            # Of other code: they say much of what these will.
-            seen += sum(run.state in ENDED for run in present.cells)
+        ended = seen + sum(run.state in ENDED and run.setting in weights for run in study.cells)
         margin = config.margin if one.margin is None else one.margin
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        new = DeclaredContrast(name, one.claim, one.expects, weights, one.score, margin, now, seen)
+        new = DeclaredContrast(name, one.claim, one.expects, weights, one.score, margin, now, ended)
         before = earlier.pop(name, None)
         if present is not None and before is not None and _asks(before, present) == _asks(new, study):
             new = replace(new, declared=before.declared, runs_before=before.runs_before)

@@ -1,14 +1,13 @@
 """A race is replayed from its study: which settings get the next seed, and which have a verdict that stands."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.messages import refused
-from pipeline.statistics.contrasts import Contrast
-from pipeline.statistics.differences import FEWEST_SEEDS, Verdict, differences
+from pipeline.statistics.differences import FEWEST_SEEDS, Contrast, Verdict, differences
 from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
 from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
@@ -17,8 +16,7 @@ TO_THE_BEST: Mapping[str, str] = {Verdict.WORSE: "worse than the best", Verdict.
 """A race for the best compares with the leader."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
+class Scores(NamedTuple):
     """Accuracies in points [settings, seeds] in their order, NaN where there is none, and which runs have `ended`.
 
     A run that collapsed or diverged has ended, and is no score. The rows are those of `settings`, the columns `seeds`.
@@ -56,16 +54,11 @@ def standing(study: Study, given_up: Collection[str] = ()) -> Standing | None:
 def check_grid(settings: int, seeds: int, runs: int) -> None:
     """Raises ConfigurationError for a grid that is none to race."""
     if settings < 2 or seeds < FEWEST_SEEDS:
-        raise refused(
-            "study.stop",
-            f"must have 2 settings and {FEWEST_SEEDS} seeds or more, not {settings} and {seeds}. Write "
-            "'seed=range(10)', or leave it out.",
-        )
+        must = f"have 2 settings and {FEWEST_SEEDS} seeds or more, not {settings} and {seeds}"
+        raise refused("study.stop", f"must {must}. Write 'seed=range(10)', or leave it out.")
     if runs != settings * seeds:
-        raise refused(
-            "study.stop",
-            f"must have every setting with every seed, {settings} × {seeds}, not {runs} runs. Name the same seeds.",
-        )
+        must = f"have every setting with every seed, {settings} × {seeds}, not {runs} runs"
+        raise refused("study.stop", f"must {must}. Name the same seeds.")
 
 
 def check_study(before: Study | None, study: Study, planned: Collection[str]) -> None:
@@ -141,13 +134,10 @@ def verdicts(study: Study) -> dict[str, str]:
 
 def contrast_verdicts(study: Study) -> dict[str, str]:
     """Of each contrast of a race how it stands: `supported after 4 seeds`."""
-    now = standing(study)
-    decided = {} if now is None else now.decided
-    return {
-        contrast.name: f"{decided[number].verdict} after {decided[number].seeds} seeds" if number in decided else "open"
-        for number, contrast in enumerate(study.contrasts)
-        if now is not None
-    }
+    if (now := standing(study)) is None:
+        return {}
+    said = {number: f"{one.verdict} after {one.seeds} seeds" for number, one in now.decided.items()}
+    return {contrast.name: said.get(number, "open") for number, contrast in enumerate(study.contrasts)}
 
 
 def final_state(study: Study) -> StudyState:

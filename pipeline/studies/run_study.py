@@ -6,17 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from pipeline.config.guard import PREPARED_ONCE, SPLIT
 from pipeline.config.messages import validated
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import load_training
 from pipeline.run.checkpoint import close_unfinished
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Outcome
+from pipeline.run.record import TRAINING, Outcome
 from pipeline.storage import atomic, lock, project
 from pipeline.studies.console import (
-    SweepLine,
     live_line,
     print_failures,
     print_left_open,
@@ -28,16 +26,7 @@ from pipeline.studies.console import (
 from pipeline.studies.estimate import Budget, estimate_time
 from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid, record_of, study_run_of
 from pipeline.studies.race import check_grid, due, final_state, nearness, standing
-from pipeline.studies.study import (
-    ENDED,
-    Point,
-    Study,
-    StudyRun,
-    StudyState,
-    present_study,
-    update_study,
-    with_runs,
-)
+from pipeline.studies.study import Point, Study, StudyRun, StudyState, present_study, update_study, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.studies.workers import (
@@ -58,9 +47,6 @@ from pipeline.tracking.mirror_process import MirrorProcess
 MOST_UNASKED = 300
 """Runs of a sweep that starts without a question."""
 
-STUDY = "study"
-"""The section of a grid's values that declares the study."""
-
 
 def launch_grid(grid: Iterable[Point]) -> None:
     """Run the study that `grid` is; `study` is among the values of its points.
@@ -74,24 +60,19 @@ def launch_grid(grid: Iterable[Point]) -> None:
 def _declared(grid: Iterable[Point]) -> tuple[list[Point], StudyConfig, Tracking]:
     """The points without the section that declares the study, and what is the same for all of them."""
     points = [point._replace(values=dict(point.values)) for point in grid]
-    declared = [point.values.pop(STUDY) for point in points]
-    first = points[0].values
-    for name, sections in ((STUDY, declared), ("tracking", [point.values["tracking"] for point in points])):
+    declared, first = [point.values.pop("study") for point in points], points[0].values
+    for name, sections in (("study", declared), ("tracking", [point.values["tracking"] for point in points])):
         if any(section != sections[0] for section in sections):
             raise UserError(f"{name}: is the same for all runs of a sweep; only what is trained can be swept.")
     for point in points:
-        _check_data(first["data"], point)
+        # They train on the images that are prepared; how these are split may differ.
+        data = point.values["data"]
+        for key in {**first["data"], **data}:
+            if f"data.{key}" not in SPLIT and data.get(key) != first["data"].get(key):
+                raise UserError(f"data.{key}: differs in {point.overrides}, but {PREPARED_ONCE}")
     tracking = validated(Tracking, first["tracking"], prefix="tracking")
     check_address(tracking)
-    return points, validated(StudyConfig, declared[0], prefix=STUDY), tracking
-
-
-def _check_data(first: Any, point: Point) -> None:
-    """The runs of a sweep train on the images that are prepared; how these are split may differ."""
-    data = point.values["data"]
-    for key in {**first, **data}:
-        if f"data.{key}" not in SPLIT and data.get(key) != first.get(key):
-            raise UserError(f"data.{key}: differs in {point.overrides}, but {PREPARED_ONCE}")
+    return points, validated(StudyConfig, declared[0], prefix="study"), tracking
 
 
 def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
@@ -99,26 +80,24 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
 
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """
-    plan = _checked_plan(grid, config)
-    folder, is_told = project.study(config.full_name), False
+    plan, folder = _checked_plan(grid, config), project.study(config.full_name)
+    before = present_study(folder)
+    study = _tracked(merge_plan(before, plan, config), tracking)
+    runner = _Runner(study, plan, config, executor)
+    print_plan(study, plan, runner.estimate, executor.slots(runner.missing), config.hours)
+    if config.dry_run:
+        console.print("study.dry_run: nothing was started, and nothing written")
+        return
+    if config.ask and len(runner.missing) > MOST_UNASKED:
+        _ask(len(runner.missing))
 
     def merge(present: Study | None) -> Study:
-        return _tracked(merge_plan(present, plan, config), tracking)
+        # Another sweep may have changed it since.
+        return study if present == before else _tracked(merge_plan(present, plan, config), tracking)
 
-    if config.dry_run or (len(plan.jobs) > MOST_UNASKED and config.ask):
-        # Nothing is written before the answer.
-        preview = _Runner(merge(present_study(folder)), plan, config, executor)
-        if is_told := config.dry_run or len(preview.missing) > MOST_UNASKED:
-            preview.print_plan()
-        if config.dry_run:
-            console.print("study.dry_run: nothing was started, and nothing written")
-            return
-        if is_told:
-            _ask(len(preview.missing))
-    runner = _Runner(update_study(folder, merge), plan, config, executor)
-    if not is_told:
-        runner.print_plan()
-    with MirrorProcess(tracking, config.full_name, _part(config)) as companion:
+    if (merged := update_study(folder, merge)) is not study:
+        runner = _Runner(merged, plan, config, executor)
+    with MirrorProcess(tracking, config.full_name, plan.jobs[0].part) as companion:
         failed = runner.run(companion)
     if companion.said:
         console.print(
@@ -156,10 +135,9 @@ def _ask(missing: int) -> None:
         raise UserError(
             f"{missing} runs: a sweep of more than {MOST_UNASKED} is started with --yes; nothing was started."
         )
-    try:
+    answer = ""
+    with contextlib.suppress(EOFError):
         answer = input(f"{missing} runs. Start them? [y/N] ")
-    except EOFError:
-        answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise UserError("nothing was started.")
 
@@ -169,35 +147,27 @@ def _tracked(study: Study, tracking: Tracking) -> Study:
     return replace(study, tracking=tracking.model_dump(mode="json")) if tracking.enabled else study
 
 
-def _part(config: StudyConfig) -> str:
-    return TEST_EVALUATION if config.score_on == "test" else EVALUATION
-
-
 class _Runner:
+    """What is missing of a study, done by an executor."""
+
     def __init__(self, study: Study, plan: Plan, config: StudyConfig, executor: Executor) -> None:
-        self.study = study
-        self.plan = plan
-        self.config = config
+        self.study, self.plan, self.config, self.executor = study, plan, config, executor
         self.folder = project.study(study.name)
-        self.executor = executor
-        states = {run.identity: run.state for run in study.cells}
-        self.done = [job for job in plan.jobs if states[job.identity.name] in ENDED]
         self.given_up = set[str]()
         self.missing = self._needed()
         self.estimate = estimate_time(self.missing, plan.settings)
         self.running: list[Job] = []
+        self.ended: list[StudyRun] = []
         self.grown: dict[str, int] = {}
-
-    def print_plan(self) -> None:
-        """What is about to be done."""
-        print_plan(self.study, self.plan, self.estimate, self.executor.slots(self.missing), self.config.hours)
 
     def run(self, companion: MirrorProcess) -> int:
         """Do what is missing; returns how many runs failed."""
         self.companion = companion
         self.companion.sync_study(self.folder)
-        for job in self.done:
-            forget_checkpoint(job)
+        done = set(self.study.ended)
+        for job in self.plan.jobs:
+            if job.identity.name in done:
+                forget_checkpoint(job)
         try:
             if self.missing:
                 # A byte that is not as it was written is found before any worker starts.
@@ -227,7 +197,7 @@ class _Runner:
 
     def _needed(self) -> list[Job]:
         """What has not ended, the first to be done first; of a race not what its verdicts spare."""
-        ended = {run.identity for run in self.study.cells if run.state in ENDED} | self.given_up
+        ended = self.given_up.union(self.study.ended)
         now = standing(self.study, self.given_up)
         names = list(self.study.settings)
         is_open = set(names) if now is None else set() if now.finished else {names[place] for place in now.open}
@@ -250,33 +220,26 @@ class _Runner:
         return self.budget.fits(job) and not (self.config.stop_on_failure and self.given_up)
 
     def _do_missing(self) -> None:
-        self.budget = Budget(self.config.hours, self.estimate.seconds)
-        self.started = time.monotonic()
-        ended = list[StudyRun]()
+        seconds = self.estimate.seconds
+        self.budget, started = Budget(self.config.hours, seconds), time.monotonic()
         with live_line(len(self.missing)) as line:
             while jobs := self._round():
-                before = len(ended)
-                self._do(jobs, ended, line)
-                if len(ended) - before < len(jobs):
+                before, own = len(self.ended), self.own
+                left = sum(seconds.get(job.identity.name, 0.0) for job in self._needed())
+                for running, ends in self.executor.run(jobs, self._may_start):
+                    self.running = running
+                    self.budget.watch(running, [end.job for end in ends])
+                    for end in ends:
+                        self.ended.append(self._end(end))
+                        left -= seconds.get(end.job.identity.name, 0.0)
+                        print_run(own := self.own, self.ended[-1], len(self.ended), len(self.missing))
+                    self._sync_growth()
+                    work = sum(seconds.get(run.identity, 0.0) for run in self.ended)
+                    pace = (time.monotonic() - started) / work if work else None
+                    line.update(own, self.ended, len(running), None if pace is None else left * pace)
+                if len(self.ended) - before < len(jobs):
                     # Some may not start any more.
                     return
-
-    def _do(self, jobs: Sequence[Job], ended: list[StudyRun], line: SweepLine) -> None:
-        seconds = self.estimate.seconds
-        work_done = sum(seconds.get(run.identity, 0.0) for run in ended)
-        left = sum(seconds.get(job.identity.name, 0.0) for job in self._needed())
-        own = self.own
-        for running, ends in self.executor.run(jobs, self._may_start):
-            self.running = running
-            self.budget.watch(running, [end.job for end in ends])
-            for end in ends:
-                ended.append(self._end(end))
-                work = seconds.get(end.job.identity.name, 0.0)
-                work_done, left = work_done + work, left - work
-                print_run(own := self.own, ended[-1], len(ended), len(self.missing))
-            self._sync_growth()
-            pace = (time.monotonic() - self.started) / work_done if work_done else None
-            line.update(own, ended, running=len(self.running), left=None if pace is None else left * pace)
 
     def _end(self, ended: Ended) -> StudyRun:
         """Keep how a job ended, in the study and in MLflow."""
@@ -289,7 +252,7 @@ class _Runner:
             self._close_run(job, "failed", reason)
             if ended.failure.traceback:
                 atomic.write_file(project.checkpoint(job.identity.name) / "failure.txt", ended.failure.traceback)
-            run = replace(study_run_of(job, None), state="failed", reason=reason)
+            run = _failed(job, reason)
             self.given_up.add(job.identity.name)
         self._keep([run])
         return run
@@ -347,15 +310,21 @@ def launch_one(point: Point) -> None:
         console.print(f"{bare.overrides}: excluded")
         return
     if plan.refused:
-        raise UserError(plan.refused[0].reason)
+        raise UserError(next(iter(plan.refused.values())))
     (job,) = plan.jobs
-    folder, merge = project.study(config.full_name), partial(_merge_one, plan=plan, config=config)
-    before = present_study(folder)
-    study = update_study(folder, lambda present: _tracked(merge(present), tracking))
+
+    def merge(present: Study | None, reason: str | None = None) -> Study:
+        study = _tracked(merge_plan(present, plan, config), tracking)
+        if reason is not None:
+            study = with_runs(study, [_failed(job, reason)])
+        return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
+
+    folder = project.study(config.full_name)
+    before, study = present_study(folder), update_study(folder, merge)
     if is_done := record_of(job) is not None:
         console.print(f"{titles(study)[job.setting]}, seed {job.seed}: done already")
         forget_checkpoint(job)
-        if before is not None and any(run.identity == job.identity.name and run.state in ENDED for run in before.cells):
+        if before is not None and job.identity.name in before.ended:
             return
     # A run that another study has done joins this one.
     with MirrorProcess(tracking, study.name, job.part) as companion:
@@ -365,12 +334,8 @@ def launch_one(point: Point) -> None:
             companion.sync_study(folder)
 
 
-def _merge_one(present: Study | None, plan: Plan, config: StudyConfig, reason: str | None = None) -> Study:
-    """The study with the one job of `plan`; `reason` where it failed."""
-    study = merge_plan(present, plan, config)
-    if reason is not None:
-        study = with_runs(study, [replace(study_run_of(plan.jobs[0], None), state="failed", reason=reason)])
-    return replace(study, state="failed" if count_outcomes(study.cells)["failed"] else "finished")
+def _failed(job: Job, reason: str) -> StudyRun:
+    return replace(study_run_of(job, None), state="failed", reason=reason)
 
 
 def _do_one(job: Job, companion: MirrorProcess, keep: Callable[[str | None], Study]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import ConfigDict, Field, JsonValue, with_config
 
 from pipeline.run.record import Name, ScoredOn
-from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.differences import Expects
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.race import Stop
 from pipeline.storage import atomic, lock, project
@@ -78,7 +78,7 @@ class Setting:
     changed: tuple[str, ...] = ()
 
     def is_at(self, wanted: Mapping[str, JsonValue]) -> bool:
-        """Whether it has the values and the variants that are `wanted`; a key that it lacks has no value, not null."""
+        """Whether it has the values and the variants that are `wanted`, as `has_values`."""
         return has_values({**self.variants, **self.values}, wanted)
 
 
@@ -141,6 +141,11 @@ class Study:
     contrasts: tuple[DeclaredContrast, ...] = ()
     tracking: dict[str, JsonValue] | None = None
 
+    @property
+    def ended(self) -> list[str]:
+        """The identities of the runs that are not tried again."""
+        return [run.identity for run in self.cells if run.state in ENDED]
+
 
 def find_study(name: str) -> Study:
     """The study called `name`. Raises UserError that tells which there are."""
@@ -158,21 +163,17 @@ def read_study(folder: Path) -> Study:
     path = folder / STUDY
     refuse_links(folder)
     study = read_document(path, Study, LAYOUT, AGAIN)
-    wrong = ""
+    named = {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
     if study.name != folder.name:
         # Reports and MLflow are written under the name that it gives itself.
         wrong = f"it says that it is study {study.name}"
-    elif unknown := _settings_named(study) - study.settings.keys():
+    elif unknown := named - study.settings.keys():
         wrong = f"settings {', '.join(sorted(unknown))} are missing"
-    elif any(not is_contrast(list(one.weights.values())) for one in study.contrasts):
+    elif not all(is_contrast(list(one.weights.values())) for one in study.contrasts):
         wrong = "a contrast compares nothing"
-    if wrong:
-        raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
-    return study
-
-
-def _settings_named(study: Study) -> set[str]:
-    return {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
+    else:
+        return study
+    raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
 
 
 def is_contrast(weights: Sequence[float]) -> bool:

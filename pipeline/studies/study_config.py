@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config.messages import refused, shown
 from pipeline.config.schema import Section
-from pipeline.statistics.contrasts import Expects
+from pipeline.statistics.differences import Expects
 from pipeline.statistics.race import Stop
 from pipeline.storage import digest
 from pipeline.studies.study import SCORED_ON_TEST, Score, Setting, is_contrast
@@ -27,9 +27,8 @@ READABLE_NAME = 60
 
 def _not_reserved(name: str) -> str:
     if name.endswith(SCORED_ON_TEST):
-        raise PydanticCustomError(
-            "study_name", "must not end in {end}, which study.score_on=test adds", {"end": SCORED_ON_TEST}
-        )
+        rule = "must not end in {end}, which study.score_on=test adds"
+        raise PydanticCustomError("study_name", rule, {"end": SCORED_ON_TEST})
     return name
 
 
@@ -38,8 +37,6 @@ StudyName = Annotated[
     StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}$"),
     AfterValidator(_not_reserved),
 ]
-
-
 ShortName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")]
 
 
@@ -90,11 +87,9 @@ class StudyConfig(Section):
     def check_held_out(self, validation_images: int) -> None:
         """Raises ConfigurationError where there is nothing to score on."""
         if self.score_on == "validation" and validation_images == 0:
-            raise refused(
-                "data.validation_images",
-                "must be more than 0, because a sweep scores on the images it holds out, not 0. Leave it out, or ask "
-                "for the test images with study.score_on=test.",
-            )
+            must = "be more than 0, because a sweep scores on the images it holds out, not 0"
+            way = "Leave it out, or ask for the test images with study.score_on=test."
+            raise refused("data.validation_images", f"must {must}. {way}")
 
     def check_launcher(self) -> None:
         """Raises ConfigurationError for what only the project's own launcher does, as it alone sees the whole grid."""
@@ -131,14 +126,11 @@ class StudyConfig(Section):
         if contrast.score == "seconds" and contrast.margin is None:
             raise refused(f"{key}.margin", "must say which seconds matter, not null. Write margin: 1.")
         if self.stop is not None and contrast.score != "accuracy":
-            raise refused(
-                f"{key}.score",
-                f"must be accuracy in a race, not {contrast.score}. Leave out study.stop, or the contrast.",
-            )
+            must = f"be accuracy in a race, not {contrast.score}"
+            raise refused(f"{key}.score", f"must {must}. Leave out study.stop, or the contrast.")
         if self.stop == "best":
-            raise refused(
-                "study.stop", "must be decided where contrasts are declared, not best: they are what is asked."
-            )
+            must = "be decided where contrasts are declared, not best: they are what is asked"
+            raise refused("study.stop", f"must {must}.")
 
 
 def _find(key: str, wanted: Mapping[str, Any], settings: Mapping[str, Setting], left_out: int) -> str:
@@ -160,11 +152,13 @@ def name_of(swept: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({}
     """
     keys = sorted(key for key in swept if key != "seed")
     names = short_names(list(dict.fromkeys([*keys, *fixed])))
-    name = _within("_by_".join(sorted(names[key] for key in keys)) or SEEDS_ALONE, LONGEST_NAME)
+    name = _within("_by_".join(sorted(names[key] for key in keys)) or SEEDS_ALONE)
     if not fixed:
         return name
     # Variants first: they say most.
-    parts = [f"{names[key]}_{_text(fixed[key])}" for key in sorted(fixed, key=lambda key: ("." in key, names[key]))]
+    keys = sorted(fixed, key=lambda key: ("." in key, names[key]))
+    texts = [value if isinstance(value := fixed[key], str) else json.dumps(value, default=str) for key in keys]
+    parts = [f"{names[key]}_{text}" for key, text in zip(keys, texts, strict=True)]
     plain = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part) for part in parts]
     whole = f"{name}_with_{'_'.join(plain)}"
     if plain == parts and len(whole) <= READABLE_NAME and not whole.endswith(SCORED_ON_TEST):
@@ -172,13 +166,9 @@ def name_of(swept: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({}
     said = list(itertools.takewhile(lambda part: len(part) <= READABLE_NAME // 4, plain))[:2]
     rest = [f"{len(parts) - len(said)}_more"] if len(said) < len(parts) else []
     mark = digest.of_value([name, *parts])[:6]
-    return _within(f"{name}_with_{'_'.join([*said, *rest, mark])}", LONGEST_NAME)
+    return _within(f"{name}_with_{'_'.join([*said, *rest, mark])}")
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _within(name: str, longest: int) -> str:
-    """The name, cut to a length; a mark tells those apart that begin alike."""
-    return name if len(name) <= longest else f"{name[: longest - 10]}_{digest.of_value(name)[:8]}"
+def _within(name: str) -> str:
+    """The name, cut to the longest; a mark tells those apart that begin alike."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 10]}_{digest.of_value(name)[:8]}"

@@ -4,7 +4,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -49,12 +49,7 @@ class Row:
     @property
     def lost(self) -> str:
         """The runs that stand in no mean, in words; nothing where there are none."""
-        return lost_in_words({"collapsed": self.collapsed, "diverged": self.diverged, "failed": self.failed})
-
-
-def outcome(run: StudyRun) -> str:
-    """Its state; of a run that ended as it should, but names one class whatever it sees: `collapsed`."""
-    return "collapsed" if run.collapsed and run.state == "finished" else run.state
+        return lost_in_words(vars(self))
 
 
 def count_outcomes(runs: Iterable[StudyRun]) -> Counter[str]:
@@ -73,9 +68,10 @@ def distinctions(study: Study) -> dict[str, dict[str, JsonValue]]:
     A variant stands for all that it sets: `{"model": "deep"}`, with the keys beside it that were changed by themselves.
     """
     settings = list(study.settings.values())
-    groups = _differing_groups(settings)
-    keys = differing([setting.values for setting in settings])
-    keys = [key for key in keys if not _is_explained(key, groups, settings)]
+    groups = differing([setting.variants for setting in settings])
+    # Only where each setting says which variant it has.
+    groups = [group for group in groups if all(group in setting.variants for setting in settings)]
+    keys = [key for key in differing([one.values for one in settings]) if not _is_explained(key, groups, settings)]
     return {
         name: {
             **{group: setting.variants[group] for group in groups},
@@ -128,42 +124,36 @@ def columns(study: Study) -> list[str]:
 
 def rows(study: Study) -> list[Row]:
     """One row a setting, in the order in which they were declared."""
-    names, values = short_names(swept(study)), distinctions(study)
-    runs: dict[str, list[StudyRun]] = {setting: [] for setting in study.settings}
+    names, over = short_names(swept(study)), verdicts(study)
+    runs: dict[str, list[StudyRun]] = {name: [] for name in study.settings}
     for run in study.cells:
         runs[run.setting].append(run)
-    over = verdicts(study)
-    rows = (_row(study, setting, values[setting], names, runs[setting]) for setting in study.settings)
-    return [replace(row, verdict=over.get(row.setting, "")) for row in rows]
-
-
-def _row(
-    study: Study, setting: str, values: Mapping[str, JsonValue], names: Mapping[str, str], runs: Sequence[StudyRun]
-) -> Row:
-    counts = count_outcomes(runs)
-    learned = [run for run in runs if run.outcome == "finished"]
-    accuracies = [run.accuracy for run in learned if run.accuracy is not None]
-    seconds = [run.seconds for run in learned if run.seconds is not None]
-    return Row(
-        setting=setting,
-        title=title(values, names),
-        label={short: values[key] for key, short in names.items() if key in values},
-        finished=len(accuracies),
-        collapsed=counts["collapsed"],
-        diverged=counts["diverged"],
-        failed=counts["failed"],
-        mean=statistics.fmean(accuracies) if accuracies else None,
-        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        seconds=statistics.fmean(seconds) if seconds else None,
-        parameters=study.settings[setting].parameters,
-        multiply_adds=study.settings[setting].multiply_adds,
-    )
+    made = []
+    for name, values in distinctions(study).items():
+        counts = count_outcomes(runs[name])
+        learned = [run for run in runs[name] if run.outcome == "finished"]
+        accuracies = [run.accuracy for run in learned if run.accuracy is not None]
+        seconds = [run.seconds for run in learned if run.seconds is not None]
+        row = Row(
+            setting=name,
+            title=title(values, names),
+            label={short: values[key] for key, short in names.items() if key in values},
+            finished=len(accuracies),
+            **{word: counts[word] for word in LOST},
+            mean=statistics.fmean(accuracies) if accuracies else None,
+            deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            seconds=statistics.fmean(seconds) if seconds else None,
+            parameters=study.settings[name].parameters,
+            multiply_adds=study.settings[name].multiply_adds,
+            verdict=over.get(name, ""),
+        )
+        made.append(row)
+    return made
 
 
 def best(study: Study) -> Row | None:
     """The setting with the highest mean; None before a run has finished."""
-    scored = [row for row in rows(study) if row.mean is not None]
-    return max(scored, key=lambda row: row.mean or 0.0, default=None)
+    return max((row for row in rows(study) if row.mean is not None), key=lambda row: row.mean or 0.0, default=None)
 
 
 def table(study: Study) -> list[dict[str, str]]:
@@ -211,7 +201,7 @@ def counted(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def differing(settings: Sequence[Mapping[str, JsonValue]]) -> list[str]:
+def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
     """The keys whose values are not the same in all `settings`, or that some lack, in their order."""
     every = list(dict.fromkeys(key for values in settings for key in values))
     return [key for key in every if len({_as_json(values, key) for values in settings}) > 1]
@@ -219,29 +209,17 @@ def differing(settings: Sequence[Mapping[str, JsonValue]]) -> list[str]:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Each dotted key → its last parts, as many as tell it from the others."""
-    found: dict[str, str] = {}
-    for key in keys:
+
+    def short(key: str) -> str:
         parts = key.split(".")
-        for count in range(1, len(parts) + 1):
-            found[key] = ".".join(parts[-count:])
-            if sum(f".{other}".endswith(f".{found[key]}") for other in keys) == 1:
-                break
-    return found
+        ends = (".".join(parts[-count:]) for count in range(1, len(parts)))
+        return next((end for end in ends if sum(f".{other}".endswith(f".{end}") for other in keys) == 1), key)
+
+    return {key: short(key) for key in keys}
 
 
-def _as_json(values: Mapping[str, JsonValue], key: str) -> str:
+def _as_json(values: Mapping[str, object], key: str) -> str:
     return json.dumps(values[key]) if key in values else ""
-
-
-def _differing_groups(settings: Sequence[Setting]) -> list[str]:
-    """The groups in whose variants the settings differ, where each setting says which it has."""
-    every = dict.fromkeys(group for setting in settings for group in setting.variants)
-    return [
-        group
-        for group in every
-        if all(group in setting.variants for setting in settings)
-        and len({setting.variants[group] for setting in settings}) > 1
-    ]
 
 
 def _is_explained(key: str, groups: Sequence[str], settings: Sequence[Setting]) -> bool:

@@ -1,5 +1,6 @@
 """Runs of a study, side by side: who does them, and what is done for each."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -7,7 +8,6 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
@@ -82,12 +82,10 @@ class LocalProcesses:
     wanted: int | None = None
 
     def slots(self, jobs: Sequence[Job]) -> int:
-        """How many of `jobs` go on at once."""
         most = max((self.wanted or max(1, cores() // _threads(job)) for job in jobs), default=0)
         return min(most, len(jobs))
 
     def run(self, jobs: Sequence[Job], may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
-        """Do `jobs`, as an Executor does."""
         waiting = list(jobs)
         workers: list[_Worker] = []
         try:
@@ -185,7 +183,7 @@ def _start(process: BaseProcess, *, forked: bool) -> bool:
     return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _ctrl_c_later() -> Iterator[None]:
     """What is started in the block never gets a Ctrl-C: it is for the sweep, which gets it after the block."""
     # multiprocessing starts its tracker with the first process, and takes back what is blocked here.
@@ -213,7 +211,8 @@ def _work(pipe: Connection, act: Callable[[Job, Callable[[Path], None]], None], 
     console.quiet = True
     warnings.simplefilter("ignore")
     try:
-        act(job, _nobody)
+        # The sweep looks at the record's file itself: a queue could be left locked by a worker that is killed.
+        act(job, lambda _root: None)
     except BaseException as error:
         pipe.send(failure(error))
     else:
@@ -230,10 +229,6 @@ def _leave_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=wait_for_end, daemon=True).start()
-
-
-def _nobody(_root: Path) -> None:
-    """The sweep looks at the record's file itself: a queue could be left locked by a worker that is killed."""
 
 
 def failure(error: BaseException) -> Failure:
@@ -260,7 +255,7 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
 
                 draw = draw_run
 
-            training = _finished_training(job, root) or _train(job, root, sync)
+            training = _trained(job, root, sync)
             data = job.configuration.data
             on_test = job.images == "test"
             scored = test_set(test_images(), data) if on_test else validation_set(training_images(), data)
@@ -269,16 +264,12 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
         sync(root)
 
 
-def _finished_training(job: Job, root: Path) -> TrainingPart | None:
-    """The training part where it is whole: only its scores are missing, or of an earlier code."""
-    try:
+def _trained(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart:
+    """The training part, made where it is not whole: else only its scores are missing, or of an earlier code."""
+    with contextlib.suppress(UserError):
         training = read_training(root / TRAINING)
-    except UserError:
-        return None
-    return training if training.run.identity == job.identity.name else None
-
-
-def _train(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart:
+        if training.run.identity == job.identity.name:
+            return training
     from pipeline.run.train_run import train_run  # noqa: PLC0415 - imports TensorFlow
 
     train_run(job.configuration, job.identity, training_images(), root, sync)
@@ -316,13 +307,11 @@ def forget_checkpoint(job: Job) -> None:
     A training that has not got so far is another's: an interrupted `dvc repro` of the same run.
     """
     work = project.checkpoint(job.identity.name)
-    try:
+    with contextlib.suppress(UserError):
         run = read_training(work / TRAINING).run
-        ended = run.epochs == job.configuration.training.epochs or run.outcome == "diverged"
-    except UserError:
-        ended = True
-    if ended:
-        remove_checkpoint(work)
+        if run.epochs < job.configuration.training.epochs and run.outcome != "diverged":
+            return
+    remove_checkpoint(work)
 
 
 def check_checkpoint(job: Job, tell: Callable[[str], None]) -> None:
