@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from scipy import stats
 from pipeline.findings import write
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import Results, compute_results
-from pipeline.findings.tables import as_csv, settings
+from pipeline.findings.tables import as_csv, results_json, settings
 from pipeline.findings.wording import headline, reason
 from pipeline.statistics.contrasts import ContrastVerdict
 from pipeline.statistics.differences import Verdict
@@ -115,6 +116,13 @@ def test_the_headline_and_the_first_table_are_what_was_asked() -> None:
     said = write.answer(results)
     assert "- 64 filters overfit: refuted; " in said
     assert ", declared after 12 runs had been seen" in said
+
+
+def test_claims_are_among_the_results_for_machines() -> None:
+    said = json.loads(results_json(asked(LARGER, HARMLESS)))
+    assert [one["result"]["verdict"] for one in said["questions"]] == ["supported", "refuted"]
+    (_, larger), _ = said["comparison"]["questions"]
+    assert larger["weights"] == [0, 0, -1, 0, 0, 1, 0, 0, 0]
 
 
 def test_of_many_claims_the_headline_counts_the_verdicts() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from pydantic import JsonValue
 from pydantic_core import to_json
 
@@ -141,7 +142,7 @@ def results_json(results: Results) -> str:
     own = tuple(replace(run, answers=None) for run in results.comparison.runs)
     plain = asdict(replace(results, comparison=replace(results.comparison, runs=own)))
     values = {"headline": wording.headline(results), "supported": results.supported, **plain}
-    return to_json(values, indent=1, inf_nan_mode="null").decode()
+    return to_json(values, indent=1, inf_nan_mode="null", fallback=np.ndarray.tolist).decode()
 
 
 def _bracketed(interval: Interval | None) -> str:
