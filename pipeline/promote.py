@@ -6,10 +6,10 @@ python -m pipeline.promote kernels_by_filters --show          what would change;
 """
 
 from pipeline.config.compose import outcome, promote_setting, read_choice, write
+from pipeline.findings.comparison import Comparison
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
-from pipeline.findings.runs import Comparison
-from pipeline.findings.wording import headline, more_seeds, reason, still_open, winner_name
+from pipeline.findings.wording import best_sentence, headline, more_seeds, winner_name
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
@@ -61,8 +61,8 @@ def _check(results: Results) -> None:
     if not results.supported:
         more = f" {more_seeds(comparison)}" if results.seeds_needed is not None else ""
         raise UserError(
-            f"{comparison.study}: gives no verdict for {comparison.label(_setting(results, cheapest=False))}. "
-            f"{reason(results)}{more} --anyway promotes without a verdict."
+            f"{comparison.study}: {best_sentence(results)}{more} --anyway promotes "
+            f"{comparison.label(_setting(results, cheapest=False))} all the same."
         )
 
 
@@ -79,7 +79,7 @@ def _note(comparison: Comparison) -> str:
 def _setting(results: Results, *, cheapest: bool) -> int:
     setting = results.cheapest if cheapest else results.winner
     if setting is None:
-        raise UserError(f"{reason(results)} Nothing can be promoted.")
+        raise UserError(f"{results.comparison.study}: {best_sentence(results)}")
     return setting
 
 
@@ -87,7 +87,7 @@ def _said(results: Results, setting: int) -> str:
     comparison = results.comparison
     if setting == results.winner:
         what = f"the {winner_name(results)} of {len(results.settings)} settings"
-        return f"{comparison.label(setting)}: {what}. {reason(results)}{still_open(results)}"
+        return f"{best_sentence(results)} Chosen: {comparison.label(setting)}, {what}."
     return (
         f"{comparison.label(setting)}: the fewest multiply-adds of those that are not worse than "
         f"{comparison.label(results.winner or 0)} by {comparison.margin:g} points or more"

@@ -24,6 +24,7 @@ from pipeline.figures.style import (
     BLUE,
     GREY,
     ORANGE,
+    counted,
     frame,
     percent,
     remark,
@@ -33,11 +34,9 @@ from pipeline.figures.style import (
     tiled_height,
     tiles,
 )
-from pipeline.findings.factors import shown_level
-from pipeline.findings.formatting import counted
+from pipeline.findings.comparison import ASTRAY, Comparison, shown_level
 from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import COSTS, Results
-from pipeline.findings.runs import ASTRAY, Comparison
 from pipeline.statistics.factors import GridEffects, Term
 
 WIDE, NARROW = 9.0, 4.2

@@ -18,8 +18,7 @@ from pydantic import JsonValue
 
 from pipeline.data.prepared import load_test, load_training
 from pipeline.data.scoring import held_out, held_out_digest
-from pipeline.findings.factors import grid
-from pipeline.findings.runs import Comparison, Run, Setting
+from pipeline.findings.comparison import Comparison, Run, Setting, Values, grid
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
 from pipeline.statistics.differences import MARGIN
 from pipeline.storage import project
@@ -42,8 +41,6 @@ ALONE = "latency_ms_batch_1"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 STATES = {"RUNNING": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted"}
 OUTCOMES = {*STATES.values(), "diverged", "collapsed"}
-
-Values = Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, eq=False)

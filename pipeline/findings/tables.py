@@ -13,10 +13,9 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from pipeline.findings import wording
-from pipeline.findings.formatting import points
+from pipeline.findings.comparison import LOST
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
-from pipeline.findings.runs import LOST
 from pipeline.statistics.intervals import Interval
 from pipeline.studies.study import find_study
 from pipeline.studies.study_summary import one_line, shown
@@ -112,7 +111,7 @@ def as_tex(results: Results) -> str:
         one, cost = results.settings[row], comparison.settings[row]
         difference = "baseline" if row == comparison.baseline else ""
         if one.difference is not None and one.difference.mean is not None:
-            difference = f"${points(one.difference.mean)}$ {_bracketed(one.difference.interval)}"
+            difference = f"${wording.points(one.difference.mean)}$ {_bracketed(one.difference.interval)}"
         mean = "--" if one.summary.mean is None else f"{one.summary.mean:.2f}"
         spread = "" if one.summary.deviation is None else rf" \pm {one.summary.deviation:.2f}"
         cells = _tex(one.label), f"${mean}{spread}$", str(one.summary.seeds), difference.replace("−", "-")
@@ -146,7 +145,7 @@ def results_json(results: Results) -> str:
 
 
 def _bracketed(interval: Interval | None) -> str:
-    return "" if interval is None else f"$[{points(interval.low)}, {points(interval.high)}]$"
+    return "" if interval is None else f"$[{wording.points(interval.low)}, {wording.points(interval.high)}]$"
 
 
 def _tex(text: str) -> str:
