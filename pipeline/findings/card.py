@@ -33,8 +33,9 @@ def write_card(record: Record, name: str, opened: int) -> tuple[str, str]:
     by_class = list(csv.DictReader((scored.folder / "per_class.csv").read_text("utf-8").splitlines()))
     training = run.specification.training.model_dump()
     text = render(
-        "card.md.jinja", escape_markdown, {"percent": lambda share: f"{float(share):.2%}"}, name=name, opened=opened,
-        scored=scored, run=run, accuracy=correct.mean(), images=len(correct), pictures=PICTURES, by_class=by_class,
+        "card.md.jinja", escape_markdown, {"percent": lambda share: f"{100 * float(share):.2f} %"}, name=name,
+        opened=opened, scored=scored, run=run, accuracy=correct.mean(), images=len(correct), pictures=PICTURES,
+        by_class=by_class,
         interval=stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson"),
         training=", ".join(f"{key} {training[key]}" for key in SAID_OF_TRAINING), commit=made.git_commit or "unknown",
         shape=" × ".join(map(str, run.specification.image_shape)), uncommitted=made.uncommitted_changes,

@@ -22,20 +22,8 @@ from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term
 from pipeline.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.race import Standing
-from pipeline.statistics.scores import (
-    SeedDeviation,
-    Summary,
-    is_constant,
-    present,
-    seed_deviation,
-    summaries,
-)
-from pipeline.statistics.selection import (
-    WinnerScore,
-    cheapest_not_worse,
-    corrected_winner,
-    pareto_front,
-)
+from pipeline.statistics.scores import SeedDeviation, Summary, is_constant, present, seed_deviation, summaries
+from pipeline.statistics.selection import WinnerScore, cheapest_not_worse, corrected_winner, pareto_front
 from pipeline.studies.study import DeclaredContrast
 
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds", "seconds": "training seconds"}
