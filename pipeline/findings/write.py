@@ -40,6 +40,9 @@ VERDICTS = {
 }  # fmt: skip
 """What stands at the start of a cell, and how that is shown."""
 
+TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$", "−": "-"}
+TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_THE_START = re.compile(r"^([-+](?=\s|$)|--|[#=:]|\d+(?=[.)](?:\s|$)))")
 """What Markdown takes for more than text: within a line, and at its start."""
@@ -57,7 +60,7 @@ def write_report(results: Results, folder: Path) -> None:
         "report.html": html(results, text, wide, narrow),
         "results.csv": tables.as_csv(tables.settings(results)),
         "runs.csv": tables.as_csv(tables.runs(results)),
-        "table.tex": tables.as_tex(results),
+        "table.tex": as_tex(results),
     }
     with atomic.write_folder(folder) as partial:
         if (records := folder / project.BUNDLE).is_file():
@@ -81,6 +84,12 @@ def answer(results: Results) -> str:
     """The answer for a terminal: plain text."""
     text = _report("answer.md.jinja", results, one_line, page=False).replace("**", "").strip()
     return f"{one_line(wording.headline(results))}\n\n{text}"
+
+
+def as_tex(results: Results) -> str:
+    """The settings as a table for a paper, the highest mean first: LaTeX with the package booktabs."""
+    plain = re.compile(r"[\\~^×−&%$#_{}]")
+    return _report("table.tex.jinja", results, lambda text: plain.sub(lambda sign: TEX[sign[0]], one_line(text)))
 
 
 def html(results: Results, text: str, wide: Mapping[str, bytes], narrow: Mapping[str, bytes]) -> str:
