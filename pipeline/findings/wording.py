@@ -355,20 +355,6 @@ def verdict_sentence(results: Results, difference: Difference) -> str:
     return f"{setting.label}: {said}{stopped(comparison, difference.setting)}"
 
 
-def verdict_titles(results: Results) -> dict[Verdict, str]:
-    """What stands above the settings of each verdict that was given."""
-    few = all(one.seeds < FEWEST_SEEDS for one in results.with_verdict(Verdict.NO_VERDICT))
-    titles = {
-        Verdict.BETTER: "Better than the baseline",
-        Verdict.EQUIVALENT: f"Equivalent to the baseline (within ± {results.comparison.margin:g} points)",
-        Verdict.CANT_TELL: "Can't tell",
-        Verdict.WORSE: "Worse than the baseline",
-        Verdict.NO_VERDICT: "No verdict"
-        + (f": fewer than {FEWEST_SEEDS} seeds in common with the baseline" if few else ""),
-    }
-    return {verdict: title for verdict, title in titles.items() if results.with_verdict(verdict)}
-
-
 def seeds_to_tell(difference: Difference | None) -> str:
     """In a cell of a table: empty where a verdict was given."""
     if difference is None or difference.seeds_needed is None:
@@ -438,27 +424,6 @@ def more_seeds(comparison: Comparison) -> str:
     if comparison.standing is None:
         return "More seeds join the same study: type its sweep again with a longer list of seeds."
     return "More seeds need a study of their own, with fresh ones: study.name=… 'seed=range(100,110)'."
-
-
-def race_sentence(comparison: Comparison) -> str:
-    """How seeds were given out, and what that has saved."""
-    ended = sum(run.outcome not in ("waiting", "failed") for run in comparison.runs)
-    over = "what no open claim weighs" if comparison.questions else "a setting that had its verdict"
-    if comparison.stop == "best" and not comparison.questions:
-        over = "a setting that was shown to be worse than the best so far, or equivalent to it,"
-    return (
-        f"This was a race: after each seed from the third on, {over} got no more. It took {ended} of "
-        f"{counted(len(comparison.settings) * len(comparison.seeds), 'run')}. Its {counted(comparison.looks, 'look')} "
-        f"were planned, and share the error rate: over all of them at most {100 * comparison.error_rate:g} % of "
-        "studies get any false verdict."
-    )
-
-
-def open_race(comparison: Comparison) -> str:
-    """Who gets the next seed: `5 × 5 kernels and 7 × 7 kernels are open`."""
-    now = comparison.standing
-    rows = sorted(now.open - {comparison.baseline}) if now is not None else []
-    return f"{some([comparison.label(row) for row in rows])} {'is' if len(rows) == 1 else 'are'} open"
 
 
 def since(comparison: Comparison) -> str:
