@@ -10,9 +10,9 @@ import shlex
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
+from pipeline.findings.comparison import Comparison
 from pipeline.findings.load import from_store, from_study
 from pipeline.findings.results import compute_results
-from pipeline.findings.runs import Comparison
 from pipeline.findings.tables import results_json
 from pipeline.findings.wording import headline
 from pipeline.findings.write import answer, write_report

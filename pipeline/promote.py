@@ -6,10 +6,10 @@ python -m pipeline.promote kernels_by_filters --show          what would change;
 """
 
 from pipeline.config.compose import outcome, promote_setting, read_choice, write
+from pipeline.findings.comparison import Comparison
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
-from pipeline.findings.runs import Comparison
-from pipeline.findings.wording import headline, more_seeds, reason, still_open, winner_name
+from pipeline.findings.wording import best_sentence, headline, more_seeds, winner_name
 from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
@@ -30,7 +30,7 @@ def main() -> int:
     comparison, note = results.comparison, _note(results.comparison)
     setting = results.cheapest if arguments.cheapest else results.winner
     if results.winner is None or setting is None:
-        raise UserError(f"{reason(results)} Nothing can be promoted.")
+        raise UserError(f"{comparison.study}: {best_sentence(results)}")
     if not arguments.anyway:
         _check(results, note)
     print(_said(results, setting))
@@ -60,8 +60,8 @@ def _check(results: Results, note: str) -> None:
     if not results.supported:
         more = f" {more_seeds(comparison)}" if results.seeds_needed is not None else ""
         raise UserError(
-            f"{comparison.study}: gives no verdict for {comparison.label(results.winner or 0)}. "
-            f"{reason(results)}{more} --anyway promotes without a verdict."
+            f"{comparison.study}: {best_sentence(results)}{more} --anyway promotes "
+            f"{comparison.label(results.winner or 0)} all the same."
         )
 
 
@@ -75,7 +75,7 @@ def _said(results: Results, setting: int) -> str:
     comparison = results.comparison
     if setting == results.winner:
         what = f"the {winner_name(results)} of {len(results.settings)} settings"
-        return f"{comparison.label(setting)}: {what}. {reason(results)}{still_open(results)}"
+        return f"{best_sentence(results)} Chosen: {comparison.label(setting)}, {what}."
     return (
         f"{comparison.label(setting)}: the fewest multiply-adds of those that are not worse than "
         f"{comparison.label(results.winner or 0)} by {comparison.margin:g} points or more"

@@ -85,7 +85,8 @@ def a_study(seeds: int, means: dict[int, float] = KERNELS, images: str = "valida
 def test_the_winner_becomes_params_yaml_and_the_choice(run: Promote) -> None:
     a_study(seeds=10)
     said = run("kernels")
-    assert "highest mean of 3 settings. It is better than the baseline." in said
+    assert said.startswith("7 × 7 kernels: better than the baseline (5 × 5 kernels) by ")
+    assert " Chosen: 7 × 7 kernels, the highest mean of 3 settings.\n" in said
     params = read_params(project.PARAMS)
     assert params.model.conv.kernel_size == 7
     assert params.training.batch_size == 128
@@ -152,9 +153,7 @@ def test_mlflow_is_told_what_was_promoted(run: Promote, monkeypatch: pytest.Monk
 def test_without_a_verdict_it_refuses_unless_told(run: Promote) -> None:
     a_study(seeds=2)
     before = project.PARAMS.read_text()
-    with pytest.raises(
-        UserError, match=r"gives no verdict for .*at least 3 seeds a setting; this study has 2.*--anyway"
-    ):
+    with pytest.raises(UserError, match=r"kernels: No verdict yet: 2 seeds .*at least 3\. More seeds .*--anyway"):
         run("kernels")
     assert project.PARAMS.read_text() == before
     run("kernels", "--anyway")
@@ -191,8 +190,8 @@ def test_a_higher_mean_of_few_seeds_does_not_keep_what_is_proven_from_being_prom
     few = [cell for cell in study.cells if cell.setting != "3" or cell.seed < 2]
     update_study(project.study("kernels"), lambda _present: replace(study, cells=tuple(few)))
     said = run("kernels")
-    assert "7 × 7 kernels: the highest mean shown to be better of 3 settings. It is better than the baseline." in said
-    assert "Open: the higher mean of 3 × 3 kernels (91.90 %, 2 seeds)." in said
+    assert said.startswith("7 × 7 kernels: better than the baseline")
+    assert "Open: the higher mean of 3 × 3 kernels (91.90 %, 2 seeds). Chosen: 7 × 7 kernels, the highest mean" in said
     assert read_params(project.PARAMS).model.conv.kernel_size == 7
 
 
@@ -201,7 +200,7 @@ def test_a_baseline_that_lacks_runs_is_named_and_more_seeds_are_not_advised(run:
     study = read_study(project.study("kernels"))
     cells = [replace(one, state="failed") if one.setting == "5" and one.seed > 1 else one for one in study.cells]
     update_study(project.study("kernels"), lambda _present: replace(study, cells=tuple(cells)))
-    with pytest.raises(UserError, match=r"The baseline \(5 × 5 kernels\) lacks runs: 2 of 10 .*8 failed") as raised:
+    with pytest.raises(UserError, match=r"the baseline \(5 × 5 kernels\) lacks runs: 2 of 10 .*8 failed") as raised:
         run("kernels")
     assert "More seeds" not in str(raised.value)
     assert "typed again with model.conv.kernel_size=5 seed=2,3,4,5,6,7,8,9" in str(raised.value)

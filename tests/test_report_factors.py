@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
-from pipeline.findings.factors import grid
+from pipeline.findings.comparison import grid
 from pipeline.studies.study_summary import argument_in_words, one_line
 from tests.harness.reports import grid_values
 

@@ -18,9 +18,9 @@ from pydantic import JsonValue
 
 from pipeline.figures import style
 from pipeline.findings import figures, tables, write
+from pipeline.findings.comparison import Comparison
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import compute_results
-from pipeline.findings.runs import Comparison
 from pipeline.findings.write import escape_markdown, fenced, write_report
 from pipeline.statistics.scores import Scores
 from tests.harness.reports import FILTERS, KERNELS, answers, comparison, grid_values, random_scores, write_study
@@ -111,11 +111,12 @@ def test_settings_stand_by_their_mean_and_the_picture_of_differences_under_the_h
 
 
 def test_of_fifty_settings_the_best_are_drawn_first_and_the_table_has_all() -> None:
-    text = markdown(comparison([[80 + row / 10, 80.1 + row / 10, 80.3 + row / 10] for row in range(50)]))
+    found = comparison([[80 + row / 10, 80.1 + row / 10, 80.3 + row / 10] for row in range(50)])
+    text = markdown(found)
     first, settings = text.partition("## All settings")[::2]
     assert "The best 24 are drawn; the table below has all." in first
-    assert "more: see the table of all settings" in first
     assert settings.partition("## Each by itself")[0].count("\n| ") == 51
+    assert " more: see the report" in write.answer(compute_results(found))
 
 
 @pytest.mark.parametrize("word", ["simultaneous", "omega", "Pareto", "Bonferroni", "Spearman"])
@@ -371,10 +372,11 @@ def test_what_machines_differ_in_is_in_no_byte_of_a_report(tmp_path: Path, monke
 
 
 def test_images_in_a_picture_have_the_pixels_that_they_had() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 200, 4)).astype(np.uint8)
-    png = figures._stored(pixels.astype(np.float32) / np.float32(255))
-    assert len(png) > pixels.size
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(png))), pixels)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 20, 3)).astype(np.uint8)
+    figure = style.sheet(4, 4, "title")
+    figure.subplots().imshow(pixels, interpolation="none")
+    (image,) = re.findall(rb'"data:image/bmp;base64,([^"]+)"', figures.svg(figure))
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(base64.b64decode(image)))), pixels)
 
 
 def test_a_label_is_not_what_it_looks_like_in_svg() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from scipy import stats
 from pipeline.findings import write
 from pipeline.findings.load import ScoredImages, from_study
 from pipeline.findings.results import Results, compute_results
-from pipeline.findings.tables import as_csv, settings
-from pipeline.findings.wording import headline, reason
+from pipeline.findings.tables import as_csv, results_json, settings
+from pipeline.findings.wording import headline
 from pipeline.statistics.differences import ContrastVerdict, Verdict
 from pipeline.statistics.race import Stop
 from pipeline.statistics.scores import Scores
@@ -99,8 +100,8 @@ def test_claims_about_two_kinds_of_score_share_the_error_rate() -> None:
 def test_the_headline_and_the_first_table_are_what_was_asked() -> None:
     results = asked(LARGER, HARMLESS, FITTED)
     assert headline(results) == (
-        "Supported: 5 × 5 kernels do better than 3 × 3. Refuted: 7 × 7 kernels do no harm; 64 filters overfit (asked "
-        "after runs were seen)."
+        "Supported: 5 × 5 kernels do better than 3 × 3. Refuted: 7 × 7 kernels do no harm; 64 filters overfit "
+        "(declared after 12 runs)."
     )
     text = markdown(results)
     assert text.index("| claim | verdict |") < text.index("pictures/differences.svg") < text.index("## All settings")
@@ -113,7 +114,14 @@ def test_the_headline_and_the_first_table_are_what_was_asked() -> None:
     assert '<td class="verdict better">supported</td>' in write.html(results, text, {}, {})
     said = write.answer(results)
     assert "- 64 filters overfit: refuted; " in said
-    assert ", declared after 12 runs had been seen" in said
+    assert ", declared after 12 runs\n" in said
+
+
+def test_claims_are_among_the_results_for_machines() -> None:
+    said = json.loads(results_json(asked(LARGER, HARMLESS)))
+    assert [one["result"]["verdict"] for one in said["questions"]] == ["supported", "refuted"]
+    (_, larger), _ = said["comparison"]["questions"]
+    assert larger["weights"] == [0, 0, -1, 0, 0, 1, 0, 0, 0]
 
 
 def test_of_many_claims_the_headline_counts_the_verdicts() -> None:
@@ -205,7 +213,7 @@ def test_a_race_that_is_not_over_says_so_at_the_top() -> None:
     )
     assert {own.verdict for own in results.differences} == {Verdict.NO_VERDICT}
     assert headline(results) == "No verdict yet: the race is not over."
-    assert (results.supported, reason(results)) == (False, "Its race is not over.")
+    assert not results.supported
 
 
 def test_what_a_race_could_not_tell_needs_seeds_of_its_own() -> None:

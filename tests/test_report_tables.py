@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from pipeline.findings import read_study
 from pipeline.findings.load import from_study
 from pipeline.findings.results import compute_results
-from pipeline.findings.tables import as_csv, as_tex, runs, settings
+from pipeline.findings.tables import as_csv, runs, settings
+from pipeline.findings.write import as_tex
 from pipeline.terminal.errors import UserError
 from tests.harness.reports import comparison, random_scores, write_study
 from tests.harness.studies import a_project
@@ -60,6 +62,11 @@ def test_text_is_text_in_latex() -> None:
     text = as_tex(compute_results(found))
     assert r"note 50 \% \& \textbackslash{}x\_\{1\} \textasciitilde{}\textasciicircum{}\#\$ & $90.05 \pm 0.07$" in text
     assert r"note plain & $90.20$ & 1 & $+0.20$ " in text
+
+
+def test_a_table_for_a_paper_says_which_error_rate_its_intervals_have() -> None:
+    strict = replace(comparison(random_scores(5)), error_rate=0.01)
+    assert "simultaneous 99 % intervals" in as_tex(compute_results(strict))
 
 
 def test_python_reads_what_the_files_hold() -> None:

@@ -4,25 +4,26 @@ import base64
 import io
 import math
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.figures.style import (
     BLUE,
     GREY,
     ORANGE,
+    counted,
     frame,
     percent,
     remark,
@@ -33,12 +34,10 @@ from pipeline.figures.style import (
     tiles,
     visible,
 )
-from pipeline.findings.factors import shown_level
-from pipeline.findings.formatting import counted
+from pipeline.findings.comparison import ASTRAY, Comparison, shown_level
 from pipeline.findings.load import ScoredImages
 from pipeline.findings.results import COSTS, Results
-from pipeline.findings.runs import ASTRAY, Comparison
-from pipeline.statistics.factors import GridEffects, Term
+from pipeline.statistics.factors import GridEffects, Level
 
 WIDE, NARROW = 9.0, 4.2
 """Inches: a page, and a phone, where a setting's name stands above its line instead of beside it."""
@@ -72,19 +71,18 @@ CAPTION_SPACE = 0.33
 
 def draw_figures(results: Results, images: ScoredImages) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The pictures by name as SVG, those that the template asks for; and the same for a phone."""
-    drawn: dict[str, Callable[[float], Figure]] = {"settings": lambda width: draw_settings(results, width)}
-    effects = results.effects
+    draws: dict[str, Callable[[Results, float], Figure]] = {"settings": draw_settings}
     if results.differences:
-        drawn["differences"] = lambda width: draw_differences(results, width)
-    if isinstance(effects, GridEffects):
-        drawn["effects"] = lambda width: draw_effects(results.comparison, effects, width)
+        draws["differences"] = draw_differences
+    if isinstance(results.effects, GridEffects):
+        draws["effects"] = draw_effects
     if results.fronts and results.winner is not None and len(results.settings) > 1:
-        drawn["costs"] = lambda width: draw_costs(results, width)
+        draws["costs"] = draw_costs
     if results.curves:
-        drawn["curves"] = lambda width: draw_curves(results, width)
+        draws["curves"] = draw_curves
     if results.disputed and images.images is not None:
-        drawn["disputed"] = lambda width: draw_disputed(results, images, width)
-    wide, narrow = ({name: svg(draw(width)) for name, draw in drawn.items()} for width in (WIDE, NARROW))
+        draws["disputed"] = partial(draw_disputed, images)
+    wide, narrow = ({name: svg(draw(results, width)) for name, draw in draws.items()} for width in (WIDE, NARROW))
     return wide, narrow
 
 
@@ -93,7 +91,7 @@ def svg(figure: Figure) -> bytes:
     """The figure as an SVG file's bytes, the same for the same figure on any machine.
 
     Its numbers have three decimals, so that the last bits of a layout don't show, and its ids are counted; it holds no
-    date, no version and no list of a machine's fonts. Images within it are PNG that nothing compresses.
+    date, no version and no list of a machine's fonts. Images within it are BMP.
     """
     file = io.StringIO()
     values: dict[RcKeyType, Any] = {"svg.fonttype": "none", "svg.hashsalt": "", "image.composite_image": False}
@@ -109,26 +107,14 @@ def svg(figure: Figure) -> bytes:
 
 def _settled(tag: str, ids: Mapping[str, str]) -> str:
     """A tag of SVG without what depends on the machine."""
-    if image := re.search(r'(?<="data:image/png;base64,)[^"]+', tag):
-        picture = imread(io.BytesIO(base64.b64decode(image[0])))
-        tag = tag.replace(image[0], base64.b64encode(_stored(picture)).decode())
+    if image := re.search(r'data:image/png;base64,([^"]+)', tag):
+        # Nothing compresses a BMP: what does differs from place to place.
+        file = io.BytesIO()
+        Image.open(io.BytesIO(base64.b64decode(image[1]))).convert("RGB").save(file, "bmp")
+        tag = tag.replace(image[0], f"data:image/bmp;base64,{base64.b64encode(file.getvalue()).decode()}")
     tag = re.sub(r'font-family: [^;"]+', f"font-family: {FONTS}", tag)
     tag = re.sub(r'(?<= id=")[\w.]+|(?<="#)[\w.]+|(?<=url\(#)[\w.]+', lambda name: ids[name[0]], tag)
     return re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.3f}", tag)
-
-
-def _stored(picture: NDArray[np.float32]) -> bytes:
-    """Pixels [h, w, channels] in 0..1 as PNG, stored as they are: what compresses differs from place to place."""
-    pixels = np.round(255 * picture).astype(np.uint8)
-    height, width, channels = pixels.shape
-    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
-    blocks = [raw[start : start + 65_535] for start in range(0, len(raw), 65_535)]
-    lengths = [struct.pack("<BHH", block is blocks[-1], len(block), 65_535 - len(block)) for block in blocks]
-    data = b"x\1" + b"".join(map(bytes.__add__, lengths, blocks)) + struct.pack(">I", zlib.adler32(raw))
-    head = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = (b"IHDR" + head, b"IDAT" + data, b"IEND")
-    framed = (struct.pack(">I", len(own) - 4) + own + struct.pack(">I", zlib.crc32(own)) for own in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 @styled
@@ -191,15 +177,20 @@ def draw_differences(results: Results, width: float = WIDE) -> Figure:
 
 
 @styled
-def draw_effects(comparison: Comparison, effects: GridEffects, width: float = WIDE) -> Figure:
+def draw_effects(results: Results, width: float = WIDE) -> Figure:
     """Main effects with their intervals; of two factors the means of all combinations beside them."""
-    terms = effects.main_effects[:MOST_PANELS]
+    comparison, effects = results.comparison, results.effects
+    terms = effects.main_effects[:MOST_PANELS] if isinstance(effects, GridEffects) else ()
     pair = len(comparison.factors) == 2 and len(comparison.factors[1].levels) <= MOST_LEVELS
     figure, panels = _panels(len(terms) + pair, width, "What each argument does", sharey=False)
     ends = [end for term in terms for effect in term.effects for end in (effect.interval.low, effect.interval.high)]
     room = 0.08 * (max(ends) - min(ends)) or 0.1
     for axes, term in zip(panels, terms, strict=False):
-        _draw_main_effect(axes, term)
+        axes.axhline(0, color="#888888", linewidth=1)
+        for place, effect in enumerate(term.effects):
+            axes.plot([place, place], [effect.interval.low, effect.interval.high], color=BLUE, linewidth=2)
+        axes.plot([effect.mean for effect in term.effects], "o-", color=BLUE, markersize=7, linewidth=1)
+        _name_levels(axes, [effect.levels[0] for effect in term.effects], term.factors[0])
         axes.set_ylim(min(ends) - room, max(ends) + room)
     panels[0].set_ylabel("points against the mean of all")
     if pair:
@@ -214,9 +205,7 @@ def draw_costs(results: Results, width: float = WIDE) -> Figure:
     comparison, averages = results.comparison, results.comparison.means
     figure, panels = _panels(len(results.fronts), width, "Accuracy and what it costs", sharey=width == WIDE)
     known = np.flatnonzero(~np.isnan(averages)).tolist()
-    # A setting that does far worse would press all others together.
-    low, high = np.percentile(averages[known], [25, 75])
-    near = [row for row in known if averages[row] >= low - FAR * max(high - low, 0.5)]
+    near = [row for row in known if averages[row] >= _lowest(averages)]
     for axes, (name, front) in zip(panels, results.fronts.items(), strict=True):
         costs = comparison.cost(name)
         line = [row for row in front if row in near]
@@ -266,7 +255,7 @@ def draw_curves(results: Results, width: float = WIDE) -> Figure:
 
 
 @styled
-def draw_disputed(results: Results, images: ScoredImages, width: float = WIDE) -> Figure:
+def draw_disputed(images: ScoredImages, results: Results, width: float = WIDE) -> Figure:
     """The images on which settings disagree most, with their class and the settings at both ends."""
     comparison, count = results.comparison, len(results.disputed)
     if images.images is None or images.labels is None:
@@ -310,7 +299,7 @@ def _panels(count: int, width: float, title: str, *, sharey: bool) -> tuple[Figu
 def _name_points(axes: Axes, named: Sequence[tuple[float, float, str]], points: Sequence[tuple[float, float]]) -> None:
     """Names (x, y, text) beside their points, the first ones first; one that would cover another has no room."""
     frame_box = axes.get_window_extent()
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in axes.transData.transform(points)]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform(points)]
     for x, y, text in named:
         for right, up in (9, -3), (-9, -3), (0, 8), (0, -14):
             side = "left" if right > 0 else "right" if right < 0 else "center"
@@ -318,11 +307,8 @@ def _name_points(axes: Axes, named: Sequence[tuple[float, float, str]], points: 
                 shortened(text, 26), (x, y), (right, up), textcoords="offset points", ha=side, fontsize=8
             )
             box = note.get_window_extent()
-            inside = frame_box.x0 <= box.x0 and box.x1 <= frame_box.x1
-            if inside and not any(
-                box.x0 < far and near < box.x1 and box.y0 < top and low < box.y1 for near, low, far, top in taken
-            ):
-                taken.append((box.x0, box.y0, box.x1, box.y1))
+            if frame_box.x0 <= box.x0 and box.x1 <= frame_box.x1 and not box.count_overlaps(taken):
+                taken.append(box)
                 break
             note.remove()
 
@@ -354,30 +340,20 @@ def _lined(results: Results, rows: Sequence[int], width: float, title: str) -> t
     return figure, axes
 
 
-def _draw_main_effect(axes: Axes, term: Term) -> None:
-    axes.axhline(0, color="#888888", linewidth=1)
-    for place, effect in enumerate(term.effects):
-        axes.plot([place, place], [effect.interval.low, effect.interval.high], color=BLUE, linewidth=2)
-    axes.plot([effect.mean for effect in term.effects], "o-", color=BLUE, markersize=7, linewidth=1)
-    _name_levels(axes, [shown_level(effect.levels[0]) for effect in term.effects], term.factors[0])
-
-
 def _draw_combinations(axes: Axes, comparison: Comparison) -> None:
     """A line for each level of the second factor, over the levels of the first."""
     first, second = comparison.factors
-    averages = {
-        setting.levels: float(np.nanmean(comparison.scores[row])) for row, setting in enumerate(comparison.settings)
-    }
+    averages = {setting.levels: comparison.means[row] for row, setting in enumerate(comparison.settings)}
     for number, level in enumerate(second.levels):
         values = [averages[one, level] for one in first.levels]
         label = shortened(f"{second.name} {shown_level(level)}", 24)
         axes.plot(values, f"{MARKERS[number]}-", color=PALETTE[number], label=label, markersize=7)
-    _name_levels(axes, [shown_level(level) for level in first.levels], first.name)
+    _name_levels(axes, first.levels, first.name)
     axes.set_ylabel("mean accuracy, %")
 
 
-def _name_levels(axes: Axes, levels: list[str], factor: str) -> None:
-    names = [shortened(level, 14) for level in levels]
+def _name_levels(axes: Axes, levels: Sequence[Level], factor: str) -> None:
+    names = [shortened(shown_level(level), 14) for level in levels]
     axes.set_xticks(range(len(levels)), names, rotation=0 if len(levels) < 7 else 45)
     axes.set_xlim(-0.4, len(levels) - 0.6)
     axes.set_xlabel(shortened(factor, 30))
@@ -399,12 +375,10 @@ def _scale(axes: Axes, costs: NDArray[np.float64]) -> None:
 
 def _look(comparison: Comparison, row: int) -> tuple[str, str]:
     """Colour by the first factor's level, marker by the second's, where these are few."""
-    looks = []
-    for place, choices in enumerate((PALETTE, MARKERS)):
-        few = place < len(comparison.factors) and len(comparison.factors[place].levels) <= MOST_LEVELS
-        looks.append(
-            choices[comparison.factors[place].levels.index(comparison.settings[row].levels[place]) if few else 0]
-        )
+    looks = [PALETTE[0], MARKERS[0]]
+    for place, (choices, factor) in enumerate(zip((PALETTE, MARKERS), comparison.factors, strict=False)):
+        if len(factor.levels) <= MOST_LEVELS:
+            looks[place] = choices[factor.levels.index(comparison.settings[row].levels[place])]
     return looks[0], looks[1]
 
 

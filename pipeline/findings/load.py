@@ -18,13 +18,21 @@ from pydantic import JsonValue
 
 from pipeline.data.prepared import load_test, load_training
 from pipeline.data.scoring import held_out, held_out_digest
-from pipeline.findings.factors import grid
-from pipeline.findings.runs import Comparison, Run, Setting
-from pipeline.run.record import EVALUATION, TEST_EVALUATION, EvaluationClock, Record, read_clock, read_record
-from pipeline.statistics.differences import MARGIN
+from pipeline.findings.comparison import Comparison, Run, Setting, Values, grid
+from pipeline.run.record import (
+    EVALUATION,
+    TEST_EVALUATION,
+    EvaluationClock,
+    EvaluationPart,
+    Record,
+    read_clock,
+    read_record,
+)
+from pipeline.statistics.differences import MARGIN, Contrast
+from pipeline.statistics.race import Standing
 from pipeline.storage import project
 from pipeline.studies.race import as_contrast, standing
-from pipeline.studies.study import ENDED, SCORED_ON_TEST, Study, StudyRun
+from pipeline.studies.study import ENDED, SCORED_ON_TEST, DeclaredContrast, Study, StudyRun
 from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
@@ -43,8 +51,6 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 STATES = {"RUNNING": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted"}
 OUTCOMES = {*STATES.values(), "diverged", "collapsed"}
 
-Values = Mapping[str, JsonValue]
-
 
 @dataclass(frozen=True, eq=False)
 class ScoredImages:
@@ -55,6 +61,9 @@ class ScoredImages:
     missing: str = ""
 
 
+# From records
+
+
 def from_study(study: Study) -> Comparison:
     """The comparison of a study's settings.
 
@@ -62,19 +71,24 @@ def from_study(study: Study) -> Comparison:
     """
     if not study.cells:
         raise UserError(f"{study.name}: has no run yet. Run the sweep first.")
-    names = list(study.settings)
-    runs, records = [], []
+    names, named = list(study.settings), distinctions(study)
+    runs, about = [], dict[str, Any]()
     with bar("records") as progress:
         for cell in progress.track(study.cells, description="reading records"):
-            record = _record(cell, study.images) if cell.state in ENDED else None
-            runs.append(_recorded_run(cell, record, names.index(cell.setting)))
-            records += [] if record is None else [record]
-    named = distinctions(study)
+            run = Run(names.index(cell.setting), cell.seed, cell.identity, cell.state, cell.reason)
+            if cell.state in ENDED:
+                record, scored = _record(cell, study.images)
+                run = _recorded_run(run, record, scored, collapsed=cell.collapsed)
+                # What a study's runs say of the images is alike.
+                about = about or _data(record, scored)
+            runs.append(run)
     return _comparison(
         [named[name] for name in names],
         [Setting(one.values | named[name], one.parameters, one.multiply_adds) for name, one in study.settings.items()],
         runs,
         baseline=names.index(_baseline(study)),
+        questions=tuple((contrast, as_contrast(contrast, names)) for contrast in study.contrasts),
+        standing=standing(study, {run.identity for run in study.cells if run.state == "failed"}),
         study=study.name,
         images=study.images,
         margin=study.margin,
@@ -83,124 +97,11 @@ def from_study(study: Study) -> Comparison:
         refused=len(study.refused),
         stop=study.stop,
         error_rate=study.error_rate,
-        questions=tuple((contrast, as_contrast(contrast, names)) for contrast in study.contrasts),
-        standing=standing(study, {run.identity for run in study.cells if run.state == "failed"}),
-        **_data(records),
+        **about,
     )
 
 
-def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Comparison:
-    """The comparison of `stored` runs, read from the store at `where` by compare's `arguments`.
-
-    A study's own run among them gives baseline and margin. Raises UserError where they hold no run, a run has no seed,
-    they were scored on different images, or two differ that should be one.
-    """
-    studies = [run for run in stored if run.tags.get("role") == "study"]
-    study = studies[0] if len(studies) == 1 else None
-    # Two studies may share a run: it counts once.
-    own = {run.tags.get("identity", run.run_id): run for run in stored if run.tags.get("role") != "study"}
-    if not own:
-        raise UserError(f"{where}: holds no such run. `make ui` shows which there are.")
-    images = _images(own.values())
-    groups: dict[str, list[StoredRun]] = {}
-    for run in own.values():
-        groups.setdefault(json.dumps(_values(run), sort_keys=True), []).append(run)
-    settings = [
-        Setting(
-            values=_values(group[0]),
-            parameters=_median(run.metrics.get(PARAMETERS) for run in group),
-            multiply_adds=_median(run.metrics.get(MULTIPLY_ADDS) for run in group),
-        )
-        for group in groups.values()
-    ]
-    runs = [_stored_run(run, number, images) for number, group in enumerate(groups.values()) for run in group]
-    _check_once(runs)
-    baseline = _stored_baseline(study, [setting.values for setting in settings])
-    return _comparison(
-        _names(study, settings),
-        settings,
-        runs,
-        baseline=baseline or 0,
-        study=_study_name(own.values()),
-        images=images,
-        margin=_margin(study),
-        baseline_declared=baseline is not None,
-        commands=(f"python -m pipeline.compare {arguments}",),
-        store=where,
-    )
-
-
-def scored_images(comparison: Comparison) -> ScoredImages:
-    """The images that scored the runs, out of the prepared ones; says why where these are missing or others."""
-    digests = {run.images_digest for run in comparison.runs if run.answers is not None}
-    if len(digests) != 1:
-        return ScoredImages(missing="no run has answers on images.")
-    try:
-        if comparison.images == "test":
-            images = load_test(project.PREPARED)
-            digest = images.digest
-        elif comparison.split is not None:
-            training = load_training(project.PREPARED)
-            images, digest = held_out(training, *comparison.split), held_out_digest(training.digest, *comparison.split)
-        else:
-            return ScoredImages(missing="no run says which images were held out.")
-    except UserError as error:
-        return ScoredImages(missing=str(error))
-    answers = next(run.answers for run in comparison.runs if run.answers is not None)
-    if digest not in digests or len(images.labels) != len(answers):
-        return ScoredImages(missing="the prepared images are not those that scored the runs.")
-    return ScoredImages(images.images, images.labels)
-
-
-def _comparison(
-    names: Sequence[Values], settings: Sequence[Setting], runs: Sequence[Run], baseline: int, **about: Any
-) -> Comparison:
-    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in, and so what
-    it is `about`.
-    """
-    layout = grid(names)
-    rows = {number: row for row, number in enumerate(layout.order)}
-    runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=lambda run: (run.setting, run.seed))
-    placed = []
-    for row, number in enumerate(layout.order):
-        own = [run for run in runs if run.setting == row]
-        placed.append(
-            replace(
-                settings[number],
-                label=layout.labels[number],
-                levels=layout.levels[number],
-                seconds=_median(run.seconds for run in own if run.outcome not in ("diverged", "failed")),
-                latency=_median(run.latency for run in own),
-            )
-        )
-    seeds = tuple(sorted({run.seed for run in runs}))
-    comparison = Comparison(
-        baseline=rows[baseline], factors=layout.factors, settings=tuple(placed), seeds=seeds, runs=tuple(runs), **about
-    )
-    order, now = list(layout.order), comparison.standing
-    questions = tuple((one, replace(it, weights=it.weights[order])) for one, it in comparison.questions)
-    if now is not None:
-        now = replace(now, open=frozenset(rows[number] for number in now.open))
-        if not questions:
-            now = replace(
-                now,
-                decided={rows[at]: one for at, one in now.decided.items()},
-                undecided={rows[at]: one for at, one in now.undecided.items()},
-            )
-    return replace(comparison, questions=questions, standing=now)
-
-
-def _median(values: Iterable[float | None]) -> float:
-    """The median of those that are known; NaN where none is."""
-    known = [value for value in map(_finite, values) if value is not None]
-    return statistics.median(known) if known else math.nan
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _record(cell: StudyRun, images: str) -> Record:
+def _record(cell: StudyRun, images: str) -> tuple[Record, EvaluationPart]:
     root = project.run_root(cell.identity)
     part = TEST_EVALUATION if images == "test" else EVALUATION
     try:
@@ -210,49 +111,34 @@ def _record(cell: StudyRun, images: str) -> Record:
     except UserError as error:
         # What is wrong with a sweep's record, and what a sweep does about it.
         raise UserError(f"{str(error).partition(' `dvc')[0]} {ANEW}") from None
-    return record
+    return record, record.evaluation
 
 
-def _recorded_run(cell: StudyRun, record: Record | None, setting: int) -> Run:
-    if record is None or record.evaluation is None:
-        return Run(setting, cell.seed, cell.identity, cell.state, cell.reason)
-    scored, where = record.evaluation, record.training.environment
-    accuracy = scored.scores["accuracy"]
-    test = read_clock(record.root / TEST_EVALUATION, cell.identity, EvaluationClock)
+def _recorded_run(run: Run, record: Record, scored: EvaluationPart, *, collapsed: bool) -> Run:
+    """The run with what its record holds."""
+    made, history, accuracy = record.training.environment, record.training.history, scored.scores["accuracy"]
+    test = read_clock(record.root / TEST_EVALUATION, run.identity, EvaluationClock)
     outcome = record.training.run.outcome
-    collapsed = outcome == "finished" and (cell.collapsed or scored.collapsed)
-    history = record.training.history
-    curve = [epoch.validation_accuracy for epoch in history]
-    return Run(
-        setting=setting,
-        seed=cell.seed,
-        identity=cell.identity,
-        outcome="collapsed" if collapsed else outcome,
+    cores, versions = made.hardware.get("cores"), record.training.run.ingredients.get("versions")
+    hardware = made.hardware.get("processor"), cores and f"{cores} cores", made.hardware.get("system")
+    return replace(
+        run,
+        outcome="collapsed" if outcome == "finished" and (collapsed or scored.collapsed) else outcome,
         reason=record.training.run.reason,
         accuracy=None if accuracy is None else 100 * accuracy,
         gap=100 * (history[-1].accuracy - accuracy) if history and accuracy is not None else None,
         seconds=record.training.seconds,
         latency=scored.latency.get(ALONE),
-        commit=where.git_commit,
-        uncommitted=bool(where.uncommitted_changes),
-        hardware=_hardware(where.hardware),
-        versions=_versions(record.training.run.ingredients.get("versions")),
+        commit=made.git_commit,
+        uncommitted=bool(made.uncommitted_changes),
+        hardware=", ".join(str(part) for part in hardware if part),
+        versions=", ".join(f"{name} {own}" for name, own in versions.items()) if isinstance(versions, dict) else "",
         images_digest=scored.images_digest,
         scored=scored.scored,
         on_test=test.scored if test is not None and scored.images != "test" else None,
-        curve=tuple(100 * accuracy for accuracy in curve if accuracy is not None),
+        curve=tuple(100 * own for epoch in history if (own := epoch.validation_accuracy) is not None),
         answers=_answers(scored.folder / "correct.npy"),
     )
-
-
-def _hardware(hardware: Mapping[str, JsonValue]) -> str:
-    cores = hardware.get("cores")
-    parts = hardware.get("processor"), cores and f"{cores} cores", hardware.get("system")
-    return ", ".join(str(part) for part in parts if part)
-
-
-def _versions(versions: JsonValue) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else ""
 
 
 def _answers(path: Path) -> NDArray[np.bool_] | None:
@@ -266,6 +152,17 @@ def _answers(path: Path) -> NDArray[np.bool_] | None:
     if answers.ndim != 1 or answers.dtype != np.bool_:
         raise UserError(f"{path}: must be bool [images], not {answers.dtype} {list(answers.shape)}. {ANEW}")
     return answers
+
+
+def _data(record: Record, scored: EvaluationPart) -> dict[str, Any]:
+    """What a run says of the images. Records of other code say it, too."""
+    ingredients = record.training.run.ingredients
+    held_out, seed = ingredients.get("validation_images"), ingredients.get("split_seed")
+    return {
+        "data": str(ingredients.get("data")),
+        "split": (held_out, seed) if isinstance(held_out, int) and isinstance(seed, int) else None,
+        "class_names": tuple(scored.class_names),
+    }
 
 
 def _baseline(study: Study) -> str:
@@ -285,104 +182,71 @@ def _commands(study: Study) -> tuple[str, ...]:
     return (*sweep, f"python -m pipeline.compare {study.name}")
 
 
-def _data(records: Sequence[Record]) -> dict[str, Any]:
-    """What the runs say of the images: alike for all, as a study's basis is. Records of other code say it, too."""
-    if not records:
-        return {}
-    ingredients = records[0].training.run.ingredients
-    held_out, seed = ingredients.get("validation_images"), ingredients.get("split_seed")
-    return {
-        "data": str(ingredients.get("data")),
-        "split": (held_out, seed) if isinstance(held_out, int) and isinstance(seed, int) else None,
-        "class_names": next((tuple(record.evaluation.class_names) for record in records if record.evaluation), ()),
-    }
+def scored_images(comparison: Comparison) -> ScoredImages:
+    """The images that scored the runs, out of the prepared ones; says why where these are missing or others."""
+    answered = [run for run in comparison.runs if run.answers is not None]
+    if len({run.images_digest for run in answered}) != 1 or answered[0].answers is None:
+        return ScoredImages(missing="no run has answers on images.")
+    try:
+        if comparison.images == "test":
+            images = load_test(project.PREPARED)
+            digest = images.digest
+        elif comparison.split is not None:
+            training = load_training(project.PREPARED)
+            images, digest = held_out(training, *comparison.split), held_out_digest(training.digest, *comparison.split)
+        else:
+            return ScoredImages(missing="no run says which images were held out.")
+    except UserError as error:
+        return ScoredImages(missing=str(error))
+    if digest != answered[0].images_digest or len(images.labels) != len(answered[0].answers):
+        return ScoredImages(missing="the prepared images are not those that scored the runs.")
+    return ScoredImages(images.images, images.labels)
 
 
-def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
-    seed = stored.params.get("seed", "")
-    if not re.fullmatch(r"\d{1,18}", seed):
-        raise UserError(f"MLflow run {stored.run_id}: has no whole number as param seed, by which runs are paired.")
-    outcome = stored.tags.get("outcome", "")
-    if outcome not in OUTCOMES:
-        outcome = STATES.get(stored.status, "failed")
-    if outcome == "finished" and stored.tags.get("collapsed") == "true":
-        outcome = "collapsed"
-    accuracy = stored.metrics.get(score_name(images), math.nan)
-    scored = 0 <= accuracy <= 1 and outcome in (*ENDED, "collapsed")
-    return Run(
-        setting=setting,
-        seed=int(seed),
-        identity=stored.tags.get("identity", stored.run_id),
-        outcome=outcome,
-        reason=stored.tags.get("reason"),
-        accuracy=100 * accuracy if scored else None,
-        seconds=_finite(stored.metrics.get(SECONDS)),
-        latency=_finite(stored.metrics.get(f"{TIMING}{ALONE}")),
-        commit=stored.tags.get("git.commit"),
-        uncommitted=stored.tags.get("git.uncommitted_changes") == "true",
-    )
+# From an MLflow store
 
 
-def _images(stored: "Iterable[StoredRun]") -> str:
-    scored_on = {run.tags["scored_on"] for run in stored if "scored_on" in run.tags}
+def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Comparison:
+    """The comparison of `stored` runs, read from the store at `where` by compare's `arguments`.
+
+    A study's own run among them gives baseline and margin. Raises UserError where they hold no run, a run has no seed,
+    they were scored on different images, or two differ that should be one.
+    """
+    studies = [run.tags for run in stored if run.tags.get("role") == "study"]
+    about = studies[0] if len(studies) == 1 else {}
+    # Two studies may share a run: it counts once.
+    own = {run.tags.get("identity", run.run_id): run for run in stored if run.tags.get("role") != "study"}
+    if not own:
+        raise UserError(f"{where}: holds no such run. `make ui` shows which there are.")
+    scored_on = {run.tags["scored_on"] for run in own.values() if "scored_on" in run.tags}
     if len(scored_on) > 1:
         raise UserError("These runs were scored on different images. Narrow the filter: tags.scored_on = 'validation'")
-    return "test" if scored_on == {"test"} else "validation"
-
-
-def _check_once(runs: Sequence[Run]) -> None:
-    seen: dict[tuple[int, int], Run] = {}
-    for run in runs:
-        other = seen.setdefault((run.setting, run.seed), run)
-        if other is not run:
-            raise UserError(
-                f"Runs {other.identity[:40]} and {run.identity[:40]} have the same params and seed {run.seed}: code, "
-                "data or versions differ. Narrow the filter to one study: tags.study = '…'"
-            )
-
-
-def _names(study: "StoredRun | None", settings: Sequence[Setting]) -> list[Values]:
-    """What tells each setting from the others: by the keys of the study's grid, where its runs bear that out."""
-    every: list[Values] = [setting.values for setting in settings]
-    keys = [] if study is None else [tag.removeprefix(GRID) for tag in study.tags if tag.startswith(GRID)]
-    names: list[Values] = [{key: values[key] for key in keys if key in values} for values in every]
-    distinct = {json.dumps(name, sort_keys=True) for name in names}
-    return names if len(distinct) == len(names) else every
-
-
-def _study_name(stored: "Iterable[StoredRun]") -> str:
-    """The name of the report's folder: that of the runs' study, marked as read from a store, or `mlflow`."""
-    names = {run.tags.get("study", "") for run in stored}
-    name = names.pop()
-    return f"{name}_from_mlflow" if not names and STUDY_NAME.fullmatch(name) else "mlflow"
-
-
-def _margin(study: "StoredRun | None") -> float:
-    try:
-        margin = float(study.tags["margin"]) if study is not None else MARGIN
-    except (KeyError, ValueError):
-        return MARGIN
-    return margin if 0 < margin <= 100 else MARGIN
-
-
-def _stored_baseline(study: "StoredRun | None", settings: Sequence[Values]) -> int | None:
-    """The number of the setting that the study's own run names as its baseline; None where it does not."""
-    wanted = set() if study is None else _baseline_words(study.tags)
-    same = [
-        number
-        for number, values in enumerate(settings)
-        if wanted and wanted <= {f"{key} {shown(value)}" for key, value in values.items()}
+    images = "test" if scored_on == {"test"} else "validation"
+    groups: dict[str, list[StoredRun]] = {}
+    for run in own.values():
+        groups.setdefault(json.dumps(_values(run), sort_keys=True), []).append(run)
+    settings = [
+        Setting(
+            _values(group[0]),
+            *(_median(run.metrics.get(cost) for run in group) for cost in (PARAMETERS, MULTIPLY_ADDS)),
+        )
+        for group in groups.values()
     ]
-    return same[0] if len(same) == 1 else None
-
-
-def _baseline_words(tags: Mapping[str, str]) -> set[str]:
-    """Each value of the baseline with its key; of a time when these had no tag of their own, what people read."""
-    try:
-        values = json.loads(tags[BASELINE_VALUES])
-        return {f"{key} {shown(value)}" for key, value in values.items()}
-    except (KeyError, ValueError, AttributeError):
-        return set(tags.get("baseline", "").split(", "))
+    runs = [_stored_run(run, number, images) for number, group in enumerate(groups.values()) for run in group]
+    _check_once(runs)
+    baseline = _stored_baseline(about, [setting.values for setting in settings])
+    return _comparison(
+        _names(about, [setting.values for setting in settings]),
+        settings,
+        runs,
+        baseline=baseline or 0,
+        study=_study_name({run.tags.get("study", "") for run in own.values()}),
+        images=images,
+        margin=_margin(about),
+        baseline_declared=baseline is not None,
+        commands=(f"python -m pipeline.compare {arguments}",),
+        store=where,
+    )
 
 
 def _values(stored: "StoredRun") -> dict[str, JsonValue]:
@@ -396,3 +260,128 @@ def _values(stored: "StoredRun") -> dict[str, JsonValue]:
         values[key] = text if isinstance(value, float) and not math.isfinite(value) else value
     values.pop("seed", None)
     return values
+
+
+def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
+    seed = stored.params.get("seed", "")
+    if not re.fullmatch(r"\d{1,18}", seed):
+        raise UserError(f"MLflow run {stored.run_id}: has no whole number as param seed, by which runs are paired.")
+    outcome = stored.tags.get("outcome", "")
+    if outcome not in OUTCOMES:
+        outcome = STATES.get(stored.status, "failed")
+    if outcome == "finished" and stored.tags.get("collapsed") == "true":
+        outcome = "collapsed"
+    metrics = {name: value for name, value in stored.metrics.items() if math.isfinite(value)}
+    accuracy = metrics.get(score_name(images), -1)
+    scored = 0 <= accuracy <= 1 and outcome in (*ENDED, "collapsed")
+    return Run(
+        setting=setting,
+        seed=int(seed),
+        identity=stored.tags.get("identity", stored.run_id),
+        outcome=outcome,
+        reason=stored.tags.get("reason"),
+        accuracy=100 * accuracy if scored else None,
+        seconds=metrics.get(SECONDS),
+        latency=metrics.get(f"{TIMING}{ALONE}"),
+        commit=stored.tags.get("git.commit"),
+        uncommitted=stored.tags.get("git.uncommitted_changes") == "true",
+    )
+
+
+def _check_once(runs: Sequence[Run]) -> None:
+    seen: dict[tuple[int, int], Run] = {}
+    for run in runs:
+        other = seen.setdefault((run.setting, run.seed), run)
+        if other is not run:
+            raise UserError(
+                f"Runs {other.identity[:40]} and {run.identity[:40]} have the same params and seed {run.seed}: code, "
+                "data or versions differ. Narrow the filter to one study: tags.study = '…'"
+            )
+
+
+def _names(about: Mapping[str, str], settings: Sequence[Values]) -> Sequence[Values]:
+    """What tells each setting from the others: by the keys of the study's grid, where its runs bear that out."""
+    keys = [tag.removeprefix(GRID) for tag in about if tag.startswith(GRID)]
+    names = [{key: values[key] for key in keys if key in values} for values in settings]
+    return names if len({json.dumps(name, sort_keys=True) for name in names}) == len(names) else settings
+
+
+def _study_name(names: set[str]) -> str:
+    """The name of the report's folder: that of the runs' study, marked as read from a store, or `mlflow`."""
+    name = names.pop()
+    return f"{name}_from_mlflow" if not names and STUDY_NAME.fullmatch(name) else "mlflow"
+
+
+def _margin(about: Mapping[str, str]) -> float:
+    try:
+        margin = float(about.get("margin", MARGIN))
+    except ValueError:
+        return MARGIN
+    return margin if 0 < margin <= 100 else MARGIN
+
+
+def _stored_baseline(about: Mapping[str, str], settings: Sequence[Values]) -> int | None:
+    """The number of the setting that the study's own run names as its baseline; None where it does not."""
+    try:
+        wanted = {f"{key} {shown(value)}" for key, value in json.loads(about[BASELINE_VALUES]).items()}
+    except (KeyError, ValueError, AttributeError):
+        # Of a time when these had no tag of their own: what people read.
+        wanted = set(about.get("baseline", "").split(", "))
+    words = [{f"{key} {shown(value)}" for key, value in values.items()} for values in settings]
+    same = [number for number, own in enumerate(words) if wanted and wanted <= own]
+    return same[0] if len(same) == 1 else None
+
+
+# From both
+
+
+def _comparison(
+    names: Sequence[Values],
+    settings: Sequence[Setting],
+    runs: Sequence[Run],
+    baseline: int,
+    questions: Sequence[tuple[DeclaredContrast, Contrast]] = (),
+    standing: Standing | None = None,
+    **about: Any,
+) -> Comparison:
+    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in, and so what
+    it is `about`.
+    """
+    layout = grid(names)
+    order, rows = list(layout.order), {number: row for row, number in enumerate(layout.order)}
+    runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=lambda run: (run.setting, run.seed))
+    placed = []
+    for row, number in enumerate(order):
+        own = [run for run in runs if run.setting == row]
+        placed.append(
+            replace(
+                settings[number],
+                label=layout.labels[number],
+                levels=layout.levels[number],
+                seconds=_median(run.seconds for run in own if run.outcome not in ("diverged", "failed")),
+                latency=_median(run.latency for run in own),
+            )
+        )
+    if standing is not None:
+        standing = replace(standing, open=frozenset(rows[number] for number in standing.open))
+        if not questions:
+            decided, undecided = (
+                {rows[at]: one for at, one in of.items()} for of in (standing.decided, standing.undecided)
+            )
+            standing = replace(standing, decided=decided, undecided=undecided)
+    return Comparison(
+        baseline=rows[baseline],
+        factors=layout.factors,
+        settings=tuple(placed),
+        seeds=tuple(sorted({run.seed for run in runs})),
+        runs=tuple(runs),
+        questions=tuple((one, replace(contrast, weights=contrast.weights[order])) for one, contrast in questions),
+        standing=standing,
+        **about,
+    )
+
+
+def _median(values: Iterable[float | None]) -> float:
+    """The median of those that are known; NaN where none is."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return statistics.median(known) if known else math.nan

@@ -1,39 +1,44 @@
-"""Every number of a report, computed once from the runs: what they support and what follows."""
+"""Every number of a report, computed once from the runs: what they support and what follows.
+
+A race has looked at its scores several times: each look has its share of the error rate, and a verdict is that of the
+look that gave it.
+"""
 
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.findings.runs import ASTRAY, Comparison
-from pipeline.findings.verdicts import OPEN, QuestionResult, question_results, setting_differences
-from pipeline.statistics.differences import FEWEST_SEEDS, Difference, Verdict, verdict
+from pipeline.findings.comparison import ASTRAY, Comparison
+from pipeline.statistics.differences import (
+    FEWEST_SEEDS,
+    Contrast,
+    ContrastResult,
+    Difference,
+    Verdict,
+    contrast_results,
+    differences,
+    verdict,
+)
 from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
 from pipeline.statistics.images import Answers, CrossedMean, accuracy_differences, most_disputed
 from pipeline.statistics.intervals import ERROR_RATE
-from pipeline.statistics.scores import (
-    SeedDeviation,
-    Summary,
-    is_constant,
-    present,
-    seed_deviation,
-    summaries,
-)
-from pipeline.statistics.selection import (
-    WinnerScore,
-    cheapest_not_worse,
-    corrected_winner,
-    pareto_front,
-)
+from pipeline.statistics.race import Standing
+from pipeline.statistics.scores import SeedDeviation, Summary, is_constant, present, seed_deviation, summaries
+from pipeline.statistics.selection import WinnerScore, cheapest_not_worse, corrected_winner, pareto_front
+from pipeline.studies.study import DeclaredContrast
 
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds", "seconds": "training seconds"}
 MOST_IMAGES = 12
+OPEN = Verdict.CANT_TELL, Verdict.NO_VERDICT
+
+Result = TypeVar("Result", Difference, ContrastResult)
 
 
 class Answer(StrEnum):
@@ -55,7 +60,13 @@ class Answer(StrEnum):
     WORSE = "worse"
 
 
-SUPPORTED = Answer.BASELINE, Answer.BETTER, Answer.EQUIVALENT
+@dataclass(frozen=True)
+class QuestionResult:
+    """What became of a declared contrast; `stopped` after so many seeds, where its race was over before the last."""
+
+    declared: DeclaredContrast
+    result: ContrastResult
+    stopped: int | None
 
 
 @dataclass(frozen=True)
@@ -140,7 +151,7 @@ class Results:
     is what the study speaks for: of the settings that were shown to be better than the baseline the one with the
     highest mean (one whose runs all learned, where there is one); where none was shown to be, `highest`. `cheapest` has
     the fewest multiply-adds of those that are not worse than the winner by the margin (the winner itself where no other
-    was shown to be). `highest`, `winner` and `cheapest` are None where no run has a score.
+    was shown to be). All three are None where no run has a score.
 
     `answer` is what can be said of the winner, about `lacking` where that setting lacks runs; `seeds_needed` how many
     seeds a setting would do, where seeds are what is missing. `constant` are the settings that score the same with all
@@ -176,17 +187,12 @@ class Results:
     @property
     def supported(self) -> bool:
         """Whether the study's verdicts carry the winner."""
-        return self.answer in SUPPORTED
+        return self.answer in (Answer.BASELINE, Answer.BETTER, Answer.EQUIVALENT)
 
     @property
     def differences(self) -> list[Difference]:
         """The differences from the baseline, the largest first."""
         return [difference for row in self.by_mean if (difference := self.settings[row].difference) is not None]
-
-    @property
-    def astray(self) -> list[int]:
-        """The settings of which runs ended without having learned."""
-        return [row for row, one in enumerate(self.settings) if one.astray]
 
     @property
     def baseline_lacks_runs(self) -> bool:
@@ -205,22 +211,17 @@ class Results:
         """What makes the report again and goes on from here; the latter needs the records."""
         comparison = self.comparison
         lines = list(comparison.commands)
-        if comparison.store is not None or self.winner is None:
-            return lines
-        first = next(run for run in comparison.of(self.winner) if run.learned)
-        lines.append(f"python -m pipeline.reproduce {first.identity}")
-        # What was selected on test images is not offered for `dvc repro` to score on them again.
-        if comparison.images != "test":
-            lines.append(f"python -m pipeline.promote {comparison.study}{'' if self.supported else ' --anyway'}")
+        if comparison.store is None and self.winner is not None:
+            first = next(run for run in comparison.of(self.winner) if run.learned)
+            lines.append(f"python -m pipeline.reproduce {first.identity}")
+            # What was selected on test images is not offered for `dvc repro` to score on them again.
+            if comparison.images != "test":
+                lines.append(f"python -m pipeline.promote {comparison.study}{'' if self.supported else ' --anyway'}")
         return lines
 
     def mean(self, setting: int) -> float:
         """NaN where it has no score that counts."""
         return float(self.comparison.means[setting])
-
-    def on_front(self, setting: int) -> bool:
-        """Whether it is the best for any of its costs."""
-        return any(setting in front for front in self.fronts.values())
 
     def with_verdict(self, verdict: str) -> list[Difference]:
         """The differences with this verdict, the largest first."""
@@ -232,13 +233,13 @@ def compute_results(comparison: Comparison) -> Results:
 
     Numbers have nine decimals: the last bits, which are others on other machines, stand in no report.
     """
-    scores, averages, base = comparison.scores, comparison.means, comparison.baseline
-    compared = setting_differences(comparison, base) if len(scores) > 1 else ()
+    scores, averages = comparison.scores, comparison.means
+    compared = setting_differences(comparison, comparison.baseline) if len(scores) > 1 else ()
     answers, effects, noise = comparison.answers(), _effects(comparison), seed_deviation(scores)
     settings = _settings(comparison, compared, answers)
     highest = None if np.isnan(averages).all() else int(np.nanargmax(averages))
     best = None if highest is None else _best(comparison, settings, highest)
-    answer, lacking = _answer(comparison, settings, best)
+    answer, lacking, needed = _answer(comparison, settings, best)
     results = Results(
         comparison=comparison,
         questions=question_results(comparison),
@@ -247,10 +248,10 @@ def compute_results(comparison: Comparison) -> Results:
         answer=answer,
         highest=highest,
         winner=best,
-        tied=() if best is None else tuple(row for row in _indices(averages == averages[best]) if row != best),
+        tied=tuple(row for row in range(len(scores)) if best not in (None, row) and averages[row] == averages[best]),
         cheapest=None if best is None else _cheapest(comparison, settings, best),
         lacking=lacking,
-        seeds_needed=_seeds_needed(answer, None if best is None else settings[best].difference),
+        seeds_needed=needed,
         runner_up=None if best is None else _runner_up(comparison, best),
         corrected=None if highest is None else corrected_winner(scores),
         noise=noise,
@@ -259,13 +260,72 @@ def compute_results(comparison: Comparison) -> Results:
         constant=tuple(row for row, own in enumerate(map(present, scores)) if len(own) > 2 and is_constant(own)),
         effects=effects,
         arguments=_arguments(comparison, effects) if isinstance(effects, GridEffects) else (),
-        fronts={name: _front(comparison, name) for name in COSTS if np.isfinite(comparison.cost(name)).any()},
+        fronts=_fronts(comparison),
         rank_correlation=_rank_correlation(comparison),
         curves=_curves(comparison),
         images=0 if answers is None else answers.correct.shape[1],
         disputed=() if answers is None or len(scores) < 2 else _disputed(answers),
     )
     return replace(results, **{field.name: _rounded(getattr(results, field.name)) for field in fields(results)})
+
+
+def question_results(comparison: Comparison) -> tuple[QuestionResult, ...]:
+    """The declared contrasts: those about one kind of score together, each kind with its share of the error rate."""
+    asked, now = comparison.questions, comparison.standing
+    results: dict[int, QuestionResult] = {}
+    for score in dict.fromkeys(declared.score for declared, _ in asked):
+        places = [place for place, (declared, _) in enumerate(asked) if declared.score == score]
+        rate = comparison.error_rate * len(places) / len(asked)
+        plain = contrast_results(comparison.table(attrgetter(score)), [asked[place][1] for place in places], rate)
+        for place, own in zip(places, plain, strict=True):
+            result = own if now is None else _raced(own, place, now, asked[place][0].margin)
+            early = now is not None and place in now.decided and result.seeds < len(comparison.seeds)
+            results[place] = QuestionResult(asked[place][0], result, result.seeds if early else None)
+    return tuple(results[place] for place in range(len(asked)))
+
+
+def setting_differences(comparison: Comparison, baseline: int) -> tuple[Difference, ...]:
+    """Each setting but `baseline` against it, in their order; where it is raced against it as the race has it."""
+    scores, margin, now = comparison.scores, comparison.margin, comparison.standing
+    plain = differences(scores, baseline, margin)
+    if now is not None and (comparison.stop, comparison.questions, baseline) == ("decided", (), comparison.baseline):
+        return tuple(_raced(own, own.setting, now, margin) for own in plain)
+    rate = len(plain) * comparison.level(len(plain))
+    if np.isclose(rate, ERROR_RATE):
+        return plain
+    units = np.eye(len(scores))
+    gains = [Contrast(units[own.setting] - units[baseline], "gain", margin) for own in plain]
+    paid = []
+    for own, result in zip(plain, contrast_results(scores, gains, rate), strict=True):
+        said = verdict(result.interval, result.seeds, margin)
+        paid.append(
+            replace(
+                own,
+                interval=result.interval,
+                verdict=said,
+                negligible=said not in OPEN and result.negligible,
+                seeds_needed=result.seeds_needed if said in OPEN and now is None else None,
+            )
+        )
+    return tuple(paid)
+
+
+def _raced(own: Result, place: int, now: Standing, margin: float) -> Result:
+    """The result at the look that decided it, or at the last one. Intervals lie around the mean."""
+    decided = now.decided.get(place)
+    interval = now.undecided.get(place) if decided is None else decided.interval
+    is_open = interval is not None and own.seeds >= FEWEST_SEEDS
+    said = ("can't tell" if is_open else "no verdict") if decided is None else decided.verdict.value
+    return replace(
+        own,
+        seeds=own.seeds if decided is None else decided.seeds,
+        mean=own.mean if interval is None else (interval.low + interval.high) / 2,
+        interval=interval,
+        verdict=type(own.verdict)(said),
+        negligible=decided is not None and not decided.interval.holds_zero() and decided.interval.inside(margin),
+        # Its looks are planned for the seeds that it has.
+        seeds_needed=None,
+    )
 
 
 def _rounded(value: Any) -> Any:
@@ -279,11 +339,6 @@ def _rounded(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, Comparison | type):
         return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
     return value
-
-
-def _indices(where: NDArray[np.bool_]) -> list[int]:
-    indices: list[int] = np.flatnonzero(where).tolist()
-    return indices
 
 
 def _settings(
@@ -321,19 +376,25 @@ def _best(comparison: Comparison, settings: Sequence[SettingResult], highest: in
     return max(left, key=lambda row: comparison.means[row]) if dropped and left else highest
 
 
-def _answer(comparison: Comparison, settings: Sequence[SettingResult], best: int | None) -> tuple[Answer, int | None]:
-    """What can be said of the winner, and the setting that keeps all others from a verdict."""
+def _answer(
+    comparison: Comparison, settings: Sequence[SettingResult], best: int | None
+) -> tuple[Answer, int | None, int | None]:
+    """What can be said of the winner; the setting that keeps all others from a verdict; how many seeds would do."""
     compared = [one.difference for one in settings if one.difference is not None]
     if best is None:
-        return Answer.NO_SCORE, None
+        return Answer.NO_SCORE, None, None
     if not compared:
-        return Answer.ONE_SETTING, None
+        return Answer.ONE_SETTING, None, None
     if all(one.verdict is Verdict.NO_VERDICT for one in compared):
-        return _no_verdict(comparison, settings, max(one.seeds for one in compared))
-    if settings[best].astray:
-        return Answer.LOST_RUNS, None
+        answer, lacking = _no_verdict(comparison, settings, max(one.seeds for one in compared))
+        return answer, lacking, FEWEST_SEEDS if answer is Answer.TOO_FEW_SEEDS else None
     own = settings[best].difference
-    return (Answer.BASELINE if own is None else Answer(own.verdict.value)), None
+    if settings[best].astray:
+        return Answer.LOST_RUNS, None, None
+    if own is None:
+        return Answer.BASELINE, None, None
+    needed = FEWEST_SEEDS if own.verdict is Verdict.NO_VERDICT else own.seeds_needed
+    return Answer(own.verdict.value), None, needed
 
 
 def _no_verdict(comparison: Comparison, settings: Sequence[SettingResult], most: int) -> tuple[Answer, int | None]:
@@ -356,12 +417,6 @@ def _no_verdict(comparison: Comparison, settings: Sequence[SettingResult], most:
     return Answer.TOO_FEW_SEEDS, None
 
 
-def _seeds_needed(answer: Answer, own: Difference | None) -> int | None:
-    if answer in (Answer.TOO_FEW_SEEDS, Answer.FEW_IN_COMMON):
-        return FEWEST_SEEDS
-    return own.seeds_needed if answer is Answer.CANT_TELL and own is not None else None
-
-
 def _cheapest(comparison: Comparison, settings: Sequence[SettingResult], best: int) -> int:
     costs, scores = comparison.cost("multiply_adds"), comparison.scores.copy()
     if not np.isfinite(costs).all():
@@ -378,8 +433,7 @@ def _runner_up(comparison: Comparison, best: int) -> RunnerUp | None:
     if np.isnan(averages).all():
         return None
     second = int(np.nanargmax(averages))
-    against = setting_differences(comparison, second)
-    return RunnerUp(second, next(one for one in against if one.setting == best))
+    return RunnerUp(second, next(one for one in setting_differences(comparison, second) if one.setting == best))
 
 
 def _effects(comparison: Comparison) -> GridEffects | IncompleteGrid | None:
@@ -387,11 +441,9 @@ def _effects(comparison: Comparison) -> GridEffects | IncompleteGrid | None:
     rows = [row for scores in comparison.scores if len(row := present(scores)) > 1]
     if not comparison.factors or (rows and all(map(is_constant, rows))):
         return None
-    levels = {
-        factor.name: [setting.levels[place] for setting in comparison.settings]
-        for place, factor in enumerate(comparison.factors)
-    }
-    return grid_effects(comparison.scores, levels)
+    columns = zip(*(setting.levels for setting in comparison.settings), strict=True)
+    names = (factor.name for factor in comparison.factors)
+    return grid_effects(comparison.scores, dict(zip(names, columns, strict=True)))
 
 
 def _arguments(comparison: Comparison, effects: GridEffects) -> tuple[ArgumentEffect, ...]:
@@ -408,11 +460,11 @@ def _argument(place: int, term: Term, cells: dict[tuple[Level, ...], float]) -> 
     others: dict[tuple[Level, ...], dict[Level, float]] = {}
     for levels, mean in cells.items():
         others.setdefault(levels[:place] + levels[place + 1 :], {})[levels[place]] = mean
-    best, following = first.levels[0], second.levels[0]
+    best = first.levels[0]
     return ArgumentEffect(
         factor=term.factors[0],
         best=best,
-        next=following,
+        next=second.levels[0],
         everywhere=all(row[best] == max(row.values()) for row in others.values()),
         ahead=first.mean - second.mean,
         clear=first.interval.low > second.interval.high,
@@ -431,11 +483,15 @@ def _doublings(term: Term) -> tuple[float, float] | None:
     return (float(steps.min()), float(steps.max())) if (steps > 0).all() or (steps < 0).all() else None
 
 
-def _front(comparison: Comparison, cost: str) -> tuple[int, ...]:
-    """The settings that no other beats in mean accuracy or cost, among those whose cost is known."""
-    costs = comparison.cost(cost)
-    known = _indices(np.isfinite(costs))
-    return tuple(known[place] for place in pareto_front(comparison.means[known], costs[known]))
+def _fronts(comparison: Comparison) -> dict[str, tuple[int, ...]]:
+    """By cost the settings that no other beats in mean accuracy or cost, among those whose cost is known."""
+    fronts = {}
+    for name in COSTS:
+        costs = comparison.cost(name)
+        known = np.flatnonzero(np.isfinite(costs))
+        if len(known):
+            fronts[name] = tuple(int(known[place]) for place in pareto_front(comparison.means[known], costs[known]))
+    return fronts
 
 
 def _rank_correlation(comparison: Comparison) -> float | None:
@@ -461,16 +517,12 @@ def _curves(comparison: Comparison) -> dict[int, Curve]:
 
 def _disputed(answers: Answers) -> tuple[Disputed, ...]:
     settings = np.unique(answers.settings)
-    numbers = most_disputed(answers, MOST_IMAGES)
-    shares = np.stack([answers.correct[answers.settings == row][:, numbers].mean(axis=0) for row in settings])
-    best, worst = shares.argmax(axis=0), shares.argmin(axis=0)
+    images = most_disputed(answers, MOST_IMAGES)
+    shares = np.stack([answers.correct[answers.settings == row][:, images].mean(axis=0) for row in settings])
+    ends = zip(
+        images, settings[shares.argmax(0)], shares.max(0), settings[shares.argmin(0)], shares.min(0), strict=True
+    )
     return tuple(
-        Disputed(
-            image=int(number),
-            best=int(settings[best[place]]),
-            best_share=float(shares[best[place], place]),
-            worst=int(settings[worst[place]]),
-            worst_share=float(shares[worst[place], place]),
-        )
-        for place, number in enumerate(numbers)
+        Disputed(int(image), int(best), float(most), int(worst), float(least))
+        for image, best, most, worst, least in ends
     )

@@ -1,38 +1,25 @@
-"""The results as tables, all from the same numbers: CSV, LaTeX, JSON for machines, DataFrames for Python."""
+"""The results as tables, all from the same numbers: CSV, JSON for machines, DataFrames for Python."""
 
 import csv
 import io
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import JsonValue
+import numpy as np
 from pydantic_core import to_json
 
 from pipeline.findings import wording
-from pipeline.findings.formatting import points
+from pipeline.findings.comparison import LOST, Comparison
 from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
-from pipeline.findings.runs import LOST
 from pipeline.statistics.intervals import Interval
 from pipeline.studies.study import find_study
 from pipeline.studies.study_summary import one_line, shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESULTS = (
-    "setting", "seeds", *LOST, "mean", "deviation", "interval_low", "interval_high", "lowest", "highest", "parameters",
-    "multiply_adds", "seconds", "latency_ms", "baseline", "difference", "difference_low", "difference_high",
-    "other_images_low", "other_images_high", "superiority", "verdict", "seeds_needed",
-)  # fmt: skip
-RUNS = "setting", "seed", "outcome", "accuracy", "seconds", "latency_ms", "identity", "commit", "reason"
-
-TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$"} | {
-    sign: f"\\{sign}" for sign in "&%$#_{}"
-}
 
 
 class Table(NamedTuple):
@@ -63,36 +50,47 @@ def read_study(name: str) -> StudyFrames:
 
 def settings(results: Results) -> Table:
     """One row a setting: its swept values, scores in points, costs, difference from the baseline."""
-    comparison = results.comparison
-    keys = [key for factor in comparison.factors for key in factor.keys]
-    rows: list[list[Any]] = []
-    for row, (setting, result) in enumerate(zip(comparison.settings, results.settings, strict=True)):
+    rows = []
+    for row, (setting, result) in enumerate(zip(results.comparison.settings, results.settings, strict=True)):
         summary, own, other = result.summary, result.difference, result.other_images
-        rows.append([
-            *_swept(setting.values, keys),
-            setting.label, summary.seeds, *(result.counts.get(word, 0) for word in LOST),
-            summary.mean, summary.deviation, *_ends(summary.interval), *_ends(summary.range),
-            setting.parameters, setting.multiply_adds, setting.seconds, setting.latency, row == comparison.baseline,
-            *([None] * 3 if own is None else [own.mean, *_ends(own.interval)]),
-            *_ends(None if other is None else other.interval),
-            *([None] * 3 if own is None else [own.superiority, own.verdict.value, own.seeds_needed]),
-        ])  # fmt: skip
-    return Table((*keys, *RESULTS), rows, len(keys))
+        (lowest, highest), (low, high) = _ends(summary.range), _ends(summary.interval)
+        difference_low, difference_high = _ends(own and own.interval)
+        other_low, other_high = _ends(other and other.interval)
+        rows.append({
+            "setting": setting.label, "seeds": summary.seeds, **{word: result.counts.get(word, 0) for word in LOST},
+            "mean": summary.mean, "deviation": summary.deviation, "interval_low": low, "interval_high": high,
+            "lowest": lowest, "highest": highest, "parameters": setting.parameters,
+            "multiply_adds": setting.multiply_adds, "seconds": setting.seconds, "latency_ms": setting.latency,
+            "baseline": row == results.comparison.baseline, "difference": own and own.mean,
+            "difference_low": difference_low, "difference_high": difference_high, "other_images_low": other_low,
+            "other_images_high": other_high, "superiority": own and own.superiority,
+            "verdict": own and own.verdict.value, "seeds_needed": own and own.seeds_needed,
+        })  # fmt: skip
+    return _table(results.comparison, range(len(rows)), rows)
 
 
 def runs(results: Results) -> Table:
     """One row a run: its swept values, seed, outcome, accuracy in points, costs, identity, commit."""
     comparison = results.comparison
-    keys = [key for factor in comparison.factors for key in factor.keys]
-    rows: list[list[Any]] = [
-        [
-            *_swept(comparison.settings[run.setting].values, keys),
-            comparison.label(run.setting), run.seed, run.outcome, run.accuracy, run.seconds, run.latency, run.identity,
-            run.commit, run.reason,
-        ]
+    rows = [
+        {
+            "setting": comparison.label(run.setting), "seed": run.seed, "outcome": run.outcome,
+            "accuracy": run.accuracy, "seconds": run.seconds, "latency_ms": run.latency, "identity": run.identity,
+            "commit": run.commit, "reason": run.reason,
+        }
         for run in comparison.runs
     ]  # fmt: skip
-    return Table((*keys, *RUNS), rows, len(keys))
+    return _table(comparison, [run.setting for run in comparison.runs], rows)
+
+
+def _table(comparison: Comparison, settings: Iterable[int], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows, each with the swept values of its setting before it: "" where a key is not set."""
+    keys = [key for factor in comparison.factors for key in factor.keys]
+    swept = [[comparison.settings[setting].values.get(key, "") for key in keys] for setting in settings]
+    # What pandas can't group by is text.
+    plain = [[shown(value) if isinstance(value, list | dict) else value for value in values] for values in swept]
+    cells = [[*values, *row.values()] for values, row in zip(plain, rows, strict=True)]
+    return Table((*keys, *rows[0]), cells, len(keys))
 
 
 def as_csv(table: Table) -> str:
@@ -103,59 +101,12 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def as_tex(results: Results) -> str:
-    """The settings as a table for a paper, the highest mean first: LaTeX with the package booktabs."""
-    comparison = results.comparison
-    lines = []
-    for row in results.by_mean:
-        one, cost = results.settings[row], comparison.settings[row]
-        difference = "baseline" if row == comparison.baseline else ""
-        if one.difference is not None and one.difference.mean is not None:
-            difference = f"${points(one.difference.mean)}$ {_bracketed(one.difference.interval)}"
-        mean = "--" if one.summary.mean is None else f"{one.summary.mean:.2f}"
-        spread = "" if one.summary.deviation is None else rf" \pm {one.summary.deviation:.2f}"
-        cells = _tex(one.label), f"${mean}{spread}$", str(one.summary.seeds), difference.replace("−", "-")
-        lines.append(" & ".join((*cells, f"{cost.parameters:.0f}", f"{cost.multiply_adds:.0f}")) + r" \\")
-    head = r"Setting & Accuracy (\%) & Seeds & Difference (points) & Parameters & Multiply-adds \\"
-    about = (
-        f"% {comparison.study}: mean and standard deviation over seeds; differences from the baseline, paired by seed, "
-        "with simultaneous 95 % intervals."
-    )
-    return "\n".join(
-        [
-            about,
-            r"\begin{tabular}{lrrrrr}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
 def results_json(results: Results) -> str:
     """All results as JSON, for machines: the fields of `Results`; what is not known is null."""
     own = tuple(replace(run, answers=None) for run in results.comparison.runs)
     plain = asdict(replace(results, comparison=replace(results.comparison, runs=own)))
     values = {"headline": wording.headline(results), "supported": results.supported, **plain}
-    return to_json(values, indent=1, inf_nan_mode="null").decode()
-
-
-def _bracketed(interval: Interval | None) -> str:
-    return "" if interval is None else f"$[{points(interval.low)}, {points(interval.high)}]$"
-
-
-def _tex(text: str) -> str:
-    return re.sub(r"[\\~^×&%$#_{}]", lambda sign: TEX[sign[0]], one_line(text))
-
-
-def _swept(values: Mapping[str, JsonValue], keys: Sequence[str]) -> list[Any]:
-    """The values of keys, "" where a key is not set; what pandas can't group by as text."""
-    own = [values.get(key, "") for key in keys]
-    return [shown(value) if isinstance(value, list | dict) else value for value in own]
+    return to_json(values, indent=1, inf_nan_mode="null", fallback=np.ndarray.tolist).decode()
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:

@@ -5,9 +5,10 @@ Markdown, once and without being asked; HTML in Markdown is none for the reader 
 """
 
 import base64
+import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
-from pipeline.findings import formatting, tables, wording
-from pipeline.findings.factors import cell_label, shown_level
+from pipeline.findings import tables, wording
+from pipeline.findings.comparison import cell_label, shown_level
 from pipeline.findings.figures import MOST_DRAWN, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
@@ -30,7 +31,6 @@ from pipeline.studies.study_summary import one_line
 
 PICTURES = "pictures"
 
-BLANK = "\n\n"
 BLANK_LINES = re.compile(r"\n{3,}")
 """What conditions leave of a template."""
 
@@ -39,6 +39,9 @@ VERDICTS = {
     "no difference that matters": "equivalent", "can't tell": "cant-tell", "no verdict": "no-verdict",
 }  # fmt: skip
 """What stands at the start of a cell, and how that is shown."""
+
+TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$", "−": "-"}
+TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_THE_START = re.compile(r"^([-+](?=\s|$)|--|[#=:]|\d+(?=[.)](?:\s|$)))")
@@ -57,7 +60,7 @@ def write_report(results: Results, folder: Path) -> None:
         "report.html": html(results, text, wide, narrow),
         "results.csv": tables.as_csv(tables.settings(results)),
         "runs.csv": tables.as_csv(tables.runs(results)),
-        "table.tex": tables.as_tex(results),
+        "table.tex": as_tex(results),
     }
     with atomic.write_folder(folder) as partial:
         if (records := folder / project.BUNDLE).is_file():
@@ -74,32 +77,55 @@ def markdown(results: Results, images: ScoredImages) -> str:
     classes: list[str] = []
     if images.labels is not None:
         classes = [results.comparison.class_names[int(images.labels[one.image])] for one in results.disputed]
-    text = _render("report.md.jinja", results, escape_markdown, page=True, classes=classes, missing=images.missing)
-    return BLANK_LINES.sub(BLANK, text)
+    return _report("report.md.jinja", results, escape_markdown, page=True, classes=classes, missing=images.missing)
 
 
 def answer(results: Results) -> str:
     """The answer for a terminal: plain text."""
-    text = _render("answer.md.jinja", results, one_line, page=False).replace("**", "").strip()
-    return f"{one_line(wording.headline(results))}\n\n{BLANK_LINES.sub(BLANK, text)}"
+    text = _report("answer.md.jinja", results, one_line, page=False).replace("**", "").strip()
+    return f"{one_line(wording.headline(results))}\n\n{text}"
+
+
+def as_tex(results: Results) -> str:
+    """The settings as a table for a paper, the highest mean first: LaTeX with the package booktabs."""
+    plain = re.compile(r"[\\~^×−&%$#_{}]")
+    return _report("table.tex.jinja", results, lambda text: plain.sub(lambda sign: TEX[sign[0]], one_line(text)))
 
 
 def html(results: Results, text: str, wide: Mapping[str, bytes], narrow: Mapping[str, bytes]) -> str:
-    """The report in Markdown as one page that opens offline: style and pictures inside, no script."""
+    """The report in Markdown as one page that opens offline; its pictures as SVG, those in `narrow` for a phone."""
+    pictures = {
+        f"{PICTURES}/{name}.svg": [data_uri("svg+xml", own[name]) for own in (wide, narrow) if name in own]
+        for name in wide
+    }
+    return page(f"{results.comparison.study}: {wording.headline(results)}", text, pictures)
+
+
+def page(title: str, text: str, pictures: Mapping[str, Sequence[str]]) -> str:
+    """Markdown as one page that opens offline: style and pictures inside, no script.
+
+    `pictures` are by the path that the text names: the data of one, and of another for a phone where there is one.
+    """
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    sources = {f"{PICTURES}/{name}.svg": (picture, narrow.get(name)) for name, picture in wide.items()}
 
     def image(renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, values: Any) -> str:
         """A picture of ours inside the page; of any other its text alone."""
-        text = str(escape(renderer.renderInlineAsText(tokens[place].children or [], options, values)))
-        source = sources.get(str(tokens[place].attrs.get("src")))
-        return text if source is None else _embedded(text, *source)
+        alt = str(escape(renderer.renderInlineAsText(tokens[place].children or [], options, values)))
+        sources = pictures.get(str(tokens[place].attrs.get("src")))
+        if sources is None:
+            return alt
+        one = f'<img src="{sources[0]}" alt="{alt}">'
+        phone = "".join(f'<source media="(max-width: 40rem)" srcset="{source}">' for source in sources[1:])
+        return f"<picture>{phone}{one}</picture>" if phone else one
 
     reader.add_render_rule("image", image)
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    title = f"{results.comparison.study}: {wording.headline(results)}"
     body = Markup(_decorated(reader.render(text)))  # noqa: S704 - see above
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     return environment.get_template("report.html.jinja").render(title=title, body=body)
+
+
+def data_uri(kind: str, picture: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def escape_markdown(text: str) -> str:
@@ -121,7 +147,7 @@ def fenced(lines: Sequence[str]) -> Markup:
     return Markup("\n".join([fence, *lines, fence]))  # noqa: S704 - nothing is markup within a fence
 
 
-def _render(template: str, results: Results, plain: Any, **values: object) -> str:
+def render(template: str, plain: Callable[[str], str], filters: Mapping[str, Any], **values: object) -> str:
     """A template in which all that is printed and is not the template's own goes through `plain`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -133,45 +159,40 @@ def _render(template: str, results: Results, plain: Any, **values: object) -> st
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"fenced": fenced, **filters}
+    return BLANK_LINES.sub("\n\n", environment.get_template(template).render(values))
+
+
+def _report(template: str, results: Results, plain: Callable[[str], str], **values: object) -> str:
     comparison = results.comparison
-    environment.filters |= {
-        "fenced": fenced, "level": shown_level, "label": comparison.label, "commit": wording.commit,
+    filters = {
+        "level": shown_level, "label": comparison.label, "commit": wording.commit,
         "setting": results.settings.__getitem__,
     }  # fmt: skip
-    scored = [run for run in comparison.runs if run.accuracy is not None]
-    return environment.get_template(template).render(
-        results=results, say=wording, show=formatting, marks=wording.marks(results), margin=f"{comparison.margin:g}",
-        confidence=wording.confidence(comparison), scored=scored, fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS,
+    return render(
+        template, plain, filters, results=results, c=comparison, best=results.winner, counts=comparison.counts(),
+        say=wording, marks=wording.marks(results), margin=f"{comparison.margin:g}",
+        confidence=wording.confidence(comparison), fewest=FEWEST_SEEDS, costs=COSTS, one_class=ONE_CLASS,
+        scored=[run for run in comparison.runs if run.accuracy is not None],
+        combinations=math.prod(len(factor.levels) for factor in comparison.factors),
         most_drawn=MOST_DRAWN, cell_label=cell_label, **values,
     )  # fmt: skip
 
 
-def _decorated(page: str) -> str:
-    """The page with what Markdown has no sign for; that of labels stands in it escaped, and is no tag.
+def _decorated(text: str) -> str:
+    """A page with what Markdown has no sign for; that of labels stands in it escaped, and is no tag.
 
     Tables scroll, a verdict has its colour, a marked row stands out, what follows a heading of level 4 is folded, and
     the first section follows a list of all.
     """
-    page = page.replace("<table>", '<div class="wide" tabindex="0" role="region" aria-label="table"><table>')
-    page = page.replace("</table>", "</table></div>")
+    text = text.replace("<table>", '<div class="wide" tabindex="0" role="region" aria-label="table"><table>')
+    text = text.replace("</table>", "</table></div>")
     verdicts = "|".join(VERDICTS)
-    page = re.sub(f"<td>(?=({verdicts})(,[^<]*)?</td>)", lambda cell: f'<td class="verdict {VERDICTS[cell[1]]}">', page)
-    page = re.sub(r"<tr>(?=\n<td>[^\n]*<strong>\()", '<tr class="marked">', page)
+    text = re.sub(f"<td>(?=({verdicts})(,[^<]*)?</td>)", lambda cell: f'<td class="verdict {VERDICTS[cell[1]]}">', text)
+    text = re.sub(r"<tr>(?=\n<td>[^\n]*<strong>\()", '<tr class="marked">', text)
     folded = r"<details><summary>\1</summary><div>\2</div></details>\n"
-    page = re.sub(r"<h4>(.*?)</h4>(.*?)(?=<h[1-4]|\Z)", folded, page, flags=re.DOTALL)
-    titles = {title: re.sub(r"\W+", "-", title.lower()) for title in re.findall("<h2>(.*?)</h2>", page)}
-    page = re.sub("<h2>(.*?)</h2>", lambda heading: f'<h2 id="{titles[heading[1]]}">{heading[1]}</h2>', page)
+    text = re.sub(r"<h4>(.*?)</h4>(.*?)(?=<h[1-4]|\Z)", folded, text, flags=re.DOTALL)
+    titles = {title: re.sub(r"\W+", "-", title.lower()) for title in re.findall("<h2>(.*?)</h2>", text)}
+    text = re.sub("<h2>(.*?)</h2>", lambda heading: f'<h2 id="{titles[heading[1]]}">{heading[1]}</h2>', text)
     links = "".join(f'<a href="#{anchor}">{title}</a>' for title, anchor in titles.items())
-    return page.replace("<h2", f'<nav aria-label="Contents">{links}</nav>\n<h2', 1)
-
-
-def _embedded(alt: str, wide: bytes, narrow: bytes | None) -> str:
-    """A picture within the page, the narrow one on a phone."""
-    image = f'<img src="{_data(wide)}" alt="{alt}">'
-    if narrow is None:
-        return image
-    return f'<picture><source media="(max-width: 40rem)" srcset="{_data(narrow)}">{image}</picture>'
-
-
-def _data(picture: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"
+    return text.replace("<h2", f'<nav aria-label="Contents">{links}</nav>\n<h2', 1)

@@ -9,9 +9,8 @@ from pydantic import JsonValue
 
 from pipeline.data.prepared import training_digest
 from pipeline.data.scoring import held_out_digest
-from pipeline.findings.factors import grid
-from pipeline.findings.runs import Comparison, Run
-from pipeline.findings.runs import Setting as ComparedSetting
+from pipeline.findings.comparison import Comparison, Run, grid
+from pipeline.findings.comparison import Setting as ComparedSetting
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, write_manifest
 from pipeline.statistics.scores import Scores
 from pipeline.storage import project

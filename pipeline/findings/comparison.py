@@ -1,16 +1,18 @@
-"""The runs that a report rests on, read once, as plain values. Reads no file."""
+"""What a report rests on, read once, as plain values: settings laid out as a grid, and their runs. Reads no file."""
 
+import itertools
+import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from pipeline.findings.factors import Factor
 from pipeline.statistics.differences import FEWEST_SEEDS, Contrast
 from pipeline.statistics.factors import Level
 from pipeline.statistics.images import Answers
@@ -18,12 +20,25 @@ from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.race import PAID, Standing, look_level
 from pipeline.statistics.scores import Scores, means
 from pipeline.studies.study import DeclaredContrast
+from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
 
 ASTRAY = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
 
 LOST = "failed", *ASTRAY, "missing"
 """What becomes of runs that give no score that counts."""
+
+Values = Mapping[str, JsonValue]
+"""A setting: dotted keys and their values."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A swept argument: its dotted `keys` (several where they always change together) and its `levels` in order."""
+
+    name: str
+    keys: tuple[str, ...]
+    levels: tuple[Level, ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,7 @@ class Setting:
     where it is not known.
     """
 
-    values: Mapping[str, JsonValue]
+    values: Values
     parameters: float
     multiply_adds: float
     seconds: float = math.nan
@@ -48,9 +63,9 @@ class Run:
     """One run: the number of its setting, its outcome, its accuracy in points where it has a score.
 
     `outcome` is the state of its cell, or `collapsed`; `gap` is its accuracy on the training images less that on the
-    scored ones, in points; `scored` in milliseconds since 1970, `on_test` the same of the
-    scores on test images that its record holds beside those that are compared; `curve` the accuracy on validation
-    images after each epoch, in points; `answers` bool [images], which it answered rightly.
+    scored ones, in points; `scored` in milliseconds since 1970, `on_test` the same of the scores on test images that
+    its record holds beside those that are compared; `curve` the accuracy on validation images after each epoch, in
+    points; `answers` bool [images], which it answered rightly.
     """
 
     setting: int
@@ -133,6 +148,13 @@ class Comparison:
                 table[run.setting, column] = own
         return table
 
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """Mean accuracy of each setting, float64 [settings], NaN without a score; what is equal but for the order of
+        summing is equal.
+        """
+        return np.round(means(self.scores), 9)
+
     @property
     def looks(self) -> int:
         """How many looks at the scores share the error rate."""
@@ -159,13 +181,6 @@ class Comparison:
         seeds = self.planned(setting)
         is_over = self.standing is not None and setting not in self.standing.open
         return seeds if is_over and 0 < seeds < len(self.seeds) else None
-
-    @cached_property
-    def means(self) -> NDArray[np.float64]:
-        """Mean accuracy of each setting, float64 [settings], NaN without a score; what is equal but for the order of
-        summing is equal.
-        """
-        return np.round(means(self.scores), 9)
 
     def counts(self, setting: int | None = None) -> Counter[str]:
         """How many runs of a setting, or of all, `learned` or are LOST in which way (missing: a seed without a run)."""
@@ -200,3 +215,89 @@ class Comparison:
     def of(self, setting: int) -> list[Run]:
         """The runs of a setting."""
         return [run for run in self.runs if run.setting == setting]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`factors`, the one that changes slowest first; by setting its `levels` (one a factor), `labels` for people.
+
+    `order` are the numbers of the settings, sorted by the levels: the rows of tables and pictures.
+    """
+
+    factors: tuple[Factor, ...]
+    levels: tuple[tuple[Level, ...], ...]
+    labels: tuple[str, ...]
+    order: tuple[int, ...]
+
+
+def grid(settings: Sequence[Values]) -> Grid:
+    """The grid of `settings`, which are in the order in which they were declared."""
+    keys = differing(settings)
+    columns = {key: _column([values.get(key, NOT_SET) for values in settings]) for key in keys}
+    changes = {key: sum(before != after for before, after in itertools.pairwise(columns[key])) for key in keys}
+    groups = sorted(_together(columns), key=lambda group: changes[group[0]])
+    names = short_names(keys)
+    factors, levels = [], []
+    for group in groups:
+        column = columns[group[0]]
+        if len(group) > 1:
+            cells = zip(*(columns[key] for key in group), strict=True)
+            column = [" & ".join(shown_level(level) for level in cell if level != NOT_SET) for cell in cells]
+        factors.append(Factor(" & ".join(one_line(names[key]) for key in group), tuple(group), _in_order(column)))
+        levels.append(column)
+    laid = tuple(zip(*levels, strict=True)) if levels else ((),) * len(settings)
+    places = [tuple(factor.levels.index(level) for factor, level in zip(factors, cell, strict=True)) for cell in laid]
+    ordered = {key: names[key] for group in groups for key in group}
+    return Grid(
+        factors=tuple(factors),
+        levels=laid,
+        labels=tuple(title(values, ordered) for values in settings),
+        order=tuple(sorted(range(len(settings)), key=lambda number: places[number])),
+    )
+
+
+def shown_level(level: Level) -> str:
+    """A level as a person would type it, on one line."""
+    return one_line(shown(list(level) if isinstance(level, tuple) else level))
+
+
+def cell_label(factors: Sequence[Factor], cell: Sequence[Level]) -> str:
+    """What a setting at these levels, one a factor, is called: `5 × 5 kernels, 64 filters`."""
+    values = {
+        factor.keys[0]: list(level) if isinstance(level, tuple) else level
+        for factor, level in zip(factors, cell, strict=True)
+    }
+    return title(values, {factor.keys[0]: factor.name for factor in factors})
+
+
+def _column(values: Sequence[JsonValue]) -> list[Level]:
+    """The levels of one key; as text where two that differ would count as equal (1 and true)."""
+
+    def level(value: Any) -> Level:
+        if isinstance(value, list) and all(type(one) is int for one in value):
+            return tuple(value)
+        return json.dumps(value) if isinstance(value, list | dict) else value
+
+    levels, texts = [level(value) for value in values], [json.dumps(value) for value in values]
+    return levels if len(set(levels)) == len(set(texts)) else list(texts)
+
+
+def _together(columns: Mapping[str, Sequence[Level]]) -> list[list[str]]:
+    """Keys in groups: those of a group always change together, and so are one factor."""
+    groups: list[list[str]] = []
+    for key, column in columns.items():
+        for group in groups:
+            pairs = set(zip(columns[group[0]], column, strict=True))
+            if len(pairs) == len(set(column)) == len(set(columns[group[0]])):
+                group.append(key)
+                break
+        else:
+            groups.append([key])
+    return groups
+
+
+def _in_order(column: Sequence[Level]) -> tuple[Level, ...]:
+    """Each level once: numbers by size, others as they were declared."""
+    levels = tuple(dict.fromkeys(column))
+    numbers = [level for level in levels if isinstance(level, int | float) and not isinstance(level, bool)]
+    return tuple(sorted(numbers)) if len(numbers) == len(levels) else levels
