@@ -7,6 +7,8 @@ is attached to the study's MLflow run when the store can be reached.
 import contextlib
 import re
 import shlex
+import sys
+import webbrowser
 from pathlib import Path
 
 from pipeline.config.load import read_section
@@ -32,6 +34,7 @@ def main() -> int:
     parser.add_argument("study", nargs="*", help="a study's name, or MLflow run ids")
     parser.add_argument("--mlflow", metavar="FILTER", help="runs of the store: \"tags.study = 'kernels_by_filters'\"")
     parser.add_argument("--json", action="store_true", help="say it in JSON, for machines")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
     arguments = parser.parse_args()
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
@@ -46,6 +49,8 @@ def main() -> int:
         write_report(results, folder)
         # Before the store is waited for.
         print(results_json(results) if arguments.json else f"{answer(results)}\n\n{_shown(folder / 'report.html')}")
+        if arguments.open and not webbrowser.open((folder / "report.html").as_uri()):
+            print(f"note: there is no browser here: open {_shown(folder / 'report.html')} elsewhere", file=sys.stderr)
         said = announce(tracking, comparison.study, headline(results), folder) if attached else ""
         if said and not arguments.json:
             print(said)

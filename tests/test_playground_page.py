@@ -447,7 +447,7 @@ def pictures() -> dict[str, Image.Image]:
         "on beige": shown_on("beige", (230, 400)),
         "on black": shown_on("black", (400, 231)),
         "on navy, larger than its frame": shown_on("navy", (160, 160)),
-        "in colour, no even background": Image.fromarray(np.asarray((slope + [0, 40, 90]) % 256, np.uint8)),
+        "in colour, no even background": Image.fromarray(np.asarray((slope + np.array([0, 40, 90])) % 256, np.uint8)),
         "noise": Image.fromarray(generator.integers(0, 256, (60, 80, 3), np.uint8)),
         "transparent": transparent,
         "half transparent, grey": Image.merge("LA", (shirt, shirt)),

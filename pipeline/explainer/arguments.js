@@ -331,7 +331,7 @@ function showActivation(name) {
   const [below, at, above] = [-1, 0, 1].map((x) => written(value(x)));
   byId("activation").replaceChildren(
     chart(lines, { ...axes, label: `the curve of ${name}` }),
-    soft(`${name}: of a sum of −1 it makes ${below}, of 0 ${at}, of 1 ${above}.${together}`));
+    soft(`${name} turns a sum of −1 into ${below}, 0 into ${at}, 1 into ${above}.${together}`));
 }
 
 /** How the kernels of the chosen block begin, and what regularizer and constraint do to them. */

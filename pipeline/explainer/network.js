@@ -155,12 +155,12 @@ export function convolve(input, { shape: [, , depth, filters], data: weights }, 
   const each = filters / conv.groups;
   const places = windows(conv, input.shape);
   const data = new Float32Array(places.length * filters);
-  places.forEach((taps, place) => {
+  for (const [place, taps] of places.entries()) {
     if (bias) data.set(bias.data, place * filters);
-    for (let tap = 0; tap < taps.length; tap++) {
-      if (taps[tap] === null) continue;
+    for (const [tap, pixel] of taps.entries()) {
+      if (pixel === null) continue;
       for (let channel = 0; channel < channels; channel++) {
-        const value = input.data[taps[tap] * channels + channel];
+        const value = input.data[pixel * channels + channel];
         if (value === 0) continue;
         const first = Math.floor(channel / depth) * each;
         const weight = (tap * depth + (channel % depth)) * filters + first;
@@ -168,7 +168,7 @@ export function convolve(input, { shape: [, , depth, filters], data: weights }, 
         for (let filter = 0; filter < each; filter++) data[target + filter] += value * weights[weight + filter];
       }
     }
-  });
+  }
   return data;
 }
 
@@ -202,13 +202,17 @@ const normalize = (data, { scale, offset }) =>
 /** The largest number of each window, or the mean of those that are no padding. */
 function pool({ shape, data }, window, isMax) {
   const channels = shape[2];
-  return Float32Array.from(windows(window, shape).flatMap((taps) => {
-    const pixels = taps.filter((pixel) => pixel !== null);
-    return Array.from({ length: channels }, (_, channel) => {
-      const values = pixels.map((pixel) => data[pixel * channels + channel]);
-      return isMax ? Math.max(...values) : values.reduce((sum, value) => sum + value, 0) / values.length;
-    });
-  }));
+  const places = windows(window, shape).map((taps) => taps.filter((pixel) => pixel !== null));
+  const pooled = new Float32Array(places.length * channels).fill(isMax ? -Infinity : 0);
+  places.forEach((pixels, place) => {
+    for (const pixel of pixels) {
+      for (let channel = 0; channel < channels; channel++) {
+        const [target, value] = [place * channels + channel, data[pixel * channels + channel]];
+        pooled[target] = isMax ? Math.max(pooled[target], value) : pooled[target] + value / pixels.length;
+      }
+    }
+  });
+  return pooled;
 }
 
 function multiply(inputs, kernel, bias) {
