@@ -7,6 +7,8 @@ is attached to the study's MLflow run when the store can be reached.
 import contextlib
 import re
 import shlex
+import sys
+import webbrowser
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
@@ -31,6 +33,7 @@ def main() -> int:
     parser.add_argument("study", nargs="*", help="a study's name, or MLflow run ids")
     parser.add_argument("--mlflow", metavar="FILTER", help="runs of the store: \"tags.study = 'kernels_by_filters'\"")
     parser.add_argument("--json", action="store_true", help="say it in JSON, for machines")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
     arguments = parser.parse_args()
     if bool(arguments.study) == (arguments.mlflow is not None):
         parser.error("name a study, MLflow run ids, or --mlflow with a filter")
@@ -50,6 +53,8 @@ def main() -> int:
         page = page.relative_to(project.ROOT) if page.is_relative_to(project.ROOT) else page
         # Before the store is waited for.
         print(results_json(results) if arguments.json else f"{answer(results)}\n\n{page}")
+        if arguments.open and not webbrowser.open((project.ROOT / page).as_uri()):
+            print(f"note: there is no browser here: open {page} elsewhere", file=sys.stderr)
         said = announce(tracking, comparison.study, headline(results), folder) if attached else ""
         if said and not arguments.json:
             print(said)

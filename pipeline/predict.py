@@ -34,8 +34,6 @@ from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar, console
 
 BATCH = 256
-LOOKED_AT = 500
-"""Test images by which the backgrounds of a dataset are known."""
 
 Answer = tuple[Photo, NDArray[np.float32]]
 """A picture and the probabilities float32 [classes] of its classes."""
@@ -88,7 +86,7 @@ def _light_backgrounds(shape: tuple[int, int, int]) -> bool | None:
         images = load_test(project.PREPARED).images
     except UserError:
         return None
-    return have_light_backgrounds(images[:LOOKED_AT]) if images.shape[1:] == shape else None
+    return have_light_backgrounds(images) if images.shape[1:] == shape else None
 
 
 def _load(run: str | None, model: str | None) -> Network:

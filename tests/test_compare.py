@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 import sys
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,20 @@ def test_with_json_it_says_the_results_and_nothing_else(
     assert said["settings"][2]["difference"]["verdict"] == "better"
     assert str(reports.parent) not in json.dumps(said), "no path of this machine"
     assert (reports / "kernels" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_page_is_opened_where_there_is_a_browser(
+    reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_there: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or is_there)
+    write_study(random_scores(7)[3:6], values=grid_values()[3:6])
+    assert typed(monkeypatch, "kernels", "--open") == 0
+    assert opened == [(reports / "kernels" / "report.html").as_uri()]
+    said = capsys.readouterr()
+    assert said.out.rstrip().endswith("report.html")
+    assert ("there is no browser here" in said.err) == (not is_there)
 
 
 @pytest.mark.parametrize("name", ["nothing", "../kernels", "kernels/../kernels", "/etc", "."])

@@ -212,6 +212,28 @@ def test_a_run_of_a_sweep_is_shown_with_the_images_that_scored_it(finished: Proj
 
 
 @pytest.mark.long
+def test_a_network_with_every_key_is_shown(finished: Project) -> None:
+    words = [
+        "model.input_normalization=true",
+        "model.pool_size=3",
+        "model.pool_strides=2",
+        "model.pool_padding=same",
+        "model.dense.units=[8,6]",
+        "model.dense.batch_normalization=before_activation",
+        "model.dense.dropout=[0.1,0.2]",
+        "model.conv.kernel_initializer={name: random_normal, stddev: 0.1}",
+        "+model.blocks.block2.conv.kernel_constraint=MaxNorm",
+    ]
+    (run,) = swept(finished, *words, "study.name=every_key")
+    finished.verb("playground", run)
+    content = content_in((finished.path / f"reports/playground/{run}.html").read_text("utf-8"))
+    assert {"input_norm/gamma", "dense1_norm/gamma", "dense2/kernel", "output/bias"} <= content["weights"].keys()
+    constraint = {"name": "MaxNorm", "max_value": 2.0, "axis": [0]}
+    assert content["settings"]["model.blocks.block2.conv.kernel_constraint"] == constraint
+    assert content["light_backgrounds"] is False
+
+
+@pytest.mark.long
 def test_a_large_network_is_kept_as_float16_and_one_too_large_is_told(finished: Project) -> None:
     # 12 × 12 × 8 features, to a dense layer.
     words = "model.depth=1", "model.conv.kernel_size=5", "model.conv.filters=8", "model.dense.units=[180],[500]"

@@ -15,7 +15,7 @@ from pipeline.data.photo import find_pictures, fit_photo, have_light_backgrounds
 from pipeline.export import FORMS
 from pipeline.statistics.images import mcnemar
 from pipeline.terminal.errors import UserError
-from tests.harness.project import Project, finished_project
+from tests.harness.project import ROOT, Project, finished_project
 from tests.sample import content
 
 SHAPE = 28, 28, 1
@@ -56,6 +56,12 @@ def test_a_picture_is_inverted_only_where_the_training_images_are_the_other_way(
 ) -> None:
     photo = fit_photo(product_photo(TEST_IMAGES[0], tmp_path / "a.png"), SHAPE, light=light, as_is=False)
     assert ("inverted" in photo.fitted) == inverted
+
+
+def test_a_picture_thinner_than_a_pixel_of_the_network_is_a_line(tmp_path: Path) -> None:
+    Image.new("L", (900, 2), 200).save(tmp_path / "a.png")
+    photo = fit_photo(tmp_path / "a.png", SHAPE, light=None, as_is=False)
+    assert (photo.fitted, photo.pixels.shape) == ("scaled", SHAPE)
 
 
 def test_a_picture_without_an_even_background_is_not_trimmed(tmp_path: Path) -> None:
@@ -162,3 +168,40 @@ def test_an_export_without_its_packages_says_how_to_get_them(project: Project) -
         pytest.skip("they are installed here")
     assert "requirements/export.txt" in project.verb("export", "--onnx", status=1)
     assert "name what to write" in project.verb("export", status=1)
+
+
+RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
+
+
+@pytest.mark.long
+def test_each_program_runs_where_only_the_runtime_that_it_names_is(project: Project, tmp_path: Path) -> None:
+    # Beside what is installed here, which has no exports.
+    exporting = tmp_path / "exporting"
+    install(
+        tmp_path / "pip", "--no-deps", "--target", str(exporting), *map(locked, ("tf2onnx", "onnx", *RUNTIMES.values()))
+    )
+    project.verb("export", "--onnx", "--litert", "--to", str(tmp_path / "files"), PYTHONPATH=str(exporting))
+    probabilities = np.load(project.path / "record" / "evaluation" / "probabilities.npy")
+    for folder, runtime in RUNTIMES.items():
+        install(tmp_path / folder, "numpy", locked(runtime))
+        program = tmp_path / "files" / folder / "use.py"
+        assert f"Needs numpy and {runtime}." in program.read_text("utf-8")
+        words = [tmp_path / folder / "bin" / "python", "-I", "use.py"]
+        done = subprocess.run(words, cwd=program.parent, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == probabilities[:100].argmax(axis=1).tolist()
+
+
+def locked(name: str) -> str:
+    """A package of the exports with its locked version."""
+    lines = (ROOT / "requirements" / "export.txt").read_text("utf-8").splitlines()
+    return next(line.split()[0] for line in lines if line.startswith(f"{name}=="))
+
+
+def install(environment: Path, *words: str) -> None:
+    """Packages into a new environment; where pip reaches no index the test is skipped."""
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    pip = [environment / "bin" / "pip", "--retries", "1", "--timeout", "15", "install", "--quiet"]
+    done = subprocess.run([*pip, *words], capture_output=True, text=True, check=False)
+    if "(from versions: none)" in done.stderr:
+        pytest.skip(f"pip reaches no index: {done.stderr.splitlines()[0]}")
+    assert done.returncode == 0, done.stderr

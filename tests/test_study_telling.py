@@ -16,6 +16,7 @@ from pipeline.studies import console
 from pipeline.studies.console import duration, size
 from pipeline.studies.estimate import Estimate
 from pipeline.studies.plan import Job, Plan
+from pipeline.studies.standings import LiveStandings, standings
 from pipeline.studies.study import Study, StudyRun
 from tests.harness.studies import DATA, a_project, cell, study, swept
 
@@ -260,6 +261,9 @@ class Shown:
     def update(self, _task: int, *, completed: int, description: str) -> None:
         self.completed, self.description = completed, description
 
+    def show(self, now: Study) -> None:
+        self.shown = now
+
 
 def test_the_live_line_says_done_running_failed_the_best_and_the_time_left() -> None:
     shown: Any = Shown()
@@ -269,6 +273,35 @@ def test_the_live_line_says_done_running_failed_the_best_and_the_time_left() -> 
     line.update(ended(), [*ended().cells, *[cell("b", 1, "failed")] * 2], running=1, left=100.0)
     best = "best 90.00 % (1): filters 16"
     assert (shown.completed, shown.description) == (5, f"done 3 · running 1 · failed 2 · {best} · 2 min left")
+    assert shown.shown == ended()
+
+
+def test_below_the_live_line_settings_stand_with_their_intervals_the_best_first_and_who_is_out() -> None:
+    scores = {"a": (0.90, 0.901, 0.902, 0.903), "b": (0.80, 0.802, 0.803, 0.804), "c": (0.90, 0.902, 0.903)}
+    cells = [cell(name, seed, accuracy=one) for name, row in scores.items() for seed, one in enumerate(row)]
+    settings = {name: {"model.conv.filters": number} for number, name in enumerate(scores, start=8)}
+    race = replace(study(settings, [*cells, cell("c", 3, "waiting")]), stop="best")
+    table = standings(race, 20)
+    assert table is not None
+    recorder = Console(width=120, file=io.StringIO(), record=True)
+    recorder.print(table)
+    _, first, second, last = recorder.export_text().splitlines()
+    # t of 3 and 2 degrees of freedom, 3.182 and 4.303, by hand.
+    assert "90.17 %" in first
+    assert "89.79 to 90.55" in first
+    assert "89.94 to 90.36" in second
+    assert "worse than the best, stopped after" in last
+    assert standings(race, 2) is None
+    assert standings(study(SETTINGS), 20) is None
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_terminal_shows_the_settings_while_they_run(is_watched: bool) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=is_watched, width=120, height=30)
+    with LiveStandings(console=screen, disable=not is_watched) as live:
+        live.show(ended())
+        live.refresh()
+    assert ("95 % interval" in screen.file.getvalue()) == is_watched  # type: ignore[attr-defined]
 
 
 def test_where_nobody_watches_the_live_line_is_silent(told: Any) -> None:

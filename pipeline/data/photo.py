@@ -1,4 +1,7 @@
-"""Pictures of any size and colour as a network's images: fitted to what it was trained on, and said how."""
+"""Pictures of any size and colour as a network's images: fitted to what it was trained on, and said how.
+
+The playground does the same (pipeline/explainer/pictures.js).
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,9 @@ NEAR = 20
 
 EVEN = 0.9
 """Share of the pixels of the border that are near its median where a picture has such a background."""
+
+LOOKED_AT = 500
+"""Images by which the backgrounds of a dataset are known."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,22 @@ def _fit(path: Path, picture: Image.Image, shape: tuple[int, int, int], *, light
         colour = tuple(np.median(_border(np.asarray(rgb)), axis=0).astype(int).tolist())
         if box := _what_is_shown(np.asarray(rgb.convert("L"))):
             rgb, steps = rgb.crop(box), ["trimmed"]
-        rgb = ImageOps.pad(rgb, (width, height), color=colour)
+        rgb = _framed(rgb, width, height, colour)
         steps.append("scaled")
         if light is not None and (sum(colour) > 3 * 127) != light:
             rgb = ImageOps.invert(rgb)
             steps.append("inverted")
     image = np.asarray(rgb.convert("L"))[..., None] if channels == 1 else np.asarray(rgb)
     return Photo(path, image, ", ".join(steps) or "as it is")
+
+
+def _framed(picture: Image.Image, width: int, height: int, colour: tuple[int, ...]) -> Image.Image:
+    """A picture as large as fits into a frame of a colour, in its middle; one side may become a single pixel."""
+    share = min(width / picture.width, height / picture.height)
+    across, down = (max(1, int(share * side + 0.5)) for side in picture.size)
+    frame = Image.new("RGB", (width, height), colour)
+    frame.paste(picture.resize((across, down)), ((width - across) // 2, (height - down) // 2))
+    return frame
 
 
 def _what_is_shown(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
@@ -83,8 +98,9 @@ def _what_is_shown(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int] | Non
 
 
 def have_light_backgrounds(images: NDArray[np.uint8]) -> bool:
-    """Whether most of the images uint8 [n, h, w, c] have a border that is lighter than grey."""
-    return sum(float(np.median(_border(image))) > 127 for image in images) * 2 > len(images)
+    """Whether most of the first images uint8 [n, h, w, c] have a border that is lighter than grey."""
+    lightness = [float(np.median(_border(image))) for image in images[:LOOKED_AT]]
+    return sum(value > 127 for value in lightness) * 2 > len(lightness)
 
 
 def _border(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

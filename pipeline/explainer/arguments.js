@@ -54,7 +54,7 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const changed = (trained, settings) => Object.fromEntries(Object.entries(settings).filter(([key, value]) => !same(value, trained[key])));
 
 export function startArguments({ content }) {
-  const state = { settings: { ...content.settings }, where: "model", layer: 0, place: null };
+  const state = { settings: { ...content.settings }, where: "model", layer: Number(content.settings["model.input_normalization"]), place: null };
   const update = () => {
     try {
       state.found = layers(nested(state.settings), content.image_shape, content.classes.length);
@@ -131,7 +131,11 @@ const select = (value, options, label, onchange) => element("select", { "aria-la
 const CONTROL = {
   count: (value, set, name) => [numberField(value, name, true, set)],
   flag: (value, set, name) => [element("input", { type: "checkbox", "aria-label": name, checked: value, onchange: ({ target }) => set(target.checked) })],
-  choice: (value, set, name, options) => [select(value, options, name, set)],
+  choice(value, set, name, options) {
+    // What was trained may have arguments, which no control has.
+    const own = typeof value === "object" ? value.name : value;
+    return [select(own, [...new Set([...options, own])], name, set)];
+  },
   size(value, set, name) {
     const both = [...heightWidth(value)];
     const field = (axis) => numberField(both[axis], `${name}, ${axis ? "width" : "height"}`, true, (number) => {
@@ -216,7 +220,8 @@ export function kerasLine(conv) {
   const made = (argument, { name, ...parameters }) => {
     if (name === "RadialConstraint") return "RadialConstraint()";
     const known = Object.entries(parameters).map(([key, value]) => `${key}=${key === "axis" ? `[${value.join(", ")}]` : text(value)}`);
-    return `keras.${argument.split("_").at(-1)}s.${{ l1: "L1", l2: "L2", l1_l2: "L1L2" }[name] ?? name}(${known.join(", ")})`;
+    const kind = { l1: "L1", l2: "L2", l1_l2: "L1L2" }[name] ?? name.replace(/(^|_)([a-z])/g, (_, __, letter) => letter.toUpperCase());
+    return `keras.${argument.split("_").at(-1)}s.${kind}(${known.join(", ")})`;
   };
   const others = Object.entries(conv).filter(([name, value]) => name !== "filters" && name !== "kernel_size" && value !== null && !same(value, DEFAULTS[name]));
   const said = others.map(([name, value]) => `${name}=${value.name ? made(name, value) : text(value)}`);
@@ -262,7 +267,8 @@ function showField(content, state) {
   const [rows, columns] = found[layer].output;
   state.place ??= [Math.floor(rows / 2), Math.floor(columns / 2)];
   const place = state.place = [Math.min(state.place[0], rows - 1), Math.min(state.place[1], columns - 1)];
-  const walks = [walk(found[0].block.conv, 0, height), walk(found[0].block.conv, 1, width)];
+  const first = found.find(({ kind }) => kind === "conv2d");
+  const walks = [walk(first.window, 0, height), walk(first.window, 1, width)];
   const [above, left] = walks.map(({ before }) => before);
   const [down, across] = [height + walks[0].added, width + walks[1].added];
   const cell = Math.max(2, Math.floor(336 / Math.max(down, across)));
@@ -279,7 +285,7 @@ function showField(content, state) {
   const [[top, bottom], [start, end]] = [0, 1].map((axis) => receptiveField(found, layer, axis, place[axis]));
   Object.assign(context, { strokeStyle: color("negative"), lineWidth: 2.5, fillStyle: color("negative") });
   context.strokeRect((start + left) * cell + 1, (top + above) * cell + 1, (end - start + 1) * cell - 2, (bottom - top + 1) * cell - 2);
-  if (layer === 0) drawTaps(context, walks, place, cell);
+  if (found[layer] === first) drawTaps(context, walks, place, cell);
   const answer = byId("field-answer");
   Object.assign(answer, { width: columns * PLACE, height: rows * PLACE });
   for (let index = 0; index < rows * columns; index++) {
@@ -288,7 +294,7 @@ function showField(content, state) {
     answer.getContext("2d").fillRect(column * PLACE, row * PLACE, PLACE - 1, PLACE - 1);
   }
   const seen = `from rows ${top} to ${bottom} and columns ${start} to ${end} of the image.`;
-  const padding = paddingInWords(found[0].block.conv, walks);
+  const padding = paddingInWords(first.window, walks);
   byId("field-caption").textContent = `A number of ${found[layer].name}, row ${place[0]}, column ${place[1]}: ${seen} ${padding}`;
 }
 
@@ -325,7 +331,7 @@ function showActivation(name) {
   const [below, at, above] = [-1, 0, 1].map((x) => written(value(x)));
   byId("activation").replaceChildren(
     chart(lines, { ...axes, label: `the curve of ${name}` }),
-    soft(`${name}: of a sum of −1 it makes ${below}, of 0 ${at}, of 1 ${above}.${together}`));
+    soft(`${name} turns a sum of −1 into ${below}, 0 into ${at}, 1 into ${above}.${together}`));
 }
 
 /** How the kernels of the chosen block begin, and what regularizer and constraint do to them. */
@@ -337,23 +343,26 @@ function showWeights(content, state) {
   showConstraint(conv.kernel_constraint, conv.kernel_initializer, shape);
 }
 
-function showInitializer(name, shape) {
-  const { kind, size } = distribution(name, shape);
-  const bound = kind === "constant" ? 1.5 : (kind === "uniform" ? BINS / (BINS - 6) : 3.2) * size;
+function showInitializer(initializer, shape) {
+  const { kind, size, middle } = distribution(initializer, shape);
+  const name = initializer.name ?? initializer;
+  const half = kind === "constant" ? 1.5 : (kind === "uniform" ? BINS / (BINS - 6) : 3.2) * size;
+  const [least, most] = [middle - half, middle + half];
   const counts = new Array(BINS).fill(0);
-  drawn({ kind, size }, SAMPLE).forEach((value) => (counts[Math.min(Math.max(Math.floor(((value + bound) / (2 * bound)) * BINS), 0), BINS - 1)] += 1));
-  const edge = (index) => (index / BINS) * 2 * bound - bound;
+  drawn({ kind, size, middle }, SAMPLE).forEach((value) => (counts[Math.min(Math.max(Math.floor(((value - least) / (2 * half)) * BINS), 0), BINS - 1)] += 1));
+  const edge = (index) => least + (index / BINS) * 2 * half;
   const bars = counts.map((count, index) => [edge(index), edge(index + 1), count]);
+  const around = middle === 0 ? "" : ` around ${written(middle)}`;
   const said = {
-    constant: `every weight is ${size}`,
-    uniform: `any number from ${written(-size)} to ${written(size)}, each as likely`,
-    normal: `bell-shaped, standard deviation ${written(size)}`,
-    truncated: `bell-shaped, nothing beyond ± ${written(2 * size)}`,
+    constant: `every weight is ${middle}`,
+    uniform: `any number from ${written(middle - size)} to ${written(middle + size)}, each as likely`,
+    normal: `bell-shaped${around}, standard deviation ${written(size)}`,
+    truncated: `bell-shaped${around}, nothing beyond ± ${written(2 * size)}`,
     orthogonal: `filters at right angles to each other; about bell-shaped, standard deviation ${written(size)}`,
   }[kind];
-  const end = kind === "constant" ? 1 : kind === "uniform" ? size : 2 * size;
+  const end = ["constant", "uniform"].includes(kind) ? size : 2 * size;
   byId("initializer").replaceChildren(
-    chart([], { x: [-bound, bound], y: [0, Math.max(...counts) * 1.1], ticks: { x: [-end, 0, end], y: [] }, bars, label: `histogram of ${name}` }),
+    chart([], { x: [least, most], y: [0, Math.max(...counts) * 1.1], ticks: { x: [middle - end, middle, middle + end], y: [] }, bars, label: `histogram of ${name}` }),
     soft(`${name} of ${dimensions(shape)} weights: ${said}.`));
 }
 

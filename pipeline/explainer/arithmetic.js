@@ -53,7 +53,8 @@ function shown(value, isFloat = false) {
 
 /** The layers from the image [height, width, channels] to one number a class.
  *
- * Each is {name, kind, input, output, parameters, multiplyAdds, block}. Throws a Refusal where no such network exists.
+ * Each is {name, kind, input, output, parameters, multiplyAdds, block, window, activation}: `window` is what slides in it
+ * ({kernel_size, strides, dilation_rate, padding}). Throws a Refusal where no such network exists.
  */
 export function layers(model, imageShape, classes) {
   const problems = [...blockProblems(model, "model")];
@@ -95,16 +96,15 @@ function largestThatFits(model, key, imageShape, classes) {
 function walkLayers(model, imageShape, classes) {
   const found = [];
   let shape = imageShape;
-  blocks(model).forEach((block, index) => {
-    for (const layer of blockLayers(model, index + 1, block, shape)) {
+  const add = (made) => {
+    for (const layer of made) {
       found.push({ input: shape, parameters: 0, multiplyAdds: 0, ...layer });
       shape = layer.output;
     }
-  });
-  for (const layer of headLayers(model, shape, classes)) {
-    found.push({ input: shape, parameters: 0, multiplyAdds: 0, ...layer });
-    shape = layer.output;
-  }
+  };
+  if (model.input_normalization) add([normLayer("input_norm", shape)]);
+  blocks(model).forEach((block, index) => add(blockLayers(model, index + 1, block, shape)));
+  add(headLayers(model, shape, classes));
   const parameters = total(found, "parameters");
   if (parameters > MOST_PARAMETERS) {
     const largest = found.reduce((most, layer) => (layer.parameters > most.parameters ? layer : most));
@@ -184,10 +184,10 @@ function blocks(model) {
   }
   return names.map((name, index) => {
     const changes = model.blocks[name] ?? {};
-    const { batch_normalization, pooling, pool_size, dropout } = { ...model, ...changes };
+    const { batch_normalization, pooling, pool_size, pool_strides, pool_padding, dropout } = { ...model, ...changes };
     const conv = { ...model.conv, ...changes.conv };
     if (changes.conv?.filters === undefined) conv.filters = grown(model, index + 1);
-    const block = { conv, batch_normalization, pooling, pool_size, dropout };
+    const block = { conv, batch_normalization, pooling, pool_size, pool_strides, pool_padding, dropout };
     const problems = [...blockProblems(block, `model.blocks.${name}`)];
     if (problems.length) throw new Refusal(problems);
     return asBuilt(block);
@@ -212,9 +212,12 @@ function asBuilt(block) {
   if (Math.max(...heightWidth(conv.strides)) === 1) {
     conv.dilation_rate = plainSize(heightWidth(conv.dilation_rate).map((rate, axis) => (kernel[axis] === 1 ? 1 : rate)));
   }
-  if (block.pooling === "none" || plainSize(block.pool_size) === 1) {
+  const isPixel = plainSize(block.pool_size) === 1;
+  if (block.pooling === "none" || (isPixel && plainSize(block.pool_strides ?? 1) === 1)) {
     Object.assign(built, { pooling: "none", pool_size: 1 });
     if (block.batch_normalization === "after_pooling") built.batch_normalization = "after_activation";
+  } else if (isPixel) {
+    built.pooling = "max";
   }
   if (block.batch_normalization === "before_activation" && conv.activation === "linear") {
     built.batch_normalization = "after_activation";
@@ -222,53 +225,81 @@ function asBuilt(block) {
   return built;
 }
 
+const normLayer = (name, output, block) => ({ name, kind: "batch_normalization", output, parameters: 4 * output.at(-1), block });
+
+/** What slides in the pooling of a block. */
+const poolWindow = ({ pool_size, pool_strides, pool_padding }) =>
+  ({ kernel_size: pool_size, strides: pool_strides ?? pool_size, dilation_rate: 1, padding: pool_padding });
+
 function* blockLayers(model, number, block, input) {
   const name = `block${number}`;
   const { conv, batch_normalization: normalized } = block;
   const output = convOutput(model, number, conv, input);
   const weights = product(heightWidth(conv.kernel_size)) * (input[2] / conv.groups) * conv.filters;
   const parameters = weights + (conv.use_bias ? conv.filters : 0);
-  yield { name: `${name}_conv`, kind: "conv2d", output, parameters, multiplyAdds: weights * output[0] * output[1], block };
-  const norm = { name: `${name}_norm`, kind: "batch_normalization", output, parameters: 4 * conv.filters, block };
-  if (["before_activation", "after_activation"].includes(normalized)) yield norm;
-  if (normalized === "before_activation") yield { name: `${name}_activation`, kind: "activation", output, block };
-  const pooled = block.pooling === "none" ? output : poolOutput(model, number, block, output);
-  if (block.pooling !== "none") yield { name: `${name}_pool`, kind: `${block.pooling}_pooling`, output: pooled, block };
-  if (normalized === "after_pooling") yield { ...norm, output: pooled };
+  const isDelayed = normalized === "before_activation";
+  const activation = isDelayed ? "linear" : conv.activation;
+  yield { name: `${name}_conv`, kind: "conv2d", output, parameters, multiplyAdds: weights * output[0] * output[1], block, window: conv, activation };
+  if (isDelayed || normalized === "after_activation") yield normLayer(`${name}_norm`, output, block);
+  if (isDelayed) yield { name: `${name}_activation`, kind: "activation", output, block, activation: conv.activation };
+  const window = poolWindow(block);
+  const pooled = block.pooling === "none" ? output : poolOutput(model, number, window, output);
+  if (block.pooling !== "none") yield { name: `${name}_pool`, kind: `${block.pooling}_pooling`, output: pooled, block, window };
+  if (normalized === "after_pooling") yield normLayer(`${name}_norm`, pooled, block);
   if (block.dropout > 0) yield { name: `${name}_dropout`, kind: "dropout", output: pooled, block };
 }
 
 function* headLayers(model, [height, width, channels], classes) {
   let features = model.head === "flatten" ? height * width * channels : channels;
-  yield { name: "head", kind: height === 1 && width === 1 ? "flatten" : model.head, output: [features] };
+  const window = { kernel_size: [height, width], strides: 1, dilation_rate: 1, padding: "valid" };
+  yield { name: "head", kind: height === 1 && width === 1 ? "flatten" : model.head, output: [features], window };
+  if (model.output === "head") {
+    checkOutput(model, features, classes);
+    return;
+  }
   if (model.head_dropout > 0) yield { name: "head_dropout", kind: "dropout", output: [features] };
-  const dense = (name, units) => {
+  const dense = (name, units, activation) => {
     const cost = { parameters: (features + 1) * units, multiplyAdds: features * units };
     features = units;
-    return { name, kind: "dense", output: [units], ...cost };
+    return { name, kind: "dense", output: [units], ...cost, activation };
   };
-  for (const [index, units] of model.dense.units.entries()) {
-    yield dense(`dense${index + 1}`, units);
-    if (model.dense.dropout > 0) yield { name: `dense${index + 1}_dropout`, kind: "dropout", output: [units] };
+  const { units: every, activation, batch_normalization: normalized, dropout } = model.dense;
+  const isDelayed = normalized === "before_activation";
+  for (const [index, units] of every.entries()) {
+    const name = `dense${index + 1}`;
+    yield dense(name, units, isDelayed ? "linear" : activation);
+    if (normalized !== "none") yield normLayer(`${name}_norm`, [units]);
+    if (isDelayed) yield { name: `${name}_activation`, kind: "activation", output: [units], activation };
+    if ((dropout[index] ?? dropout) > 0) yield { name: `${name}_dropout`, kind: "dropout", output: [units] };
   }
-  yield dense("output", classes);
+  yield dense("output", classes, "linear");
 }
 
-/** Height (or width) that leaves a convolution; 0 or less where the kernel is larger than its input. */
-function convolved(size, kernel, stride, dilation, padding) {
-  return padding === "same" ? Math.ceil(size / stride) : Math.floor((size - (kernel - 1) * dilation - 1) / stride) + 1;
+/** Refuse a head that can't be one number a class. */
+function checkOutput(model, features, classes) {
+  const last = `block${model.depth}`;
+  if (model.dense.units.length || model.head_dropout > 0) {
+    const key = model.dense.units.length ? "dense.units" : "head_dropout";
+    refuse(`model.${key}`, "has no place with output head, which has no dense layer. Leave it out there.");
+  }
+  if (features === classes) return;
+  const made = `head makes ${counted(features)} numbers of ${last}, not one for each of the ${classes} classes.`;
+  const way = `model.head=global_average +model.blocks.${last}.conv.filters=${classes}`;
+  refuse("model.output", `${made} Use a global head and ${classes} filters there: ${way}`);
 }
 
-/** Along one axis (0: height, 1: width) how the convolution walks: {reach, stride, dilation, before}.
+/** Along one axis (0: height, 1: width) how a window walks: {kernel, reach, stride, dilation, places, added, before}.
  *
- * `reach` is what a kernel spans, `before` how many rows of zeros `same` puts above (the odd one goes below).
+ * `reach` is what it spans; of the rows of zeros that `same` has `added` so many lie `before` (the odd one goes below).
+ * `places` is 0 or less where it is larger than its input.
  */
-export function walk(conv, axis, size) {
-  const [kernel, stride, dilation] = [conv.kernel_size, conv.strides, conv.dilation_rate].map((one) => heightWidth(one)[axis]);
+export function walk({ kernel_size, strides, dilation_rate, padding }, axis, size) {
+  const [kernel, stride, dilation] = [kernel_size, strides, dilation_rate].map((one) => heightWidth(one)[axis]);
   const reach = (kernel - 1) * dilation + 1;
-  const places = convolved(size, kernel, stride, dilation, conv.padding);
-  const added = conv.padding === "same" ? Math.max((places - 1) * stride + reach - size, 0) : 0;
-  return { kernel, reach, stride, dilation, added, before: Math.floor(added / 2) };
+  const isSame = padding === "same";
+  const places = isSame ? Math.ceil(size / stride) : Math.floor((size - reach) / stride) + 1;
+  const added = isSame ? Math.max((places - 1) * stride + reach - size, 0) : 0;
+  return { kernel, reach, stride, dilation, places, added, before: Math.floor(added / 2) };
 }
 
 function convOutput(model, number, conv, [height, width, channels]) {
@@ -285,23 +316,22 @@ function convOutput(model, number, conv, [height, width, channels]) {
     refuse(keyOf(model, number, "conv.groups"), `${conv.groups} ${rule} Use ${advice}.`);
   }
   const [down, across] = [walk(conv, 0, height), walk(conv, 1, width)];
-  if (conv.padding === "valid" && (down.reach > height || across.reach > width)) {
+  if (Math.min(down.places, across.places) < 1) {
     const dilated = Math.max(...dilation) > 1 ? ` (dilated to ${down.reach} × ${across.reach})` : "";
     const rule = `is larger than the ${height} × ${width} input of block ${number} (padding valid).`;
     const size = shown(plainSize(conv.kernel_size));
     throw new TooLarge(number, "conv.kernel_size", `${size}${dilated} ${rule}`, "padding same");
   }
-  const places = ({ kernel, stride, dilation: rate }, size) => convolved(size, kernel, stride, rate, conv.padding);
-  return [places(down, height), places(across, width), conv.filters];
+  return [down.places, across.places, conv.filters];
 }
 
-function poolOutput(model, number, block, [height, width, channels]) {
-  const window = heightWidth(block.pool_size);
-  if (window[0] > height || window[1] > width) {
+function poolOutput(model, number, window, [height, width, channels]) {
+  const places = [walk(window, 0, height).places, walk(window, 1, width).places];
+  if (Math.min(...places) < 1) {
     const rule = `is larger than the ${height} × ${width} that reaches the pooling of block ${number}: nothing of the image would be left.`;
-    throw new TooLarge(number, "pool_size", `${shown(plainSize(block.pool_size))} ${rule}`, "pooling none there");
+    throw new TooLarge(number, "pool_size", `${shown(plainSize(window.kernel_size))} ${rule}`, "pooling none there");
   }
-  return [Math.floor(height / window[0]), Math.floor(width / window[1]), channels];
+  return [...places, channels];
 }
 
 const gcd = (one, other) => (other === 0 ? one : gcd(other, one % other));
@@ -320,16 +350,13 @@ function keyOf(model, number, argument) {
  */
 export function receptiveField(found, index, axis, place, isEndless = false) {
   let [first, last] = [place, place];
+  const padded = found.findIndex(({ window }) => window);
   for (let number = index; number >= 0; number--) {
-    const { kind, input, block } = found[number];
-    if (kind === "conv2d") {
-      const { stride, reach, before } = walk(block.conv, axis, input[axis]);
-      [first, last] = [first * stride - before, last * stride - before + reach - 1];
-    } else if (kind.endsWith("_pooling")) {
-      const window = heightWidth(block.pool_size)[axis];
-      [first, last] = [first * window, last * window + window - 1];
-    }
-    if (number > 0 && !isEndless) [first, last] = [Math.max(first, 0), Math.min(last, input[axis] - 1)];
+    const { input, window } = found[number];
+    if (!window) continue;
+    const { stride, reach, before } = walk(window, axis, input[axis]);
+    [first, last] = [first * stride - before, last * stride - before + reach - 1];
+    if (number > padded && !isEndless) [first, last] = [Math.max(first, 0), Math.min(last, input[axis] - 1)];
   }
   return [first, last];
 }

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from pipeline.config.messages import validated
 from pipeline.config.schema import Activation, BiasInitializerName, KernelInitializerName, Model
+from pipeline.data.photo import have_light_backgrounds
 from pipeline.data.prepared import Images, load_test, load_training
 from pipeline.data.scoring import held_out, held_out_digest
 from pipeline.explainer.measured import measured, settings_of
@@ -26,12 +27,6 @@ FULL, HALF = 4, 2
 
 FEW = 4096
 """An array of so many numbers stays float32: biases and statistics cost nothing, and may lie outside of float16."""
-
-OFF = {
-    "pool_strides": None, "pool_padding": "valid", "input_normalization": False, "output": "dense",
-    "dense.batch_normalization": "none",
-}  # fmt: skip
-"""Keys of networks that the page has no arithmetic for, with the value at which they do nothing."""
 
 OF_EACH_CLASS = 2
 MOST_CLASSES = 20
@@ -49,7 +44,7 @@ def content_of(record: Record) -> dict[str, JsonValue]:
     if evaluation is None:
         raise UserError(f"{record.root}: is not scored yet. `dvc repro` or the sweep that made it scores it.")
     # Before TensorFlow is imported.
-    pictures = _pictures(evaluation, _scored(record, evaluation))
+    scored = _scored(record, evaluation)
     weights = network_weights(trained_network(record.training))
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise UserError(
@@ -58,9 +53,6 @@ def content_of(record: Record) -> dict[str, JsonValue]:
     specification = run.specification
     # As it was written; in a specification what has no effect stands at one value.
     model = validated(Model, run.configuration["model"], prefix="model")
-    settings = settings_of(model)
-    if undrawn := [key for key, value in settings for name in OFF if key.endswith(f".{name}") and value != OFF[name]]:
-        raise UserError(f"{record.root}: its network has {', '.join(undrawn)}, which the page does not draw.")
     return {
         "identity": run.identity,
         "weights_digest": run.weights,
@@ -71,7 +63,8 @@ def content_of(record: Record) -> dict[str, JsonValue]:
         "training": specification.training.model_dump(mode="json"),
         "scores": {"images": evaluation.images, **evaluation.scores},
         "weights": encoded(weights),
-        "pictures": pictures,
+        "light_backgrounds": have_light_backgrounds(scored.images),
+        "pictures": _pictures(evaluation, scored),
         "choices": {
             "activation": list(get_args(Activation)),
             "kernel_initializer": [*sorted(_names(KernelInitializerName))],

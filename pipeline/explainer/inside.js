@@ -2,8 +2,8 @@
 
 import { heightWidth } from "./arithmetic.js";
 import { byId, channelOf, choosesPlaces, drawnAgain, element, largest, numbersTable, paint, paintImage, percent, roving, soft, written } from "./drawing.js";
-import { forward, normalization, occlusion, products, softmax } from "./network.js";
-import { fitted, fromBytes, pictureWays } from "./pictures.js";
+import { forward, normalization, occlusion, products, softmax, windows } from "./network.js";
+import { fitPhoto, fromBytes, pictureWays } from "./pictures.js";
 
 const MOST_MAPS = 128;
 const MOST_PARTS = 12;
@@ -11,8 +11,8 @@ const AWAKE = 14; // milliseconds of work between two frames
 
 export function startInside({ content, network }) {
   const state = { content, network, image: null, known: null, outputs: [], chosen: null, place: null, job: 0 };
-  const show = (image, known = null) => {
-    Object.assign(state, { image, known, occlusion: null });
+  const show = (image, known, fitted = "") => {
+    Object.assign(state, { image, known, fitted, occlusion: null });
     compute(state);
   };
   const tile = (known, kind) => {
@@ -34,7 +34,8 @@ export function startInside({ content, network }) {
   }
   pictureWays("inside-ways", (source) => {
     document.querySelectorAll(".tiles button").forEach((one) => one.setAttribute("aria-pressed", "false"));
-    show(fitted(source, content.image_shape));
+    const photo = fitPhoto(source, content.image_shape, content.light_backgrounds);
+    show(photo, null, photo.fitted);
   });
   buildLayers(state);
   choosesPlaces(byId("chosen-map"), () => state.outputs[state.chosen.index].shape, () => state.place, (place) => {
@@ -66,11 +67,11 @@ function drawAll(state) {
   showChosen(state);
 }
 
-function showProbabilities({ content, probabilities, known }) {
+function showProbabilities({ content, probabilities, known, fitted }) {
   const answer = probabilities.indexOf(Math.max(...probabilities));
   byId("inside-caption").textContent = known
     ? `${content.scores.images} image ${known.image}: ${content.classes[known.label]}${answer === known.label ? "" : `, taken for ${content.classes[answer]}`}`
-    : `your own picture, as the network sees it: ${content.classes[answer]}`;
+    : `your own picture, as the network sees it (${fitted}): ${content.classes[answer]}`;
   const order = probabilities.map((_, index) => index);
   const shown = order.length > 12 ? order.sort((one, other) => probabilities[other] - probabilities[one]).slice(0, 12) : order;
   byId("probabilities").replaceChildren(...shown.map((index) => {
@@ -117,11 +118,12 @@ function buildLayers(state) {
   const { layers } = state.network;
   state.rows = [];
   const parts = layers.map((layer, index) => {
-    if (["flatten", "dropout"].includes(layer.kind)) return null;
+    const isAnswer = index === layers.length - 1;
+    if (["flatten", "dropout"].includes(layer.kind) && !isAnswer) return null;
     const isDense = layer.output.length === 1;
     const count = Math.min(layer.output.at(-1), MOST_MAPS);
     const canvases = Array.from({ length: isDense ? 0 : count }, () => element("canvas"));
-    const name = (channel) => (layer.name === "output" ? state.content.classes[channel] : `${channel}`);
+    const name = (channel) => (isAnswer ? state.content.classes[channel] : `${channel}`);
     const buttons = Array.from({ length: count }, (_, channel) => {
       const label = `${layer.name}, ${isDense ? "unit" : "map"} ${name(channel)}`;
       const attributes = { type: "button", "aria-label": label, "aria-pressed": "false", onclick: () => choose(state, index, channel) };
@@ -159,7 +161,9 @@ function showChosen(state) {
   const input = index === 0 ? state.image : state.outputs[index - 1];
   byId("chosen-figure").hidden = output.shape.length === 1;
   if (output.shape.length === 3) drawMap(output, channel, state.place);
-  byId("explanation").replaceChildren(...EXPLAIN[layer.kind](state, layer, input, output, channel).flat());
+  const said = EXPLAIN[layer.kind](state, layer, input, output, channel).flat();
+  const isAnswer = index === state.network.layers.length - 1;
+  byId("explanation").replaceChildren(...said, ...(isAnswer ? [soft(`softmax of all classes makes it ${percent(state.probabilities[channel])}.`)] : []));
 }
 
 function drawMap(output, channel, [row, column]) {
@@ -172,7 +176,8 @@ function drawMap(output, channel, [row, column]) {
   byId("chosen-caption").textContent = `map ${channel}, row ${row}, column ${column}`;
 }
 
-const valueAt = ({ shape: [, columns, channels], data }, [row, column], channel) => data[(row * columns + column) * channels + channel];
+/** The number of a map at a place; of a layer without maps that of a unit, at no place. */
+const valueAt = ({ shape: [, columns, channels], data }, place, channel) => data[place ? (place[0] * columns + place[1]) * channels + channel : channel];
 const line = (...parts) => element("p", { class: "sum" }, ...parts);
 const strong = (number) => element("strong", { text: written(number) });
 const plus = (number) => (number < 0 ? ` − ${written(-number)}` : ` + ${written(number)}`);
@@ -184,27 +189,28 @@ const EXPLAIN = {
     const { scale, offset } = normalization(network.weights, name);
     const before = valueAt(input, place, channel);
     return [line(`${written(before)} · ${written(scale[channel])}${plus(offset[channel])} = `, strong(valueAt(output, place, channel))),
-      soft("Batch normalisation: each map is scaled and moved, by what training found.")];
+      soft("Batch normalisation: each is scaled and moved, by what training found.")];
   },
-  activation({ place }, { block }, input, output, channel) {
-    return [line(`${block.conv.activation}(${written(valueAt(input, place, channel))}) = `, strong(valueAt(output, place, channel)))];
+  activation({ place }, { activation }, input, output, channel) {
+    return [line(`${activation}(${written(valueAt(input, place, channel))}) = `, strong(valueAt(output, place, channel)))];
   },
   max_pooling: explainPool,
   average_pooling: explainPool,
   global_average: (state, layer, input, output, channel) => [line(`the mean of map ${channel} = `, strong(output.data[channel]))],
   global_max: (state, layer, input, output, channel) => [line(`the largest number of map ${channel} = `, strong(output.data[channel]))],
+  flatten: (state, layer, input, output, unit) => [line(`map ${unit} has one number: `, strong(output.data[unit]))],
   dense: explainDense,
 };
 
-function explainConv(state, { name, block }, input, output, channel) {
+function explainConv(state, { name, window, activation, output: [, across] }, input, output, channel) {
   const { weights } = state.network;
   const kernel = weights[`${name}/kernel`];
-  const parts = products(input, kernel, block.conv, state.place, channel);
+  const parts = products(input, kernel, window, state.place[0] * across + state.place[1], channel);
   const bias = weights[`${name}/bias`]?.data[channel] ?? 0;
   const sum = parts.reduce((all, part) => all + part.sum, bias);
   const sorted = [...parts].sort((one, other) => Math.abs(other.sum) - Math.abs(one.sum));
   const part = parts.find((one) => one.channel === state.part) ?? sorted[0];
-  const columns = heightWidth(block.conv.kernel_size)[1];
+  const columns = heightWidth(window.kernel_size)[1];
   const from = state.chosen.index === 0 ? "the image" : state.network.layers[state.chosen.index - 1].name;
   const tables = [
     numbersTable(columns, part.values, { label: parts.length > 1 ? `${from}, channel ${part.channel}` : from }),
@@ -213,12 +219,10 @@ function explainConv(state, { name, block }, input, output, channel) {
     element("span", { class: "sign", text: "=" }),
     numbersTable(columns, part.values.map((value, tap) => value === null ? null : value * part.weights[tap]), { label: `products, together ${written(part.sum)}` }),
   ];
-  const { activation } = block.conv;
-  const isDelayed = block.batch_normalization === "before_activation";
   const left = parts.length === 1 ? [written(part.sum)] : sumOfParts(state, sorted, part);
-  const last = isDelayed || activation === "linear" ? [] : [`, and ${activation} makes it `, strong(valueAt(output, state.place, channel))];
+  const last = activation === "linear" ? [] : [`, and ${activation} makes it `, strong(valueAt(output, state.place, channel))];
   const count = `${parts.length * part.weights.length} products`;
-  return [element("div", { class: "tables" }, tables), line(...left, block.conv.use_bias ? `${plus(bias)} (bias)` : "", " = ", strong(sum), ...last),
+  return [element("div", { class: "tables" }, tables), line(...left, window.use_bias ? `${plus(bias)} (bias)` : "", " = ", strong(sum), ...last),
     soft(parts.length > 1 ? `${count} of ${parts.length} channels; those that add most come first: choose one.` : `${count}. Move over the map, or use the arrow keys.`)];
 }
 
@@ -235,18 +239,18 @@ function sumOfParts(state, sorted, chosen) {
   return sorted.length > MOST_PARTS ? [...buttons, `${plus(rest)} (the other ${sorted.length - MOST_PARTS})`] : buttons;
 }
 
-function explainPool({ place }, { kind, block }, input, output, channel) {
-  const [height, width] = heightWidth(block.pool_size);
-  const values = Array.from({ length: height * width }, (_, index) =>
-    valueAt(input, [place[0] * height + Math.floor(index / width), place[1] * width + (index % width)], channel));
+function explainPool({ place: [row, column] }, { kind, window, output: [, across] }, input, output, channel) {
+  const [height, width] = heightWidth(window.kernel_size);
+  const taps = windows(window, input.shape)[row * across + column];
+  const values = taps.map((pixel) => (pixel === null ? null : input.data[pixel * input.shape[2] + channel]));
   const isMax = kind === "max_pooling";
-  const marked = isMax ? values.indexOf(Math.max(...values)) : -1;
+  const marked = isMax ? values.indexOf(Math.max(...values.filter((value) => value !== null))) : -1;
   return [element("div", { class: "tables" }, numbersTable(width, values, { marked, label: `a window of ${height} × ${width}` })),
-    line(isMax ? "the largest is kept: " : "their mean: ", strong(valueAt(output, place, channel)))];
+    line(isMax ? "the largest is kept: " : "their mean: ", strong(valueAt(output, [row, column], channel)))];
 }
 
-function explainDense(state, { name }, input, output, unit) {
-  const { weights, dense, layers } = state.network;
+function explainDense(state, { name, activation }, input, output, unit) {
+  const { weights, layers } = state.network;
   const { shape, data } = weights[`${name}/kernel`];
   const bias = weights[`${name}/bias`].data[unit];
   const all = Array.from(input.data, (value, index) => ({ index, value, weight: data[index * shape[1] + unit] }));
@@ -260,9 +264,7 @@ function explainDense(state, { name }, input, output, unit) {
   const row = (texts, tag) => element("tr", {}, texts.map((text) => element(tag, { text })));
   const rows = first.map(({ index, value, weight }) => row([called(index), ...[value, weight, value * weight].map((one) => written(one))], "td"));
   const header = row(["from", "value", "weight", "product"], "th");
-  const last = name === "output"
-    ? [`; softmax of all classes makes it ${percent(state.probabilities[unit])}`]
-    : dense.activation === "linear" ? [] : [`, and ${dense.activation} makes it `, strong(output.data[unit])];
+  const last = activation === "linear" ? [] : [`, and ${activation} makes it `, strong(output.data[unit])];
   return [element("table", { class: "plain" }, element("thead", {}, header), element("tbody", {}, rows)),
     line(`${all.length} products, bias ${written(bias)}, together `, strong(sum), ...last)];
 }

@@ -19,7 +19,7 @@ from pipeline.config.compose import Choice, compose_with, values
 from pipeline.config.layers import layers
 from pipeline.config.load import leaves, read_yaml
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Model, Training
+from pipeline.config.schema import Block, Model, Training
 from pipeline.storage import project
 from pipeline.studies.study import SCORED_ON_TEST, STUDY, read_study
 from pipeline.terminal.errors import UserError
@@ -64,7 +64,7 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
 
 
 def settings_of(model: Model) -> Iterator[tuple[str, JsonValue]]:
-    """The model by dotted keys, as a person types them; a regularizer or constraint is one value."""
+    """The model by dotted keys, as a person types them; a regularizer, constraint or initializer is one value."""
 
     def flat(key: str, value: Any) -> Iterator[tuple[str, JsonValue]]:
         if isinstance(value, dict) and "name" not in value:
@@ -73,7 +73,16 @@ def settings_of(model: Model) -> Iterator[tuple[str, JsonValue]]:
         else:
             yield key, value
 
-    return flat("model", model.model_dump(mode="json"))
+    blocks = {name: _changes(model, changes) for name, changes in model.blocks.items()}
+    return flat("model", model.model_dump(mode="json") | {"blocks": blocks})
+
+
+def _changes(model: Model, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of one block, as its values stand for all: `l2` is {name: l2, l2: 0.01}."""
+    own = changes.get("conv", {})
+    base = model.model_dump(include=set(Block.model_fields))
+    block = Block.model_validate(base | changes | {"conv": base["conv"] | own}).model_dump(mode="json")
+    return {name: {key: block[name][key] for key in own} if name == "conv" else block[name] for name in changes}
 
 
 def _shared(report: str) -> dict[str, Any] | None:

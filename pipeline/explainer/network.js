@@ -1,7 +1,7 @@
 // What a network computes, layer by layer, channels last: {shape: [height, width, channels] or [features], data}.
 // A test holds it against Keras on 100 test images and on networks drawn at random.
 
-import { heightWidth, walk } from "./arithmetic.js";
+import { walk } from "./arithmetic.js";
 
 const NORMALIZATION_EPSILON = 1e-3; // Keras’s
 const PATCH = 0.2; // of the image's side, what an occlusion map hides at a time
@@ -99,80 +99,73 @@ const OF_ALL_CHANNELS = {
 
 export const softmax = OF_ALL_CHANNELS.softmax;
 
-/** The activation `name` of `data`, in which each `channels` numbers are one place; `data` itself is changed. */
+/** `data` after the activation `name`, in which each `channels` numbers are one place; it is changed itself. */
 export function activate(data, name, channels) {
   const [alone, together] = [ACTIVATIONS[name], OF_ALL_CHANNELS[name]];
   for (let index = 0; alone && index < data.length; index++) data[index] = alone(data[index]);
   for (let start = 0; together && start < data.length; start += channels) {
     data.set(together(data.subarray(start, start + channels)), start);
   }
+  return data;
 }
 
 /** What leaves each layer for an image {shape, data} in 0..1: tensors in the order of `network.layers`. */
 export function forward(network, image) {
   let tensor = image;
-  return network.layers.map((layer) => (tensor = apply(layer, tensor, network)));
+  return network.layers.map((layer) => (tensor = { shape: layer.output, data: apply(layer, tensor, network.weights) }));
 }
 
 /** One probability a class. */
 export const probabilities = (network, image) => Array.from(softmax(forward(network, image).at(-1).data));
 
-function apply(layer, input, { weights, dense }) {
-  const { name, kind, output: shape, block } = layer;
+function apply({ name, kind, output, window, activation }, input, weights) {
+  const of = (part) => weights[`${name}/${part}`];
   switch (kind) {
-    case "conv2d": {
-      const delayed = block.batch_normalization === "before_activation";
-      const data = convolve(input, weights[`${name}/kernel`], weights[`${name}/bias`], block.conv, shape);
-      activate(data, delayed ? "linear" : block.conv.activation, shape[2]);
-      return { shape, data };
-    }
+    case "conv2d":
+      return activate(convolve(input, of("kernel"), of("bias"), window), activation, output[2]);
+    case "dense":
+      return activate(multiply(input.data, of("kernel"), of("bias")), activation, output[0]);
     case "batch_normalization":
-      return { shape, data: normalize(input.data, normalization(weights, name)) };
-    case "activation": {
-      const data = input.data.slice();
-      activate(data, block.conv.activation, shape[2]);
-      return { shape, data };
-    }
-    case "max_pooling":
-    case "average_pooling":
-      return { shape, data: pool(input, heightWidth(block.pool_size), kind === "max_pooling", shape) };
-    case "global_average":
-    case "global_max":
-      return { shape, data: pool(input, input.shape, kind === "global_max", [1, 1, ...shape]) };
-    case "dense": {
-      const data = multiply(input.data, weights[`${name}/kernel`], weights[`${name}/bias`]);
-      activate(data, name === "output" ? "linear" : dense.activation, shape[0]);
-      return { shape, data };
-    }
-    default: // flatten and dropout: the same numbers
-      return { shape, data: input.data };
+      return normalize(input.data, normalization(weights, name));
+    case "activation":
+      return activate(input.data.slice(), activation, output.at(-1));
+    case "flatten":
+    case "dropout":
+      return input.data;
+    default:
+      return pool(input, window, kind.includes("max"));
   }
 }
 
-/** Sums over windows: kernel [height, width, channels of a group, filters] → data of [height, width, filters]. */
-export function convolve(input, kernel, bias, conv, [rows, columns, filters]) {
-  const [height, width, channels] = input.shape;
-  const { shape: [, , depth], data: kernels } = kernel;
-  const [down, across] = [walk(conv, 0, height), walk(conv, 1, width)];
+/** The pixels under a window at each of its places: for each tap, row by row, y · width + x; null in the padding. */
+export function windows(window, [height, width]) {
+  const along = (axis, size) => {
+    const { kernel, stride, dilation, before, places } = walk(window, axis, size);
+    return Array.from({ length: places }, (_, place) =>
+      Array.from({ length: kernel }, (__, tap) => place * stride - before + tap * dilation).map((at) => (at >= 0 && at < size ? at : null)));
+  };
+  const [down, across] = [along(0, height), along(1, width)];
+  const pixels = (rows, columns) => rows.flatMap((y) => columns.map((x) => (y === null || x === null ? null : y * width + x)));
+  return down.flatMap((rows) => across.map((columns) => pixels(rows, columns)));
+}
+
+/** Sums over windows: kernel [height, width, channels of a group, filters] → numbers [rows × columns × filters]. */
+export function convolve(input, { shape: [, , depth, filters], data: weights }, bias, conv) {
+  const channels = input.shape[2];
   const each = filters / conv.groups;
-  const data = new Float32Array(rows * columns * filters);
-  for (let place = 0; place < rows * columns; place++) {
-    const [row, column] = [Math.floor(place / columns), place % columns];
+  const places = windows(conv, input.shape);
+  const data = new Float32Array(places.length * filters);
+  for (const [place, taps] of places.entries()) {
     if (bias) data.set(bias.data, place * filters);
-    for (let i = 0; i < down.kernel; i++) {
-      const y = row * down.stride - down.before + i * down.dilation;
-      if (y < 0 || y >= height) continue;
-      for (let j = 0; j < across.kernel; j++) {
-        const x = column * across.stride - across.before + j * across.dilation;
-        if (x < 0 || x >= width) continue;
-        for (let channel = 0; channel < channels; channel++) {
-          const value = input.data[(y * width + x) * channels + channel];
-          if (value === 0) continue;
-          const first = Math.floor(channel / depth) * each;
-          const weight = ((i * across.kernel + j) * depth + (channel % depth)) * filters + first;
-          const target = place * filters + first;
-          for (let filter = 0; filter < each; filter++) data[target + filter] += value * kernels[weight + filter];
-        }
+    for (const [tap, pixel] of taps.entries()) {
+      if (pixel === null) continue;
+      for (let channel = 0; channel < channels; channel++) {
+        const value = input.data[pixel * channels + channel];
+        if (value === 0) continue;
+        const first = Math.floor(channel / depth) * each;
+        const weight = (tap * depth + (channel % depth)) * filters + first;
+        const target = place * filters + first;
+        for (let filter = 0; filter < each; filter++) data[target + filter] += value * weights[weight + filter];
       }
     }
   }
@@ -183,27 +176,16 @@ export function convolve(input, kernel, bias, conv, [rows, columns, filters]) {
  *
  * Values and weights are [kernel height × width]; a value is null in the padding.
  */
-export function products(input, kernel, conv, [row, column], filter) {
-  const [height, width, channels] = input.shape;
+export function products(input, kernel, conv, place, filter) {
+  const channels = input.shape[2];
   const [, , depth, filters] = kernel.shape;
-  const [down, across] = [walk(conv, 0, height), walk(conv, 1, width)];
   const group = Math.floor(filter / (filters / conv.groups));
+  const taps = windows(conv, input.shape)[place];
   return Array.from({ length: depth }, (_, index) => {
     const channel = group * depth + index;
-    const part = { channel, sum: 0, values: [], weights: [] };
-    for (let i = 0; i < down.kernel; i++) {
-      for (let j = 0; j < across.kernel; j++) {
-        const y = row * down.stride - down.before + i * down.dilation;
-        const x = column * across.stride - across.before + j * across.dilation;
-        const inside = y >= 0 && y < height && x >= 0 && x < width;
-        const value = inside ? input.data[(y * width + x) * channels + channel] : null;
-        const weight = kernel.data[((i * across.kernel + j) * depth + index) * filters + filter];
-        part.values.push(value);
-        part.weights.push(weight);
-        part.sum += (value ?? 0) * weight;
-      }
-    }
-    return part;
+    const values = taps.map((pixel) => (pixel === null ? null : input.data[pixel * channels + channel]));
+    const weights = taps.map((__, tap) => kernel.data[(tap * depth + index) * filters + filter]);
+    return { channel, values, weights, sum: values.reduce((sum, value, tap) => sum + value * weights[tap], 0) };
   });
 }
 
@@ -217,18 +199,19 @@ export function normalization(weights, name) {
 const normalize = (data, { scale, offset }) =>
   data.map((x, index) => x * scale[index % scale.length] + offset[index % scale.length]);
 
-function pool({ shape: [, width, channels], data }, window, isMax, [rows, columns]) {
-  const pooled = new Float32Array(rows * columns * channels).fill(isMax ? -Infinity : 0);
-  for (let y = 0; y < rows * window[0]; y++) {
-    for (let x = 0; x < columns * window[1]; x++) {
-      const target = (Math.floor(y / window[0]) * columns + Math.floor(x / window[1])) * channels;
+/** The largest number of each window, or the mean of those that are no padding. */
+function pool({ shape, data }, window, isMax) {
+  const channels = shape[2];
+  const places = windows(window, shape).map((taps) => taps.filter((pixel) => pixel !== null));
+  const pooled = new Float32Array(places.length * channels).fill(isMax ? -Infinity : 0);
+  places.forEach((pixels, place) => {
+    for (const pixel of pixels) {
       for (let channel = 0; channel < channels; channel++) {
-        const value = data[(y * width + x) * channels + channel];
-        const before = pooled[target + channel];
-        pooled[target + channel] = isMax ? Math.max(before, value) : before + value / (window[0] * window[1]);
+        const [target, value] = [place * channels + channel, data[pixel * channels + channel]];
+        pooled[target] = isMax ? Math.max(pooled[target], value) : pooled[target] + value / pixels.length;
       }
     }
-  }
+  });
   return pooled;
 }
 

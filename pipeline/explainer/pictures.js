@@ -4,8 +4,9 @@ import { ARROWS, byId, element } from "./drawing.js";
 
 const BRUSH = 11; // pixels of the sheet that is drawn on
 const STEP = 5; // of an arrow key
-const LIGHT = 0.5; // a background lighter than this is turned dark, as the images of the training are
-const EDGE = 0.12; // what differs from the background by less is background
+const NEAR = 20; // of 0 to 255, by which pixels may differ from a background that is one colour
+const EVEN = 0.9; // share of the border that is near its median where a picture has such a background
+const LONGEST = 4096; // pixels of a side: a phone's canvas holds no more
 
 /** Bytes from base64 as an image tensor in 0..1. */
 export const fromBytes = (base64, shape) => ({
@@ -15,77 +16,135 @@ export const fromBytes = (base64, shape) => ({
 
 const sizeOf = (source) => [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
 
-/** The pixels [height, width, 3] in 0..1 of a part of a picture, made as small as that. */
-function pixels(source, [left, top, across, down], [width, height]) {
-  const canvas = element("canvas", { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "white"; // what is transparent lies on paper
+/** What can be drawn on a canvas, of a file: its colours as they are written, as Pillow reads them. */
+export const bitmap = (file) => createImageBitmap(file, { colorSpaceConversion: "none" });
+
+/** A picture as {width, height, data}, four bytes a pixel: what is transparent lies on white. */
+function read(source) {
+  const share = Math.min(1, LONGEST / Math.max(...sizeOf(source)));
+  const [width, height] = sizeOf(source).map((side) => Math.max(1, Math.round(share * side)));
+  const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(source, left, top, across, down, 0, 0, width, height);
-  const { data } = context.getImageData(0, 0, width, height);
-  return Float32Array.from({ length: width * height * 3 }, (_, index) => data[Math.floor(index / 3) * 4 + (index % 3)] / 255);
+  context.drawImage(source, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
 }
 
-const brightness = (rgb) =>
-  Float32Array.from({ length: rgb.length / 3 }, (_, pixel) => 0.299 * rgb[3 * pixel] + 0.587 * rgb[3 * pixel + 1] + 0.114 * rgb[3 * pixel + 2]);
+/** The part [left, top, width, height] of a picture. */
+function cropped(picture, [left, top, width, height]) {
+  const data = new Uint8ClampedArray(4 * width * height);
+  for (let y = 0; y < height; y++) {
+    const first = 4 * ((top + y) * picture.width + left);
+    data.set(picture.data.subarray(first, first + 4 * width), 4 * y * width);
+  }
+  return { width, height, data };
+}
+
+/** Keys's cubic, by which Pillow weighs a pixel so far away. */
+function cubic(x) {
+  const far = Math.abs(x);
+  if (far < 1) return (1.5 * far - 2.5) * far * far + 1;
+  return far < 2 ? -0.5 * (((far - 5) * far + 8) * far - 4) : 0;
+}
+
+/** A picture whose width became `length`, lying on its side: rows are columns. */
+function turned({ width, height, data }, length) {
+  const scale = width / length;
+  const spread = Math.max(scale, 1);
+  const result = new Uint8ClampedArray(4 * length * height);
+  for (let at = 0; at < length; at++) {
+    const middle = (at + 0.5) * scale;
+    const first = Math.max(Math.floor(middle - 2 * spread + 0.5), 0);
+    const last = Math.min(Math.floor(middle + 2 * spread + 0.5), width);
+    const weights = Array.from({ length: last - first }, (_, tap) => cubic((first + tap - middle + 0.5) / spread));
+    const total = sum(weights);
+    for (let line = 0; line < 4 * height; line++) {
+      const [y, part] = [line >> 2, line & 3];
+      let value = 0;
+      for (let tap = 0; tap < weights.length; tap++) value += weights[tap] * data[4 * (y * width + first + tap) + part];
+      result[4 * (at * height + y) + part] = value / total;
+    }
+  }
+  return { width: height, height: length, data: result };
+}
+
+const sum = (numbers) => numbers.reduce((one, other) => one + other, 0);
+
+const resized = (picture, width, height) => turned(turned(picture, width), height);
+
+/** Of each pixel a number of 0 to 255: its grey as Pillow weighs it, or one of its colours. */
+const greys = ({ data }) => Uint8Array.from({ length: data.length / 4 }, (_, pixel) =>
+  (19595 * data[4 * pixel] + 38470 * data[4 * pixel + 1] + 7471 * data[4 * pixel + 2] + 0x8000) >> 16);
+const colour = ({ data }, part) => Uint8Array.from({ length: data.length / 4 }, (_, pixel) => data[4 * pixel + part]);
 
 /** The middle square of a picture as greys [side, side, 1]. */
 export function greySquare(source, side) {
-  const [width, height] = sizeOf(source);
+  const { width, height } = source = read(source);
   const least = Math.min(width, height);
-  return { shape: [side, side, 1], data: brightness(pixels(source, [(width - least) / 2, (height - least) / 2, least, least], [side, side])) };
+  const square = cropped(source, [(width - least) >> 1, (height - least) >> 1, least, least]);
+  return { shape: [side, side, 1], data: Float32Array.from(greys(resized(square, side, side)), (grey) => grey / 255) };
 }
 
-/** A picture as the network sees it: its object on black in the middle, the longer side filling the image.
- *
- * So the images of Fashion-MNIST were made (Xiao, Rasul and Vollgraf, 2017). An image in colours is only made smaller.
- */
-export function fitted(source, shape) {
+/** A picture as the network sees it, {shape, data, fitted}: the twin of pipeline/data/photo.py, which says how. */
+export function fitPhoto(source, shape, isLight) {
   const [height, width, channels] = shape;
-  const whole = [0, 0, ...sizeOf(source)];
-  if (channels === 3) return { shape, data: pixels(source, whole, [width, height]) };
-  const fine = resized(whole.slice(2), 4 * Math.min(height, width));
-  const sheet = element("canvas", { width: fine[0], height: fine[1] });
-  const onBlack = raised(brightness(pixels(source, whole, fine)), fine[0]);
-  const image = sheet.getContext("2d").createImageData(...fine);
-  onBlack.forEach((value, index) => image.data.set([255 * value, 255 * value, 255 * value, 255], 4 * index));
-  sheet.getContext("2d").putImageData(image, 0, 0);
-  const box = bounds(onBlack, fine);
-  const size = resized(box.slice(2), Math.min(height, width));
-  const small = brightness(pixels(sheet, box, size));
-  const data = new Float32Array(height * width * channels);
-  const [left, top] = [Math.floor((width - size[0]) / 2), Math.floor((height - size[1]) / 2)];
-  small.forEach((value, index) => {
-    const place = (top + Math.floor(index / size[0])) * width + left + (index % size[0]);
-    data.fill(value, place * channels, (place + 1) * channels);
-  });
-  return { shape, data };
+  let picture = read(source);
+  const steps = [];
+  if (picture.width !== width || picture.height !== height) {
+    const background = [0, 1, 2].map((part) => median(border(colour(picture, part), picture)));
+    const box = whatIsShown(greys(picture), picture);
+    if (box) {
+      picture = cropped(picture, box);
+      steps.push("trimmed");
+    }
+    picture = framed(picture, width, height, background);
+    steps.push("scaled");
+    if ((sum(background) > 3 * 127) !== isLight) {
+      picture.data.forEach((value, index) => (picture.data[index] = 255 - value));
+      steps.push("inverted");
+    }
+  }
+  const parts = channels === 1 ? [greys(picture)] : [0, 1, 2].map((part) => colour(picture, part));
+  const data = Float32Array.from({ length: height * width * channels }, (_, index) => parts[index % channels][Math.floor(index / channels)] / 255);
+  return { shape, data, fitted: steps.join(", ") || "as it is" };
 }
 
-/** A size in the same proportion whose longer side is `longest`. */
-const resized = (size, longest) => size.map((one) => Math.max(1, Math.round((longest * one) / Math.max(...size))));
-
-/** Greys as brightness above their background, which is what most of the border is; a light one is turned dark. */
-function raised(greys, width) {
-  const height = greys.length / width;
-  const isBorder = (_, index) => [0, width - 1].includes(index % width) || [0, height - 1].includes(Math.floor(index / width));
-  const border = greys.filter(isBorder).sort();
-  const background = border[Math.floor(border.length / 2)];
-  const isLight = background > LIGHT;
-  const floor = isLight ? 1 - background : background;
-  return greys.map((value) => Math.max((isLight ? 1 - value : value) - floor, 0) / (1 - floor));
+/** The outermost numbers of a picture: those of its corners twice, once for each side. */
+function border(numbers, { width, height }) {
+  const rows = Array.from({ length: height }, (_, y) => [numbers[y * width], numbers[y * width + width - 1]]);
+  return [...numbers.subarray(0, width), ...numbers.subarray((height - 1) * width), ...rows.flat()];
 }
 
-/** The box [left, top, width, height] of what differs from a black background; all where nothing does. */
-function bounds(values, [width, height]) {
+function median(numbers) {
+  const sorted = [...numbers].sort((one, other) => one - other);
+  return Math.floor((sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2);
+}
+
+/** The box [left, top, width, height] of what differs from an even background; null where there is nothing to cut. */
+function whatIsShown(numbers, { width, height }) {
+  const edge = border(numbers, { width, height });
+  const background = median(edge);
+  const isNear = (value) => Math.abs(value - background) <= NEAR;
+  if (edge.filter(isNear).length / edge.length < EVEN) return null;
   let [left, top, right, bottom] = [width, height, 0, 0];
-  values.forEach((value, index) => {
-    if (value < EDGE) return;
+  numbers.forEach((value, index) => {
+    if (isNear(value)) return;
     const [y, x] = [Math.floor(index / width), index % width];
     [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
   });
-  return right ? [left, top, right - left, bottom - top] : [0, 0, width, height];
+  const isAll = right - left === width && bottom - top === height;
+  return right === 0 || isAll ? null : [left, top, right - left, bottom - top];
+}
+
+/** A picture as large as fits into a frame of a colour, in its middle. */
+function framed(picture, width, height, background) {
+  const share = Math.min(width / picture.width, height / picture.height);
+  const [across, down] = [picture.width, picture.height].map((side) => Math.max(1, Math.floor(share * side + 0.5)));
+  const small = resized(picture, across, down);
+  const data = new Uint8ClampedArray(4 * width * height).map((_, index) => background[index % 4] ?? 255);
+  const [left, top] = [(width - across) >> 1, (height - down) >> 1];
+  for (let y = 0; y < down; y++) data.set(small.data.subarray(4 * y * across, 4 * (y + 1) * across), 4 * ((top + y) * width + left));
+  return { width, height, data };
 }
 
 /** Ways to one's own picture, in the element `id`; `onpicture` gets what can be drawn on a canvas, again while it moves. */
@@ -97,7 +156,7 @@ export function pictureWays(id, onpicture) {
   const say = (text) => (said.textContent = text);
   const open = async (one) => {
     try {
-      onpicture(await createImageBitmap(one));
+      onpicture(await bitmap(one));
       say("");
     } catch {
       say(`${one.name}: is no picture that this browser can read.`);

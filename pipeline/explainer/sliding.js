@@ -165,7 +165,7 @@ function drawPicture({ picture, kernel }) {
   paintImage(byId("picture"), picture);
   const rows = kernel.weights.length / kernel.columns;
   const conv = { ...PLAIN, kernel_size: [rows, kernel.columns], padding: "same" };
-  const answer = convolve(picture, { shape: [rows, kernel.columns, 1, 1], data: kernel.weights }, null, conv, picture.shape);
+  const answer = convolve(picture, { shape: [rows, kernel.columns, 1, 1], data: kernel.weights }, null, conv);
   const sum = kernel.weights.reduce((one, other) => one + other, 0);
   const shown = byId("positive-only").checked ? answer.map((x) => Math.max(x, 0)) : answer;
   // Weights that sum to 1 keep the brightness: the answer is a picture again.
@@ -179,7 +179,8 @@ function drawPicture({ picture, kernel }) {
 
 /** The kernels of the network's first layer; of several channels their mean. */
 function learnedKernels({ layers, weights }) {
-  const { shape: [height, width, depth, filters], data } = weights[`${layers[0].name}/kernel`];
+  const { name } = layers.find(({ kind }) => kind === "conv2d");
+  const { shape: [height, width, depth, filters], data } = weights[`${name}/kernel`];
   return Array.from({ length: filters }, (_, filter) => ({
     name: `filter ${filter}`,
     label: String(filter),

@@ -16,41 +16,57 @@ export function uniform(seed) {
 
 const normal = (random) => () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
-/** From which numbers an initializer draws for weights of this shape: {kind, size}.
+const BY_VARIANCE = { glorot: [1, "fan_avg"], he: [2, "fan_in"], lecun: [1, "fan_in"] };
+
+/** From which numbers an initializer, a name or {name, its arguments}, draws for weights of this shape: {kind, middle, size}.
  *
- * `size` is the constant, the bound of a uniform distribution, or a normal one's deviation.
+ * `size` is the bound of a uniform distribution, or a normal one's deviation.
  */
-export function distribution(name, shape) {
+export function distribution(initializer, shape) {
+  const { name, ...given } = initializer.name ? initializer : { name: initializer };
+  const { value = Number(name === "ones"), mean = 0, stddev = 0.05, minval = -0.05, maxval = 0.05, gain = 1 } = given;
   // Keras's fans: of a vector both are its length.
   const field = shape.slice(0, -2).reduce((one, other) => one * other, 1);
   const [inputs, outputs] = shape.length === 1 ? [shape[0], shape[0]] : [field * shape.at(-2), field * shape.at(-1)];
-  const [from, shaped] = name.split("_");
-  const variance = { glorot: 2 / (inputs + outputs), he: 2 / inputs, lecun: 1 / inputs, variance: 1 / inputs }[from];
-  if (name === "zeros" || name === "ones") return { kind: "constant", size: name === "ones" ? 1 : 0 };
-  if (name === "orthogonal") return { kind: "orthogonal", size: 1 / Math.sqrt(Math.max(field * shape.at(-2), shape.at(-1))) };
-  if (from === "random") return { kind: shaped, size: 0.05 };
-  if (from === "truncated") return { kind: "truncated", size: 0.05 };
-  if (shaped === "uniform") return { kind: "uniform", size: Math.sqrt(3 * variance) };
+  switch (name) {
+    case "zeros":
+    case "ones":
+    case "constant":
+      return { kind: "constant", middle: value, size: 1 };
+    case "random_uniform":
+      return { kind: "uniform", middle: (minval + maxval) / 2, size: (maxval - minval) / 2 };
+    case "random_normal":
+    case "truncated_normal":
+      return { kind: name === "random_normal" ? "normal" : "truncated", middle: mean, size: stddev };
+    case "orthogonal":
+      return { kind: "orthogonal", middle: 0, size: gain / Math.sqrt(Math.max(field * shape.at(-2), shape.at(-1))) };
+  }
+  const [family, shaped] = name.split("_");
+  const [scale, mode] = BY_VARIANCE[family] ?? [given.scale ?? 1, given.mode ?? "fan_in"];
+  const spread = family === "variance" ? given.distribution ?? "truncated_normal" : shaped;
+  const variance = scale / { fan_in: inputs, fan_out: outputs, fan_avg: (inputs + outputs) / 2 }[mode];
+  if (spread === "uniform") return { kind: "uniform", middle: 0, size: Math.sqrt(3 * variance) };
+  if (spread === "untruncated_normal") return { kind: "normal", middle: 0, size: Math.sqrt(variance) };
   // What cutting at two deviations takes away is given back.
-  return { kind: "truncated", size: Math.sqrt(variance) / 0.87962566103423978 };
+  return { kind: "truncated", middle: 0, size: Math.sqrt(variance) / 0.87962566103423978 };
 }
 
 /** `count` weights as an initializer draws them. Orthogonal ones are drawn as what they are nearly: normal. */
-export function drawn({ kind, size }, count, seed = 0) {
+export function drawn({ kind, middle, size }, count, seed = 0) {
   const random = uniform(seed);
   const gauss = normal(random);
   const draw = {
-    constant: () => size,
-    uniform: () => (2 * random() - 1) * size,
-    normal: () => gauss() * size,
-    orthogonal: () => gauss() * size,
+    constant: () => 0,
+    uniform: () => 2 * random() - 1,
+    normal: gauss,
+    orthogonal: gauss,
     truncated: () => {
       let value = gauss();
       while (Math.abs(value) > 2) value = gauss();
-      return value * size;
+      return value;
     },
   }[kind];
-  return Float32Array.from({ length: count }, draw);
+  return Float32Array.from({ length: count }, () => middle + size * draw());
 }
 
 /** The weights after a constraint of Keras (RadialConstraint: pipeline/network/build.py), as after each step. */

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.cells import cell_len
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.table import Table
 
 from pipeline.run.environment import precision_note, variables_note
@@ -18,6 +18,7 @@ from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
+from pipeline.studies.standings import LiveStandings
 from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
@@ -197,7 +198,7 @@ def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
 class SweepLine:
     """The live line of a sweep: done, running, failed of all, the best so far, the time left."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: LiveStandings, total: int) -> None:
         self._progress, self._task = progress, progress.add_task("", total=total)
         self._study: Study | None = None
         self._highest: Row | None = None
@@ -208,6 +209,7 @@ class SweepLine:
         parts = [f"done {len(ended) - failed}", f"running {running}", f"failed {failed}"]
         if study is not self._study:
             self._study, self._highest = study, best(study)
+            self._progress.show(study)
         if self._highest is not None:
             parts.append(f"best {score_in_words(self._highest)}: {self._highest.title}")
         if left is not None:
@@ -219,7 +221,7 @@ class SweepLine:
 def live_line(total: int) -> Iterator[SweepLine]:
     """A live line on a terminal; where nobody watches only the line of each run that has ended."""
     columns = BarColumn(20), TextColumn("{task.completed:.0f}/{task.total:.0f} {task.description}")
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with LiveStandings(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield SweepLine(progress, total)
 
 
