@@ -3,13 +3,9 @@ whatever dies.
 """
 
 import importlib.util
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.run.record import CLOCK, TRAINING
-from pipeline.studies import ray_executor
-from pipeline.studies.ray_executor import INSTALL, SETTINGS, RayCluster, answers, differing, in_words
-from pipeline.terminal.errors import UserError
+from pipeline.studies.ray_executor import INSTALL
 from tests.harness.mlflow_store import client, curve
 from tests.harness.project import Project
 from tests.harness.ray_clusters import Nodes, hold_where_it_lies, ray_cluster
@@ -97,7 +91,9 @@ def test_a_cluster_gives_the_same_bits_and_nodes_keep_nothing(prepared: Project,
     sweep(alone, *LINE, "tracking=off")
     for identity in found:
         ours, theirs = prepared.path / "runs" / identity, alone.path / "runs" / identity
-        for path in [path for path in theirs.rglob("*") if path.is_file() and path.name[0] != "." and CLOCK not in path.parts]:
+        for path in [
+            path for path in theirs.rglob("*") if path.is_file() and path.name[0] != "." and CLOCK not in path.parts
+        ]:
             assert (ours / path.relative_to(theirs)).read_bytes() == path.read_bytes(), path
         clock = (ours / CLOCK / f"{identity}.{TRAINING}.json").read_text()
         assert f'"host": "{socket.gethostname()}"' in clock
@@ -111,12 +107,17 @@ def test_a_cluster_gives_the_same_bits_and_nodes_keep_nothing(prepared: Project,
 
 @needs_ray
 @pytest.mark.long
-def test_a_run_whose_process_is_killed_goes_on_after_its_last_epoch(prepared: Project, nodes: Nodes, tmp_path: Path) -> None:
+def test_a_run_whose_process_is_killed_goes_on_after_its_last_epoch(
+    prepared: Project, nodes: Nodes, tmp_path: Path
+) -> None:
     line = "seed=11", "study.name=killed"
     with faulty(prepared, seed11="die"):
         said = sweep(prepared, *line, *on(nodes))
     assert "failed" not in said
-    assert bits(prepared, identities(prepared, "killed")[11]) == local_bits(prepared, "killed", line, tmp_path / "alone")[11]
+    assert (
+        bits(prepared, identities(prepared, "killed")[11])
+        == local_bits(prepared, "killed", line, tmp_path / "alone")[11]
+    )
 
 
 @needs_ray

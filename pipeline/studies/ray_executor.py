@@ -1,38 +1,28 @@
 """A study's runs on a Ray cluster: the executor for more than one machine.
 
 The conducting machine's disk is the truth, and only the conductor writes there: a node that was given up and lives on
-changes nothing. A node gets the code and the images, once, and what there is of a run; after each epoch the checkpoint
-and the growing record come home, at the end the record. A node of other code, versions or device gets no run, and each
-run's identity is computed again where it is trained.
+changes nothing. Code and images go to a node once; after each epoch the checkpoint and the growing record come home, at
+the end the record. A node of other code, versions or device gets no run.
 """
 
 import contextlib
 import os
-import platform
 import re
-import shutil
 import signal
 import socket
 import time
-import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import JsonValue
-
-from pipeline.config.load import leaves
-from pipeline.data.prepared import Images
 from pipeline.run.checkpoint import CHECKPOINT, read_checkpoint, remove_checkpoint
-from pipeline.run.environment import Environment, device, environment, processor_class, versions
-from pipeline.run.identity import deciding_code, identity
+from pipeline.run.environment import environment
 from pipeline.run.record import CLOCK, TRAINING, TrainingClock, read_clock
-from pipeline.storage import atomic, digest, lock, project
+from pipeline.storage import lock, project
 from pipeline.studies.plan import Job, record_of
+from pipeline.studies.ray_node import Grown, describe, differing, do, files_of, put_files
 from pipeline.studies.study import present_study
 from pipeline.studies.workers import (
     BETWEEN_LOOKS,
@@ -41,10 +31,8 @@ from pipeline.studies.workers import (
     LocalProcesses,
     MayStart,
     cores,
-    failure,
     lock_of,
     prepared_images,
-    run_job,
     threads,
 )
 from pipeline.terminal.errors import UserError
@@ -64,22 +52,12 @@ LONGEST_WITHOUT_NODE = 60.0
 BETWEEN_NODES = 2.0
 """Seconds between two looks at which nodes there are."""
 
-MOST_DEATHS = 3
+MOST_LOSSES = 3
 """Times that a run is lost without another epoch and sent again."""
 
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 SETTINGS = 4
 """How HTTP/2 begins, which a head speaks, and the kind of frame that answers it (RFC 9113, 3.4 and 6.5)."""
-
-Kind = Literal["training", "test"]
-
-
-@dataclass(frozen=True)
-class Grown:
-    """What there is of a run, by the path in its folder: its checkpoint and growing record, or its record."""
-
-    is_record: bool
-    files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -90,15 +68,14 @@ class _Node:
     processor: str
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Away:
-    """A job that is done elsewhere while its locks are ours; `words` come from there, None while it is lost."""
+    """A job that a node does while its locks are ours, and what is heard from there."""
 
     job: Job
+    node: str
     locks: ExitStack
-    node: str = ""
-    words: Any = None
-    deaths: int = 0
+    words: Any
 
 
 class RayCluster:
@@ -119,8 +96,9 @@ class RayCluster:
         self.unfit: dict[str, str] = {}
         self.classes: dict[int, str] = {}
         self.homeless: dict[str, float] = {}
-        self.images: dict[Kind, Any] = {}
-        self.looked, self.heard = 0.0, time.monotonic()
+        self.losses = Counter[str]()
+        self.images: list[Any] = []
+        self.looked = self.heard = 0.0
         if address is not None:
             if not answers(address):
                 raise UserError(
@@ -143,15 +121,16 @@ class RayCluster:
         try:
             while True:
                 self._look_for_nodes(jobs[0])
-                ended = [*self._send_lost(away), *self._send_waiting(waiting, away, may_start)]
+                ended = self._send(waiting, away, may_start)
                 if not (away or ended or any(map(may_start, waiting))):
                     return
-                yield [one.job for one in away], ended + self._hear(away)
+                ended += self._hear(waiting, away)
+                lost = [job for job in waiting if self.losses[job.identity.name]]
+                yield [*(one.job for one in away), *lost], ended
         finally:
             for one in away:
                 with contextlib.suppress(self.ray.exceptions.RayError):
-                    if one.words is not None:
-                        self.ray.cancel(one.words, force=True)
+                    self.ray.cancel(one.words, force=True)
                 one.locks.close()
 
     def _connect(self, **options: Any) -> None:
@@ -172,11 +151,11 @@ class RayCluster:
         if not self.ray.is_initialized():
             cpus = max(cores(), (self.wanted or 1) * max(map(threads, jobs)))
             self._connect(address="local", num_cpus=cpus, include_dashboard=False)
-        kinds: list[Kind] = ["training", "test"] if jobs[0].images == "test" else ["training"]
-        # Without the digest that the summary says: there it is that of the bytes that came.
-        self.images = self.images or {
-            kind: self.ray.put(replace(prepared_images(kind), prepared=None)) for kind in kinds
-        }
+        if not self.images:
+            both = prepared_images("training"), prepared_images("test") if jobs[0].images == "test" else None
+            # Without the digest that the summary says: there it is that of the bytes that came.
+            self.images = [self.ray.put(images and replace(images, prepared=None)) for images in both]
+        self.heard = time.monotonic()
         study = present_study(project.study(self.study))
         for run in () if study is None else study.cells:
             with contextlib.suppress(UserError):
@@ -215,19 +194,17 @@ class RayCluster:
             host, cpus = living.get(node, ("", 0))
             try:
                 processor, ingredients = self.ray.get(self.asked.pop(node))
-                if reason := differing(ingredients, job.identity.ingredients):
-                    self._leave_out(node, f"{host}: {reason}")
-                elif node in living:
-                    self.nodes[node] = _Node(cpus, processor)
+                reason = differing(ingredients, job.identity.ingredients)
             except (self.ray.exceptions.RayTaskError, self.ray.exceptions.RuntimeEnvSetupError) as error:
-                self._leave_out(node, f"{host}: {in_words(error)}")
+                reason = in_words(error)
             except self.ray.exceptions.RayError:
                 # It died of it: asked again where it lives.
                 continue
-
-    def _leave_out(self, node: str, reason: str) -> None:
-        self.unfit[node] = reason
-        console.print(f"no run is sent to the node {reason}")
+            if reason:
+                self.unfit[node] = f"{host}: {reason}"
+                console.print(f"no run is sent to the node {host}: {reason}")
+            elif node in living:
+                self.nodes[node] = _Node(cpus, processor)
 
     def _task(self, act: Callable[..., Any], node: str, cpus: int, job: Job, **options: Any) -> Any:
         there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
@@ -245,8 +222,8 @@ class RayCluster:
         ready, _ = self.ray.wait(list(words.values()), num_returns=len(words), timeout=seconds, fetch_local=False)
         return [key for key, word in words.items() if word in ready]
 
-    def _send_waiting(self, waiting: list[Job], away: list[_Away], may_start: MayStart) -> list[Ended]:
-        """Send what there is room for; returns what has been done by others, and what no node can do."""
+    def _send(self, waiting: list[Job], away: list[_Away], may_start: MayStart) -> list[Ended]:
+        """Send what there is room for; returns what others have done meanwhile, and what no node can do."""
         ended = []
         for job in [job for job in waiting if may_start(job)]:
             if self.wanted is not None and len(away) >= self.wanted:
@@ -260,20 +237,8 @@ class RayCluster:
                 locks.close()
                 ended.append(Ended(job))
             else:
-                away.append(_Away(job, locks))
-                self._send(away[-1], node)
+                away.append(_Away(job, node, locks, self._begin(job, node)))
             waiting.remove(job)
-        return ended
-
-    def _send_lost(self, away: list[_Away]) -> list[Ended]:
-        """Send on what was lost; returns what no node can do."""
-        ended = []
-        for one in [one for one in away if one.words is None]:
-            node, reason = self._place(one.job, away)
-            if node is not None:
-                self._send(one, node)
-            elif reason:
-                ended.append(self._end(one, away, Failure(reason)))
         return ended
 
     def _place(self, job: Job, away: Sequence[_Away]) -> tuple[str | None, str]:
@@ -299,43 +264,38 @@ class RayCluster:
         """More threads than a node has CPUs only where the job would never be done else."""
         return min(threads(job), self.nodes[node].cpus)
 
-    def _send(self, one: _Away, node: str) -> None:
-        name = one.job.identity.name
-        self.classes.setdefault(one.job.seed, self.nodes[node].processor)
-        begun = [
-            Grown(is_record=True, files=_files(project.run_root(name), TRAINING, CLOCK)),
-            Grown(is_record=False, files=_files(project.checkpoint(name), CHECKPOINT)),
-        ]
-        task = self._task(do, node, self._cpus(one.job, node), one.job, num_returns="streaming")
-        one.node, one.words = node, task.remote(one.job, begun, environment(), list(self.images), *self.images.values())
+    def _begin(self, job: Job, node: str) -> Any:
+        self.classes.setdefault(job.seed, self.nodes[node].processor)
+        begun = [files_of(job, TRAINING, CLOCK, is_record=True), files_of(job, CHECKPOINT, is_record=False)]
+        task = self._task(do, node, self._cpus(job, node), job, num_returns="streaming")
+        return task.remote(job, begun, environment(), *self.images)
 
-    def _hear(self, away: list[_Away]) -> list[Ended]:
-        """Put what has come home into its place; returns what has ended."""
+    def _hear(self, waiting: list[Job], away: list[_Away]) -> list[Ended]:
+        """Put what has come home into its place, and let what was lost wait again; returns what has ended."""
         ended = []
-        for one in self._ready({one: one.words for one in away if one.words is not None}, BETWEEN_LOOKS):
+        for one in self._ready({one: one.words for one in away}, BETWEEN_LOOKS):
+            name = one.job.identity.name
             try:
                 word = self.ray.get(next(one.words))
             except (self.ray.exceptions.RayError, StopIteration) as error:
-                # The node is asked again before it gets another.
+                # Its node is asked again before it gets another.
                 self.nodes.pop(one.node, None)
-                one.node, one.words, one.deaths = "", None, one.deaths + 1
-                if one.deaths > MOST_DEATHS:
-                    ended.append(self._end(one, away, Failure(f"its node or its process died: {in_words(error)}")))
-                continue
-            if isinstance(word, Grown):
-                one.deaths = 0
-                put(one.job, word)
+                self.losses[name] += 1
+                word = Failure(f"its process or its node died: {in_words(error)}")
             else:
-                ended.append(self._end(one, away, word))
+                self.losses[name] = 0
+            if isinstance(word, Grown):
+                put_files(one.job, word)
+                continue
+            away.remove(one)
+            one.locks.close()
+            if 0 < self.losses[name] <= MOST_LOSSES:
+                waiting.insert(0, one.job)
+                continue
+            if word is None:
+                remove_checkpoint(project.checkpoint(name))
+            ended.append(Ended(one.job, word))
         return ended
-
-    def _end(self, one: _Away, away: list[_Away], failed: Failure | None) -> Ended:
-        """Let go of a job before it is told that it ended."""
-        away.remove(one)
-        one.locks.close()
-        if failed is None:
-            remove_checkpoint(project.checkpoint(one.job.identity.name))
-        return Ended(one.job, failed)
 
 
 def answers(address: str, seconds: float = LONGEST_ANSWER) -> bool:
@@ -362,107 +322,3 @@ def held(job: Job) -> ExitStack | None:
             if not locks.enter_context(lock.if_free(path)):
                 return None
         return locks.pop_all()
-
-
-def differing(there: Mapping[str, JsonValue], here: Mapping[str, JsonValue]) -> str:
-    """In which ingredients of an identity a node is another than this machine; nothing where it is the same."""
-    own = dict(leaves(here))
-    return ", ".join(
-        f"{key} is {value!s:.12}, not {own.get(key)!s:.12}" for key, value in leaves(there) if value != own.get(key)
-    )
-
-
-def _files(folder: Path, *parts: str) -> dict[str, bytes]:
-    """What lies in the folder, or of it in `parts`: no locks, and nothing that is being written."""
-    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    shown = {name: path for name, path in paths.items() if name.name[0] != "." and name.name != "lock"}
-    return {name.as_posix(): path.read_bytes() for name, path in shown.items() if not parts or name.parts[0] in parts}
-
-
-def put(job: Job, grown: Grown) -> None:
-    """Put what there is of a run into its place, each part in one step: the checkpoint and the clocks before."""
-    name = job.identity.name
-    root = project.run_root(name) if grown.is_record else project.checkpoint(name)
-    parts: dict[str, dict[str, bytes]] = {}
-    for path, content in grown.files.items():
-        part, _, file = path.partition("/")
-        if part in (CHECKPOINT, CLOCK):
-            atomic.write_file(root / path, content)
-        else:
-            parts.setdefault(part, {})[file] = content
-    for part in sorted(parts, key=lambda part: part != TRAINING):
-        with atomic.write_folder(root / part) as folder:
-            for file, content in parts[part].items():
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file).write_bytes(content)
-
-
-# On a node
-
-
-def describe() -> tuple[str, dict[str, JsonValue]]:
-    """The class of this node's processor, and what of a run's identity is the node's."""
-    return processor_class(), {
-        "code": digest.of_value(dict(deciding_code())),
-        "device": device(),
-        "versions": {**versions()},
-    }
-
-
-def do(job: Job, begun: list[Grown], conductor: Environment, kinds: list[Kind], *images: Images) -> Iterator[Any]:
-    """Do a job; yields what there is of it whenever that has grown, and at the end how it failed, or None."""
-    words: SimpleQueue[Grown | Failure | None] = SimpleQueue()
-    given = dict(zip(kinds, images, strict=True))
-    Thread(target=_act, args=(job, begun, conductor, given, words.put), daemon=True).start()
-    while isinstance(word := words.get(), Grown):
-        yield word
-    yield word
-
-
-def _act(
-    job: Job,
-    begun: list[Grown],
-    conductor: Environment,
-    images: Mapping[Kind, Images],
-    tell: Callable[[Grown | Failure | None], None],
-) -> None:
-    console.quiet = True
-    warnings.simplefilter("ignore")
-    failed = None
-    try:
-        _settle()
-        work = project.checkpoint(job.identity.name)
-        # What one that was killed has left here: what there is of the run came along.
-        _remove(job)
-        for grown in begun:
-            put(job, grown)
-        here = identity(job.configuration, images["training"].digest)
-        if here.name != job.identity.name:
-            others = differing(here.ingredients, job.identity.ingredients)
-            raise UserError(f"the node {platform.node()} would train another run: {others}")
-        where = environment()
-        where = replace(
-            where,
-            git_commit=conductor.git_commit,
-            uncommitted_changes=conductor.uncommitted_changes,
-            hardware={"host": platform.node(), **where.hardware},
-        )
-        run_job(job, lambda root: tell(Grown(root != work, _files(root))), images.__getitem__, where)
-    except BaseException as error:
-        failed = failure(error)
-    _remove(job)
-    tell(failed)
-
-
-def _remove(job: Job) -> None:
-    for folder in (project.checkpoint(job.identity.name), project.run_root(job.identity.name)):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _settle() -> None:
-    """Let runs lie in a folder of this node that ends with the cluster."""
-    import ray  # noqa: PLC0415 - an extra
-
-    node = ray.get_runtime_context()
-    root = Path(node.get_temp_dir()) / node.get_session_name() / "conv2d" / node.get_node_id()
-    project.RUNS, project.CHECKPOINTS = root / "runs", root / "checkpoints"
