@@ -134,7 +134,8 @@ class RayCluster:
                 one.locks.close()
 
     def _connect(self, **options: Any) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # It tells nobody, and lets runs have the cores as they have them without it.
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
         others = [f"/{path.name}" for path in project.ROOT.iterdir() if path.name != "pipeline"]
         code = {"working_dir": str(project.ROOT), "excludes": others}
         before = signal.getsignal(signal.SIGTERM)
@@ -252,7 +253,9 @@ class RayCluster:
             since = self.homeless.setdefault(job.identity.name, time.monotonic())
             of_class = "" if wanted is None else f" of the class on which its seed was begun ({wanted})"
             reason = "; ".join([f"the cluster has no node{of_class} that can do it", *self.unfit.values()])
-            return None, reason if time.monotonic() - since > LONGEST_WITHOUT_NODE else ""
+            # One that was asked may be slow to answer.
+            is_over = not self.asked and time.monotonic() - since > LONGEST_WITHOUT_NODE
+            return None, reason if is_over else ""
         self.homeless.pop(job.identity.name, None)
         for one in away:
             if one.node in room:

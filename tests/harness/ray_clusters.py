@@ -52,7 +52,7 @@ class Nodes:
 def ray_cluster(count: int = 2) -> Iterator[Nodes]:
     """A cluster that ends with the block. The names of its sockets must be short."""
     variables = {name: os.environ.pop(name) for name in ("PYTHONPATH", "RAY_ADDRESS") if name in os.environ}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     root = Path(tempfile.mkdtemp(prefix="ray"))
     nodes = Nodes(root, count)
     try:
