@@ -87,6 +87,8 @@ lock: $(UV)  ## renew the locked lists
 	printf 'ai-edge-litert\nonnx\nonnxruntime\ntf2onnx\n' | $(UV) pip compile -q --universal --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/locked.txt - \
 		-o requirements/export.txt
+	echo 'ray<3' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 -c requirements/locked.txt - -o requirements/cluster.txt
 	echo 'Flask-WTF<2' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/accounts.txt
 

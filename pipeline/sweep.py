@@ -19,6 +19,8 @@ Train and compare many settings × seeds on held-out images. What is done alread
   python -m pipeline.sweep … --yes                            more than 300 runs without a question
   python -m pipeline.sweep … study.leave_out_refused=true     without the settings that can't exist
   python -m pipeline.sweep … study.score_on=test              opens the test images
+  python -m pipeline.sweep … study.executor=ray study.address=head:6379
+                                                              on a Ray cluster, with the same bits (docs/scale.md)
   python -m pipeline.sweep … hydra/launcher=joblib            another launcher
   python -m pipeline.sweep --cfg job                          what would run
 
@@ -40,6 +42,8 @@ Any key of the configuration can be set or swept (README, or --cfg job). Those o
   study.hours           starts no run that would end later
   study.stop_on_failure true: a run that fails is the last that was started
   study.jobs            runs at once (cores / training.threads)
+  study.executor        local: processes of this machine; ray: a Ray cluster (local)
+  study.address         host:port of the cluster's head (default: a cluster of this machine)
   study.pictures        true: pictures and all files in MLflow, as `dvc repro` has them
 
 A Hydra application (https://hydra.cc): --hydra-help tells its own options."""

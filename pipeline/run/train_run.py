@@ -40,11 +40,13 @@ def train_run(
     root: Path,
     sync: Callable[[Path], None],
     work: Path | None = None,
+    where: Environment | None = None,
 ) -> Run:
     """Train the run, or finish it where it was left; put its training part into `root`.
 
     `sync` is told of the folder whenever the record there has grown. One process at a time writes a run and a root:
-    another waits. While it trains the run lies in `work`, by default the place of its checkpoints.
+    another waits. While it trains the run lies in `work`, by default the place of its checkpoints. `where` it is
+    trained is what this process finds, by default.
 
     Raises UserError; a run that could not be finished says so in the record that MLflow mirrors.
     """
@@ -54,7 +56,7 @@ def train_run(
     with ExitStack() as held:
         for path in (work / "lock", root / f".{TRAINING}.lock"):
             held.enter_context(lock.only_one(path, _tell_waiting))
-        job = _Job(configuration, identity, work, sync, Fit(identity.ingredients, images))
+        job = _Job(configuration, identity, work, sync, Fit(identity.ingredients, images), where or environment())
         try:
             job.train()
             run = job.finish(root)
@@ -77,9 +79,9 @@ class _Job:
     work: Path
     sync: Callable[[Path], None]
     fit: Fit
+    environment: Environment
     history: tuple[Epoch, ...] = ()
     times: tuple[EpochTime, ...] = ()
-    environment: Environment = field(default_factory=environment)
     parent: int = field(default_factory=os.getppid)
 
     def train(self) -> None:

@@ -54,7 +54,16 @@ def launch_grid(grid: Iterable[Point]) -> None:
     Raises UserError where its points are not of one study.
     """
     points, config, tracking = _declared(grid)
-    run_study(points, config, tracking, LocalProcesses(config.jobs))
+    run_study(points, config, tracking, _executor(config))
+
+
+def _executor(config: StudyConfig) -> Executor:
+    config.check_executor()
+    if config.executor == "local":
+        return LocalProcesses(config.jobs)
+    from pipeline.studies.ray_executor import RayCluster  # noqa: PLC0415 - needed by few
+
+    return RayCluster(config.full_name, config.address, config.jobs)
 
 
 def _declared(grid: Iterable[Point]) -> tuple[list[Point], StudyConfig, Tracking]:

@@ -40,6 +40,10 @@ StudyName = Annotated[
 ShortName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")]
 
 
+Address = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+"""host:port"""
+
+
 class WeightConfig(Section):
     """`setting` names one setting of the grid as `study.baseline` does."""
 
@@ -58,7 +62,10 @@ class ContrastConfig(Section):
 
 
 class StudyConfig(Section):
-    """`jobs` runs at once (null: as many as the cores allow); `score_on: test` opens the test images."""
+    """`jobs` runs at once (null: as many as the cores allow); `score_on: test` opens the test images.
+
+    `address` is that of a Ray cluster's head; without it the executor `ray` begins a cluster of this machine.
+    """
 
     name: StudyName | None
     baseline: dict[str, Any] | None
@@ -66,6 +73,8 @@ class StudyConfig(Section):
     score_on: Literal["validation", "test"]
     leave_out_refused: bool
     jobs: Annotated[int, Field(ge=1, le=256)] | None
+    executor: Literal["local", "ray"]
+    address: Address | None
     pictures: bool
     zip: list[str]
     settings: dict[ShortName, dict[str, Any]]
@@ -93,9 +102,17 @@ class StudyConfig(Section):
 
     def check_launcher(self) -> None:
         """Raises ConfigurationError for what only the project's own launcher does, as it alone sees the whole grid."""
-        for key in ("contrasts", "stop", "hours", "stop_on_failure", "dry_run"):
-            if getattr(self, key):
+        for key in ("contrasts", "stop", "hours", "stop_on_failure", "dry_run", "executor", "address"):
+            if getattr(self, key) not in (None, False, {}, "local"):
                 raise refused(f"study.{key}", "needs the project's own launcher. Leave out hydra/launcher, or this.")
+
+    def check_executor(self) -> None:
+        """Raises ConfigurationError for an address that nobody asks."""
+        if self.address is not None and self.executor != "ray":
+            raise refused(
+                "study.address",
+                f"must be null where study.executor is {self.executor}, not {self.address}. Add study.executor=ray.",
+            )
 
     def check_grid(self, settings: Mapping[str, Setting], left_out: int = 0) -> None:
         """Raises ConfigurationError where the baseline, or what a contrast weighs, is not exactly one of the settings,

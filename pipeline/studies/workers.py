@@ -14,12 +14,12 @@ from multiprocessing import forkserver, get_context, parent_process, resource_tr
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline.data.prepared import Images, load_test, load_training
 from pipeline.data.scoring import test_set, validation_set
 from pipeline.run.checkpoint import CHECKPOINT, remove_checkpoint, usable_checkpoint
-from pipeline.run.environment import device
+from pipeline.run.environment import Environment, device
 from pipeline.run.record import TRAINING, TrainingPart, read_training
 from pipeline.storage import lock, project
 from pipeline.studies.plan import Job, record_of
@@ -82,7 +82,7 @@ class LocalProcesses:
     wanted: int | None = None
 
     def slots(self, jobs: Sequence[Job]) -> int:
-        most = max((self.wanted or max(1, cores() // _threads(job)) for job in jobs), default=0)
+        most = max((self.wanted or max(1, cores() // threads(job)) for job in jobs), default=0)
         return min(most, len(jobs))
 
     def run(self, jobs: Sequence[Job], may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
@@ -109,11 +109,11 @@ class LocalProcesses:
 
         Where others do all that is left it is the first: its worker waits, and goes on should the other be killed.
         """
-        busy = [_threads(worker.job) for worker in workers]
+        busy = [threads(worker.job) for worker in workers]
         if self.wanted is not None:
             fitting = list(waiting) if len(busy) < self.wanted else []
         else:
-            fitting = [job for job in waiting if not busy or sum(busy) + _threads(job) <= cores()]
+            fitting = [job for job in waiting if not busy or sum(busy) + threads(job) <= cores()]
         return next((job for job in fitting if not _is_taken(job)), next(iter(fitting), None))
 
 
@@ -122,7 +122,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _threads(job: Job) -> int:
+def threads(job: Job) -> int:
+    """The cores that a job uses."""
     return job.configuration.training.threads
 
 
@@ -239,13 +240,24 @@ def failure(error: BaseException) -> Failure:
     return Failure(": ".join(words), "".join(traceback.format_exception(error)))
 
 
-def run_job(job: Job, sync: Callable[[Path], None]) -> None:
+@cache
+def prepared_images(kind: Literal["training", "test"]) -> Images:
+    """The prepared images, read and checked once in a process; the test images only for a study that asks for them."""
+    return load_test(project.PREPARED) if kind == "test" else load_training(project.PREPARED)
+
+
+def run_job(
+    job: Job,
+    sync: Callable[[Path], None],
+    images: Callable[[Literal["training", "test"]], Images] = prepared_images,
+    where: Environment | None = None,
+) -> None:
     """Train and score what is missing of the job's record; `sync` is told of a record whenever it has grown.
 
     One process at a time does a job: another waits, and then finds it done.
     """
     root = project.run_root(job.identity.name)
-    with lock.only_one(_lock(job)):
+    with lock.only_one(lock_of(job)):
         if record_of(job) is None:
             from pipeline.run.evaluate_run import Draw, evaluate_run  # noqa: PLC0415 - imports TensorFlow
 
@@ -255,47 +267,39 @@ def run_job(job: Job, sync: Callable[[Path], None]) -> None:
 
                 draw = draw_run
 
-            training = _trained(job, root, sync)
+            if (training := _finished_training(job, root)) is None:
+                from pipeline.run.train_run import train_run  # noqa: PLC0415 - imports TensorFlow
+
+                train_run(job.configuration, job.identity, images("training"), root, sync, where=where)
+                training = read_training(root / TRAINING)
             data = job.configuration.data
             on_test = job.images == "test"
-            scored = test_set(test_images(), data) if on_test else validation_set(training_images(), data)
+            scored = test_set(images("test"), data) if on_test else validation_set(images("training"), data)
             evaluate_run(training, scored, root / job.part, draw)
         remove_checkpoint(project.checkpoint(job.identity.name))
         sync(root)
 
 
-def _trained(job: Job, root: Path, sync: Callable[[Path], None]) -> TrainingPart:
-    """The training part, made where it is not whole: else only its scores are missing, or of an earlier code."""
+def _finished_training(job: Job, root: Path) -> TrainingPart | None:
+    """The training part where it is whole: only its scores are missing, or of an earlier code."""
+    with contextlib.suppress(UserError):
+        training = read_training(root / TRAINING)
     with contextlib.suppress(UserError):
         training = read_training(root / TRAINING)
         if training.run.identity == job.identity.name:
             return training
-    from pipeline.run.train_run import train_run  # noqa: PLC0415 - imports TensorFlow
-
-    train_run(job.configuration, job.identity, training_images(), root, sync)
-    return read_training(root / TRAINING)
+    return None
 
 
-@cache
-def training_images() -> Images:
-    """The training images, read and checked once in a process."""
-    return load_training(project.PREPARED)
-
-
-@cache
-def test_images() -> Images:
-    """The test images: only for a study that asks for them."""
-    return load_test(project.PREPARED)
-
-
-def _lock(job: Job) -> Path:
+def lock_of(job: Job) -> Path:
+    """What the process that does a job holds."""
     return project.run_root(job.identity.name) / ".lock"
 
 
 def _is_taken(job: Job) -> bool:
     """Whether a process does the job now: that of another sweep, when ours has not begun it."""
     try:
-        return lock.is_held(_lock(job))
+        return lock.is_held(lock_of(job))
     except OSError:
         # Told by the worker that gets it, as the failure of this job alone.
         return False

@@ -1,0 +1,327 @@
+"""A study's runs on a Ray cluster: the executor for more than one machine.
+
+The conducting machine's disk is the truth, and only the conductor writes there: a node that was given up and lives on
+changes nothing. Code and images go to a node once; after each epoch the checkpoint and the growing record come home, at
+the end the record. A node of other code, versions or device gets no run.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.run.checkpoint import CHECKPOINT, read_checkpoint, remove_checkpoint
+from pipeline.run.environment import environment
+from pipeline.run.record import CLOCK, TRAINING, TrainingClock, read_clock
+from pipeline.storage import lock, project
+from pipeline.studies.plan import Job, record_of
+from pipeline.studies.ray_node import Grown, describe, differing, do, files_of, put_files
+from pipeline.studies.study import present_study
+from pipeline.studies.workers import (
+    BETWEEN_LOOKS,
+    Ended,
+    Failure,
+    LocalProcesses,
+    MayStart,
+    cores,
+    lock_of,
+    prepared_images,
+    threads,
+)
+from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
+
+INSTALL = ".tools/bin/uv pip install --python .venv --require-hashes -r requirements/cluster.txt"
+
+LONGEST_ANSWER = 5.0
+"""Seconds that a cluster's head may take to answer."""
+
+LONGEST_SILENCE = 50.0
+"""Seconds that it may be away: after 60 Ray ends this process, without a `finally`."""
+
+LONGEST_WITHOUT_NODE = 60.0
+"""Seconds that a job waits for a node that may do it where the cluster has none."""
+
+BETWEEN_NODES = 2.0
+"""Seconds between two looks at which nodes there are."""
+
+MOST_LOSSES = 3
+"""Times that a run is lost without another epoch and sent again."""
+
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+SETTINGS = 4
+"""How HTTP/2 begins, which a head speaks, and the kind of frame that answers it (RFC 9113, 3.4 and 6.5)."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node that may do runs."""
+
+    cpus: int
+    processor: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Away:
+    """A job that a node does while its locks are ours, and what is heard from there."""
+
+    job: Job
+    node: str
+    locks: ExitStack
+    words: Any
+
+
+class RayCluster:
+    """Does the jobs of the study called `study` on the nodes of a cluster, as an Executor does.
+
+    Without an `address` the cluster is of this machine, and ends with this process. `wanted` is the most at once.
+    Raises UserError where there is no Ray, or no cluster at the address.
+    """
+
+    def __init__(self, study: str, address: str | None, wanted: int | None) -> None:
+        try:
+            import ray  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise UserError(f"study.executor: ray needs Ray, which is not installed: `{INSTALL}`") from None
+        self.study, self.address, self.wanted, self.ray = study, address, wanted, ray
+        self.nodes: dict[str, _Node] = {}
+        self.asked: dict[str, Any] = {}
+        self.unfit: dict[str, str] = {}
+        self.classes: dict[int, str] = {}
+        self.homeless: dict[str, float] = {}
+        self.losses = Counter[str]()
+        self.images: list[Any] = []
+        self.looked = self.heard = 0.0
+        if address is not None:
+            if not answers(address):
+                raise UserError(
+                    f"study.address: must be that of a Ray head, but none answers at {address} within "
+                    f"{LONGEST_ANSWER:g} s. Begin one there (docs/scale.md), or leave it out for this machine alone."
+                )
+            self._connect(address=address)
+
+    def slots(self, jobs: Sequence[Job]) -> int:
+        """How many of `jobs` go on at once, on the nodes that there are now."""
+        if self.address is None:
+            return LocalProcesses(self.wanted).slots(jobs)
+        most = sum(max(1, cpus // max(map(threads, jobs), default=1)) for _, cpus in self._living().values())
+        return min(most, len(jobs), self.wanted or most)
+
+    def run(self, jobs: Sequence[Job], may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
+        """Do `jobs`, as an Executor does."""
+        waiting, away = list(jobs), list[_Away]()
+        self._prepare(jobs)
+        try:
+            while True:
+                self._look_for_nodes(jobs[0])
+                ended = self._send(waiting, away, may_start)
+                if not (away or ended or any(map(may_start, waiting))):
+                    return
+                ended += self._hear(waiting, away)
+                lost = [job for job in waiting if self.losses[job.identity.name]]
+                yield [*(one.job for one in away), *lost], ended
+        finally:
+            for one in away:
+                with contextlib.suppress(self.ray.exceptions.RayError):
+                    self.ray.cancel(one.words, force=True)
+                one.locks.close()
+
+    def _connect(self, **options: Any) -> None:
+        # It tells nobody, and lets runs have the cores as they have them without it.
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+        others = [f"/{path.name}" for path in project.ROOT.iterdir() if path.name != "pipeline"]
+        code = {"working_dir": str(project.ROOT), "excludes": others}
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            self.ray.init(runtime_env=code, log_to_driver=False, logging_level="ERROR", **options)
+        except (OSError, RuntimeError, ValueError, self.ray.exceptions.RayError) as error:
+            raise UserError(f"study.executor: Ray can't be used: {in_words(error)}") from None
+        finally:
+            # Ray takes it; how a verb ends is ours.
+            signal.signal(signal.SIGTERM, before)
+
+    def _prepare(self, jobs: Sequence[Job]) -> None:
+        """Have the cluster, the images where its nodes fetch them, and of which class each seed is that was begun."""
+        if not self.ray.is_initialized():
+            cpus = max(cores(), (self.wanted or 1) * max(map(threads, jobs)))
+            self._connect(address="local", num_cpus=cpus, include_dashboard=False)
+        if not self.images:
+            both = prepared_images("training"), prepared_images("test") if jobs[0].images == "test" else None
+            # Without the digest that the summary says: there it is that of the bytes that came.
+            self.images = [self.ray.put(images and replace(images, prepared=None)) for images in both]
+        self.heard = time.monotonic()
+        study = present_study(project.study(self.study))
+        for run in () if study is None else study.cells:
+            with contextlib.suppress(UserError):
+                clock = read_clock(project.run_root(run.identity) / TRAINING, run.identity, TrainingClock)
+                if clock is not None and "processor_class" in clock.environment.hardware:
+                    self.classes.setdefault(run.seed, str(clock.environment.hardware["processor_class"]))
+        for job in jobs:
+            with contextlib.suppress(ValueError):
+                if (checkpoint := read_checkpoint(project.checkpoint(job.identity.name) / CHECKPOINT)) is not None:
+                    self.classes.setdefault(job.seed, checkpoint.processor)
+
+    def _living(self) -> dict[str, tuple[str, int]]:
+        """The host and the CPUs of each node that has any, by its id."""
+        nodes = [node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+        return {node["NodeID"]: (node["NodeManagerHostname"], int(node["Resources"]["CPU"])) for node in nodes}
+
+    def _look_for_nodes(self, job: Job) -> None:
+        """Ask nodes that have joined what they are, and forget those that are gone.
+
+        Raises UserError when the head has been away for too long.
+        """
+        now = time.monotonic()
+        if now - self.looked < BETWEEN_NODES:
+            return
+        self.looked = now
+        if self.address is not None and not answers(self.address, seconds=1):
+            # Asked now, Ray would wait for it.
+            if now - self.heard > LONGEST_SILENCE:
+                raise UserError(f"study.address: the head at {self.address} is gone. With one, the same line goes on.")
+            return
+        self.heard, living = now, self._living()
+        self.nodes = {node: one for node, one in self.nodes.items() if node in living}
+        for node in living.keys() - self.nodes.keys() - self.asked.keys() - self.unfit.keys():
+            self.asked[node] = self._task(describe, node, 0, job).remote()
+        for node in self._ready(self.asked):
+            host, cpus = living.get(node, ("", 0))
+            try:
+                processor, ingredients = self.ray.get(self.asked.pop(node))
+                reason = differing(ingredients, job.identity.ingredients)
+            except (self.ray.exceptions.RayTaskError, self.ray.exceptions.RuntimeEnvSetupError) as error:
+                reason = in_words(error)
+            except self.ray.exceptions.RayError:
+                # It died of it: asked again where it lives.
+                continue
+            if reason:
+                self.unfit[node] = f"{host}: {reason}"
+                console.print(f"no run is sent to the node {host}: {reason}")
+            elif node in living:
+                self.nodes[node] = _Node(cpus, processor)
+
+    def _task(self, act: Callable[..., Any], node: str, cpus: int, job: Job, **options: Any) -> Any:
+        there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        # A process sets its threads once: those of another number get another.
+        own = {"env_vars": {"CONV2D_THREADS": str(threads(job))}}
+        return self.ray.remote(act).options(
+            num_cpus=cpus, scheduling_strategy=there, max_retries=0, runtime_env=own, **options
+        )
+
+    def _ready(self, words: Mapping[Any, Any], seconds: float = 0) -> list[Any]:
+        """The keys of those of which there is something to hear."""
+        if not words:
+            time.sleep(seconds)
+            return []
+        ready, _ = self.ray.wait(list(words.values()), num_returns=len(words), timeout=seconds, fetch_local=False)
+        return [key for key, word in words.items() if word in ready]
+
+    def _send(self, waiting: list[Job], away: list[_Away], may_start: MayStart) -> list[Ended]:
+        """Send what there is room for; returns what others have done meanwhile, and what no node can do."""
+        ended = []
+        for job in [job for job in waiting if may_start(job)]:
+            if self.wanted is not None and len(away) >= self.wanted:
+                break
+            node, reason = self._place(job, away)
+            if reason:
+                ended.append(Ended(job, Failure(reason)))
+            elif node is None or (locks := held(job)) is None:
+                continue
+            elif record_of(job) is not None:
+                locks.close()
+                ended.append(Ended(job))
+            else:
+                away.append(_Away(job, node, locks, self._begin(job, node)))
+            waiting.remove(job)
+        return ended
+
+    def _place(self, job: Job, away: Sequence[_Away]) -> tuple[str | None, str]:
+        """The node with the most room for the job, None while there is no room; why none will ever have any.
+
+        All settings of a seed are trained on one class of processor: what is compared differs in nothing else.
+        """
+        wanted = self.classes.get(job.seed)
+        room = {node: one.cpus for node, one in self.nodes.items() if wanted in (None, one.processor)}
+        if not room:
+            since = self.homeless.setdefault(job.identity.name, time.monotonic())
+            of_class = "" if wanted is None else f" of the class on which its seed was begun ({wanted})"
+            reason = "; ".join([f"the cluster has no node{of_class} that can do it", *self.unfit.values()])
+            # One that was asked may be slow to answer.
+            is_over = not self.asked and time.monotonic() - since > LONGEST_WITHOUT_NODE
+            return None, reason if is_over else ""
+        self.homeless.pop(job.identity.name, None)
+        for one in away:
+            if one.node in room:
+                room[one.node] -= self._cpus(one.job, one.node)
+        node = max(room, key=lambda node: room[node])
+        return (node if room[node] >= self._cpus(job, node) else None), ""
+
+    def _cpus(self, job: Job, node: str) -> int:
+        """More threads than a node has CPUs only where the job would never be done else."""
+        return min(threads(job), self.nodes[node].cpus)
+
+    def _begin(self, job: Job, node: str) -> Any:
+        self.classes.setdefault(job.seed, self.nodes[node].processor)
+        begun = [files_of(job, TRAINING, CLOCK, is_record=True), files_of(job, CHECKPOINT, is_record=False)]
+        task = self._task(do, node, self._cpus(job, node), job, num_returns="streaming")
+        return task.remote(job, begun, environment(), *self.images)
+
+    def _hear(self, waiting: list[Job], away: list[_Away]) -> list[Ended]:
+        """Put what has come home into its place, and let what was lost wait again; returns what has ended."""
+        ended = []
+        for one in self._ready({one: one.words for one in away}, BETWEEN_LOOKS):
+            name = one.job.identity.name
+            try:
+                word = self.ray.get(next(one.words))
+            except (self.ray.exceptions.RayError, StopIteration) as error:
+                # Its node is asked again before it gets another.
+                self.nodes.pop(one.node, None)
+                self.losses[name] += 1
+                word = Failure(f"its process or its node died: {in_words(error)}")
+            else:
+                self.losses[name] = 0
+            if isinstance(word, Grown):
+                put_files(one.job, word)
+                continue
+            away.remove(one)
+            one.locks.close()
+            if 0 < self.losses[name] <= MOST_LOSSES:
+                waiting.insert(0, one.job)
+                continue
+            if word is None:
+                remove_checkpoint(project.checkpoint(name))
+            ended.append(Ended(one.job, word))
+        return ended
+
+
+def answers(address: str, seconds: float = LONGEST_ANSWER) -> bool:
+    """Whether a server that speaks HTTP/2, as a head does, answers there: Ray itself would ask for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds) as connection:
+            connection.sendall(HELLO)
+            return connection.recv(9)[3:4] == bytes([SETTINGS])
+    except (OSError, OverflowError):
+        return False
+
+
+def in_words(error: BaseException) -> str:
+    """The last line of what Ray says, without its colours."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[-1:]])
+
+
+def held(job: Job) -> ExitStack | None:
+    """What a process holds that does the job; None where another does it."""
+    with ExitStack() as locks:
+        for path in (lock_of(job), project.checkpoint(job.identity.name) / "lock"):
+            if not locks.enter_context(lock.if_free(path)):
+                return None
+        return locks.pop_all()

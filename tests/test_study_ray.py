@@ -1,0 +1,319 @@
+"""Who does which run of a study on a Ray cluster, and what becomes of it: with a fake in place of Ray."""
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.data import prepared
+from pipeline.run.environment import Environment
+from pipeline.run.record import TRAINING, TrainingClock, write_clock
+from pipeline.storage import lock, project
+from pipeline.studies import ray_executor
+from pipeline.studies.plan import Job, job_of, study_run_of
+from pipeline.studies.ray_executor import HELLO, INSTALL, RayCluster, answers, in_words
+from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_files
+from pipeline.studies.study import update_study
+from pipeline.studies.workers import Ended, Failure, lock_of
+from pipeline.terminal.errors import UserError
+from tests.harness import studies
+from tests.harness.conducting import finish
+from tests.harness.fake_ray import Act, FakeRay, RayError, RayTaskError
+from tests.harness.studies import a_project, declared, prepare, swept
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(monkeypatch, tmp_path)
+    prepare()
+    ray_executor.prepared_images.cache_clear()
+    for name in ("BETWEEN_NODES", "BETWEEN_LOOKS", "LONGEST_WITHOUT_NODE"):
+        monkeypatch.setattr(ray_executor, name, 0.0)
+
+
+def job(seed: int, filters: int = 8, threads: int = 1) -> Job:
+    configuration = swept({"seed": seed, "model.conv.filters": filters, "training.threads": threads})
+    return job_of(configuration, prepared.training_digest(project.PREPARED, swept().data), declared())
+
+
+def fine(job: Job, _node: str) -> Iterator[Any]:
+    """One epoch, and the record."""
+    yield Grown(False, {"state": b"1", "training/history.csv": b"one"})
+    finish(job)
+    yield None
+
+
+def says(processor: str = "x", **other: object) -> Any:
+    return processor, describe()[1] | other
+
+
+def cluster(monkeypatch: pytest.MonkeyPatch, act: Act = fine, wanted: int | None = None, **machines: Any) -> RayCluster:
+    fake = FakeRay({name: (cpus, what) for name, (cpus, what) in machines.items()}, act)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return RayCluster("kernels", None, wanted)
+
+
+def looks(executor: RayCluster, jobs: Sequence[Job]) -> list[tuple[list[Job], list[Ended]]]:
+    return list(executor.run(jobs, lambda _job: True))
+
+
+def ends(executor: RayCluster, jobs: Sequence[Job]) -> dict[int, str | None]:
+    """By its seed how each job ended, once."""
+    ended = [one for _, now in looks(executor, jobs) for one in now]
+    assert len(ended) == len({one.job.identity.name for one in ended}) == len(jobs)
+    return {one.job.seed: one.failure and one.failure.reason for one in ended}
+
+
+# Which node
+
+
+def test_nodes_do_so_many_runs_at_once_as_they_have_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, a=(1, says()), b=(2, says()))
+    jobs = [job(seed) for seed in range(6)]
+    seen = looks(executor, jobs)
+    assert max(len(running) for running, _ in seen) == 3
+    nodes = [node for _, node in executor.ray.sent]
+    assert sorted(set(nodes)) == ["a", "b"]
+    assert nodes.count("b") > nodes.count("a")
+    assert {one.job.seed for _, ended in seen for one in ended} == set(range(6))
+
+
+def test_runs_of_more_threads_than_a_node_has_cpus_have_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, a=(2, says()))
+    seen = looks(executor, [job(0, threads=4), job(1, threads=1), job(2, threads=1)])
+    assert [sorted(job.seed for job in running) for running, _ in seen if running] == [[0], [1, 2]]
+
+
+def test_no_more_go_on_at_once_than_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, wanted=2, a=(9, says()))
+    assert max(len(running) for running, _ in looks(executor, [job(seed) for seed in range(5)])) == 2
+
+
+def test_all_settings_of_a_seed_are_trained_on_one_class_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, a=(1, says("old")), b=(1, says("new")), c=(1, says("new")))
+    ends_of = looks(executor, [job(seed, filters) for filters in (4, 8, 16) for seed in range(4)])
+    assert sum(len(ended) for _, ended in ends_of) == 12
+    classes: dict[int, set[str]] = {}
+    for seed, node in executor.ray.sent:
+        classes.setdefault(seed, set()).add("old" if node == "a" else "new")
+    assert all(len(seen) == 1 for seen in classes.values())
+    assert set.union(*classes.values()) == {"old", "new"}
+
+
+def test_a_seed_goes_on_where_its_earlier_runs_were_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, other = job(0, 4), job(0, 8)
+    finish(before)
+    where = Environment(hardware={"processor_class": "old"})
+    write_clock(project.run_root(before.identity.name), TRAINING, TrainingClock(before.identity.name, (), where))
+    cell = study_run_of(before, None)
+    update_study(project.study("kernels"), lambda _: studies.study({cell.setting: {}}, [cell]))
+    executor = cluster(monkeypatch, a=(9, says("new")), b=(1, says("old")))
+    assert ends(executor, [other, job(1)]) == {0: None, 1: None}
+    assert dict(executor.ray.sent) == {0: "b", 1: "a"}
+    executor = cluster(monkeypatch, a=(9, says("new")))
+    reasons = ends(executor, [job(0, 16), job(1, 16)])
+    assert reasons[1] is None
+    assert "no node of the class on which its seed was begun (old)" in str(reasons[0])
+
+
+def test_a_node_that_is_another_gets_no_run_and_the_ingredient_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = describe()[1]["versions"]
+    assert isinstance(other, dict)
+    executor = cluster(monkeypatch, a=(4, says(versions=other | {"numpy": "0.9"})), b=(1, says()))
+    assert ends(executor, [job(0), job(1)]) == {0: None, 1: None}
+    assert {node for _, node in executor.ray.sent} == {"b"}
+    assert "no run is sent to the node a.local: versions.numpy is 0.9, not " in capsys.readouterr().out
+    broken = RayTaskError("\x1b[36mray::describe()\x1b[39m\nModuleNotFoundError: No module named 'pydantic'")
+    reasons = ends(cluster(monkeypatch, a=(4, broken)), [job(2)])
+    assert reasons[2] == (
+        "the cluster has no node that can do it; a.local: RayTaskError: ModuleNotFoundError: No module named 'pydantic'"
+    )
+
+
+def test_what_differs_is_named_and_shown() -> None:
+    here = {"code": "c" * 64, "versions": {"numpy": "2.4.0", "keras": "3"}, "seed": 0}
+    assert differing({"code": "c" * 64, "versions": {"numpy": "2.4.0"}}, here) == ""
+    assert differing({"code": "d" * 64, "versions": {"numpy": "2.5.0"}}, here) == (
+        "code is dddddddddddd, not cccccccccccc, versions.numpy is 2.5.0, not 2.4.0"
+    )
+
+
+# What becomes of a run
+
+
+def test_what_has_grown_comes_home_and_the_checkpoint_goes_when_the_run_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = job(0)
+    work = project.checkpoint(one.identity.name)
+    seen = []
+    for running, ended in cluster(monkeypatch, a=(1, says())).run([one], lambda _job: True):
+        seen.append((len(running), len(ended), (work / "state").exists(), lock.is_held(lock_of(one))))
+    # The lock is free before it is told that the run ended.
+    assert seen == [(1, 0, True, True), (0, 1, False, False)]
+
+
+def test_a_run_that_is_lost_is_sent_again_with_what_came_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def act(job: Job, _node: str) -> Iterator[Any]:
+        given.append(dict(files_of(job, "state", is_record=False).files))
+        if len(given) < 3:
+            yield Grown(False, {"state": str(len(given)).encode()})
+            yield RayError("died")
+        yield None
+
+    assert ends(cluster(monkeypatch, act, a=(1, says())), [job(0)]) == {0: None}
+    assert given == [{}, {"state": b"1"}, {"state": b"2"}]
+
+
+def test_a_run_that_dies_again_and_again_without_an_epoch_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(job: Job, node: str) -> Iterator[Any]:
+        if job.seed == 1:
+            yield RayError("\x1b[31mThe worker died\x1b[0m")
+        yield from fine(job, node)
+
+    executor = cluster(monkeypatch, act, a=(1, says()))
+    assert ends(executor, [job(0), job(1)]) == {0: None, 1: "its process or its node died: RayError: The worker died"}
+    assert [seed for seed, _ in executor.ray.sent].count(1) == 4
+
+
+def test_what_a_run_raises_is_told_as_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(_job: Job, _node: str) -> Iterator[Any]:
+        yield Failure("ValueError: no", "Traceback")
+
+    executor = cluster(monkeypatch, act, a=(1, says()))
+    assert ends(executor, [job(0)]) == {0: "ValueError: no"}
+    assert len(executor.ray.sent) == 1
+
+
+def test_what_another_sweep_does_is_waited_for_and_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = job(0), job(1)
+    executor = cluster(monkeypatch, a=(4, says()))
+    ended = []
+    with lock.only_one(lock_of(theirs)):
+        run = executor.run([theirs, ours], lambda _job: True)
+        for _ in range(4):
+            ended += [one.job.seed for one in next(run)[1]]
+        finish(theirs)
+    ended += [one.job.seed for _, now in run for one in now]
+    assert ended == [1, 0]
+    assert executor.ray.sent == [(1, "a")]
+
+
+def test_what_may_not_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, a=(4, says()))
+    found = [one.job.seed for _, now in executor.run([job(0), job(1)], lambda job: job.seed == 1) for one in now]
+    assert found == [1]
+
+
+def test_leaving_the_iteration_early_ends_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, a=(4, says()))
+    run = executor.run([job(0), job(1)], lambda _job: True)
+    assert len(next(run)[0]) == 2
+    run.close()
+    assert len(executor.ray.cancelled) == 2
+    assert not lock.is_held(lock_of(job(0)))
+
+
+def test_only_the_pipeline_travels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "private").write_text("")
+    executor = cluster(monkeypatch, a=(1, says()))
+    executor._connect()
+    code = executor.ray.begun["runtime_env"]
+    assert code["working_dir"] == str(tmp_path)
+    assert "/private" in code["excludes"]
+    assert "/pipeline" not in code["excludes"]
+
+
+def test_parts_are_put_whole_and_what_is_hidden_stays() -> None:
+    one = job(0)
+    finish(one)
+    root = project.run_root(one.identity.name)
+    (root / ".lock").write_text("")
+    (root / "lock").write_text("")
+    record = files_of(one, is_record=True)
+    (root / TRAINING / "left").write_text("of before")
+    put_files(one, record)
+    assert not (root / TRAINING / "left").exists()
+    assert {"training/run.json", "evaluation/metrics.json"} <= record.files.keys()
+    assert not {".lock", "lock"} & record.files.keys()
+    assert files_of(one, is_record=True) == record
+    assert files_of(one, TRAINING, is_record=True).files.keys() == {
+        name for name in record.files if name.startswith(TRAINING)
+    }
+
+
+# Where there is no cluster
+
+
+def test_without_ray_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"^study\.executor: ray needs Ray, which is not installed: `\.tools/bin/uv"):
+        RayCluster("kernels", None, None)
+    assert "requirements/cluster.txt" in INSTALL
+
+
+def served(answer: bytes) -> str:
+    """The address of a server that answers once, so."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(len(HELLO)) == HELLO
+            connection.sendall(answer)
+            time.sleep(0.5)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_only_what_speaks_as_a_head_does_answers() -> None:
+    assert answers(served(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))), seconds=5)
+    assert not answers(served(b"HTTP/1.0 400 Bad"), seconds=5)
+    assert not answers(served(b""), seconds=0.1)
+    assert not answers("127.0.0.1:1")
+    assert not answers("127.0.0.1:99999")
+    assert not answers("no.such.host.invalid:1")
+
+
+def test_an_address_that_does_not_answer_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay({}, fine)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with pytest.raises(UserError, match=r"^study\.address: must be that of a Ray head, but none answers at 127"):
+        RayCluster("kernels", "127.0.0.1:1", None)
+    assert not fake.begun
+
+
+def test_a_head_that_is_away_for_long_ends_the_sweep_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_job: Job, _node: str) -> Iterator[Any]:
+        while True:
+            yield Grown(False, {"state": b"1"})
+
+    executor = cluster(monkeypatch, never, a=(1, says()))
+    executor.address = "127.0.0.1:1"
+    executor.ray.init(address=executor.address)
+    monkeypatch.setattr(ray_executor, "answers", lambda *_, **_seconds: True)
+    run = executor.run([job(0)], lambda _job: True)
+    assert len(next(run)[0]) == 1
+    monkeypatch.setattr(ray_executor, "answers", lambda *_, **_seconds: False)
+    assert len(next(run)[0]) == 1
+    monkeypatch.setattr(ray_executor, "LONGEST_SILENCE", 0.0)
+    with pytest.raises(UserError, match=r"the head at 127.0.0.1:1 is gone. With one, the same line goes on"):
+        list(run)
+    assert len(executor.ray.cancelled) == 1
+
+
+def test_what_ray_says_is_told_without_its_colours() -> None:
+    assert in_words(RayError("\x1b[36mfirst\x1b[39m\nlast line ")) == "RayError: last line"
+    assert in_words(ValueError()) == "ValueError"
