@@ -28,7 +28,8 @@ def leftovers(project: Project) -> set[str]:
 
 
 def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: Project) -> None:
-    said = sweep(prepared, "model.conv.kernel_size=3,29", "model.conv.groups=1,3", "seed=range(3)", status=1)
+    line = "model.conv.kernel_size=3,29", "model.conv.groups=1,3", "seed=range(3)"
+    said = asked_here(prepared, "sweep", "-m", *line).said
     assert "refused" in said
     assert "kernel_size=3 model.conv.groups=3" in said
     assert said.count("kernel_size=29 model.conv.groups=1") == 1, "seeds are not listed one by one"
@@ -159,7 +160,7 @@ def test_a_file_names_settings_and_asks_of_them_and_a_dry_run_writes_nothing(pre
         file.write_text(SHAPES.replace("WEIGHT", "-1"))
         said = sweep(prepared, "+study=shapes", "study.stop=decided", "study.dry_run=true")
         file.write_text(SHAPES.replace("WEIGHT", "1"))
-        refused = sweep(prepared, "+study=shapes", status=1)
+        refused = asked_here(prepared, "sweep", "-m", "+study=shapes").said
     finally:
         file.unlink()
     assert "study shapes: 6 runs (2 settings, 3 seeds)" in said

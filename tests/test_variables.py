@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage import project
+from tests.test_network_training import digest_of_a_training_with_everything
 
 DIGEST = """
 from pipeline.network.fit import use_threads; use_threads(2)
@@ -49,8 +50,8 @@ def said(program: str, **variables: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def digest() -> str:
-    return said(DIGEST)
+def digest(two_threads: None) -> str:
+    return f"{digest_of_a_training_with_everything()}\n"
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,11 @@ def digest() -> str:
     [WITHOUT_EFFECT, pytest.param({"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}, marks=pytest.mark.long)],
     ids=len,
 )
-def test_a_persons_variables_change_no_bit(digest: str, variables: dict[str, str]) -> None:
-    assert said(DIGEST, **variables) == digest
+def test_a_persons_variables_change_no_bit_and_keras_writes_no_file(
+    digest: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    assert said(DIGEST, **variables, HOME=str(tmp_path)) == digest
+    assert not (tmp_path / ".keras").exists()
 
 
 @pytest.mark.parametrize(
@@ -74,11 +78,6 @@ def test_hostile_variables_and_keras_own_file_change_no_bit(digest: str, text: s
     place.parent.mkdir()
     place.write_text(text)
     assert said(DIGEST, **HOSTILE, HOME=str(tmp_path), KERAS_HOME=str(place.parent)) == digest
-
-
-def test_keras_writes_no_file_of_its_own(tmp_path: Path) -> None:
-    said("import pipeline, keras", HOME=str(tmp_path))
-    assert not (tmp_path / ".keras").exists()
 
 
 def test_what_is_left_out_is_told_once_and_what_only_logs_stays() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import verify
 from pipeline.verify import _store
+from tests.harness.doors import asked_here
 from tests.harness.project import Project, finished_project, stages_run
 
 
@@ -75,6 +76,13 @@ def _times(folder: Path) -> dict[Path, int]:
     }
 
 
+def _verify(project: Project, status: int = 0) -> str:
+    """What the verb says, without a process of its own."""
+    answer = asked_here(project, "verify")
+    assert answer.status == status, answer.said
+    return answer.said
+
+
 @pytest.mark.parametrize(
     ("damaged", "repair"),
     [
@@ -90,7 +98,7 @@ def _times(folder: Path) -> dict[Path, int]:
 def test_a_flipped_bit_is_named_with_its_repair(kept: Project, damaged: Callable[[Project], Path], repair: str) -> None:
     path = damaged(kept)
     _flip(path)
-    lines = [line for line in kept.verb("verify", status=1).splitlines() if line.startswith("damaged: ")]
+    lines = [line for line in _verify(kept, status=1).splitlines() if line.startswith("damaged: ")]
     assert any(str(path.relative_to(kept.path)) in line and repair in line for line in lines), lines
 
 
@@ -102,7 +110,7 @@ def test_a_torn_dvc_lock_a_checkpoint_a_study_and_a_database_are_named(kept: Pro
         path.parent.mkdir(parents=True)
         path.write_text(content)
     try:
-        said = kept.verb("verify", status=1)
+        said = _verify(kept, status=1)
     finally:
         for name in ("checkpoints/0123456789abcdef", "studies"):
             shutil.rmtree(kept.path / name)
@@ -114,10 +122,10 @@ def test_what_mlflow_is_told_of_while_it_trains_is_read_too(kept: Project) -> No
     work = kept.path / "checkpoints" / "0123456789abcdef"
     shutil.copytree(kept.path / "record" / "training", work / "training")
     try:
-        assert "damaged" not in kept.verb("verify")
+        assert "damaged" not in _verify(kept)
         path = work / "training" / "history.csv"
         _flip(path)
-        said = kept.verb("verify", status=1)
+        said = _verify(kept, status=1)
         assert f"{path}: is not what run.json says was written. The sweep or `dvc repro` that was interrupted" in said
     finally:
         shutil.rmtree(work)
@@ -126,7 +134,7 @@ def test_what_mlflow_is_told_of_while_it_trains_is_read_too(kept: Project) -> No
 def test_what_was_removed_or_never_made_is_no_damage(kept: Project) -> None:
     shutil.rmtree(kept.path / "data" / "raw")
     shutil.rmtree(kept.path / "record" / "training")
-    assert "damaged" not in kept.verb("verify")
+    assert "damaged" not in _verify(kept)
 
 
 def test_make_repro_goes_on_from_a_torn_dvc_lock_without_training_again(kept: Project) -> None:
@@ -222,17 +230,17 @@ def shared(kept: Project, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_cache_that_lies_elsewhere_is_read(kept: Project, shared: Path) -> None:
-    said = kept.verb("verify")
+    said = _verify(kept)
     assert f"files in DVC's cache in {shared} that dvc.lock names" in said
     assert "damaged" not in said
     path = max(shared.glob("files/md5/??/*"), key=lambda path: path.stat().st_size)
     _flip(path)
-    assert f"damaged: {path}: has another content than its name says" in kept.verb("verify", status=1)
+    assert f"damaged: {path}: has another content than its name says" in _verify(kept, status=1)
 
 
 def test_a_cache_that_is_not_there_is_said_not_to_have_been_read(kept: Project, shared: Path) -> None:
     shutil.move(shared, shared.with_name("away"))
-    said = kept.verb("verify")
+    said = _verify(kept)
     assert f"not read: DVC's cache, {shared} (`dvc cache dir`): it is not there, or not for you" in said
     assert "outputs in dvc.lock" in said
 
@@ -243,7 +251,7 @@ def _relink(project: Project, kind: str) -> Path:
     project.run("dvc", "checkout", "--relink")
     weights = project.path / "record" / "training" / "weights.npz"
     assert weights.is_symlink() == (kind == "symlink")
-    assert "damaged" not in project.verb("verify")
+    assert "damaged" not in _verify(project)
     return weights
 
 
@@ -262,7 +270,7 @@ def test_a_link_into_a_shared_cache_is_trusted_after_its_content_was_read(kept: 
     assert "test accuracy" in kept.verb("summary")
     _flip(weights.resolve())
     for verb in ("evaluate", "track"):
-        assert f"error: {weights.resolve()}: has another content than its name says" in kept.verb(verb, status=1)
+        assert f"error: {weights.resolve()}: has another content than its name says" in asked_here(kept, verb).said
     weights.unlink()
     weights.symlink_to(shared.with_name("elsewhere"))
     shared.with_name("elsewhere").write_bytes(b"elsewhere")

@@ -56,14 +56,17 @@ def asked(project: Project, *command: str, **variables: str) -> Answer:
 
 
 def asked_here(project: Project, *command: str) -> Answer:
-    """The same in this process: for a verb that refuses before it starts anything, without the second of imports."""
+    """The same in this process, without the second of imports: for a verb that starts no other and keeps nothing."""
     module, before = importlib.import_module(f"pipeline.{command[0]}"), contents(project.path)
     handler, said, root = signal.getsignal(signal.SIGTERM), io.StringIO(), places.ROOT
     started = time.perf_counter()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        for name, path in vars(places).items():
-            if isinstance(path, Path):
-                patch.setattr(places, name, project.path / path.relative_to(root))
+        for name, value in list(vars(places).items()):
+            if isinstance(value, Path):
+                patch.setattr(places, name, project.path / value.relative_to(root))
+            elif hasattr(value, "cache_clear"):
+                # A process reads once where DVC's cache lies.
+                value.cache_clear()
         # mlflow puts the address of a store that this process has opened into the environment.
         for name in [name for name in os.environ if name.startswith(("MLFLOW", "DVC"))]:
             patch.delenv(name)
