@@ -30,6 +30,7 @@ from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
+HEAD = "# Written by `python -m pipeline.import_images"
 FILES = "train-images", "train-labels", "t10k-images", "t10k-labels"
 SMOKE_IMAGES = 2000
 SMOKE_MODELS = "article", "small"
@@ -42,7 +43,8 @@ def main() -> int:
     if place.exists() and not arguments.replace:
         raise UserError(f"{place}: is there already. Choose another name, or --replace what an earlier import wrote.")
     folder = project.IMPORTED / name
-    if place.exists() and not folder.exists():
+    # Where it was made on another machine there is no folder: git ignores it.
+    if place.exists() and not folder.exists() and not place.read_text("utf-8").startswith(HEAD):
         raise UserError(f"{place}: was not written by an import and stays as it is. Choose another name.")
     if not 0 < arguments.test_share < 1:
         raise UserError(f"--test-share: must be between 0 and 1, not {arguments.test_share:g}. Use 0.2")
@@ -96,7 +98,7 @@ def as_idx(array: NDArray[np.uint8]) -> bytes:
 def _as_yaml(declared: Data, arguments: argparse.Namespace) -> str:
     size = "" if arguments.size is None else f" --size {arguments.size[0]}x{arguments.size[1]}"
     options = size + {None: "", True: " --grey", False: " --colour"}[arguments.grey]
-    head = f"# Written by `python -m pipeline.import_images {arguments.name} …{options}`.\n"
+    head = f"{HEAD} {arguments.name} …{options}`.\n"
     return head + yaml.safe_dump(declared.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -178,19 +178,33 @@ def test_an_import_says_what_it_made_tries_it_and_is_not_written_over(tmp_path: 
     assert "was not written by an import" in project.verb("import_images", "sample", source, "--replace", status=1)
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in a temporary folder that has no data yet."""
+    for name, place in (("ROOT", "."), ("CONF", "conf"), ("IMPORTED", "data/imported")):
+        monkeypatch.setattr(project, name, tmp_path / place)
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("options", "written"),
     [([], "shades …`."), (["--colour"], "… --colour`."), (["--size", "8x9", "--grey"], "… --size 8x9 --grey`.")],
 )
 def test_what_is_written_says_how_its_pictures_were_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], written: str
+    here: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], written: str
 ) -> None:
-    for name, place in (("ROOT", "."), ("CONF", "conf"), ("IMPORTED", "data/imported")):
-        monkeypatch.setattr(project, name, tmp_path / place)
-    monkeypatch.setattr(sys, "argv", ["_", "shades", shades(tmp_path / "pictures"), "--no-training", *options])
-    (tmp_path / "conf" / "data").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["_", "shades", shades(here / "pictures"), "--no-training", *options])
     assert verb.main() == 0
-    assert (tmp_path / "conf" / "data" / "shades.yaml").read_text("utf-8").splitlines()[0].endswith(written)
+    assert (here / "conf" / "data" / "shades.yaml").read_text("utf-8").splitlines()[0].endswith(written)
+
+
+def test_what_was_imported_on_another_machine_is_imported_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["_", "shades", shades(here / "pictures"), "--no-training", "--replace"])
+    assert verb.main() == 0
+    shutil.rmtree(project.IMPORTED)  # which git ignores
+    assert verb.main() == 0
+    assert (project.IMPORTED / "shades" / "examples.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,16 @@ def test_failing_everywhere_lists_each_reason_and_what_to_do(site: Site, tmp_pat
     assert not (tmp_path / "raw").exists()
 
 
+def test_images_that_were_imported_elsewhere_are_to_be_imported_here(tmp_path: Path) -> None:
+    source = FolderSource(kind="folder", path="data/imported/flowers")
+    with pytest.raises(UserError) as caught:
+        fetch(FILES, [source], tmp_path / "raw")
+    _, reason, way = str(caught.value).splitlines()
+    assert reason.strip() == f"{project.IMPORTED / 'flowers'}: is no folder"
+    again = "python -m pipeline.import_images flowers … --replace"
+    assert way.strip() == f"Import them here too ({again}), or name another place in data.sources."
+
+
 def test_failing_leaves_what_was_there(site: Site, tmp_path: Path) -> None:
     fetch(FILES, [SAMPLE], tmp_path / "raw")
     site.answer = lambda request, name: (not_found if name.startswith("t10k-labels") else good)(request, name)

@@ -79,6 +79,8 @@ def test_backgrounds_are_told_by_the_border() -> None:
 def test_pictures_are_found_in_folders_and_what_is_not_there_is_named(tmp_path: Path) -> None:
     Image.fromarray(TEST_IMAGES[0]).save(tmp_path / "a.png")
     (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "._a.png").write_text("what a Mac keeps beside a.png")
+    (tmp_path / "folder.png").mkdir()
     assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
     with pytest.raises(UserError, match="nothing: is not there"):
         find_pictures([Path("nothing")])

@@ -58,14 +58,12 @@ class Layer:
     block: Block | None = None
 
 
-class _BlockError(ConfigurationError):
-    """What is wrong with an argument in block `number`. With `other_ways` it is a size that is larger than what reaches
-    it: what helps beside a smaller one.
-    """
+class _BlockError(Exception):
+    """A problem with an argument of block `number`; `other_ways` help beside a smaller one where that is too large."""
 
     def __init__(self, number: int, argument: str, problem: str, other_ways: str | None = None) -> None:
-        super().__init__([Problem(argument, problem)])
-        self.number, self.argument, self.problem, self.other_ways = number, argument, problem, other_ways
+        super().__init__(problem)
+        self.number, self.argument, self.other_ways = number, argument, other_ways
 
 
 def layers(model: Model | Network, image_shape: Sequence[int], classes: int) -> tuple[Layer, ...]:
@@ -80,7 +78,7 @@ def layers(model: Model | Network, image_shape: Sequence[int], classes: int) -> 
         if error.other_ways:
             largest = _largest(model, key, image_shape, classes)
             way = f" Use {f'at most {largest}, ' if largest else ''}{error.other_ways}, or a smaller depth."
-        raise refused(key, f"{error.problem}{way}") from None
+        raise refused(key, f"{error}{way}") from None
     parameters = sum(layer.parameters for layer in every)
     if parameters > MOST_PARAMETERS:
         largest_layer = max(every, key=lambda layer: layer.parameters)
@@ -110,7 +108,7 @@ def blocks(model: Model | Network) -> tuple[Block, ...]:
     """
     if isinstance(model, Network):
         return tuple(model.blocks)
-    names = [_block_name(number) for number in range(1, model.depth + 1)]
+    names = [f"block{number}" for number in range(1, model.depth + 1)]
     there = f"depth {model.depth} has {names[0]}{f' to {names[-1]}' if model.depth > 1 else ''}"
     if unknown := [name for name in model.blocks if name not in names]:
         raise ConfigurationError([_no_block(name, there) for name in unknown])
@@ -124,19 +122,15 @@ def size_after(size: int, window: int, stride: int, dilation: int, padding: str)
     return (size - (window - 1) * dilation - 1) // stride + 1
 
 
-def _block_name(number: int) -> str:
-    return f"block{number}"
-
-
 def _block(model: Model, number: int) -> Block:
     """Block `number`, its changes merged argument by argument."""
-    name = f"model.blocks.{_block_name(number)}"
-    changes = model.blocks.get(_block_name(number), {})
+    name = f"model.blocks.block{number}"
+    changes = model.blocks.get(f"block{number}", {})
     conv_changes = changes.get("conv", {})
     if not isinstance(conv_changes, dict):
         raise refused(f"{name}.conv", f"must be a mapping of keys to values, not {shown(conv_changes)}.")
     base = {field: getattr(model, field) for field in Block.model_fields}
-    conv = {field: getattr(model.conv, field) for field in Conv.model_fields}
+    conv = dict(model.conv)
     if "filters" not in conv_changes:
         conv["filters"] = _grown(model, number)
     return block_as_built(validated(Block, base | changes | {"conv": conv | conv_changes}, prefix=name))
@@ -170,7 +164,7 @@ def _layers(model: Model | Network, shape: Shape, classes: int) -> Iterator[Laye
 
 
 def _block_layers(number: int, block: Block, shape_in: Shape) -> Iterator[Layer]:
-    name = _block_name(number)
+    name = f"block{number}"
     shape = _conv_output(number, block.conv, shape_in)
     pooled = shape if block.pooling == "none" else _pool_output(number, block, shape)
     block = _without_empty_padding(block, shape_in, shape, pooled)
@@ -219,7 +213,7 @@ def _head_layers(model: Model | Network, shape: Shape, classes: int) -> Iterator
 
 def _check_output(model: Model | Network, features: int, classes: int) -> None:
     """Raises ConfigurationError where what the head makes can't be one number a class."""
-    last = _block_name(len(blocks(model)))
+    last = f"block{len(blocks(model))}"
     if model.dense.units or model.head_dropout > 0:
         key = "dense.units" if model.dense.units else "head_dropout"
         raise refused(f"model.{key}", "has no place with output head, which has no dense layer. Leave it out there.")
@@ -295,11 +289,11 @@ def _is_filled(shape_in: Shape, shape: Shape, window: Size, strides: Size, dilat
 
 def _key(model: Model | Network, number: int, argument: str) -> str:
     """Where the argument of a block was set: in the block's own changes or for all blocks."""
-    own = f"model.blocks.{_block_name(number)}.{argument}"
+    own = f"model.blocks.block{number}.{argument}"
     if isinstance(model, Network):
         return own
     *way, last = argument.split(".")
-    changes: Any = model.blocks.get(_block_name(number), {})
+    changes: Any = model.blocks.get(f"block{number}", {})
     for part in way:
         changes = changes.get(part, {})
     return own if last in changes else f"model.{argument}"

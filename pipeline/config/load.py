@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,7 @@ def read_params(path: Path) -> Configuration:
 
     Raises UserError for a file that is no YAML, ConfigurationError for one that is no configuration.
     """
-    with _in_file(path):
-        return configure(read_yaml(path))
+    return _checked(path, configure)
 
 
 def read_section(path: Path, kind: type[SectionType]) -> SectionType:
@@ -70,15 +68,14 @@ def read_section(path: Path, kind: type[SectionType]) -> SectionType:
     `dvc exp run -S` leaves what it was refused for in params.yaml.
     """
     name = next(name for name, field in Configuration.model_fields.items() if field.annotation is kind)
-    with _in_file(path):
-        values = read_yaml(path)
-        return validated(kind, values.get(name) if isinstance(values, dict) else values, prefix=name)
+    return _checked(
+        path, lambda values: validated(kind, values.get(name) if isinstance(values, dict) else values, prefix=name)
+    )
 
 
-@contextmanager
-def _in_file(path: Path) -> Iterator[None]:
+def _checked(path: Path, check: Callable[[object], SectionType]) -> SectionType:
     try:
-        yield
+        return check(read_yaml(path))
     except ConfigurationError as error:
         way_back = f"So says {path}. `python -m pipeline.compose` writes it anew from conf/."
         raise ConfigurationError(error.problems, way_back) from None

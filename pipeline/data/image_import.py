@@ -131,9 +131,14 @@ def _listed(roots: Sequence[Path]) -> dict[Path, str]:
         for root in roots
         for folder in sorted(root.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in PICTURES and path.is_file() and not path.name.startswith(".")
+        for path in pictures_below(folder)
     }
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures in a folder and in those inside it, sorted; none that is hidden, as what a Mac keeps beside them."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES and path.is_file()]
+    return [path for path in paths if not path.name.startswith(".")]
 
 
 def _common_size(source: Path, paths: Sequence[Path]) -> Size:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pipeline.data.image_import import PICTURES, read_picture, to_upright_rgb
+from pipeline.data.image_import import PICTURES, pictures_below, read_picture, to_upright_rgb
 from pipeline.terminal.errors import UserError
 
 NEAR = 20
@@ -38,7 +38,7 @@ def find_pictures(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: is not there. Name a picture, or a folder with some.")
-        below = sorted(one for one in path.rglob("*") if one.suffix.lower() in PICTURES) if path.is_dir() else [path]
+        below = pictures_below(path) if path.is_dir() else [path]
         if not below:
             raise UserError(f"{path}: holds no picture ({', '.join(sorted(PICTURES))}).")
         found += below

@@ -83,11 +83,11 @@ def _download(
                 unreachable[title] = str(error)
         finally:
             progress.remove_task(task)
-    by_hand = (
-        f"Get the four .gz files from {HOME}, put them into {project.BY_HAND}/ as they are, then run this again, "
-        "or name another place in data.sources."
-    )
-    raise UserError("\n       ".join([f"{file.name}: no source serves it.", *reasons, by_hand]))
+    way = f"Get the four .gz files from {HOME}, put them into {project.BY_HAND}/ as they are, then run this again"
+    if imported := [Path(title).name for title in openers if Path(title).parent == project.IMPORTED]:
+        way = f"Import them here too (python -m pipeline.import_images {imported[0]} … --replace)"
+    way = f"{way}, or name another place in data.sources."
+    raise UserError("\n       ".join([f"{file.name}: no source serves it.", *reasons, way]))
 
 
 def _at_address(address: str, timeouts: Timeouts, name: str) -> SourceFile:
