@@ -19,7 +19,6 @@ from pipeline.config.schema import Tracking
 from pipeline.findings.card import write_card
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import Record, find_record
-from pipeline.run.weights import export_network
 from pipeline.statistics.images import mcnemar
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.storage import project
@@ -51,7 +50,7 @@ def _release(registry: Registry, *, anyway: bool) -> str:
     text, page = write_card(record, registry.name, registry.opened())
     champion = registry.version_of(CHAMPION)
     verdict = _compare(registry, record, champion, anyway=anyway)
-    run_id = Mirror(registry.store, REPRO_STUDY).bring_up(record, export_network)
+    run_id = Mirror(registry.store, REPRO_STUDY).bring_up(record, model=True)
     version = registry.register(record, run_id, text, page)
     this = f"version {version.number} of {registry.name} (models:/{registry.name}/{version.number})"
     if champion is not None and champion.number == version.number:

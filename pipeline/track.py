@@ -10,7 +10,6 @@ from pipeline.config.schema import Tracking
 from pipeline.data.prepared import training_digest
 from pipeline.run.identity import REPRO_STUDY, identity
 from pipeline.run.record import TRAINING, Record, find_record
-from pipeline.run.weights import export_network
 from pipeline.storage import project
 from pipeline.studies.study import Study, find_study
 from pipeline.terminal import command
@@ -53,7 +52,7 @@ def _track_record(tracking: Tracking) -> str:
     if left is not None:
         run_id, held = mirror.bring_up(left), "the training did that has not ended"
     if record is not None:
-        run_id, held = mirror.bring_up(record, export_network), f"{project.RECORD.name}/ holds"
+        run_id, held = mirror.bring_up(record, model=True), f"{project.RECORD.name}/ holds"
     return f"MLflow run {run_id} in {shown(store.address)} holds what {held}"
 
 
@@ -70,7 +69,7 @@ def _left() -> Record | None:
 def _track_all(tracking: Tracking) -> int:
     """Bring the store up to all there is and say what could not be had; returns the exit status."""
     store = open_store(tracking)
-    restored = restore(store, export_network)
+    restored = restore(store)
     studies = ", ".join(restored.studies) or "none"
     print(
         f"MLflow in {shown(store.address)} holds {len(restored.runs)} runs of `dvc repro` and `dvc exp run`; "

@@ -49,6 +49,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "MLmodel").write_text("a model")
 
     monkeypatch.setattr(models, "_save", save)
+    monkeypatch.setattr(models, "export_network", lambda _training: None)
 
 
 def whole_model(store: Store, run_id: str) -> Any:
@@ -62,7 +63,7 @@ def whole_model(store: Store, run_id: str) -> Any:
 
 
 def brought_up(store: Store, name: str) -> str:
-    return Mirror(store, name).bring_up(read_record(project.RECORD), lambda _training: None)
+    return Mirror(store, name).bring_up(read_record(project.RECORD), model=True)
 
 
 @pytest.mark.usefixtures("saved")

@@ -46,9 +46,6 @@ FILES = "files"
 SETTING = "setting"
 """The tag of a study's run that says in words which setting it is of: what means over seeds are grouped by."""
 
-EXPERIMENT = "dvc.exp"
-"""The tag that says which experiment of `dvc exp show` a run is."""
-
 
 class Point(NamedTuple):
     """One point of a curve; `time` in milliseconds since 1970, None where no clock is known."""

@@ -18,7 +18,6 @@ from typing import Any
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import read_record
-from pipeline.run.weights import export_network
 from pipeline.storage import project
 from pipeline.studies.study import read_study
 from pipeline.terminal import command
@@ -27,8 +26,6 @@ from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.run_mirror import Mirror, killed
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_mirror import StudyMirror
-
-LEAST_PRIORITY = 19
 
 LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
 """How often, after how many seconds, and until when a store that fails is tried again when nothing more comes."""
@@ -54,7 +51,7 @@ def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
     It ends with the input. What could not be written is tried again with the next message. Returns what went wrong
     with the last attempt, and what became of a verdict, or None.
     """
-    os.nice(LEAST_PRIORITY)
+    os.nice(19)
     reader = iter(lines)
     if (first := next(reader, None)) is None:
         return None, None
@@ -164,7 +161,7 @@ class _Worker:
         if running and self._closing:
             record = killed(record)
         mirror = self._repro if self._study == REPRO_STUDY else self._mirror
-        mirror.bring_up(record, export_network if message["model"] else None)
+        mirror.bring_up(record, model=message["model"])
         self._keep(run.identity, message, growing=running)
 
     def _keep(self, name: str, message: Message, *, growing: bool) -> None:

@@ -5,7 +5,6 @@ released, versions of one name in its registry, of which aliases say which is th
 import json
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
 from pipeline.run.record import EVALUATION, Record, TrainingPart
+from pipeline.run.weights import export_network
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields
 from pipeline.tracking.addresses import check_place
@@ -28,11 +28,8 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 DESCRIPTION = "Networks of this project that were released: the champion is the one to use, previous the one before."
 
-Export = Callable[[TrainingPart], Any]
-"""Makes the Keras model of a record; called only when the store has none."""
 
-
-def write_model(store: Store, run_id: str, record: Record, export: Export) -> None:
+def write_model(store: Store, run_id: str, record: Record) -> None:
     """Leave one whole Keras model with the run: what an outage left half-written is written to its end.
 
     MLflow's own log_model can't be begun again: a request whose answer was lost makes a second model, or fails for
@@ -53,7 +50,7 @@ def write_model(store: Store, run_id: str, record: Record, export: Export) -> No
     if model.status != LoggedModelStatus.READY:
         check_place(store.address, model.artifact_location)
         with tempfile.TemporaryDirectory() as folder:
-            _save(model, run_id, record.training, export(record.training), Path(folder) / "model")
+            _save(model, run_id, record.training, export_network(record.training), Path(folder) / "model")
             store.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
         _link(store, run_id, model.model_id, record)
         settle(store, model.artifact_location)

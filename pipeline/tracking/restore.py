@@ -31,7 +31,6 @@ from pipeline.storage.documents import leads_out
 from pipeline.studies.study import STUDY, read_study
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
-from pipeline.tracking.models import Export
 from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import Store
 from pipeline.tracking.study_mirror import StudyMirror
@@ -65,7 +64,7 @@ class Restored:
             self.problems.append(str(error))
 
 
-def restore(store: Store, export: Export) -> Restored:
+def restore(store: Store) -> Restored:
     """Bring the store up to all that this project knows of its runs.
 
     Raises StoreUnreachableError; called again it goes on and adds nothing.
@@ -77,10 +76,10 @@ def restore(store: Store, export: Export) -> Restored:
             studies.append(read_study(path.parent))
     # The oldest first, as they were made: of what a clock measured twice the store keeps the first.
     with restored.keep_problem():
-        _restore_cached(restored, mirror, export)
+        _restore_cached(restored, mirror)
     if (project.RECORD / TRAINED).exists():
         with restored.keep_problem():
-            restored.runs.add(mirror.bring_up(read_record(project.RECORD), export))
+            restored.runs.add(mirror.bring_up(read_record(project.RECORD), model=True))
     swept = {cell.identity for study in studies for cell in study.cells}
     for work in sorted(project.CHECKPOINTS.glob("*")):
         with restored.keep_problem():
@@ -93,7 +92,7 @@ def restore(store: Store, export: Export) -> Restored:
     return restored
 
 
-def _restore_cached(restored: Restored, mirror: Mirror, export: Export) -> None:
+def _restore_cached(restored: Restored, mirror: Mirror) -> None:
     """Raises UserError where DVC's configuration can't be read."""
     in_git = metrics_in_git()
     with bar("records") as progress:
@@ -103,7 +102,7 @@ def _restore_cached(restored: Restored, mirror: Mirror, export: Export) -> None:
                     restored.lost += 1
                     continue
                 try:
-                    restored.runs.add(mirror.bring_up(read_record(Path(folder)), export))
+                    restored.runs.add(mirror.bring_up(read_record(Path(folder)), model=True))
                 except UserError:
                     restored.unreadable += 1
 

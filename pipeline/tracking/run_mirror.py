@@ -12,14 +12,11 @@ from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import CLOCK, EVALUATION, TRAINING, EvaluationPart, Record, clock_path, read_record
 from pipeline.storage import digest, lock, project
 from pipeline.tracking import fields
-from pipeline.tracking.models import Export, write_model
+from pipeline.tracking.models import write_model
 from pipeline.tracking.store import Store, ensure_run, reaching, settle
 
 MOST_METRICS = 1000
 """Metrics in one request, by MLflow's limit."""
-
-LARGEST = 1.797e308
-"""What MLflow keeps of an infinite value is larger (and less than infinite)."""
 
 SMALL = "run.json", "history.csv", "evaluation.json", "metrics.json", "per_class.csv"
 
@@ -66,8 +63,9 @@ class Mirror:
         self._study = study
         self._points: dict[str, dict[tuple[str, int], float]] = {}
 
-    def bring_up(self, record: Record, export: Export | None = None) -> str:
-        """Bring the run of `record` in the study up to the record; returns its MLflow run id.
+    def bring_up(self, record: Record, *, model: bool = False) -> str:
+        """Bring the run of `record` in the study up to the record, with its Keras model where that is wanted; returns
+        its MLflow run id.
 
         Raises StoreUnreachableError at any point; another call goes on from there.
         """
@@ -81,8 +79,8 @@ class Mirror:
                 self._write_datasets(run, record, record.evaluation)
                 files = self._write_files(run, record, record.evaluation)
             self._write_values(run, record, fields.tags(record, self._study, files) | own)
-            if record.evaluation is not None and export is not None:
-                write_model(self._store, run_id, record, export)
+            if record.evaluation is not None and model:
+                write_model(self._store, run_id, record)
             outcome = record.training.run.outcome
             # A run that has been trained but not yet scored is not at its end.
             unscored = outcome in ("finished", "diverged") and record.evaluation is None
@@ -92,7 +90,7 @@ class Mirror:
     def _tags_beside(self, _record: Record) -> dict[str, str]:
         """What the record does not say: the experiment of `dvc exp run` by which DVC lists what is made now."""
         name = os.environ.get("DVC_EXP_NAME")
-        return {fields.EXPERIMENT: name} if name and self._study == REPRO_STUDY else {}
+        return {"dvc.exp": name} if name and self._study == REPRO_STUDY else {}
 
     def _run_of(self, record: Record, name: str) -> Any:
         """The MLflow run of `record`, made with this name where there is none.
@@ -227,7 +225,8 @@ def _dataset(name: str, whole_digest: str, context: str) -> DatasetInput:
 
 def _is_same(stored: float, value: float) -> bool:
     if math.isinf(value):
-        return stored * math.copysign(1, value) > LARGEST
+        # What MLflow keeps of it is larger, and less than infinite.
+        return stored * math.copysign(1, value) > 1.797e308
     return stored == value or (math.isnan(stored) and math.isnan(value))
 
 

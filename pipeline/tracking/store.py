@@ -85,10 +85,6 @@ WHERE held.type = 'table' UNION ALL SELECT type || ' ' || name FROM sqlite_maste
 _others: set[tuple[Path, int]] = set()
 """Other programs' databases, by path and inode."""
 
-STORE_LOCK = ".store.lock"
-EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""The UI then shows training runs, not conversations with a language model."""
-
 PAGE, MOST_PAGES = 1000, 100
 """Runs in one answer, by MLflow's limit, and answers: a server may say for ever that there are more."""
 
@@ -147,7 +143,8 @@ def open_store(tracking: Tracking) -> Store:
         def make() -> Any:
             # A server says itself where artifacts lie.
             artifacts = (database_of(where).parent / ARTIFACTS).as_uri() if is_database(where) else None
-            tags = EXPERIMENT_KIND | experiment_tags()
+            # The UI then shows training runs, not conversations with a language model.
+            tags = {"mlflow.experimentKind": "custom_model_development", **experiment_tags()}
             client.create_experiment(tracking.experiment, artifact_location=artifacts, tags=tags)
             return find()
 
@@ -282,7 +279,7 @@ def search_runs(store: Store, wanted: str) -> Iterator[Any]:
 
 def writing() -> contextlib.AbstractContextManager[None]:
     """One process at a time makes databases, experiments and runs."""
-    return lock.only_one(project.store_root() / STORE_LOCK)
+    return lock.only_one(project.store_root() / ".store.lock")
 
 
 def _prepare_database(where: str) -> None:

@@ -13,15 +13,8 @@ from pipeline.studies.study_summary import count_outcomes, counted, titles
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields, study_fields
 from pipeline.tracking.addresses import check_place
-from pipeline.tracking.models import Export
 from pipeline.tracking.run_mirror import NAME, STATUS, Mirror, missing_tags, unfinished, write_status
 from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
-
-REPORT = "report"
-"""The folder of a report among the artifacts of its study."""
-
-DIFFERENCES = "differences.svg"
-"""The picture in a report that lies beside it too, where it is seen first."""
 
 
 class StudyMirror(Mirror):
@@ -34,9 +27,9 @@ class StudyMirror(Mirror):
         self._views: dict[str, str] = {}
         self._words: dict[str, dict[str, str]] = {}
 
-    def bring_up(self, record: Record, export: Export | None = None) -> str:
+    def bring_up(self, record: Record, *, model: bool = False) -> str:
         """Bring one of the study's runs up to its record. Raises StoreUnreachableError."""
-        run_id = super().bring_up(record, export)
+        run_id = super().bring_up(record, model=model)
         run, scored = record.training.run, record.evaluation
         if self._known is not None and scored is not None and STATUS[run.outcome] == "FINISHED":
             self._known[run.identity] = scored.scoring
@@ -49,7 +42,12 @@ class StudyMirror(Mirror):
         Raises StoreUnreachableError, and UserError at the end for a record that can't be read.
         """
         with reaching(self._store.address):
-            self._name_runs(study)
+            # Runs are called by what sets them apart in their study.
+            words = titles(study)
+            self._words = {
+                cell.identity: {NAME: f"{words[cell.setting]}, seed {cell.seed}", fields.SETTING: words[cell.setting]}
+                for cell in study.cells
+            }
             parent = self.parent()
             self._write_parent(parent, study)
             if self._known is None:
@@ -83,8 +81,9 @@ class StudyMirror(Mirror):
             run = runs[0]
             check_place(self._store.address, run.info.artifact_uri)
             if report is not None:
-                self._client.log_artifacts(run.info.run_id, str(report), REPORT)
-                if (picture := report / "pictures" / DIFFERENCES).exists():
+                self._client.log_artifacts(run.info.run_id, str(report), "report")
+                # It lies beside the report too, where it is seen first.
+                if (picture := report / "pictures" / "differences.svg").exists():
                     self._client.log_artifact(run.info.run_id, str(picture))
                 settle(self._store, run.info.artifact_uri)
             verdict = f"{verdict[:1000]} ({counted(count_outcomes(study.cells)['finished'], 'run')} compared)"
@@ -105,14 +104,6 @@ class StudyMirror(Mirror):
 
     def _tags_beside(self, record: Record) -> dict[str, str]:
         return {"mlflow.parentRunId": self.parent(), **self._words.get(record.training.run.identity, {})}
-
-    def _name_runs(self, study: Study) -> None:
-        """Runs are called by what sets them apart in their study."""
-        words = titles(study)
-        self._words = {
-            cell.identity: {NAME: f"{words[cell.setting]}, seed {cell.seed}", fields.SETTING: words[cell.setting]}
-            for cell in study.cells
-        }
 
     def _write_parent(self, parent: str, study: Study) -> None:
         run = self._client.get_run(parent)
