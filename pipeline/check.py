@@ -25,7 +25,7 @@ from pipeline.tracking.addresses import check_address
 PREPARING_CODE = (
     "pipeline/preprocess.py",
     *(f"pipeline/data/{name}.py" for name in ("idx", "prepare", "summary")),
-    "pipeline/figures/examples.py",
+    *(f"pipeline/figures/{name}.py" for name in ("examples", "style")),
     "pipeline/storage/arrays.py",
 )
 """The code that decides what the prepared images are."""

@@ -46,9 +46,10 @@ def is_bit_identical(one: TrainingPart, other: TrainingPart) -> bool:
 
 def parting_epoch(one: TrainingPart, other: TrainingPart) -> int | None:
     """The first epoch in which the histories differ, or that only one has; None where they are the same."""
-    pairs = enumerate(zip_longest(one.history, other.history), start=1)
-    # NaN is no equal of itself, its text is.
-    return next((epoch for epoch, (ours, theirs) in pairs if repr(ours) != repr(theirs)), None)
+    for epoch, (ours, theirs) in enumerate(zip_longest(one.history, other.history), start=1):
+        if repr(ours) != repr(theirs):
+            return epoch
+    return None
 
 
 def circumstances(recorded: TrainingPart, present: Identity, here: Environment) -> list[tuple[str, str, str]]:
