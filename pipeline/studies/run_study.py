@@ -305,10 +305,12 @@ def launch_one(point: Point) -> None:
     """
     (bare,), config, tracking = _declared([point])
     config.check_launcher()
-    plan = plan_grid([bare], config)
-    if plan.excluded:
+    if config.excludes(bare):
         console.print(f"{bare.overrides}: excluded")
         return
+    # What it excludes elsewhere in the grid is none of this point's.
+    config = config.model_copy(update={"exclude": []})
+    plan = plan_grid([bare], config)
     if plan.refused:
         raise UserError(next(iter(plan.refused.values())))
     (job,) = plan.jobs
