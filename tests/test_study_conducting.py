@@ -275,6 +275,20 @@ def test_other_launchers_too_leave_out_what_the_study_excludes_and_nothing_else(
     assert states() == {0: "finished"}
 
 
+def test_other_launchers_too_leave_out_what_can_not_exist_where_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for leave_out in (False, True):
+        point = one(leave_out_refused=leave_out)
+        point.values["model"]["conv"]["kernel_size"] = 99
+        with (
+            contextlib.nullcontext() if leave_out else pytest.raises(UserError, match=r"^model\.conv\.kernel_size: 99")
+        ):
+            launch_one(point)
+    assert "(no override): left out. model.conv.kernel_size: 99 is larger" in capsys.readouterr().out
+    assert not project.STUDIES.exists()
+
+
 def test_other_launchers_too_forget_a_checkpoint_that_a_kill_left_beside_a_finished_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
