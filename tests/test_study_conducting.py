@@ -263,6 +263,32 @@ def test_jobs_of_other_launchers_join_the_study_once_each(
     assert "the one setting, seed 0: done already" in capsys.readouterr().out
 
 
+def test_other_launchers_too_leave_out_what_the_study_excludes_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.studies.run_study.run_job", lambda job, _sync: finish(job))
+    launch_one(one(exclude=[{"seed": 0}, {"seed": 1}]))
+    assert "excluded" in capsys.readouterr().out
+    assert not project.STUDIES.exists()
+    # What is excluded elsewhere in the grid is none of its own.
+    launch_one(one(exclude=[{"seed": 1}]))
+    assert states() == {0: "finished"}
+
+
+def test_other_launchers_too_leave_out_what_can_not_exist_where_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for leave_out in (False, True):
+        point = one(leave_out_refused=leave_out)
+        point.values["model"]["conv"]["kernel_size"] = 99
+        with (
+            contextlib.nullcontext() if leave_out else pytest.raises(UserError, match=r"^model\.conv\.kernel_size: 99")
+        ):
+            launch_one(point)
+    assert "(no override): left out. model.conv.kernel_size: 99 is larger" in capsys.readouterr().out
+    assert not project.STUDIES.exists()
+
+
 def test_other_launchers_too_forget_a_checkpoint_that_a_kill_left_beside_a_finished_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -49,7 +49,7 @@ class Answers:
         if self.settings.shape != runs or self.seeds.shape != runs:
             shapes = f"{self.settings.shape} and {self.seeds.shape}"
             raise ValueError(f"settings and seeds must be one number for each of {runs[0]} runs, not {shapes}")
-        if len(np.unique(np.stack([self.settings, self.seeds]), axis=1).T) < runs[0]:
+        if np.unique([self.settings, self.seeds], axis=1).shape[1] < runs[0]:
             raise ValueError("settings and seeds: two runs have the same setting and seed")
 
 

@@ -130,7 +130,7 @@ class _Rules:
                 continue
             says = contrast_verdict(contrast, interval, len(values))
             named = says if self.contrasts else OF_GAIN[says]
-            # Runs that failed can make a leader of a setting that is worse, seed by seed: that is no verdict on it.
+            # Runs that failed can make a leader of what is worse, seed by seed: that is no verdict on the other.
             if named in OPEN or (self.stop == "best" and named is Verdict.BETTER):
                 undecided[place] = interval
             else:

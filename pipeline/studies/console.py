@@ -141,7 +141,11 @@ def print_results(study: Study, others: int = 0) -> None:
         return
     # Without the costs, or as lines, where the terminal would cut off the scores.
     tables = (_table(lines, left_out) for left_out in ((), COSTS))
-    console.print(next(filter(None, tables), None) or "\n".join(map(_as_line, lines, titles(study).values())))
+    plain = (
+        f"{line[ACCURACY]}: {title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
+        for line, title in zip(lines, titles(study).values(), strict=True)
+    )
+    console.print(next(filter(None, tables), None) or "\n".join(plain))
     console.print(
         f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
         f"Runs and curves: python -m pipeline.ui --study {study.name}"
@@ -168,10 +172,6 @@ def _table(lines: Sequence[Mapping[str, str]], left_out: Sequence[str]) -> Table
     for line in lines:
         made.add_row(*(line[name] for name in (*names, NOTE)))
     return made
-
-
-def _as_line(line: Mapping[str, str], title: str) -> str:
-    return f"{line[ACCURACY]}: {title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
 
 
 def print_left_open(study: Study, left: Sequence[Job], hours: float) -> None:

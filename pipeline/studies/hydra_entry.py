@@ -213,12 +213,13 @@ def _zipped(axes: Mapping[str, list[list[str]]], keys: Sequence[str]) -> dict[st
 def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any], variants: Mapping[str, str]) -> Point:
     """The point that `words` make, `apart` what sets it apart. A setting's name stands for all that it sets."""
     name = composed["study"].pop("setting", None)
-    if name is None:
-        return Point(" ".join(apart), composed, variants, _changed(words, variants))
-    own = {key.lstrip("+") for key in composed["study"]["settings"][name]}
-    others = [word for word in apart if _key(word) not in own and not word.startswith(SETTING)]
-    changed = [key for key in _changed(words, variants) if key not in own]
-    return Point(" ".join([name, *others]), composed, {**variants, "setting": name}, tuple(changed))
+    own = set() if name is None else {key.lstrip("+") for key in composed["study"]["settings"][name]}
+    keys = (key for key in map(_key, words) if key not in variants and key not in own)
+    changed = tuple(key for key in keys if not key.startswith((*NO_SETTING, "seed")))
+    if name is not None:
+        apart = [name, *(word for word in apart if _key(word) not in own and not word.startswith(SETTING))]
+        variants = {**variants, "setting": name}
+    return Point(" ".join(apart), composed, variants, changed)
 
 
 def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[Point]:
@@ -249,12 +250,6 @@ def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Seque
 
 def _variants(choices: Mapping[Any, Any]) -> dict[str, str]:
     return {str(group): str(name) for group, name in choices.items() if name and not group.startswith(NO_SETTING)}
-
-
-def _changed(words: Sequence[str], variants: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys that `words` set, beside the groups whose variant they choose and what is no part of a setting."""
-    keys = map(_key, words)
-    return tuple(key for key in keys if key not in variants and not key.startswith((*NO_SETTING, "seed")))
 
 
 def _key(word: str) -> str:

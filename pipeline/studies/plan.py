@@ -18,7 +18,7 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
-from pipeline.studies.study import ENDED, DeclaredContrast, Point, Setting, Study, StudyRun, has_values, with_runs
+from pipeline.studies.study import ENDED, DeclaredContrast, Point, Setting, Study, StudyRun, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
@@ -97,19 +97,11 @@ def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
 
 def _without_excluded(grid: Sequence[Point], config: StudyConfig) -> Sequence[Point]:
     """The points that the study does not exclude. Raises ConfigurationError for an exclusion that meets none."""
-    if not config.exclude:
-        return grid
-    values = [{**dict(leaves(point.values)), **point.variants} for point in grid]
-    excluded = set[int]()
     for number, wanted in enumerate(config.exclude):
-        meets = {place for place, own in enumerate(values) if has_values(own, wanted)}
-        if not meets:
-            raise refused(
-                f"study.exclude.{number}",
-                f"must be a combination of the grid, but {shown(wanted)} is none. Name swept keys with their values.",
-            )
-        excluded |= meets
-    return [point for place, point in enumerate(grid) if place not in excluded]
+        if not any(point.is_at(wanted) for point in grid):
+            must = f"must be a combination of the grid, but {shown(wanted)} is none"
+            raise refused(f"study.exclude.{number}", f"{must}. Name swept keys with their values.")
+    return [point for point in grid if not config.excludes(point)]
 
 
 def _data_digest(data: Data) -> str:
@@ -164,8 +156,8 @@ def record_of(job: Job) -> Record | None:
     try:
         record = read_record(root, job.part)
     except UserError as error:
-        # A sweep repairs it in its own way.
-        console.print(f"{str(error).partition(' `dvc')[0]} This run is done again.")
+        # This sweep is the one that makes it anew.
+        console.print(f"{str(error).partition(' The sweep that made it')[0]} This run is done again.")
         return None
     scored = record.evaluation is not None and record.evaluation.scoring == job.scoring
     pictured = not job.pictured or (root / job.part / "pictures").exists() or is_bundled(root)

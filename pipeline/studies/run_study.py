@@ -314,12 +314,21 @@ def launch_one(point: Point) -> None:
     """
     (bare,), config, tracking = _declared([point])
     config.check_launcher()
-    plan = plan_grid([bare], config)
-    if plan.excluded:
+    if config.excludes(bare):
         console.print(f"{bare.overrides}: excluded")
         return
-    if plan.refused:
-        raise UserError(next(iter(plan.refused.values())))
+    # What it excludes elsewhere in the grid is none of this point's.
+    config = config.model_copy(update={"exclude": []})
+    plan = plan_grid([bare], config)
+    for overrides, reason in plan.refused.items():
+        if not config.leave_out_refused:
+            raise UserError(reason)
+        console.print(f"{overrides}: left out. {reason}")
+        return
+    _run_one(plan, config, tracking)
+
+
+def _run_one(plan: Plan, config: StudyConfig, tracking: Tracking) -> None:
     (job,) = plan.jobs
 
     def merge(present: Study | None, reason: str | None = None) -> Study:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, JsonValue, with_config
 
+from pipeline.config.load import leaves
 from pipeline.run.record import Name, ScoredOn
 from pipeline.statistics.differences import Expects
 from pipeline.statistics.intervals import ERROR_RATE
@@ -114,6 +115,10 @@ class Point(NamedTuple):
     values: dict[str, Any]
     variants: Mapping[str, str] = {}
     changed: Sequence[str] = ()
+
+    def is_at(self, wanted: Mapping[str, JsonValue]) -> bool:
+        """Whether it has the values and the variants that are `wanted`, as a Setting."""
+        return has_values({**dict(leaves(self.values)), **self.variants}, wanted)
 
 
 @with_config(ConfigDict(extra="forbid"))

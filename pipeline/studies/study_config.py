@@ -16,7 +16,7 @@ from pipeline.config.schema import Section
 from pipeline.statistics.differences import Expects
 from pipeline.statistics.race import Stop
 from pipeline.storage import digest
-from pipeline.studies.study import SCORED_ON_TEST, Score, Setting, is_contrast
+from pipeline.studies.study import SCORED_ON_TEST, Point, Score, Setting, is_contrast
 from pipeline.studies.study_summary import short_names
 
 SEEDS_ALONE = "seeds"
@@ -92,6 +92,10 @@ class StudyConfig(Section):
         """The study's name; one that opens the test images says so."""
         name = self.name or SEEDS_ALONE
         return f"{name}{SCORED_ON_TEST}" if self.score_on == "test" else name
+
+    def excludes(self, point: Point) -> bool:
+        """Whether the study leaves out this point of the grid."""
+        return any(point.is_at(wanted) for wanted in self.exclude)
 
     def check_held_out(self, validation_images: int) -> None:
         """Raises ConfigurationError where there is nothing to score on."""
