@@ -260,8 +260,10 @@ def _values(stored: "StoredRun") -> dict[str, JsonValue]:
 
 
 def _stored_setting(group: "Sequence[StoredRun]") -> Setting:
-    costs = (_median(run.metrics.get(cost) for run in group) for cost in (PARAMETERS, MULTIPLY_ADDS))
-    return Setting(_values(group[0]), *costs)
+    parameters, multiply_adds = (
+        _median(run.metrics.get(cost) for run in group) for cost in (PARAMETERS, MULTIPLY_ADDS)
+    )
+    return Setting(_values(group[0]), parameters, multiply_adds)
 
 
 def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
@@ -353,16 +355,14 @@ def _comparison(
     placed = []
     for row, number in enumerate(order):
         own = [run for run in runs if run.setting == row]
-        costs = {
-            "seconds": _median(run.seconds for run in own if run.outcome not in ("diverged", "failed")),
-            "latency": _median(run.latency for run in own),
-        }
-        placed.append(replace(settings[number], label=layout.labels[number], levels=layout.levels[number], **costs))
+        seconds = _median(run.seconds for run in own if run.outcome not in ("diverged", "failed"))
+        costs = replace(settings[number], seconds=seconds, latency=_median(run.latency for run in own))
+        placed.append(replace(costs, label=layout.labels[number], levels=layout.levels[number]))
     if standing is not None:
         standing = replace(standing, open=frozenset(rows[number] for number in standing.open))
         if not questions:
-            places = (standing.decided, standing.undecided)
-            decided, undecided = ({rows[place]: one for place, one in at.items()} for at in places)
+            decided = {rows[number]: one for number, one in standing.decided.items()}
+            undecided = {rows[number]: one for number, one in standing.undecided.items()}
             standing = replace(standing, decided=decided, undecided=undecided)
     return Comparison(
         baseline=rows[baseline],
