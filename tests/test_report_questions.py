@@ -157,6 +157,7 @@ def test_a_smaller_error_rate_has_wider_intervals_of_differences_too() -> None:
         assert other.mean == own.mean
         assert other.interval.high - other.interval.low > 1.1 * (own.interval.high - own.interval.low)
     assert "| 99 % interval |" in markdown(strict)
+    assert "| 99 % interval for other seeds and other images |" in markdown(strict)
 
 
 # Races

@@ -263,7 +263,7 @@ def shown_level(level: Level) -> str:
 
 def cell_label(factors: Sequence[Factor], cell: Sequence[Level]) -> str:
     """What a setting at these levels, one a factor, is called: `5 × 5 kernels, 64 filters`."""
-    values = {
+    values: dict[str, Any] = {
         factor.keys[0]: list(level) if isinstance(level, tuple) else level
         for factor, level in zip(factors, cell, strict=True)
     }

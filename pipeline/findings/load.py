@@ -9,6 +9,7 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,18 +226,13 @@ def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Com
     groups: dict[str, list[StoredRun]] = {}
     for run in own.values():
         groups.setdefault(json.dumps(_values(run), sort_keys=True), []).append(run)
-    settings = [
-        Setting(
-            _values(group[0]),
-            *(_median(run.metrics.get(cost) for run in group) for cost in (PARAMETERS, MULTIPLY_ADDS)),
-        )
-        for group in groups.values()
-    ]
+    settings = [_stored_setting(group) for group in groups.values()]
     runs = [_stored_run(run, number, images) for number, group in enumerate(groups.values()) for run in group]
     _check_once(runs)
-    baseline = _stored_baseline(about, [setting.values for setting in settings])
+    values = [setting.values for setting in settings]
+    baseline = _stored_baseline(about, values)
     return _comparison(
-        _names(about, [setting.values for setting in settings]),
+        _names(about, values),
         settings,
         runs,
         baseline=baseline or 0,
@@ -260,6 +256,13 @@ def _values(stored: "StoredRun") -> dict[str, JsonValue]:
         values[key] = text if isinstance(value, float) and not math.isfinite(value) else value
     values.pop("seed", None)
     return values
+
+
+def _stored_setting(group: "Sequence[StoredRun]") -> Setting:
+    parameters, multiply_adds = (
+        _median(run.metrics.get(cost) for run in group) for cost in (PARAMETERS, MULTIPLY_ADDS)
+    )
+    return Setting(_values(group[0]), parameters, multiply_adds)
 
 
 def _stored_run(stored: "StoredRun", setting: int, images: str) -> Run:
@@ -344,30 +347,21 @@ def _comparison(
     standing: Standing | None = None,
     **about: Any,
 ) -> Comparison:
-    """The comparison of settings in declared order: sorted by the levels of what their `names` differ in, and so what
-    it is `about`.
-    """
+    """Of settings in declared order: sorted by the levels of what their `names` differ in, and so all about them."""
     layout = grid(names)
     order, rows = list(layout.order), {number: row for row, number in enumerate(layout.order)}
-    runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=lambda run: (run.setting, run.seed))
+    runs = sorted((replace(run, setting=rows[run.setting]) for run in runs), key=attrgetter("setting", "seed"))
     placed = []
     for row, number in enumerate(order):
         own = [run for run in runs if run.setting == row]
-        placed.append(
-            replace(
-                settings[number],
-                label=layout.labels[number],
-                levels=layout.levels[number],
-                seconds=_median(run.seconds for run in own if run.outcome not in ("diverged", "failed")),
-                latency=_median(run.latency for run in own),
-            )
-        )
+        seconds = _median(run.seconds for run in own if run.outcome not in ("diverged", "failed"))
+        costs = replace(settings[number], seconds=seconds, latency=_median(run.latency for run in own))
+        placed.append(replace(costs, label=layout.labels[number], levels=layout.levels[number]))
     if standing is not None:
         standing = replace(standing, open=frozenset(rows[number] for number in standing.open))
         if not questions:
-            decided, undecided = (
-                {rows[at]: one for at, one in of.items()} for of in (standing.decided, standing.undecided)
-            )
+            decided = {rows[number]: one for number, one in standing.decided.items()}
+            undecided = {rows[number]: one for number, one in standing.undecided.items()}
             standing = replace(standing, decided=decided, undecided=undecided)
     return Comparison(
         baseline=rows[baseline],

@@ -248,7 +248,7 @@ def compute_results(comparison: Comparison) -> Results:
         answer=answer,
         highest=highest,
         winner=best,
-        tied=tuple(row for row in range(len(scores)) if best not in (None, row) and averages[row] == averages[best]),
+        tied=tuple(row for row, own in enumerate(averages) if best not in (None, row) and own == averages[best]),
         cheapest=None if best is None else _cheapest(comparison, settings, best),
         lacking=lacking,
         seeds_needed=needed,
@@ -266,7 +266,8 @@ def compute_results(comparison: Comparison) -> Results:
         images=0 if answers is None else answers.correct.shape[1],
         disputed=() if answers is None or len(scores) < 2 else _disputed(answers),
     )
-    return replace(results, **{field.name: _rounded(getattr(results, field.name)) for field in fields(results)})
+    rounded: Results = _rounded(results)
+    return rounded
 
 
 def question_results(comparison: Comparison) -> tuple[QuestionResult, ...]:

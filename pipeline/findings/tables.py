@@ -54,8 +54,8 @@ def settings(results: Results) -> Table:
     for row, (setting, result) in enumerate(zip(results.comparison.settings, results.settings, strict=True)):
         summary, own, other = result.summary, result.difference, result.other_images
         (lowest, highest), (low, high) = _ends(summary.range), _ends(summary.interval)
-        difference_low, difference_high = _ends(own and own.interval)
-        other_low, other_high = _ends(other and other.interval)
+        difference_low, difference_high = _ends(None if own is None else own.interval)
+        other_low, other_high = _ends(None if other is None else other.interval)
         rows.append({
             "setting": setting.label, "seeds": summary.seeds, **{word: result.counts.get(word, 0) for word in LOST},
             "mean": summary.mean, "deviation": summary.deviation, "interval_low": low, "interval_high": high,
