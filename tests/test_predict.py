@@ -181,6 +181,10 @@ def test_each_program_runs_where_only_the_runtime_that_it_names_is(project: Proj
         tmp_path / "pip", "--no-deps", "--target", str(exporting), *map(locked, ("tf2onnx", "onnx", *RUNTIMES.values()))
     )
     project.verb("export", "--onnx", "--litert", "--to", str(tmp_path / "files"), PYTHONPATH=str(exporting))
+    # One that is channels_first, too: files have no such layout.
+    project.verb("sweep", "-m", "seed=0", "model.conv.data_format=channels_first", "data.validation_images=100")
+    (first,) = (path.name for path in (project.path / "runs").iterdir())
+    project.verb("export", "--onnx", "--litert", "--run", first, PYTHONPATH=str(exporting))
     probabilities = np.load(project.path / "record" / "evaluation" / "probabilities.npy")
     for folder, runtime in RUNTIMES.items():
         install(tmp_path / folder, "numpy", locked(runtime))
