@@ -11,6 +11,7 @@ file is asked about 100 test images before it is kept: its probabilities must be
 
 import argparse
 import importlib.util
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,51 +40,55 @@ Answers = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of file: its name, the packages that writing and checking it need, both of these, and the program."""
+    """A kind of file: its name, the packages that writing and checking it need, what asks it, the program."""
 
     name: str
     packages: tuple[str, ...]
-    write: Callable[["keras.Model", Path], None]
     ask: Callable[[Path, Images], Answers]
     program: str
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    forms = [FORMS[name] for name in FORMS if getattr(arguments, name)]
-    if not forms:
-        raise UserError(f"name what to write: {', '.join(f'--{name}' for name in FORMS)}")
-    for form in forms:
+    kinds = [kind for kind in FORMS if getattr(arguments, kind)]
+    if not kinds:
+        raise UserError(f"name what to write: {', '.join(f'--{kind}' for kind in FORMS)}")
+    for form in map(FORMS.__getitem__, kinds):
         if missing := [name for name in form.packages if importlib.util.find_spec(name) is None]:
             raise UserError(
                 f"{form.name}: needs {', '.join(missing)}. `.tools/bin/uv pip install --python .venv --require-hashes "
                 "-r requirements/export.txt` installs what exports need."
             )
     training = find_record(arguments.run).training
-    specification = training.run.specification
-    blocks = [layer.block for layer in specification.layers() if layer.block is not None]
-    if any(block.conv.data_format == "channels_first" for block in blocks) and forms != [FORMS["keras"]]:
-        raise UserError("model.conv.data_format: channels_first is a layout that only Keras runs. Use --keras alone.")
     folder = Path(arguments.to) if arguments.to else project.ROOT / "exports" / training.run.identity
     images = load_test(project.PREPARED).images[:CHECKED]
+    if images.shape[1:] != tuple(training.run.specification.image_shape):
+        raise UserError(f"{project.PREPARED}: what is prepared are no images of this network. `dvc repro preprocess`")
     from pipeline.run.weights import export_network  # noqa: PLC0415 - TensorFlow takes seconds to load
 
     model = export_network(training)
     images = images.reshape(len(images), *model.input_shape[1:])
     expected = np.asarray(model.predict_on_batch(images))
-    tolerance = LOOSE if "bfloat16" in specification.training.precision else TOLERANCE
+    tolerance = LOOSE if "bfloat16" in training.run.specification.training.precision else TOLERANCE
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "images.npy", images, allow_pickle=False)
-    for form in forms:
-        _write(form, model, folder, images, expected, tolerance)
+    for kind in kinds:
+        _write(kind, model, folder, images, expected, tolerance)
     return 0
 
 
-def _write(form: Form, model: "keras.Model", folder: Path, images: Images, expected: Answers, tolerance: float) -> None:
+def _write(kind: str, model: "keras.Model", folder: Path, images: Images, expected: Answers, tolerance: float) -> None:
     """Put one file in place, with its program, once it answers as the network does. Raises UserError where not."""
-    with atomic.write_folder(folder / form.name.partition(".")[2]) as partial:
+    form = FORMS[kind]
+    folder /= form.name.partition(".")[2]
+    with atomic.write_folder(folder) as partial, warnings.catch_warnings():
+        # Of what the converters import.
+        warnings.simplefilter("ignore", FutureWarning)
         path = partial / form.name
-        form.write(model, path)
+        if kind == "keras":
+            model.save(path)
+        else:
+            model.export(path, format=kind, verbose=False)
         (partial / "use.py").write_text(form.program, "utf-8")
         difference = float(np.abs(form.ask(path, images) - expected).max())
         if not difference <= tolerance:
@@ -92,13 +97,9 @@ def _write(form: Form, model: "keras.Model", folder: Path, images: Images, expec
                 f"images, more than {tolerance:g}; it was not kept."
             )
     print(
-        f"{folder / form.name.partition('.')[2] / form.name}: probabilities of {len(images)} test images within "
-        f"{difference:.1g} of the network's; use.py shows how to use it"
+        f"{folder / form.name}: probabilities of {len(images)} test images within {difference:.1g} of the network's; "
+        "use.py shows how to use it"
     )
-
-
-def _write_keras(model: "keras.Model", path: Path) -> None:
-    model.save(path)
 
 
 def _ask_keras(path: Path, images: Images) -> Answers:
@@ -107,19 +108,11 @@ def _ask_keras(path: Path, images: Images) -> Answers:
     return np.asarray(keras.saving.load_model(path, compile=False, safe_mode=True).predict_on_batch(images))
 
 
-def _write_onnx(model: "keras.Model", path: Path) -> None:
-    model.export(path, format="onnx", verbose=False)
-
-
 def _ask_onnx(path: Path, images: Images) -> Answers:
     import onnxruntime  # type: ignore[import-not-found]  # noqa: PLC0415 - an extra
 
     session = onnxruntime.InferenceSession(path)
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0])
-
-
-def _write_litert(model: "keras.Model", path: Path) -> None:
-    model.export(path, format="litert", verbose=False)
 
 
 def _ask_litert(path: Path, images: Images) -> Answers:
@@ -142,7 +135,6 @@ FORMS = {
     "keras": Form(
         "model.keras",
         (),
-        _write_keras,
         _ask_keras,
         HEAD.format(packages="numpy and keras, with tensorflow")
         + """import keras
@@ -155,7 +147,6 @@ print(model.predict(images, verbose=0).argmax(axis=1).tolist())
     "onnx": Form(
         "model.onnx",
         ("tf2onnx", "onnx", "onnxruntime"),
-        _write_onnx,
         _ask_onnx,
         HEAD.format(packages="numpy and onnxruntime")
         + """import onnxruntime
@@ -169,7 +160,6 @@ print(probabilities.argmax(axis=1).tolist())
     "litert": Form(
         "model.tflite",
         ("ai_edge_litert",),
-        _write_litert,
         _ask_litert,
         HEAD.format(packages="numpy and ai-edge-litert")
         + """from ai_edge_litert.interpreter import Interpreter

@@ -116,7 +116,12 @@ def test_the_page_is_opened_where_there_is_a_browser(
     reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_there: bool
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or is_there)
+
+    def open_page(address: str) -> bool:
+        opened.append(address)
+        return is_there
+
+    monkeypatch.setattr(webbrowser, "open", open_page)
     write_study(random_scores(7)[3:6], values=grid_values()[3:6])
     assert typed(monkeypatch, "kernels", "--open") == 0
     assert opened == [(reports / "kernels" / "report.html").as_uri()]

@@ -188,7 +188,7 @@ def test_each_program_runs_where_only_the_runtime_that_it_names_is(project: Proj
         install(tmp_path / folder, "numpy", locked(runtime))
         program = tmp_path / "files" / folder / "use.py"
         assert f"Needs numpy and {runtime}." in program.read_text("utf-8")
-        words = [tmp_path / folder / "bin" / "python", "-I", "use.py"]
+        words = [str(tmp_path / folder / "bin" / "python"), "-I", "use.py"]
         done = subprocess.run(words, cwd=program.parent, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout) == probabilities[:100].argmax(axis=1).tolist()
 
@@ -202,7 +202,7 @@ def locked(name: str) -> str:
 def install(environment: Path, *words: str) -> None:
     """Packages into a new environment; where pip reaches no index the test is skipped."""
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [environment / "bin" / "pip", "--retries", "1", "--timeout", "15", "install", "--quiet"]
+    pip = [str(environment / "bin" / "pip"), "--retries", "1", "--timeout", "15", "install", "--quiet"]
     done = subprocess.run([*pip, *words], capture_output=True, text=True, check=False)
     if "(from versions: none)" in done.stderr:
         pytest.skip(f"pip reaches no index: {done.stderr.splitlines()[0]}")

@@ -54,7 +54,9 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const changed = (trained, settings) => Object.fromEntries(Object.entries(settings).filter(([key, value]) => !same(value, trained[key])));
 
 export function startArguments({ content }) {
-  const state = { settings: { ...content.settings }, where: "model", layer: Number(content.settings["model.input_normalization"]), place: null };
+  // Where the input is normalised the first convolution is the second layer.
+  const first = Number(content.settings["model.input_normalization"]);
+  const state = { settings: { ...content.settings }, where: "model", layer: first, place: null };
   const update = () => {
     try {
       state.found = layers(nested(state.settings), content.image_shape, content.classes.length);
@@ -80,7 +82,7 @@ export function startArguments({ content }) {
   byId("where").append(...state.settings["model.depth"] > 1 ? Array.from({ length: state.settings["model.depth"] }, (_, index) =>
     element("option", { value: `model.blocks.block${index + 1}`, text: `block${index + 1} alone` })) : []);
   byId("where").addEventListener("change", ({ target: { value } }) => {
-    Object.assign(state, { where: value, layer: Math.max(0, state.found.findIndex(({ name }) => name === `${value.split(".").at(-1)}_conv`)), place: null });
+    Object.assign(state, { where: value, layer: Math.max(first, state.found.findIndex(({ name }) => name === `${value.split(".").at(-1)}_conv`)), place: null });
     again();
   });
   byId("as-trained").addEventListener("click", () => {

@@ -1,8 +1,6 @@
 """What a page knows: a network with its weights, images and what Keras said of them, and what studies measured."""
 
 import base64
-import io
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -67,7 +65,7 @@ def content_of(record: Record) -> dict[str, JsonValue]:
         "pictures": _pictures(evaluation, scored),
         "choices": {
             "activation": list(get_args(Activation)),
-            "kernel_initializer": [*sorted(_names(KernelInitializerName))],
+            "kernel_initializer": sorted(get_args(KernelInitializerName)),
             "bias_initializer": list(get_args(BiasInitializerName)),
         },
         "measured": list(measured(model, specification.image_shape, specification.classes)),
@@ -92,12 +90,6 @@ def weights_in(content: dict[str, Any]) -> Arrays:
     }
 
 
-def _names(choice: Any) -> Iterator[str]:
-    """The texts of a Literal that may hold other Literals."""
-    for one in get_args(choice):
-        yield from [one] if isinstance(one, str) else _names(one)
-
-
 def _scored(record: Record, evaluation: EvaluationPart) -> Images:
     """The images that scored the run. Raises UserError where what is prepared are others."""
     if evaluation.images == "test":
@@ -115,8 +107,7 @@ def _scored(record: Record, evaluation: EvaluationPart) -> Images:
 
 def _pictures(evaluation: EvaluationPart, scored: Images) -> JsonValue:
     """Some images with their labels and probabilities: of each class the first that are right, the surest mistakes."""
-    content = (evaluation.folder / "probabilities.npy").read_bytes()
-    probabilities: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
+    probabilities: NDArray[np.float32] = np.load(evaluation.folder / "probabilities.npy", allow_pickle=False)
     is_right = predictions(probabilities) == scored.labels
     of_classes = [np.flatnonzero(is_right & (scored.labels == label)) for label in range(MOST_CLASSES)]
     right = np.concatenate([images[:OF_EACH_CLASS] for images in of_classes])

@@ -77,7 +77,7 @@ def settings_of(model: Model) -> Iterator[tuple[str, JsonValue]]:
     return flat("model", model.model_dump(mode="json") | {"blocks": blocks})
 
 
-def _changes(model: Model, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(model: Model, changes: dict[str, Any]) -> dict[str, Any]:
     """What is said of one block, as its values stand for all: `l2` is {name: l2, l2: 0.01}."""
     own = changes.get("conv", {})
     base = model.model_dump(include=set(Block.model_fields))
