@@ -2,12 +2,13 @@
 
 import socket
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from pipeline.data import prepared
@@ -16,7 +17,7 @@ from pipeline.run.record import TRAINING, TrainingClock, write_clock
 from pipeline.storage import lock, project
 from pipeline.studies import ray_executor
 from pipeline.studies.plan import Job, job_of, study_run_of
-from pipeline.studies.ray_executor import HELLO, INSTALL, RayCluster, answers, in_words
+from pipeline.studies.ray_executor import ALIVE, INSTALL, RayCluster, answers, in_words
 from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_files
 from pipeline.studies.study import update_study
 from pipeline.studies.workers import Ended, Failure, lock_of
@@ -263,28 +264,44 @@ def test_without_ray_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch
     assert "requirements/cluster.txt" in INSTALL
 
 
-def served(answer: bytes) -> str:
-    """The address of a server that answers once, so."""
-    server = socket.create_server(("127.0.0.1", 0))
+class Head(grpc.GenericRpcHandler):
+    """Answers what a head is asked, in one way."""
 
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection:
-            assert connection.recv(len(HELLO)) == HELLO
-            connection.sendall(answer)
-            time.sleep(0.5)
+    def __init__(self, code: grpc.StatusCode | None) -> None:
+        self.code = code
 
-    threading.Thread(target=serve, daemon=True).start()
-    return f"127.0.0.1:{server.getsockname()[1]}"
+    def service(self, asked: Any) -> Any:
+        def answer(_request: bytes, context: Any) -> bytes:
+            if self.code is not None:
+                context.abort(self.code, "no")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer) if asked.method == ALIVE else None
 
 
-def test_only_what_speaks_as_a_head_does_answers() -> None:
-    assert answers(served(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))), seconds=5)
-    assert not answers(served(b"HTTP/1.0 400 Bad"), seconds=5)
-    assert not answers(served(b""), seconds=0.1)
+@contextmanager
+def served(*handlers: Head) -> Iterator[str]:
+    """The address of a server."""
+    server = grpc.server(ThreadPoolExecutor(1), handlers=handlers)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def test_only_a_head_answers() -> None:
+    with served(Head(None)) as address:
+        assert answers(address)
+    with served(Head(grpc.StatusCode.UNAUTHENTICATED)) as address:
+        assert answers(address)
+    with served() as address:
+        assert not answers(address)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not answers(f"127.0.0.1:{silent.getsockname()[1]}", seconds=0.1)
     assert not answers("127.0.0.1:1")
     assert not answers("127.0.0.1:99999")
-    assert not answers("no.such.host.invalid:1")
 
 
 def test_an_address_that_does_not_answer_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
