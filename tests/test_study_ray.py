@@ -17,7 +17,7 @@ from pipeline.run.record import TRAINING, TrainingClock, write_clock
 from pipeline.storage import lock, project
 from pipeline.studies import ray_executor
 from pipeline.studies.plan import Job, job_of, study_run_of
-from pipeline.studies.ray_executor import ALIVE, INSTALL, RayCluster, answers, in_words
+from pipeline.studies.ray_executor import ALIVE, INSTALL, RayCluster, in_words, refusal
 from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_files
 from pipeline.studies.study import update_study
 from pipeline.studies.workers import Ended, Failure, lock_of
@@ -265,15 +265,17 @@ def test_without_ray_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch
 
 
 class Head(grpc.GenericRpcHandler):
-    """Answers what a head is asked, in one way."""
+    """Answers what a head is asked, where it is asked with its token."""
 
-    def __init__(self, code: grpc.StatusCode | None) -> None:
-        self.code = code
+    def __init__(self, token: str = "") -> None:
+        self.token = token
 
     def service(self, asked: Any) -> Any:
+        given = dict(asked.invocation_metadata)["authorization"]
+
         def answer(_request: bytes, context: Any) -> bytes:
-            if self.code is not None:
-                context.abort(self.code, "no")
+            if self.token and given != f"Bearer {self.token}":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
             return b""
 
         return grpc.unary_unary_rpc_method_handler(answer) if asked.method == ALIVE else None
@@ -292,16 +294,27 @@ def served(*handlers: Head) -> Iterator[str]:
 
 
 def test_only_a_head_answers() -> None:
-    with served(Head(None)) as address:
-        assert answers(address)
-    with served(Head(grpc.StatusCode.UNAUTHENTICATED)) as address:
-        assert answers(address)
+    with served(Head()) as address:
+        assert refusal(address) == ""
     with served() as address:
-        assert not answers(address)
+        assert "none answers at 127" in refusal(address)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not answers(f"127.0.0.1:{silent.getsockname()[1]}", seconds=0.1)
-    assert not answers("127.0.0.1:1")
-    assert not answers("127.0.0.1:99999")
+        assert "within 0.1 s" in refusal(f"127.0.0.1:{silent.getsockname()[1]}", seconds=0.1)
+    assert refusal("127.0.0.1:1")
+    assert refusal("127.0.0.1:99999")
+
+
+def test_a_head_that_asks_for_a_token_gets_it_or_it_is_said_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with served(Head("right")) as address:
+        assert "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in refusal(address)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        assert refusal(address) == "", "it may lie in a file that Ray reads"
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
+        assert "asks for its token" in refusal(address)
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+        assert refusal(address) == ""
 
 
 def test_an_address_that_does_not_answer_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,10 +333,10 @@ def test_a_head_that_is_away_for_long_ends_the_sweep_in_a_sentence(monkeypatch: 
     executor = cluster(monkeypatch, never, a=(1, says()))
     executor.address = "127.0.0.1:1"
     executor.ray.init(address=executor.address)
-    monkeypatch.setattr(ray_executor, "answers", lambda *_, **_seconds: True)
+    monkeypatch.setattr(ray_executor, "refusal", lambda *_, **_seconds: "")
     run = executor.run([job(0)], lambda _job: True)
     assert len(next(run)[0]) == 1
-    monkeypatch.setattr(ray_executor, "answers", lambda *_, **_seconds: False)
+    monkeypatch.setattr(ray_executor, "refusal", lambda *_, **_seconds: "gone")
     assert len(next(run)[0]) == 1
     monkeypatch.setattr(ray_executor, "LONGEST_SILENCE", 0.0)
     with pytest.raises(UserError, match=r"the head at 127.0.0.1:1 is gone. With one, the same line goes on"):

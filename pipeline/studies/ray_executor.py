@@ -98,11 +98,8 @@ class RayCluster:
         self.images: list[Any] = []
         self.looked = self.heard = 0.0
         if address is not None:
-            if not answers(address):
-                raise UserError(
-                    f"study.address: must be that of a Ray head, but none answers at {address} within "
-                    f"{LONGEST_ANSWER:g} s. Begin one there (docs/scale.md), or leave it out for this machine alone."
-                )
+            if reason := refusal(address):
+                raise UserError(f"study.address: {reason} (docs/scale.md), or leave it out for this machine alone.")
             self._connect(address=address)
 
     def slots(self, jobs: Sequence[Job]) -> int:
@@ -180,7 +177,7 @@ class RayCluster:
         if now - self.looked < BETWEEN_NODES:
             return
         self.looked = now
-        if self.address is not None and not answers(self.address, seconds=1):
+        if self.address is not None and refusal(self.address, seconds=1):
             # Asked now, Ray would wait for it.
             if now - self.heard > LONGEST_SILENCE:
                 raise UserError(f"study.address: the head at {self.address} is gone. With one, the same line goes on.")
@@ -299,16 +296,23 @@ class RayCluster:
         return ended
 
 
-def answers(address: str, seconds: float = LONGEST_ANSWER) -> bool:
-    """Whether a Ray head answers there, were it that it asks for a token: Ray itself would ask for minutes."""
+def refusal(address: str, seconds: float = LONGEST_ANSWER) -> str:
+    """Why a sweep can't go on a cluster whose head is there; nothing where it can. Ray itself would try for minutes."""
     import grpc  # noqa: PLC0415 - takes its time, and a cluster of this machine needs none
 
+    token = os.environ.get("RAY_AUTH_TOKEN")
     with grpc.insecure_channel(address) as channel:
         try:
-            channel.unary_unary(ALIVE)(b"", timeout=seconds)
+            channel.unary_unary(ALIVE)(b"", timeout=seconds, metadata=[("authorization", f"Bearer {token}")])
         except grpc.RpcError as error:
-            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
-    return True
+            if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+                return (
+                    f"must be that of a Ray head, but none answers at {address} within {seconds:g} s. Begin one there"
+                )
+            # Ray may know it from a file.
+            if token or os.environ.get("RAY_AUTH_MODE") != "token":
+                return f"the head at {address} asks for its token. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+    return ""
 
 
 def in_words(error: BaseException) -> str:
