@@ -2,9 +2,9 @@
 
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.studies.plan import Job, job_of, study_run_of
 from pipeline.studies.ray_executor import ALIVE, INSTALL, RayCluster, in_words, refusal
 from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_files
 from pipeline.studies.study import update_study
-from pipeline.studies.workers import Ended, Failure, lock_of
+from pipeline.studies.workers import Ended, Failure, lock_of, prepared_images
 from pipeline.terminal.errors import UserError
 from tests.harness import studies
 from tests.harness.conducting import finish
@@ -32,7 +32,7 @@ from tests.harness.studies import a_project, declared, prepare, swept
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
     prepare()
-    ray_executor.prepared_images.cache_clear()
+    prepared_images.cache_clear()
     for name in ("BETWEEN_NODES", "BETWEEN_LOOKS", "LONGEST_WITHOUT_NODE"):
         monkeypatch.setattr(ray_executor, name, 0.0)
 
@@ -67,7 +67,7 @@ def ends(executor: RayCluster, jobs: Sequence[Job]) -> dict[int, str | None]:
     """By its seed how each job ended, once."""
     ended = [one for _, now in looks(executor, jobs) for one in now]
     assert len(ended) == len({one.job.identity.name for one in ended}) == len(jobs)
-    return {one.job.seed: one.failure and one.failure.reason for one in ended}
+    return {one.job.seed: None if one.failure is None else one.failure.reason for one in ended}
 
 
 # Which node
@@ -139,7 +139,7 @@ def test_a_node_that_is_another_gets_no_run_and_the_ingredient_is_named(
 
 
 def test_what_differs_is_named_and_shown() -> None:
-    here = {"code": "c" * 64, "versions": {"numpy": "2.4.0", "keras": "3"}, "seed": 0}
+    here: dict[str, Any] = {"code": "c" * 64, "versions": {"numpy": "2.4.0", "keras": "3"}, "seed": 0}
     assert differing({"code": "c" * 64, "versions": {"numpy": "2.4.0"}}, here) == ""
     assert differing({"code": "d" * 64, "versions": {"numpy": "2.5.0"}}, here) == (
         "code is dddddddddddd, not cccccccccccc, versions.numpy is 2.5.0, not 2.4.0"
@@ -218,8 +218,9 @@ def test_what_may_not_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_leaving_the_iteration_early_ends_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = cluster(monkeypatch, a=(4, says()))
     run = executor.run([job(0), job(1)], lambda _job: True)
-    assert len(next(run)[0]) == 2
-    run.close()
+    assert isinstance(run, Generator)
+    with closing(run):
+        assert len(next(run)[0]) == 2
     assert len(executor.ray.cancelled) == 2
     assert not lock.is_held(lock_of(job(0)))
 
@@ -264,7 +265,7 @@ def test_without_ray_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch
     assert "requirements/cluster.txt" in INSTALL
 
 
-class Head(grpc.GenericRpcHandler):
+class Head(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Answers what a head is asked, where it is asked with its token."""
 
     def __init__(self, token: str = "") -> None:
