@@ -2,20 +2,22 @@
 
 import socket
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 
 from pipeline.data import prepared
-from pipeline.run.environment import Environment
+from pipeline.data.prepared import Images
+from pipeline.run.environment import Environment, processor_class
 from pipeline.run.record import TRAINING, TrainingClock, write_clock
 from pipeline.storage import lock, project
-from pipeline.studies import ray_executor
+from pipeline.studies import ray_executor, ray_node
 from pipeline.studies.plan import Job, job_of, study_run_of
 from pipeline.studies.ray_executor import ALIVE, INSTALL, RayCluster, in_words, refusal
 from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_files
@@ -348,3 +350,67 @@ def test_a_head_that_is_away_for_long_ends_the_sweep_in_a_sentence(monkeypatch: 
 def test_what_ray_says_is_told_without_its_colours() -> None:
     assert in_words(RayError("\x1b[36mfirst\x1b[39m\nlast line ")) == "RayError: last line"
     assert in_words(ValueError()) == "ValueError"
+
+
+# What a node does
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process is a node's; returns its own folder."""
+    context = SimpleNamespace(
+        get_temp_dir=lambda: str(tmp_path / "ray"), get_session_name=lambda: "session", get_node_id=lambda: "7"
+    )
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get_runtime_context=lambda: context))
+    return tmp_path / "ray" / "session" / "conv2d" / "7"
+
+
+def images_of(_job: Job) -> tuple[Images, None]:
+    return prepared.load_training(project.PREPARED), None
+
+
+def test_a_node_gives_all_that_grows_and_keeps_nothing(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, seen = job(0), list[Any]()
+
+    def acts(job: Job, sync: Callable[[Path], None], images: Any, where: Environment) -> None:
+        work = project.checkpoint(job.identity.name)
+        assert work.is_relative_to(node)
+        seen.extend([(work / "state").read_bytes(), len(images("training").labels), where])
+        (work / "training").mkdir()
+        (work / "training" / "history.csv").write_text("one epoch")
+        sync(work)
+        finish(job)
+        sync(project.run_root(job.identity.name))
+
+    monkeypatch.setattr(ray_node, "run_job", acts)
+    conductor = Environment("commit", True, {}, {"host": "conductor"})
+    first, second, last = ray_node.do(one, [Grown(False, {"state": b"begun"})], conductor, *images_of(one))
+    assert first == Grown(False, {"state": b"begun", "training/history.csv": b"one epoch"})
+    assert isinstance(second, Grown)
+    assert second.is_record
+    assert "evaluation/metrics.json" in second.files
+    assert last is None
+    assert [path for path in node.rglob("*") if path.is_file()] == []
+    state, count, where = seen
+    assert (state, count) == (b"begun", 20)
+    assert (where.git_commit, where.uncommitted_changes) == ("commit", True)
+    assert where.hardware["host"] == socket.gethostname()
+    assert where.hardware["processor_class"] == processor_class()
+
+
+def test_a_run_that_would_be_another_on_a_node_is_refused_there_and_the_ingredient_named(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, (images, _) = job(0), images_of(job(0))
+    monkeypatch.setattr(ray_node, "run_job", pytest.fail)
+    other = Images(images.images, images.labels[::-1].copy())
+    (said,) = ray_node.do(one, [], Environment(), other, None)
+    assert isinstance(said, Failure)
+    assert said.reason.startswith(
+        f"the node {socket.gethostname()} would train another run: data is {other.digest[:12]}"
+    )
+    monkeypatch.setattr("pipeline.run.identity.versions", lambda: {"python": "3.9", "numpy": "1"})
+    (said,) = ray_node.do(one, [], Environment(), images, None)
+    assert isinstance(said, Failure)
+    assert "versions.numpy is 1, not " in said.reason
+    assert not node.exists()
