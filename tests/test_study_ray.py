@@ -2,24 +2,27 @@
 
 import socket
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from pipeline.data import prepared
-from pipeline.run.environment import Environment
+from pipeline.data.prepared import Images
+from pipeline.run.environment import Environment, processor_class
 from pipeline.run.record import TRAINING, TrainingClock, write_clock
 from pipeline.storage import lock, project
-from pipeline.studies import ray_executor
+from pipeline.studies import ray_executor, ray_node
 from pipeline.studies.plan import Job, job_of, study_run_of
-from pipeline.studies.ray_executor import HELLO, INSTALL, RayCluster, answers, in_words
+from pipeline.studies.ray_executor import ALIVE, INSTALL, RayCluster, in_words, refusal
 from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_files
 from pipeline.studies.study import update_study
-from pipeline.studies.workers import Ended, Failure, lock_of
+from pipeline.studies.workers import Ended, Failure, lock_of, prepared_images
 from pipeline.terminal.errors import UserError
 from tests.harness import studies
 from tests.harness.conducting import finish
@@ -31,7 +34,7 @@ from tests.harness.studies import a_project, declared, prepare, swept
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
     prepare()
-    ray_executor.prepared_images.cache_clear()
+    prepared_images.cache_clear()
     for name in ("BETWEEN_NODES", "BETWEEN_LOOKS", "LONGEST_WITHOUT_NODE"):
         monkeypatch.setattr(ray_executor, name, 0.0)
 
@@ -66,7 +69,7 @@ def ends(executor: RayCluster, jobs: Sequence[Job]) -> dict[int, str | None]:
     """By its seed how each job ended, once."""
     ended = [one for _, now in looks(executor, jobs) for one in now]
     assert len(ended) == len({one.job.identity.name for one in ended}) == len(jobs)
-    return {one.job.seed: one.failure and one.failure.reason for one in ended}
+    return {one.job.seed: None if one.failure is None else one.failure.reason for one in ended}
 
 
 # Which node
@@ -138,7 +141,7 @@ def test_a_node_that_is_another_gets_no_run_and_the_ingredient_is_named(
 
 
 def test_what_differs_is_named_and_shown() -> None:
-    here = {"code": "c" * 64, "versions": {"numpy": "2.4.0", "keras": "3"}, "seed": 0}
+    here: dict[str, Any] = {"code": "c" * 64, "versions": {"numpy": "2.4.0", "keras": "3"}, "seed": 0}
     assert differing({"code": "c" * 64, "versions": {"numpy": "2.4.0"}}, here) == ""
     assert differing({"code": "d" * 64, "versions": {"numpy": "2.5.0"}}, here) == (
         "code is dddddddddddd, not cccccccccccc, versions.numpy is 2.5.0, not 2.4.0"
@@ -217,8 +220,9 @@ def test_what_may_not_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_leaving_the_iteration_early_ends_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = cluster(monkeypatch, a=(4, says()))
     run = executor.run([job(0), job(1)], lambda _job: True)
-    assert len(next(run)[0]) == 2
-    run.close()
+    assert isinstance(run, Generator)
+    with closing(run):
+        assert len(next(run)[0]) == 2
     assert len(executor.ray.cancelled) == 2
     assert not lock.is_held(lock_of(job(0)))
 
@@ -263,28 +267,57 @@ def test_without_ray_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch
     assert "requirements/cluster.txt" in INSTALL
 
 
-def served(answer: bytes) -> str:
-    """The address of a server that answers once, so."""
-    server = socket.create_server(("127.0.0.1", 0))
+class Head(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Answers what a head is asked, where it is asked with its token."""
 
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection:
-            assert connection.recv(len(HELLO)) == HELLO
-            connection.sendall(answer)
-            time.sleep(0.5)
+    def __init__(self, token: str = "") -> None:
+        self.token = token
 
-    threading.Thread(target=serve, daemon=True).start()
-    return f"127.0.0.1:{server.getsockname()[1]}"
+    def service(self, asked: Any) -> Any:
+        given = dict(asked.invocation_metadata)["authorization"]
+
+        def answer(_request: bytes, context: Any) -> bytes:
+            if self.token and given != f"Bearer {self.token}":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer) if asked.method == ALIVE else None
 
 
-def test_only_what_speaks_as_a_head_does_answers() -> None:
-    assert answers(served(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))), seconds=5)
-    assert not answers(served(b"HTTP/1.0 400 Bad"), seconds=5)
-    assert not answers(served(b""), seconds=0.1)
-    assert not answers("127.0.0.1:1")
-    assert not answers("127.0.0.1:99999")
-    assert not answers("no.such.host.invalid:1")
+@contextmanager
+def served(*handlers: Head) -> Iterator[str]:
+    """The address of a server."""
+    server = grpc.server(ThreadPoolExecutor(1), handlers=handlers)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def test_only_a_head_answers() -> None:
+    with served(Head()) as address:
+        assert refusal(address) == ""
+    with served() as address:
+        assert "none answers at 127" in refusal(address)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "within 0.1 s" in refusal(f"127.0.0.1:{silent.getsockname()[1]}", seconds=0.1)
+    assert refusal("127.0.0.1:1")
+    assert refusal("127.0.0.1:99999")
+
+
+def test_a_head_that_asks_for_a_token_gets_it_or_it_is_said_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with served(Head("right")) as address:
+        assert "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in refusal(address)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        assert refusal(address) == "", "it may lie in a file that Ray reads"
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
+        assert "asks for its token" in refusal(address)
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+        assert refusal(address) == ""
 
 
 def test_an_address_that_does_not_answer_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,10 +336,10 @@ def test_a_head_that_is_away_for_long_ends_the_sweep_in_a_sentence(monkeypatch: 
     executor = cluster(monkeypatch, never, a=(1, says()))
     executor.address = "127.0.0.1:1"
     executor.ray.init(address=executor.address)
-    monkeypatch.setattr(ray_executor, "answers", lambda *_, **_seconds: True)
+    monkeypatch.setattr(ray_executor, "refusal", lambda *_, **_seconds: "")
     run = executor.run([job(0)], lambda _job: True)
     assert len(next(run)[0]) == 1
-    monkeypatch.setattr(ray_executor, "answers", lambda *_, **_seconds: False)
+    monkeypatch.setattr(ray_executor, "refusal", lambda *_, **_seconds: "gone")
     assert len(next(run)[0]) == 1
     monkeypatch.setattr(ray_executor, "LONGEST_SILENCE", 0.0)
     with pytest.raises(UserError, match=r"the head at 127.0.0.1:1 is gone. With one, the same line goes on"):
@@ -317,3 +350,67 @@ def test_a_head_that_is_away_for_long_ends_the_sweep_in_a_sentence(monkeypatch: 
 def test_what_ray_says_is_told_without_its_colours() -> None:
     assert in_words(RayError("\x1b[36mfirst\x1b[39m\nlast line ")) == "RayError: last line"
     assert in_words(ValueError()) == "ValueError"
+
+
+# What a node does
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process is a node's; returns its own folder."""
+    context = SimpleNamespace(
+        get_temp_dir=lambda: str(tmp_path / "ray"), get_session_name=lambda: "session", get_node_id=lambda: "7"
+    )
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get_runtime_context=lambda: context))
+    return tmp_path / "ray" / "session" / "conv2d" / "7"
+
+
+def images_of(_job: Job) -> tuple[Images, None]:
+    return prepared.load_training(project.PREPARED), None
+
+
+def test_a_node_gives_all_that_grows_and_keeps_nothing(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, seen = job(0), list[Any]()
+
+    def acts(job: Job, sync: Callable[[Path], None], images: Any, where: Environment) -> None:
+        work = project.checkpoint(job.identity.name)
+        assert work.is_relative_to(node)
+        seen.extend([(work / "state").read_bytes(), len(images("training").labels), where])
+        (work / "training").mkdir()
+        (work / "training" / "history.csv").write_text("one epoch")
+        sync(work)
+        finish(job)
+        sync(project.run_root(job.identity.name))
+
+    monkeypatch.setattr(ray_node, "run_job", acts)
+    conductor = Environment("commit", True, {}, {"host": "conductor"})
+    first, second, last = ray_node.do(one, [Grown(False, {"state": b"begun"})], conductor, *images_of(one))
+    assert first == Grown(False, {"state": b"begun", "training/history.csv": b"one epoch"})
+    assert isinstance(second, Grown)
+    assert second.is_record
+    assert "evaluation/metrics.json" in second.files
+    assert last is None
+    assert [path for path in node.rglob("*") if path.is_file()] == []
+    state, count, where = seen
+    assert (state, count) == (b"begun", 20)
+    assert (where.git_commit, where.uncommitted_changes) == ("commit", True)
+    assert where.hardware["host"] == socket.gethostname()
+    assert where.hardware["processor_class"] == processor_class()
+
+
+def test_a_run_that_would_be_another_on_a_node_is_refused_there_and_the_ingredient_named(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, (images, _) = job(0), images_of(job(0))
+    monkeypatch.setattr(ray_node, "run_job", pytest.fail)
+    other = Images(images.images, images.labels[::-1].copy())
+    (said,) = ray_node.do(one, [], Environment(), other, None)
+    assert isinstance(said, Failure)
+    assert said.reason.startswith(
+        f"the node {socket.gethostname()} would train another run: data is {other.digest[:12]}"
+    )
+    monkeypatch.setattr("pipeline.run.identity.versions", lambda: {"python": "3.9", "numpy": "1"})
+    (said,) = ray_node.do(one, [], Environment(), images, None)
+    assert isinstance(said, Failure)
+    assert "versions.numpy is 1, not " in said.reason
+    assert not node.exists()

@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,9 +54,8 @@ BETWEEN_NODES = 2.0
 MOST_LOSSES = 3
 """Times that a run is lost without another epoch and sent again."""
 
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-SETTINGS = 4
-"""How HTTP/2 begins, which a head speaks, and the kind of frame that answers it (RFC 9113, 3.4 and 6.5)."""
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""What every head answers, asked with an empty message (ray/core/generated/gcs_service_pb2)."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +98,8 @@ class RayCluster:
         self.images: list[Any] = []
         self.looked = self.heard = 0.0
         if address is not None:
-            if not answers(address):
-                raise UserError(
-                    f"study.address: must be that of a Ray head, but none answers at {address} within "
-                    f"{LONGEST_ANSWER:g} s. Begin one there (docs/scale.md), or leave it out for this machine alone."
-                )
+            if reason := refusal(address):
+                raise UserError(f"study.address: {reason} (docs/scale.md), or leave it out for this machine alone.")
             self._connect(address=address)
 
     def slots(self, jobs: Sequence[Job]) -> int:
@@ -182,7 +177,7 @@ class RayCluster:
         if now - self.looked < BETWEEN_NODES:
             return
         self.looked = now
-        if self.address is not None and not answers(self.address, seconds=1):
+        if self.address is not None and refusal(self.address, seconds=1):
             # Asked now, Ray would wait for it.
             if now - self.heard > LONGEST_SILENCE:
                 raise UserError(f"study.address: the head at {self.address} is gone. With one, the same line goes on.")
@@ -301,15 +296,23 @@ class RayCluster:
         return ended
 
 
-def answers(address: str, seconds: float = LONGEST_ANSWER) -> bool:
-    """Whether a server that speaks HTTP/2, as a head does, answers there: Ray itself would ask for minutes."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds) as connection:
-            connection.sendall(HELLO)
-            return connection.recv(9)[3:4] == bytes([SETTINGS])
-    except (OSError, OverflowError):
-        return False
+def refusal(address: str, seconds: float = LONGEST_ANSWER) -> str:
+    """Why a sweep can't go on a cluster whose head is there; nothing where it can. Ray itself would try for minutes."""
+    import grpc  # noqa: PLC0415 - takes its time, and a cluster of this machine needs none
+
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    with grpc.insecure_channel(address) as channel:
+        try:
+            channel.unary_unary(ALIVE)(b"", timeout=seconds, metadata=[("authorization", f"Bearer {token}")])
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+                return (
+                    f"must be that of a Ray head, but none answers at {address} within {seconds:g} s. Begin one there"
+                )
+            # Ray may know it from a file.
+            if token or os.environ.get("RAY_AUTH_MODE") != "token":
+                return f"the head at {address} asks for its token. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+    return ""
 
 
 def in_words(error: BaseException) -> str:

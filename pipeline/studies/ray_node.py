@@ -6,7 +6,7 @@ A node owns nothing that lasts: what it does of a run lies in its own temporary 
 import platform
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -80,18 +80,21 @@ def describe() -> tuple[str, dict[str, JsonValue]]:
 
 
 def do(
-    job: Job, begun: list[Grown], conductor: Environment, training: Images, test: Images | None
+    job: Job, begun: Sequence[Grown], conductor: Environment, *images: Images | None
 ) -> Iterator[Grown | Failure | None]:
-    """Do a job that has `begun`; yields what there is of it whenever that has grown, at last how it failed, or None."""
+    """Do a job that has `begun`; yields what there is of it whenever that has grown, at last how it failed, or None.
+
+    `images` are those for training, then those for a test where it is scored on them.
+    """
     words: SimpleQueue[Grown | Failure | None] = SimpleQueue()
+    given = {kind: one for kind, one in zip(("training", "test"), images, strict=True) if one is not None}
 
     def act() -> None:
+        last: Failure | None = None
         try:
-            _do(job, begun, conductor, {"training": training, "test": test}, words.put)
+            _do(job, begun, conductor, given, words.put)
         except BaseException as error:
             last = failure(error)
-        else:
-            last = None
         _remove(job)
         words.put(last)
 
@@ -103,7 +106,7 @@ def do(
 
 def _do(
     job: Job,
-    begun: list[Grown],
+    begun: Sequence[Grown],
     conductor: Environment,
     images: dict[str, Images],
     tell: Callable[[Grown], None],
