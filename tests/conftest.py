@@ -1,6 +1,9 @@
 """What the tests of several rooms share."""
 
+import gc
 import os
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +26,23 @@ SLOW = (
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays: to look through it for garbage again and again would take seconds of every worker."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_pycollect_makemodule(module_path: Path) -> None:
+    """What imports keras gets it as the project has it: without what Keras would import for other uses."""
+    if "import keras\n" in module_path.read_text("utf-8"):
+        import pipeline.network  # noqa: F401, PLC0415 - TensorFlow, where it is needed
 
 
 @pytest.fixture(scope="session", autouse=True)

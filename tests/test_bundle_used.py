@@ -60,9 +60,9 @@ def test_the_same_sweep_goes_on_and_what_misses_is_done_with_the_same_bits(origi
     assert "6 runs, 2 of them new here" in origin.verb("bundle", "--unpack", str(clone.path / BUNDLE))
     assert bits(origin, study(origin)["cells"][0]["identity"]) == before
     assert study(origin)["cells"] == study(clone)["cells"]
-    assert "6 done already, 0 to do" in sweep(origin, *LINE[:1], "seed=range(3)", NAMED)
 
 
+@pytest.mark.long
 def test_an_empty_store_is_filled_without_a_model_and_the_winner_promoted(clone: Project) -> None:
     clone.verb("compose", "tracking=local")
     clone.verb("track", "kernel_size")
@@ -75,6 +75,7 @@ def test_an_empty_store_is_filled_without_a_model_and_the_winner_promoted(clone:
     assert "model.conv.kernel_size" in clone.verb("promote", "kernel_size", "--anyway", "--show")
 
 
+@pytest.mark.long
 def test_a_run_is_done_again_bit_for_bit_and_its_weights_are_kept(origin: Project, clone: Project) -> None:
     one = study(clone)["cells"][1]["identity"]
     # Two parts of four runs.

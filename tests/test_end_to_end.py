@@ -229,8 +229,8 @@ def test_a_sweep_refuses_images_that_are_not_those_of_the_configuration(unchange
     # As long as params.yaml names the images that are prepared, preprocess prepares these again.
     told = asked_here(unchanged, *words, "data=numerals").said
     assert "Choose numerals with `python -m pipeline.compose data=…`, then run: dvc repro preprocess" in told
-    unchanged.verb("compose", "data=numerals")
-    told = unchanged.verb(*words, status=1)
+    assert asked_here(unchanged, "compose", "data=numerals").status == 0
+    told = asked_here(unchanged, *words).said
     assert "what is prepared is fashion_mnist (other train images), not numerals" in told
     assert "names. Run: dvc repro preprocess" in told
     assert "Traceback" not in told
@@ -313,7 +313,9 @@ def test_a_flipped_byte_is_noticed_before_use(unchanged: Project) -> None:
         good = path.read_bytes()
         middle = len(good) // 2
         path.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :])
-        said = unchanged.verb(verb, status=1)
+        # Weights are read where there is a network for them: in a process that TensorFlow may have.
+        here = path.suffix != ".npz"
+        said = asked_here(unchanged, verb).said if here else unchanged.verb(verb, status=1)
         path.write_bytes(good)
         assert Path(name).name in said
         assert repair in said

@@ -20,6 +20,7 @@ from pipeline.explainer.page import content_in, page, script
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of
 from pipeline.studies.study import Setting, Study, update_study
+from tests.harness.doors import asked_here
 from tests.harness.project import Project, finished_project
 from tests.harness.settings import article_values
 
@@ -179,16 +180,16 @@ def test_it_is_written_of_the_record_of_dvc_repro(finished: Project) -> None:
 
 
 def test_what_is_missing_is_named_with_what_makes_it(finished: Project) -> None:
-    assert "5d0a: is no run's identity" in finished.verb("playground", "5d0a", status=1)
+    assert "5d0a: is no run's identity" in asked_here(finished, "playground", "5d0a").said
     prepared = finished.path / "data/prepared"
     shutil.move(prepared, finished.path / "elsewhere")
     try:
-        assert "the prepared images are missing. Run: dvc repro preprocess" in finished.verb("playground", status=1)
+        assert "the prepared images are missing. Run: dvc repro preprocess" in asked_here(finished, "playground").said
     finally:
         shutil.move(finished.path / "elsewhere", prepared)
     shutil.move(finished.path / "record/evaluation", finished.path / "elsewhere")
     try:
-        assert "record: is not scored yet" in finished.verb("playground", status=1)
+        assert "record: is not scored yet" in asked_here(finished, "playground").said
     finally:
         shutil.move(finished.path / "elsewhere", finished.path / "record/evaluation")
 

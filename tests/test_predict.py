@@ -15,6 +15,7 @@ from pipeline.data.photo import find_pictures, fit_photo, have_light_backgrounds
 from pipeline.export import FORMS
 from pipeline.statistics.images import mcnemar
 from pipeline.terminal.errors import UserError
+from tests.harness.doors import asked_here
 from tests.harness.project import ROOT, Project, finished_project
 from tests.sample import content
 
@@ -121,7 +122,7 @@ def test_the_test_images_as_files_get_the_accuracy_of_the_record(project: Projec
 
 def test_a_run_that_is_not_there_is_named(project: Project, tmp_path: Path) -> None:
     Image.fromarray(TEST_IMAGES[0]).save(tmp_path / "a.png")
-    assert "there is no record" in project.verb("predict", str(tmp_path), "--run", "0123456789abcdef", status=1)
+    assert "there is no record" in asked_here(project, "predict", str(tmp_path), "--run", "0123456789abcdef").said
 
 
 def test_a_released_network_is_the_champion_once_and_predicts_as_the_record_does(
@@ -129,9 +130,9 @@ def test_a_released_network_is_the_champion_once_and_predicts_as_the_record_does
 ) -> None:
     product_photo(TEST_IMAGES[0], tmp_path / "a.png")
     ours = project.verb("predict", str(tmp_path / "a.png"), "--json")
-    assert "there is no previous version" in project.verb("release", "--rollback", status=1)
+    assert "there is no previous version" in asked_here(project, "release", "--rollback").said
     assert "is the champion\n" in project.verb("release")
-    assert "is the champion already" in project.verb("release")
+    assert "is the champion already" in asked_here(project, "release").said
     theirs = project.verb("predict", str(tmp_path / "a.png"), "--json", "--model", "models:/conv2d@champion")
     ours, theirs = json.loads(ours), json.loads(theirs)
     assert ours[0]["class"] == theirs[0]["class"]
@@ -139,8 +140,8 @@ def test_a_released_network_is_the_champion_once_and_predicts_as_the_record_does
     cards = list((project.path / "mlartifacts").rglob("card/card.html"))
     assert len(cards) == 1
     assert "python -m pipeline.reproduce" in cards[0].read_text("utf-8")
-    other = project.verb("predict", str(tmp_path / "a.png"), "--model", "models:/other@champion", status=1)
-    assert "models:/other@champion: is not there" in other
+    other = asked_here(project, "predict", str(tmp_path / "a.png"), "--model", "models:/other@champion")
+    assert "models:/other@champion: is not there" in other.said
 
 
 @pytest.mark.long
@@ -168,8 +169,8 @@ def test_a_file_for_keras_answers_as_the_network_does(project: Project, tmp_path
 def test_an_export_without_its_packages_says_how_to_get_them(project: Project) -> None:
     if all(importlib.util.find_spec(name) for name in FORMS["onnx"].packages):
         pytest.skip("they are installed here")
-    assert "requirements/export.txt" in project.verb("export", "--onnx", status=1)
-    assert "name what to write" in project.verb("export", status=1)
+    assert "requirements/export.txt" in asked_here(project, "export", "--onnx").said
+    assert "name what to write" in asked_here(project, "export").said
 
 
 RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}

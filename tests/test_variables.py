@@ -11,6 +11,8 @@ import pytest
 from pipeline.storage import project
 from tests.test_network_training import digest_of_a_training_with_everything
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 DIGEST = """
 from pipeline.network.fit import use_threads; use_threads(2)
 from tests.test_network_training import digest_of_a_training_with_everything
@@ -50,7 +52,7 @@ def said(program: str, **variables: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def digest(two_threads: None) -> str:
+def digest() -> str:
     return f"{digest_of_a_training_with_everything()}\n"
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from pipeline.config.load import read_yaml
+from pipeline.storage import digest
 from tests.sample import sample_data_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,10 +140,13 @@ def new_project(path: Path, *overrides: str) -> Project:
 
 def prepared_project(path: Path, *overrides: str) -> Project:
     """A new project with prepared images, in which nothing has been trained; `overrides` are of model and training."""
-    project = _copied("prepared", path, _prepare)
-    project.run("python", "-m", "pipeline.compose", *overrides)
-    project.run("git", "commit", "-qam", "composed", "--allow-empty")
-    return project
+
+    def make(path: Path) -> None:
+        project = _copied("prepared", path, _prepare)
+        project.run("python", "-m", "pipeline.compose", *overrides)
+        project.run("git", "commit", "-qam", "composed", "--allow-empty")
+
+    return _copied(f"prepared {digest.of_value(list(overrides))[:12]}", path, make)
 
 
 def finished_project(path: Path) -> Project:
