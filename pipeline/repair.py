@@ -123,13 +123,12 @@ def _check_cache() -> None:
     seen = project.DVC_LOCKS.with_name("boot")
     if not project.cache_folder().exists() or (seen.exists() and seen.read_text("utf-8") == boot()):
         return
-    folders = dvc_files.folders_of_runs()
     torn = [path for path in dvc_files.cached() if not digest.is_as_named(path)]
-    torn += [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and not _is_run(path)]
+    torn += [path for path in dvc_files.runs() if not _is_run(path)]
     for path in torn:
         path.unlink()
         print(f"{path}: was not whole in DVC's cache, as after a power cut; removed, DVC makes it anew")
-    for folder in folders:
+    for folder in dvc_files.folders_of_runs():
         # DVC takes the first of the notes in a folder, and fails where there is none.
         if not any(folder.iterdir()):
             folder.rmdir()

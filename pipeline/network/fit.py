@@ -256,7 +256,8 @@ def build_optimizer(training: Training, steps: int) -> keras.optimizers.Optimize
     the scales of batch normalisation alone.
     """
     decay = training.weight_decay or None
-    kind, arguments = type(keras.optimizers.get(training.optimizer)), {}
+    kind: type[keras.optimizers.Optimizer] = type(keras.optimizers.get(training.optimizer))
+    arguments: dict[str, float | None] = {}
     if training.optimizer == "sgd":
         arguments = {"momentum": training.momentum}
     elif training.optimizer == "muon":

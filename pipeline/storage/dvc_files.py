@@ -40,8 +40,13 @@ def place_of(md5: str) -> Path | None:
     return _place(md5)
 
 
+def runs() -> list[Path]:
+    """Every note of DVC's cache on what a stage once made of what."""
+    return [path for folder in folders_of_runs() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
 def folders_of_runs() -> list[Path]:
-    """The folders of DVC's notes on what a stage once made of what, one for each stage with certain inputs."""
+    """The folders of those notes, one for each stage with certain inputs."""
     return sorted(path for path in project.cache_folder().glob("runs/??/*") if path.is_dir())
 
 
