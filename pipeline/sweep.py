@@ -63,19 +63,19 @@ def main() -> int:
     # Another launcher's processes have mirror processes of their own, and a dry run tells nobody.
     alone = shows(arguments) or any(word.startswith(("hydra/launcher", "study.dry_run=true")) for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
-    with working, contextlib.nullcontext() if alone else started_early():
+    with working:
         check_arguments(arguments)
         choice = read_choice(project.CHOSEN)
-        run_application(name_study(arguments, {**choice.variants, **choice.values}), launch_one)
+        words = name_study(arguments, {**choice.variants, **choice.values})
+        with contextlib.nullcontext() if alone else started_early():
+            run_application(words, launch_one)
     return 0
 
 
 def variants() -> str:
     """A line for each group of conf/, `model: article, deep, small`."""
-    options: dict[str, list[str]] = {}
-    for path in sorted(project.CONF.glob("*/*.yaml")):
-        options.setdefault(path.parent.name, []).append(path.stem)
-    return "\n".join(f"{group}: {', '.join(names)}" for group, names in options.items())
+    groups = sorted(path.name for path in project.CONF.iterdir() if path.is_dir())
+    return "\n".join(f"{group}: {', '.join(project.variants(group))}" for group in groups)
 
 
 if __name__ == "__main__":

@@ -241,6 +241,10 @@ def test_overrides_that_cannot_be_chosen_are_refused(override: str, said: str) -
         configure(chosen_values(override))
 
 
+def test_variants_in_a_folder_of_their_group_are_listed_too() -> None:
+    assert {"options", "rules/padding"} <= set(project.variants("study"))
+
+
 def test_a_variant_with_a_mapping_where_a_list_belongs_is_refused_by_its_key(conf: Path) -> None:
     (conf / "data" / "bad.yaml").write_text("defaults: [fashion_mnist]\nclass_names: {a: b}\n")
     with pytest.raises(UserError, match=r"^data\.class_names: must be a list") as refused:

@@ -139,7 +139,9 @@ def values(found: DictConfig) -> dict[str, Any]:
 def explain(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
     if isinstance(error, MissingConfigException):
-        there = f"There are: {', '.join(error.options)}." if error.options else "Look into conf/ for what there is."
+        # Hydra lists those of one folder.
+        names = project.variants(str(error.missing_cfg_file).partition("/")[0])
+        there = f"There are: {', '.join(names)}." if names else "Look into conf/ for what there is."
         return f"conf/{error.missing_cfg_file}: is no variant. {there}"
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]

@@ -86,3 +86,8 @@ def _configured_cache(dvc: Path) -> Path:
     except (ConfigError, OSError) as error:
         raise UserError(f"DVC's configuration in {dvc} can't be read ({error}). Mend it there.") from None
     return Path(elsewhere or dvc / "cache").resolve()
+
+
+def variants(group: str) -> list[str]:
+    """The variants of a group of conf/, those in its folders too: `rules/padding`."""
+    return sorted(path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml"))
