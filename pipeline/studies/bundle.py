@@ -173,7 +173,7 @@ def _extract(path: Path, place: Path) -> tuple[Study, dict[str, Files]]:
         waited = set(study.ended)
         for line in lines:
             run = validate(_Run, line)
-            if run.identity not in waited - runs.keys():
+            if run.identity not in waited or run.identity in runs:
                 raise ValueError(f"run {run.identity} is none of its study, or there twice")
             runs[run.identity] = _extract_run(run, place / "runs" / run.identity, study)
         if missing := waited - runs.keys():
