@@ -109,6 +109,13 @@ def test_what_hydras_grammar_does_not_take_is_answered_by_what_it_takes(words: l
         assert "token=x" not in answer
 
 
+@pytest.mark.parametrize("key", ["training.dropout", "training.epoch", "kernel_size", "model.kernel_size", "foo"])
+def test_a_key_that_there_is_not_is_answered_alike_by_compose_and_by_a_sweep(key: str) -> None:
+    answer = said(compose_folder, project.CONF, [f"{key}=1"])
+    assert answer == said(by_compose, key, "1")
+    assert ("Did you mean model.dropout or model.dense.dropout?" in answer) == (key == "training.dropout")
+
+
 def test_a_block_that_is_called_by_its_number_has_a_name() -> None:
     typed = "+model.blocks.2.pooling=none"
     assert said(choose, Choice({}, {}), [typed], GROUPS) == (

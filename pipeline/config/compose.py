@@ -3,7 +3,6 @@
 The choice is kept in conf/chosen.yaml, so that a later composition does not lose it.
 """
 
-import difflib
 import logging
 import re
 import shutil
@@ -24,7 +23,7 @@ from yaml import YAMLError
 
 from pipeline.config.guard import as_size, check_folder, check_override, load_file, parse_override, refuse_code
 from pipeline.config.load import configure, leaves, parsed, read_yaml
-from pipeline.config.messages import ConfigurationError, defaults, keys, shown, validated
+from pipeline.config.messages import ConfigurationError, defaults, keys, nearest_key, shown, validated
 from pipeline.config.schema import Block, Configuration
 from pipeline.storage import atomic, project
 from pipeline.terminal.errors import UserError
@@ -301,7 +300,7 @@ def _no_such_key(typed: str, at_fault: str) -> str:
         return f"{at_fault or typed}: is not there yet. Write +{typed} to add to {typed}."
     if (whole := typed.rpartition(".")[0]).endswith(("_regularizer", "_constraint", "_initializer")):
         return f"{typed}: {whole} is one value here. Write it whole: {whole}={{name: …, …}}"
-    return f"{typed}: is no key of the configuration. {_nearest(typed)}"
+    return f"{typed}: is no key of the configuration. {nearest_key(Configuration, typed)}"
 
 
 def _key_at_fault(error: BaseException | None) -> str:
@@ -311,11 +310,3 @@ def _key_at_fault(error: BaseException | None) -> str:
             return str(error.full_key)
         error = error.__cause__
     return ""
-
-
-def _nearest(key: str) -> str:
-    """The whole key that a person may have meant."""
-    last = key.rpartition(".")[2]
-    ending = [known for known in keys(Configuration) if known.rpartition(".")[2] == last]
-    close = ending or difflib.get_close_matches(key, keys(Configuration), n=3)
-    return f"Did you mean {' or '.join(close)}?" if close else "python -m pipeline.sweep --cfg job shows all keys."

@@ -207,15 +207,24 @@ def _tag(value: object) -> object:
     return value
 
 
+def nearest_key(section: type[Section], key: str) -> str:
+    """The keys of `section` that may be meant by `key`, which it does not have, or those that stand beside it."""
+    parts = key.split(".")
+    return _nearest(parts, _walk(section, parts)[1], section, prefix="")
+
+
 def _nearest(parts: Sequence[str], parent: type[Section] | None, section: type[Section], prefix: str) -> str:
-    elsewhere = [key for key in keys(section) if key.rpartition(".")[2] == parts[-1]]
+    elsewhere = [_dotted(prefix, [key]) for key in keys(section) if key.rpartition(".")[2] == parts[-1]]
+    meant = f"Did you mean {' or '.join(elsewhere)}?"
     if len(elsewhere) == 1:
-        return f"Did you mean {_dotted(prefix, elsewhere)}?"
-    here = list(parent.model_fields) if parent else []
+        return meant
+    if parent is None:
+        return meant if elsewhere else "python -m pipeline.sweep --cfg job shows all keys."
+    here = list(parent.model_fields)
     if close := difflib.get_close_matches(parts[-1], here, n=1, cutoff=0.6):
         return f"Did you mean {_dotted(prefix, [*parts[:-1], *close])}?"
-    keys_here = f"Keys here: {', '.join(here)}."
-    if parent is not None and "name" in here and (names := _names(parent)):
+    keys_here = f"{f'{meant} ' if elsewhere else ''}Keys here: {', '.join(here)}."
+    if "name" in here and (names := _names(parent)):
         # A mapping is merged into the one that it should replace.
         return f"{keys_here} Where it is left of another: {{name: {names[0]}, {parts[-1]}: null}}"
     return keys_here
