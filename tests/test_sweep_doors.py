@@ -54,7 +54,7 @@ def test_settings_that_cannot_exist_are_listed_and_nothing_is_started(prepared: 
         (["training.epochs=0"], "training.epochs: must be at least 1, not 0"),
         (["study.margin=-1"], "study.margin: must be more than 0"),
         (["study.jobs=0"], "study.jobs: must be at least 1, not 0"),
-        (["study.executor=cloud"], "study.executor: must be local or ray, not cloud"),
+        (["study.executor=cloud"], "study.executor: must be one of local, ray, not"),
         (["study.executor=ray", "study.address=head"], "study.address: must match"),
         (["study.address=head:6379"], "study.address: must be null where study.executor is local, not head:6379"),
         (["hydra/launcher=basic", "study.executor=ray"], "study.executor: needs the project's own launcher"),
