@@ -18,7 +18,6 @@ from scipy import stats
 from pipeline.findings.comparison import ASTRAY, Comparison
 from pipeline.statistics.differences import (
     FEWEST_SEEDS,
-    Contrast,
     ContrastResult,
     Difference,
     Verdict,
@@ -287,28 +286,13 @@ def question_results(comparison: Comparison) -> tuple[QuestionResult, ...]:
 
 def setting_differences(comparison: Comparison, baseline: int) -> tuple[Difference, ...]:
     """Each setting but `baseline` against it, in their order; where it is raced against it as the race has it."""
-    scores, margin, now = comparison.scores, comparison.margin, comparison.standing
-    plain = differences(scores, baseline, margin)
-    if now is not None and (comparison.stop, comparison.questions, baseline) == ("decided", (), comparison.baseline):
-        return tuple(_raced(own, own.setting, now, margin) for own in plain)
-    rate = len(plain) * comparison.level(len(plain))
-    if np.isclose(rate, ERROR_RATE):
-        return plain
-    units = np.eye(len(scores))
-    gains = [Contrast(units[own.setting] - units[baseline], "gain", margin) for own in plain]
-    paid = []
-    for own, result in zip(plain, contrast_results(scores, gains, rate), strict=True):
-        said = verdict(result.interval, result.seeds, margin)
-        paid.append(
-            replace(
-                own,
-                interval=result.interval,
-                verdict=said,
-                negligible=said not in OPEN and result.negligible,
-                seeds_needed=result.seeds_needed if said in OPEN and now is None else None,
-            )
-        )
-    return tuple(paid)
+    margin, now, others = comparison.margin, comparison.standing, len(comparison.scores) - 1
+    paid = differences(comparison.scores, baseline, margin, others * comparison.level(others))
+    if now is None:
+        return paid
+    if (comparison.stop, comparison.questions, baseline) == ("decided", (), comparison.baseline):
+        return tuple(_raced(own, own.setting, now, margin) for own in paid)
+    return tuple(replace(own, seeds_needed=None) for own in paid)
 
 
 def _raced(own: Result, place: int, now: Standing, margin: float) -> Result:
