@@ -333,9 +333,13 @@ def test_a_verdict_comes_first_and_stays_when_the_study_goes_on(store: Store, tm
     artifacts = {artifact.path for artifact in store.client.list_artifacts(run.info.run_id)}
     assert artifacts == {"settings.csv", "differences.svg", "report"}
     bring_up(store, replace(found, cells=(found.cells[0], replace(found.cells[0], identity=recorded(1)))))
-    assert parent(store, found).data.tags["mlflow.note.content"].startswith(first)
+    way = f"[the report](#/experiments/{store.experiment_id}/runs/{run.info.run_id}/artifacts/report/report.html)"
+    described = parent(store, found).data.tags["mlflow.note.content"]
+    assert described.startswith(first)
+    assert way in described
     assert mirror.announce(found, "Promoted.", None).endswith("shows the verdict")
     assert parent(store, found).data.tags["verdict"] == "Promoted. (1 run compared)"
+    assert way in parent(store, found).data.tags["mlflow.note.content"]
 
 
 def test_a_study_has_its_views_in_the_experiment_which_says_what_it_is(store: Store) -> None:

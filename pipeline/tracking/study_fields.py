@@ -214,10 +214,12 @@ def study_views(study: str) -> tuple[str, str]:
     return f"study.{study}.runs", f"study.{study}.means"
 
 
-def view_links(experiment_id: str, study: str) -> str:
-    """The ways to a study's views, in Markdown."""
+def study_links(experiment_id: str, study: str, run_id: str, report: str) -> str:
+    """The ways to a study's views and, where there is a page of it among its artifacts, to its report; in Markdown."""
     runs, means = (page(experiment_id, view) for view in study_views(study))
-    return f"[The runs, the best first]({runs}) · [means over seeds]({means})"
+    ways = f"[The runs, the best first]({runs}) · [means over seeds]({means})"
+    artifacts = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts"
+    return f"{ways} · [the report]({artifacts}/{report})" if report else ways
 
 
 def page(experiment_id: str, view: str | None) -> str:

@@ -16,6 +16,9 @@ from pipeline.tracking.addresses import check_place
 from pipeline.tracking.run_mirror import NAME, STATUS, Mirror, missing_tags, unfinished, write_status
 from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
 
+REPORT = "report"
+"""The folder of a report among the artifacts of its study, and the tag that says where in it its page is."""
+
 
 class StudyMirror(Mirror):
     """Keeps one store up to a study and its runs."""
@@ -81,17 +84,18 @@ class StudyMirror(Mirror):
             run = runs[0]
             check_place(self._store.address, run.info.artifact_uri)
             if report is not None:
-                self._client.log_artifacts(run.info.run_id, str(report), "report")
+                self._client.log_artifacts(run.info.run_id, str(report), REPORT)
                 # It lies beside the report too, where it is seen first.
                 if (picture := report / "pictures" / "differences.svg").exists():
                     self._client.log_artifact(run.info.run_id, str(picture))
                 settle(self._store, run.info.artifact_uri)
             verdict = f"{verdict[:1000]} ({counted(count_outcomes(study.cells)['finished'], 'run')} compared)"
-            links = study_fields.view_links(self._store.experiment_id, study.name)
+            page = run.data.tags.get(REPORT, "") if report is None else f"{REPORT}/report.html"
+            links = study_fields.study_links(self._store.experiment_id, study.name, run.info.run_id, page)
             note = study_fields.study_description(study, verdict, links)
             # No more than this: a sweep may be at work, and says the rest.
-            tags = [RunTag(study_fields.VERDICT, verdict), RunTag(fields.DESCRIPTION, note)]
-            self._client.log_batch(run.info.run_id, tags=tags)
+            tags = {study_fields.VERDICT: verdict, fields.DESCRIPTION: note} | ({REPORT: page} if page else {})
+            self._client.log_batch(run.info.run_id, tags=[RunTag(name, text) for name, text in tags.items()])
             told = "shows the verdict" if report is None else "shows the verdict and the report"
             return f"MLflow run {run.info.run_id} {told}"
 
@@ -111,7 +115,8 @@ class StudyMirror(Mirror):
             write_experiment_tags(self._store, shown)
             self._views = shown
         table = study_fields.table_csv(study)
-        links = study_fields.view_links(self._store.experiment_id, study.name)
+        page = run.data.tags.get(REPORT, "")
+        links = study_fields.study_links(self._store.experiment_id, study.name, parent, page)
         wanted = study_fields.study_tags(study, digest.of_value(table), run.data.tags.get(study_fields.VERDICT), links)
         tags = missing_tags(run, wanted)
         if tags:
