@@ -46,16 +46,13 @@ def test_a_moved_project_goes_on_from_a_folder_below_and_fills_a_lost_database_a
         said = below.run("python", "-m", "pipeline", verb)
         assert "Traceback" not in said
         assert "damaged" not in said
-    assert [value["points"] for value in contents(moved).values()] == [before["points"]]
-    moved.edit_params({"seed": 3})
-    moved.run("dvc", "repro")
     after = contents(moved)
-    assert len(after) == 2
-    for run in runs(as_it_is(moved)):
-        assert run.info.artifact_uri.startswith((moved.path / "mlartifacts").as_uri())
+    assert [value["points"] for value in after.values()] == [before["points"]]
     _lose_store(moved)
-    assert "holds 2 runs of `dvc repro`" in below.run("python", "-m", "pipeline", "track", "--all")
+    assert "holds 1 run" in below.run("python", "-m", "pipeline", "track", "--all")
     assert contents(moved) == after
+    (run,) = runs(as_it_is(moved))
+    assert run.info.artifact_uri.startswith((moved.path / "mlartifacts").as_uri())
 
 
 @pytest.mark.long
