@@ -11,7 +11,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from pipeline.config.schema import Tracking
-from pipeline.run.record import read_record
+from pipeline.run.record import EVALUATION, read_record
 from pipeline.storage import project
 from pipeline.tracking import models
 from pipeline.tracking.addresses import StoreUnreachableError
@@ -132,3 +132,24 @@ def test_files_are_on_the_disk_before_the_database_says_that_they_are_whole(
     }
     brought_up(spoiled(store, **spy), next(names))
     assert asked == [FILES, LoggedModelStatus.READY]
+
+
+def test_what_lies_in_a_record_and_is_not_named_there_stays_out_of_the_store(store: Store) -> None:
+    pictures = project.RECORD / EVALUATION / "pictures"
+    pictures.mkdir(parents=True)
+    (pictures / "kernels.png").write_bytes(b"a picture")
+    write_record(project.RECORD, swept())
+    # As DVC leaves it where the power is cut while it links what lies in its cache.
+    (project.RECORD / EVALUATION / ".Jpm-3FLN.tmp").touch()
+    run_id = Mirror(store, next(names)).bring_up(read_record(project.RECORD))
+
+    def below(folder: str) -> set[str]:
+        return {file.path for file in store.client.list_artifacts(run_id, folder)}
+
+    assert below("evaluation") == {
+        f"evaluation/{name}" for name in ("clock.json", "evaluation.json", "metrics.json", "pictures")
+    }
+    assert below("evaluation/pictures") == {"evaluation/pictures/kernels.png"}
+    assert below("training") == {
+        f"training/{name}" for name in ("clock.json", "history.csv", "run.json", "weights.npz")
+    }

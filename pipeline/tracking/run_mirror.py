@@ -176,24 +176,28 @@ class Mirror:
         self._client.log_inputs(str(run.info.run_id), datasets=inputs)
 
     def _write_files(self, run: Any, record: Record, scored: EvaluationPart) -> str:
-        """Both parts as they lie on disk, and the configuration; again when a file has changed. Returns their digest.
+        """What both parts name, and the configuration; again when a file has changed. Returns their digest.
 
         Of a record without pictures (a sweep's) only what is small: it is there to be compared.
         """
         run_id = str(run.info.run_id)
-        parts = record.training.folder, scored.folder
-        state = digest.of_value({part.name: dict(digest.of_folder(part)) for part in parts})
+        # Not what lies there: DVC leaves a file beside them where the power is cut while it links.
+        parts = {
+            record.training.folder: ("run.json", *record.training.run.files),
+            scored.folder: ("evaluation.json", *scored.files),
+        }
+        state = digest.of_value(
+            {part.name: {name: digest.of_file(part / name) for name in names} for part, names in parts.items()}
+        )
         present = {artifact.path for artifact in self._client.list_artifacts(run_id)}
         stored = fields.all_tags(run.data.tags).get(fields.FILES)
         if stored == state and {"training", scored.folder.name, "configuration.json"} <= present:
             return state
-        is_whole = (scored.folder / "pictures").exists()
-        for part in parts:
-            if is_whole:
-                self._client.log_artifacts(run_id, str(part), part.name)
-            else:
-                for file in (part / name for name in SMALL if (part / name).exists()):
-                    self._client.log_artifact(run_id, str(file), part.name)
+        is_whole = any(name.startswith("pictures/") for name in scored.files)
+        for part, names in parts.items():
+            for file in (part / name for name in names if is_whole or name in SMALL):
+                place = file.relative_to(part.parent).parent
+                self._client.log_artifact(run_id, str(file), place.as_posix())
             if clock := clock_path(part, record.training.run.identity):
                 self._client.log_text(run_id, clock.read_text(encoding="utf-8"), f"{part.name}/{CLOCK}.json")
         self._client.log_text(run_id, digest.as_json(record.training.run.configuration), "configuration.json")
