@@ -157,7 +157,8 @@ def test_a_sweep_that_is_stopped_leaves_no_training_and_goes_on(
         running = prepared.start("python", "-m", "pipeline.sweep", "-m", *line)
         wait_for(lambda: begun(prepared, name) == [1] and bool(trainings()), running)
         running.send_signal(number)
-        assert running.wait(60) == status
+        said, _ = running.communicate(timeout=60)
+        assert running.returncode == status, said
         wait_for(lambda: not trainings(), seconds=60)
     wait_for(lambda: {run.info.status for run in children(prepared, name)} == {"KILLED"})
     said = sweep(prepared, *line)
