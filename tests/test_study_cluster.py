@@ -53,8 +53,9 @@ def alone(project: Project, folder: Path) -> Project:
 
     Without its store: what copies a database in the process that has it open takes its locks away.
     """
-    left = shutil.ignore_patterns("runs", "checkpoints", "studies", "mlflow.db*", "mlartifacts")
-    shutil.copytree(project.path, folder, ignore=left)
+    shutil.copytree(project.path, folder, ignore=shutil.ignore_patterns("mlflow.db*"))
+    for name in ("runs", "checkpoints", "studies"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     return Project(folder)
 
 
