@@ -48,14 +48,22 @@ def identities(project: Project, name: str) -> dict[int, str]:
     return {cell["seed"]: cell["identity"] for cell in study(project, name)["cells"]}
 
 
+def alone(project: Project, folder: Path) -> Project:
+    """The project in another folder, where nothing has been trained.
+
+    Without its store: what copies a database in the process that has it open takes its locks away.
+    """
+    shutil.copytree(project.path, folder, ignore=shutil.ignore_patterns("mlflow.db*"))
+    for name in ("runs", "checkpoints", "studies"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return Project(folder)
+
+
 def local_bits(project: Project, name: str, line: tuple[str, ...], folder: Path) -> dict[int, tuple[bytes, ...]]:
     """The bits of the same runs, trained on this machine by its own processes."""
-    shutil.copytree(project.path, folder)
-    alone = Project(folder)
-    for left in ("runs", "checkpoints", "studies"):
-        shutil.rmtree(folder / left)
-    sweep(alone, *line, "tracking=off")
-    return {seed: bits(alone, identity) for seed, identity in identities(alone, name).items()}
+    here = alone(project, folder)
+    sweep(here, *line, "tracking=off")
+    return {seed: bits(here, identity) for seed, identity in identities(here, name).items()}
 
 
 def begun(project: Project, name: str) -> list[int]:
@@ -91,13 +99,10 @@ def test_a_cluster_gives_the_same_bits_and_nodes_keep_nothing(prepared: Project,
     assert "Traceback" not in said
     found = {cell["identity"]: cell["state"] for cell in study(prepared)["cells"]}
     assert list(found.values()) == ["finished"] * 4
-    shutil.copytree(prepared.path, tmp_path / "alone")
-    alone = Project(tmp_path / "alone")
-    for left in ("runs", "studies"):
-        shutil.rmtree(alone.path / left)
-    sweep(alone, *LINE, "tracking=off")
+    here = alone(prepared, tmp_path / "alone")
+    sweep(here, *LINE, "tracking=off")
     for identity in found:
-        ours, theirs = prepared.path / "runs" / identity, alone.path / "runs" / identity
+        ours, theirs = prepared.path / "runs" / identity, here.path / "runs" / identity
         for path in [
             path for path in theirs.rglob("*") if path.is_file() and path.name[0] != "." and CLOCK not in path.parts
         ]:
@@ -157,7 +162,8 @@ def test_a_sweep_that_is_stopped_leaves_no_training_and_goes_on(
         running = prepared.start("python", "-m", "pipeline.sweep", "-m", *line)
         wait_for(lambda: begun(prepared, name) == [1] and bool(trainings()), running)
         running.send_signal(number)
-        assert running.wait(60) == status
+        said, _ = running.communicate(timeout=60)
+        assert running.returncode == status, said
         wait_for(lambda: not trainings(), seconds=60)
     wait_for(lambda: {run.info.status for run in children(prepared, name)} == {"KILLED"})
     said = sweep(prepared, *line)

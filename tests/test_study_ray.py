@@ -227,6 +227,17 @@ def test_leaving_the_iteration_early_ends_those_that_run(monkeypatch: pytest.Mon
     assert not lock.is_held(lock_of(job(0)))
 
 
+def test_a_sweep_that_is_terminated_while_ray_waits_leaves_with_its_own_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(_words: Any, **_: Any) -> Any:
+        raise SystemExit(1)
+
+    executor = cluster(monkeypatch, a=(1, says()))
+    monkeypatch.setattr(executor.ray, "wait", wait)
+    with pytest.raises(SystemExit) as left:
+        looks(executor, [job(0)])
+    assert left.value.code == 143
+
+
 def test_only_the_pipeline_travels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(project, "ROOT", tmp_path)
     (tmp_path / "pipeline").mkdir()

@@ -34,6 +34,7 @@ from pipeline.studies.workers import (
     prepared_images,
     threads,
 )
+from pipeline.terminal.command import TERMINATED
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -122,6 +123,9 @@ class RayCluster:
                 ended += self._hear(waiting, away)
                 lost = [job for job in waiting if self.losses[job.identity.name]]
                 yield [*(one.job for one in away), *lost], ended
+        except SystemExit:
+            # Where SIGTERM comes while Ray waits, Ray gives its own status.
+            raise SystemExit(TERMINATED) from None
         finally:
             for one in away:
                 with contextlib.suppress(self.ray.exceptions.RayError):
