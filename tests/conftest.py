@@ -12,12 +12,12 @@ from tests.harness.project import SHARED
 
 SLOW = (
     "test_end_to_end",
-    "test_sweep",
-    "test_sweep_failures",
+    "test_verb_sweep",
+    "test_verb_sweep_failures",
     "test_network_training",
-    "test_lasting",
-    "test_outages",
-    "test_sweep_doors",
+    "test_verb_lasting",
+    "test_verb_outages",
+    "test_verb_sweep_doors",
     "test_browser",
 )
 """Files that take longer than all others, the longest first: they come last, and end together."""

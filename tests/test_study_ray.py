@@ -24,6 +24,7 @@ from pipeline.studies.ray_node import Grown, describe, differing, files_of, put_
 from pipeline.studies.study import update_study
 from pipeline.studies.workers import Ended, Failure, lock_of, prepared_images
 from pipeline.terminal.errors import UserError
+from pipeline.terminal.progress import console
 from tests.harness import studies
 from tests.harness.conducting import finish
 from tests.harness.fake_ray import Act, FakeRay, RayError, RayTaskError
@@ -35,6 +36,8 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
     prepare()
     prepared_images.cache_clear()
+    # A node's process says nothing.
+    monkeypatch.setattr(console, "quiet", False)
     for name in ("BETWEEN_NODES", "BETWEEN_LOOKS", "LONGEST_WITHOUT_NODE"):
         monkeypatch.setattr(ray_executor, name, 0.0)
 

@@ -16,7 +16,7 @@ from pipeline.storage import digest, project
 
 DECIDING_CODE = "pipeline/__init__.py", "pipeline/network/*.py", "pipeline/data/prepared.py", "pipeline/data/idx.py"
 """The room that decides a training's result, whole, with the environment and how images are decoded, read and split.
-What it takes from other rooms are types, and values that are hashed themselves (tests/test_deciding_code.py)."""
+What it takes from other rooms are types, and values that are hashed themselves (tests/test_run_identity.py)."""
 
 SCORING_CODE = (
     "pipeline/run/evaluate_run.py",

@@ -113,10 +113,7 @@ def cached_records() -> list[Files]:
     A run that was scored several times is there as often; one that never was has its training part alone. Raises
     UserError where DVC's configuration can't be read.
     """
-    try:
-        stages = [(_below_record(stage.get("deps")), _below_record(stage.get("outs"))) for stage in _stages()]
-    except ValueError as error:
-        raise UserError(f"{error}. What its cache has was not looked for.") from None
+    stages = [(_below_record(stage.get("deps")), _below_record(stage.get("outs"))) for stage in _stages()]
     trained = sorted((wrote for _, wrote in stages if TRAINED in wrote), key=_made)
     scored: list[Files] = []
     unscored = trained.copy()

@@ -141,7 +141,7 @@ IN_THE_ROOM = (
         "pipeline/figures/style.py",
         "import io\n",
         "import io\n\nOTHER = 1\n",
-        frozenset({"evaluate"}),
+        frozenset({"preprocess", "evaluate"}),
     ),
     Mutation(
         "prepared otherwise",

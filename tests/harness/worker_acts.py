@@ -1,4 +1,4 @@
-"""What workers do in tests/test_study_workers.py. It imports little, because each worker imports it."""
+"""What workers do in tests/test_studies_workers.py. It imports little, because each worker imports it."""
 
 import os
 import signal

@@ -18,7 +18,7 @@ from pipeline.network.build import build_network
 from pipeline.network.fit import Trainer
 from pipeline.network.predict import Predictor, exportable, feature_maps
 from tests.harness.settings import article, article_values, put
-from tests.test_arithmetic import BLOCK, sizes
+from tests.test_config_layers import BLOCK, sizes
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 

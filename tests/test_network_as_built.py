@@ -15,7 +15,7 @@ from pipeline.network.build import build_network
 from pipeline.network.fit import Trainer
 from pipeline.run.identity import identity
 from tests.harness.settings import article
-from tests.test_arithmetic import networks
+from tests.test_config_layers import networks
 
 pytestmark = pytest.mark.usefixtures("two_threads", "_steps_without_a_graph")
 

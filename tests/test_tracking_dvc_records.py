@@ -124,7 +124,7 @@ def test_what_git_alone_has_comes_from_there(place: Path) -> None:
 
 def test_a_cache_whose_place_can_not_be_read_is_told_in_a_sentence() -> None:
     (project.DVC / "config").write_text("[core\nx")
-    with pytest.raises(UserError, match=r"(?s)DVC's configuration in .* can't be read .*was not looked for\.$"):
+    with pytest.raises(UserError, match=r"(?s)DVC's configuration in .* can't be read .* Mend it there\.$"):
         cached_records()
 
 

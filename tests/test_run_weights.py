@@ -35,7 +35,7 @@ def test_the_same_arrays_are_the_same_bytes_whenever_they_are_written() -> None:
     program = (
         "import sys, time; time.localtime = lambda *_: time.gmtime(2_000_000_000)\n"
         "from pipeline.storage.arrays import pack\n"
-        "from tests.test_experiment_saving import ARRAYS\n"
+        "from tests.test_run_weights import ARRAYS\n"
         "sys.stdout.buffer.write(pack(ARRAYS))"
     )
     later = subprocess.run([sys.executable, "-c", program], cwd=project.ROOT, capture_output=True, check=True).stdout
@@ -76,7 +76,7 @@ import resource, signal, sys
 from pathlib import Path
 from pipeline.storage import atomic
 from pipeline.storage.arrays import pack
-from tests.test_experiment_saving import ARRAYS
+from tests.test_run_weights import ARRAYS
 content = pack(ARRAYS)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)

@@ -33,7 +33,7 @@ from pipeline.storage import project
 from tests.harness.browser import ARGUMENTS, PATIENCE, chromium
 from tests.harness.settings import article_values
 from tests.sample import content as sample
-from tests.test_arithmetic import CONV, MODEL, image_shapes, sizes
+from tests.test_config_layers import CONV, MODEL, image_shapes, sizes
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 
