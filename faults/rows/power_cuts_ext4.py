@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from faults import stored
 from faults.campaign import Injection, Row
@@ -57,7 +58,7 @@ def prepare(shared: Path) -> None:
             project.verb(verb)
 
 
-def _reference(shared: Path, name: str) -> dict[str, object]:
+def _reference(shared: Path, name: str) -> dict[str, Any]:
     """How often a case writes, what it then leaves, and what MLflow holds; done when it is first asked for."""
     file = shared / f"{name}.json"
     if not file.exists():
@@ -93,7 +94,8 @@ def trial(injection: Injection) -> str:
             assert case.found(project.path) == reference["found"]
             assert litter(project.path) == [], litter(project.path)
             project.run(*case.track)
-            assert json.loads(json.dumps(stored.held(project.path))) == reference["held"]
+            held, wanted = json.loads(json.dumps(stored.held(project.path))), reference["held"]
+            assert held == wanted, stored.told_apart(held, wanted)
     return f"{name}: the same command"
 
 
