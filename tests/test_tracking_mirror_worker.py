@@ -238,6 +238,15 @@ def test_a_run_that_is_scored_was_not_killed_though_a_dvc_repro_of_it_is_at_work
     assert statuses(store, "run") == ["FINISHED"]
 
 
+def test_a_record_that_was_read_while_it_was_moved_is_read_where_it_stays_not_where_a_dvc_repro_grows(
+    store: Store,
+) -> None:
+    work = growing(1)
+    (work / "training" / "run.json").write_text("{")
+    assert told(store, message(written()), record(work), record(finished()), lambda: growing(1)) is None
+    assert statuses(store, "run") == ["FINISHED"]
+
+
 def test_a_run_of_dvc_repro_has_no_parent(store: Store) -> None:
     assert told(store, record(finished()), name=REPRO_STUDY) is None
     assert statuses(store, "run") == ["FINISHED"]

@@ -159,6 +159,9 @@ class _Worker:
         run = record.training.run
         running = run.outcome == "running"
         if running and self._closing:
+            if moved := self._moved(run.identity, message):
+                self._write_record(message | moved)
+                return
             record = killed(record)
         mirror = self._repro if self._study == REPRO_STUDY else self._mirror
         mirror.bring_up(record, model=message["model"])
