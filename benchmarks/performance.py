@@ -24,8 +24,9 @@ INTRODUCTION = """\
 # How fast it is
 
 `make bench` measures this page: contenders side by side on one machine, in turn, several times; the figures are medians
-and ratios, in brackets the least and the most of the rounds. `python -m benchmarks ROW` measures a row again, `make
-bench QUICK=1` shows in minutes that everything runs. All figures: [results.json](../benchmarks/results.json).
+and ratios, in brackets the least and the most of the rounds. The commit that was measured stands at the end: a variant
+of conf/ may have changed since. `python -m benchmarks ROW` measures a row again, `make bench QUICK=1` shows in minutes
+that everything runs. All figures: [results.json](../benchmarks/results.json).
 
 A processor has bfloat16 arithmetic or none (`grep bf16 /proc/cpuinfo`): both kinds were measured.
 
@@ -77,7 +78,7 @@ def page(rows: Sequence[Row], results: dict[str, dict[str, Any]]) -> str:
         entries = [results.get(row.name, {}).get(kind) for kind in KINDS]
         lines.append(f"| {row.name} | {row.what} | {row.goal} | {' | '.join(map(_cell, entries))} |")
         for entry in filter(None, entries):
-            machines.setdefault(_machine(entry["machine"]), []).append(row.name)
+            machines.setdefault(_machine(entry["machine"]), []).append(f"{row.name} ({entry['commit']})")
     picture = ["", "![Seconds of contenders side by side](performance.png)"] if PICTURE.exists() else []
     told = [f"{machine}: {', '.join(names)}." for machine, names in machines.items()]
     return INTRODUCTION + "\n".join([*lines, *picture, "", *told]) + "\n"

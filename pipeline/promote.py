@@ -32,7 +32,7 @@ def main() -> int:
     if results.winner is None or setting is None:
         raise UserError(f"{comparison.study}: {best_sentence(results)}")
     if not arguments.anyway:
-        _check(results, note)
+        _check(results, setting, note)
     print(_said(results, setting))
     if note:
         print(f"warning: {note}")
@@ -52,7 +52,7 @@ def main() -> int:
     return 0
 
 
-def _check(results: Results, note: str) -> None:
+def _check(results: Results, setting: int, note: str) -> None:
     """Raises UserError for a choice that the study does not carry."""
     comparison = results.comparison
     if note:
@@ -61,7 +61,7 @@ def _check(results: Results, note: str) -> None:
         more = f" {more_seeds(comparison)}" if results.seeds_needed is not None else ""
         raise UserError(
             f"{comparison.study}: {best_sentence(results)}{more} --anyway promotes "
-            f"{comparison.label(results.winner or 0)} all the same."
+            f"{comparison.label(setting)} all the same."
         )
 
 
@@ -78,7 +78,7 @@ def _said(results: Results, setting: int) -> str:
         return f"{best_sentence(results)} Chosen: {comparison.label(setting)}, {what}."
     return (
         f"{comparison.label(setting)}: the fewest multiply-adds of those that are not worse than "
-        f"{comparison.label(results.winner or 0)} by {comparison.margin:g} points or more"
+        f"{comparison.label(setting)} by {comparison.margin:g} points or more"
     )
 
 
