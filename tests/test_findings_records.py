@@ -266,4 +266,4 @@ def test_records_of_other_code_tell_what_they_were_made_of() -> None:
     assert found.split == (10, 0)
     assert found.runs[0].curve == (25.0, 25.0)
     assert re.fullmatch(r"python 3\.\d+, .*tensorflow \d.*", found.runs[0].versions)
-    assert found.runs[0].hardware == "2 cores"
+    assert found.runs[0].hardware == "2 cores, x86_64 avx2"

@@ -121,7 +121,8 @@ def _recorded_run(run: Run, record: Record, scored: EvaluationPart, *, collapsed
     test = read_clock(record.root / TEST_EVALUATION, run.identity, EvaluationClock)
     outcome = record.training.run.outcome
     cores, versions = made.hardware.get("cores"), record.training.run.ingredients.get("versions")
-    hardware = made.hardware.get("processor"), cores and f"{cores} cores", made.hardware.get("system")
+    made_by = made.hardware.get("processor_class") or made.hardware.get("system")
+    hardware = made.hardware.get("processor"), cores and f"{cores} cores", made_by
     return replace(
         run,
         outcome="collapsed" if outcome == "finished" and (collapsed or scored.collapsed) else outcome,

@@ -36,7 +36,7 @@ from tests.harness.settings import article
 
 DATA = "d" * 64
 START = 1_700_000_000_000
-ENVIRONMENT = Environment("abc", False, {"python": "3.12"}, {"cores": 2})
+ENVIRONMENT = Environment("abc", False, {"python": "3.12"}, {"cores": 2, "processor_class": "x86_64 avx2"})
 
 NAMED: dict[str, JsonValue] = {"dataset": "fashion_mnist", "class_names": [str(number) for number in range(10)]}
 """What an evaluation says that its images and classes are called."""
