@@ -40,14 +40,14 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
     How it differs from the page's network, its score in percent, and how it was trained. Raises UserError for a file of
     conf/ that can't be read.
     """
-    own = dict(settings_of(page))
+    own, declared = dict(settings_of(page)), _declared_studies()
     for path in sorted(project.REPORTS.rglob("results.csv")):
         rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
         names = list(rows.fieldnames or ())
         if not set(COLUMNS) <= set(names) or names.count("setting") > 1:
             continue
         study = path.parent.relative_to(project.REPORTS).as_posix()
-        configurations = _configurations(path.parent.name)
+        configurations = _configurations(path.parent.name, declared)
         first = dict(leaves(next(iter(configurations.values()), {})))
         for row in rows:
             shared = configurations.get(row.get(NAMED, ""))
@@ -91,7 +91,15 @@ def _changes(model: Model, changes: dict[str, Any]) -> dict[str, Any]:
     return {name: {key: block[name][key] for key in own} if name == "conv" else block[name] for name in changes}
 
 
-def _configurations(report: str) -> dict[str, dict[str, Any]]:
+def _declared_studies() -> dict[str, tuple[str, dict[str, Any]]]:
+    """By their names the studies of conf/study/: the variant, and its section `study`."""
+    folder = project.CONF / "study"
+    files = {path.relative_to(folder).with_suffix("").as_posix(): read_yaml(path) for path in folder.rglob("*.yaml")}
+    sections: dict[str, Any] = {variant: plain.get("study") or {} for variant, plain in sorted(files.items())}
+    return {study["name"]: (variant, study) for variant, study in sections.items() if "name" in study}
+
+
+def _configurations(report: str, declared: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """By the names of a report's settings their configurations but for what else was swept; "" where it names none.
 
     What nothing tells is left out.
@@ -102,16 +110,13 @@ def _configurations(report: str) -> dict[str, dict[str, Any]]:
             for setting in read_study(project.study(report)).settings.values():
                 configurations.setdefault(setting.variants.get("setting", ""), _nested(setting.values))
             return configurations
-    folder = project.CONF / "study"
-    for path in sorted(folder.rglob("*.yaml")):
-        study: Any = read_yaml(path).get("study") or {}
-        if report.removesuffix(SCORED_ON_TEST) == study.get("name"):
-            variant = path.relative_to(folder).with_suffix("").as_posix()
-            # What was chosen here since says nothing of a report.
-            shared = dict(leaves(values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))))
-            named = {name: own for name, own in study.get("settings", {}).items() if all("." in key for key in own)}
-            typed = {name: {key.lstrip("+"): value for key, value in own.items()} for name, own in named.items()}
-            return {name: _nested({**shared, **own}) for name, own in (typed or {"": {}}).items()}
+    if (name := report.removesuffix(SCORED_ON_TEST)) in declared:
+        variant, study = declared[name]
+        # What was chosen here since says nothing of a report.
+        shared = dict(leaves(values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))))
+        named = {name: own for name, own in study.get("settings", {}).items() if all("." in key for key in own)}
+        typed = {name: {key.lstrip("+"): value for key, value in own.items()} for name, own in named.items()}
+        return {name: _nested({**shared, **own}) for name, own in (typed or {"": {}}).items()}
     return configurations
 
 
