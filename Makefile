@@ -84,7 +84,8 @@ lock: $(UV)  ## renew the locked lists
 	.venv/bin/python -c 'from importlib.metadata import requires; print(*(one.partition(";")[0] for one in \
 		requires("tensorflow") if "and-cuda" in one), sep="\n")' | $(UV) pip compile -q --universal --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --no-deps --python-version 3.11 - -o requirements/cuda.txt
-	printf 'ai-edge-litert\nonnx\nonnxruntime\ntf2onnx\n' | $(UV) pip compile -q --universal --generate-hashes \
+	@# From 1.3 on backports-strenum refuses every Python from 3.11 on, which pip obeys and uv does not.
+	printf 'ai-edge-litert\nbackports-strenum<1.3\nonnx\nonnxruntime\ntf2onnx\n' | $(UV) pip compile -q --universal --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/locked.txt - \
 		-o requirements/export.txt
 	echo 'ray<3' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \

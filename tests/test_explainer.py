@@ -131,15 +131,53 @@ def test_a_study_that_is_not_declared_and_a_table_that_is_no_report_are_left_out
 def test_a_study_that_is_here_says_itself_what_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not declared, and not what conf/ composes to now.
     monkeypatch.setattr(project, "STUDIES", tmp_path / "studies")
-    values = article_values({"model.conv.activation": "tanh", "training.epochs": 7})
-    setting = Setting(dict(leaves({name: values[name] for name in ("model", "training")})), 1, 1)
+    values = article_values({"model.conv.activation": "tanh", "training.epochs": 7, "data.validation_images": 10})
+    setting = Setting(dict(leaves({name: values[name] for name in ("model", "training", "data")})), 1, 1)
     study = Study("of_my_own", "validation", "basis", None, 0.5, "finished", {"s0": setting})
     update_study(project.study("of_my_own"), lambda _: study)
     changes = {"model.conv.kernel_size": 3}
     line = {"model.conv.kernel_size": "3", **row(changes)}
     (found,) = read(tmp_path / "reports", monkeypatch, line, study="of_my_own")
     assert found["changes"] == changes | {"model.conv.activation": "tanh"}
-    assert found["epochs"] == 7
+    assert (found["epochs"], found["held_out"]) == (7, 10)
+
+
+CONSTRAINT = {"name": "MaxNorm", "max_value": 3, "axis": [0, 1, 2]}
+NAMED = [
+    ("constraints", "max_norm_3", {"model.conv.kernel_constraint": CONSTRAINT}, 10_000),
+    ("constraints", "non_negative", {"model.conv.kernel_constraint": {"name": "NonNeg"}}, 10_000),
+    ("strides", "strides_parameters", {"model.conv.strides": 2, "model.pooling": "none"}, 10_000),
+    ("regularizers_overfitting", "l2_1e-2", {"model.conv.kernel_regularizer": {"name": "l2", "l2": 0.01}}, 55_000),
+    ("bias", "base", {}, 10_000),
+]
+
+
+@pytest.mark.parametrize(("study", "name", "changes", "held_out"), NAMED)
+def test_a_setting_that_its_study_names_is_what_is_declared_under_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: str, name: str, changes: dict[str, Any], held_out: int
+) -> None:
+    line = {"study.settings": name, **row(changes)}
+    (found,) = read(tmp_path, monkeypatch, line, study=f"rules_{study}")
+    assert (found["changes"], found["held_out"], found["others"]) == (changes, held_out, {})
+
+
+def test_a_setting_that_its_study_names_is_what_it_was_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "STUDIES", tmp_path / "studies")
+    wide, slow = {"model.conv.filters": 64}, {"training.learning_rate": 0.01}
+    settings = {
+        name: Setting(dict(leaves(article_values(changes))), 1, 1, {"setting": name})
+        for name, changes in (("base", {}), ("wide", wide), ("slow", slow))
+    }
+    study = Study("rules_bias", "validation", "basis", None, 0.5, "finished", settings)
+    update_study(project.study("rules_bias"), lambda _: study)
+    for name, changes, others in (("wide", wide, {}), ("slow", {}, slow)):
+        line = {"study.settings": name, **row(changes)}
+        (found,) = read(tmp_path / "reports", monkeypatch, line, study="rules_bias")
+        assert (found["changes"], found["others"]) == (changes, others)
+    # Of the declared study, which is not what was run.
+    assert read(tmp_path / "reports", monkeypatch, {"study.settings": "no_bias", **row({})}, study="rules_bias") == []
 
 
 def read(

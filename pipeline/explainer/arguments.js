@@ -240,25 +240,34 @@ function showLines({ settings: trained }, state) {
 function showMeasured({ settings: trained, measured }, state, again) {
   const here = changed(trained, state.settings);
   const isHere = ({ changes }) => !state.refusal && same(Object.entries(changes).sort(), Object.entries(here).sort());
-  const choose = ({ changes }) => {
+  const choose = ({ changes, study }) => {
     Object.assign(state, { settings: { ...trained, ...structuredClone(changes) }, where: "model" });
     byId("where").value = "model";
     again();
+    byId("measured").querySelector(`[data-study="${CSS.escape(study)}"] .here`).focus();
   };
-  state.measured = measured.find(isHere);
-  const studies = [...new Set(measured.map(({ study }) => study))];
-  byId("measured").replaceChildren(...studies.map((study) => {
-    const rows = measured.filter((row) => row.study === study);
-    const found = rows.filter(isHere).map((row) => element("p", { class: "found" }, element("strong", { text: `${row.mean.toFixed(2)} %` }),
-      ` of the images right, the mean of ${row.seeds} trainings; 95 % interval ${range(row)}`,
-      ...Object.entries(row.others).map(([key, value]) => `; ${key} ${value}`)));
+  const show = (found, study, rows) => {
     const points = strip(rows.map((row) => ({ ...row, isHere: isHere(row), onchoose: () => choose(row) })), `settings of the study ${study}`);
-    const nothing = soft("This setting was not measured. Each point is one that was: choose it.");
-    const images = study.endsWith("_on_test") ? "test images" : "images held out of the training";
-    const note = `Study ${study}: ${rows[0].epochs} epochs, batches of ${rows[0].batch_size}, ${rows[0].precision}; scored on ${images}.`;
-    return element("div", {}, ...(found.length ? found : [nothing]), points, soft(note));
-  }));
-  if (!studies.length) byId("measured").append(soft("No declared study of this network has a report yet."));
+    const [{ epochs, batch_size: batch, precision, held_out: images }] = rows;
+    const scored = study.endsWith("_on_test") ? "test images" : `${counted(images)} images held out of the training`;
+    return element("div", { "data-study": study }, found, points, soft(`Study ${study}: ${epochs} epochs, batches of ${batch}, ${precision}; scored on ${scored}.`));
+  };
+  const say = (row) => element("p", { class: "found" }, element("strong", { text: `${row.mean.toFixed(2)} %` }),
+    ` of the images right, the mean of ${row.seeds} trainings; 95 % interval ${range(row)}`,
+    ...Object.entries(row.others).map(([key, value]) => `; ${key} ${value}`));
+  state.measured = measured.find(isHere);
+  const [own, others, said] = [[], [], new Set()];
+  for (const study of new Set(measured.map((row) => row.study))) {
+    const rows = measured.filter((row) => row.study === study);
+    // Studies share runs: what one has said is not said again.
+    const found = rows.filter(isHere).filter(({ mean, seeds }) => !said.has(`${mean} ${seeds}`));
+    found.forEach(({ mean, seeds }) => said.add(`${mean} ${seeds}`));
+    (found.length ? own : others).push(show(found.map(say), study, rows));
+  }
+  const nothing = measured.length ? "This setting was not measured. Each point is one that was: choose it." : "No declared study of this network has a report yet.";
+  const list = element("details", { open: state.isListed ?? !own.length },
+    element("summary", { class: "soft", text: "Other settings that were measured", onclick: () => (state.isListed = !list.open) }), others);
+  byId("measured").replaceChildren(...(own.length ? own : [soft(nothing)]), ...(others.length ? [list] : []));
 }
 
 /** Draw the image with what one place of the chosen layer sees of it, and the layer's places. */

@@ -183,7 +183,12 @@ export function strip(rows, label) {
   const ticks = [least, most].map((at) => svg("text", { x: across(at), y: 40, "text-anchor": "middle", text: `${at.toFixed(1)} %` }));
   const mark = ({ interval_low: low, mean, interval_high: high, label: name, isHere, onchoose }) => {
     const title = `${name}: ${mean.toFixed(2)} % (${low.toFixed(2)} to ${high.toFixed(2)})`;
-    const choose = { onclick: onchoose, onkeydown: ({ key }) => ["Enter", " "].includes(key) && onchoose() };
+    const press = (event) => {
+      if (!["Enter", " "].includes(event.key)) return;
+      event.preventDefault(); // the page would scroll
+      onchoose();
+    };
+    const choose = { onclick: onchoose, onkeydown: press };
     return svg("g", { class: isHere ? "mark here" : "mark", tabindex: 0, role: "button", "aria-label": title, ...choose },
       svg("title", { text: title }),
       svg("line", { x1: across(low), x2: across(high), y1: 15, y2: 15 }),

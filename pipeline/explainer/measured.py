@@ -19,13 +19,17 @@ from pipeline.config.compose import Choice, compose_with, values
 from pipeline.config.layers import layers
 from pipeline.config.load import leaves, read_yaml
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Block, Model, Training
+from pipeline.config.schema import Block, Model
 from pipeline.storage import project
 from pipeline.studies.study import SCORED_ON_TEST, STUDY, read_study
 from pipeline.terminal.errors import UserError
 
+NAMED = "study.settings"
+"""The column of a report with the names of settings, where the study names them."""
+
 COLUMNS = "setting", "seeds", "mean", "interval_low", "interval_high", "parameters", "multiply_adds"
 
+OTHERS = "training.", "data."
 REACHED = re.compile(r"model\.(conv\.\w+|pooling|pool_size)")
 """The keys that a page has controls for."""
 
@@ -36,30 +40,32 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
     How it differs from the page's network, its score in percent, and how it was trained. Raises UserError for a file of
     conf/ that can't be read.
     """
-    own = dict(settings_of(page))
+    own, declared = dict(settings_of(page)), _declared_studies()
     for path in sorted(project.REPORTS.rglob("results.csv")):
         rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
-        if not set(COLUMNS) <= set(rows.fieldnames or ()):
+        names = list(rows.fieldnames or ())
+        if not set(COLUMNS) <= set(names) or names.count("setting") > 1:
             continue
-        shared = _shared(path.parent.name)
-        if shared is None:
-            continue
-        training = validated(Training, shared["training"], prefix="training")
+        study = path.parent.relative_to(project.REPORTS).as_posix()
+        configurations = _configurations(path.parent.name, declared)
+        first = dict(leaves(next(iter(configurations.values()), {})))
         for row in rows:
-            model = _changed(shared["model"], row)
+            shared = configurations.get(row.get(NAMED, ""))
+            swept = {key: row[key] for key in names[: names.index("setting")] if key != NAMED}
+            model = None if shared is None else _changed(shared, swept)
             if model is None or not row["interval_low"] or not _costs_as_reported(model, image_shape, classes, row):
                 continue
             changes = {key: value for key, value in settings_of(model) if own.get(key, own) != value}
             if not all(map(REACHED.fullmatch, changes)) or own.keys() - dict(settings_of(model)).keys():
                 continue
             yield {
-                "study": path.parent.relative_to(project.REPORTS).as_posix(),
+                "study": study,
                 "label": row["setting"],
                 "changes": changes,
-                "others": {key: value for key, value in row.items() if key.startswith(("training.", "data."))},
+                "others": _others(shared, first) | {key: swept[key] for key in swept if key.startswith(OTHERS)},
                 "seeds": int(row["seeds"]),
                 **{name: float(row[name]) for name in ("mean", "interval_low", "interval_high")},
-                **training.model_dump(mode="json", include={"epochs", "batch_size", "precision"}),
+                **_training(shared),
             }
 
 
@@ -85,19 +91,33 @@ def _changes(model: Model, changes: dict[str, Any]) -> dict[str, Any]:
     return {name: {key: block[name][key] for key in own} if name == "conv" else block[name] for name in changes}
 
 
-def _shared(report: str) -> dict[str, Any] | None:
-    """The configuration that the settings of a report share but for what was swept; None where nothing tells it."""
+def _declared_studies() -> dict[str, tuple[str, dict[str, Any]]]:
+    """By their names the studies of conf/study/: the variant, and its section `study`."""
+    folder = project.CONF / "study"
+    files = {path.relative_to(folder).with_suffix("").as_posix(): read_yaml(path) for path in folder.rglob("*.yaml")}
+    sections: dict[str, Any] = {variant: plain.get("study") or {} for variant, plain in sorted(files.items())}
+    return {study["name"]: (variant, study) for variant, study in sections.items() if "name" in study}
+
+
+def _configurations(report: str, declared: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By the names of a report's settings their configurations but for what else was swept; "" where it names none.
+
+    What nothing tells is left out.
+    """
+    configurations = dict[str, dict[str, Any]]()
     if (project.study(report) / STUDY).exists():
         with contextlib.suppress(UserError):  # of another version, or damaged
-            return _nested(next(iter(read_study(project.study(report)).settings.values())).values)
-    folder = project.CONF / "study"
-    for path in sorted(folder.rglob("*.yaml")):
-        declared: Any = read_yaml(path)
-        if report.removesuffix(SCORED_ON_TEST) == (declared.get("study") or {}).get("name"):
-            variant = path.relative_to(folder).with_suffix("").as_posix()
-            # What was chosen here since says nothing of a report.
-            return values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))
-    return None
+            for setting in read_study(project.study(report)).settings.values():
+                configurations.setdefault(setting.variants.get("setting", ""), _nested(setting.values))
+            return configurations
+    if (name := report.removesuffix(SCORED_ON_TEST)) in declared:
+        variant, study = declared[name]
+        # What was chosen here since says nothing of a report.
+        shared = dict(leaves(values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))))
+        named = {name: own for name, own in study.get("settings", {}).items() if all("." in key for key in own)}
+        typed = {name: {key.lstrip("+"): value for key, value in own.items()} for name, own in named.items()}
+        return {name: _nested({**shared, **own}) for name, own in (typed or {"": {}}).items()}
+    return configurations
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,17 +131,28 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return root
 
 
-def _changed(shared: Mapping[str, Any], row: Mapping[str, str]) -> Model | None:
+def _changed(shared: Mapping[str, Any], swept: Mapping[str, str]) -> Model | None:
     """The model of one line of a report; None where it differs in a variant, which names no key."""
-    keys = list(row)[: list(row).index("setting")]
-    if not all("." in key for key in keys):
+    if not all("." in key for key in swept):
         return None
-    present = dict(leaves({"model": shared}))
-    swept = {key: _plain(row[key], present.get(key)) for key in keys if key.startswith("model.") and row[key]}
+    present = dict(leaves({"model": shared["model"]}))
+    read = {key: _plain(text, present.get(key)) for key, text in swept.items() if key.startswith("model.") and text}
     try:
-        return validated(Model, _nested({**present, **swept})["model"], prefix="model")
+        return validated(Model, _nested({**present, **read})["model"], prefix="model")
     except ConfigurationError:
         return None
+
+
+def _others(configuration: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What is another training, or other images, than those of the first setting of a study."""
+    return {key: own for key, own in leaves(configuration) if key.startswith(OTHERS) and first.get(key) != own}
+
+
+def _training(configuration: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """How a setting was trained, as the page says it."""
+    data = configuration["data"]
+    said = {key: configuration["training"][key] for key in ("epochs", "batch_size", "precision")}
+    return {**said, "held_out": data["validation_images"] or data["held_out"]}
 
 
 def _plain(text: str, present: object) -> Any:

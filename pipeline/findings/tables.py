@@ -90,7 +90,9 @@ def _table(comparison: Comparison, settings: Iterable[int], rows: Sequence[Mappi
     # What pandas can't group by is text.
     plain = [[shown(value) if isinstance(value, list | dict) else value for value in values] for values in swept]
     cells = [[*values, *row.values()] for values, row in zip(plain, rows, strict=True)]
-    return Table((*keys, *rows[0]), cells, len(keys))
+    # The names that a study gives its settings stand under the key that gives them: `setting` is what people read.
+    header = ["study.settings" if key == "setting" else key for key in keys]
+    return Table((*header, *rows[0]), cells, len(keys))
 
 
 def as_csv(table: Table) -> str:
