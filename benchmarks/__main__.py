@@ -21,6 +21,7 @@ ROWS: tuple[Row, ...] = (
     epochs.UTILISATION,
     epochs.OPTIONS_ROW,
     epochs.GROWTH,
+    epochs.FILTERS_ROW,
     sweeps.COLD,
     sweeps.TINY_ROW,
     sweeps.FLOOR,

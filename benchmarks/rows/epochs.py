@@ -1,4 +1,6 @@
-"""Epochs by themselves: beside the machine's peak, with each option of the training, over more and more images."""
+"""Epochs by themselves: beside the machine's peak, with each option of the training, over more and more images, with
+more and more filters.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -23,6 +25,8 @@ OPTIONS = {
 SIZES = 15_000, 30_000, 60_000
 NOT_LINEAR = 1.1
 """How many times as long an image may take among four times as many."""
+
+FILTERS = 24, 28, 32, 36, 40, 48, 56, 64
 
 
 def _fast() -> tuple[str, ...]:
@@ -84,6 +88,21 @@ def growth(workshop: Workshop) -> Finding:
     return Finding(said, micro[SIZES[-1]] <= most, {"microseconds an image": {str(k): v for k, v in each.items()}})
 
 
+def filters(workshop: Workshop) -> Finding:
+    each: dict[int, list[float]] = {number: [] for number in FILTERS}
+    for _ in range(workshop.rounds):
+        for number in FILTERS:
+            images = 1_000 if workshop.quick else 10_000
+            found = workshop.epochs("--images", str(images), "training=short", f"model.conv.filters={number}")
+            done = found["multiply_adds"] * found["images"]
+            each[number].append(1e12 * statistics.median(found["cpu_seconds"]) / done)
+    pico = {number: statistics.median(found) for number, found in each.items()}
+    said = ", ".join(f"{number}: {found:.1f} ps" for number, found in pico.items())
+    is_cheaper = 2 * pico[32] < pico[28] + pico[36] and pico[64] < pico[56]
+    medians, rounds = ({str(number): value for number, value in own.items()} for own in (pico, each))
+    return Finding(said, is_cheaper, {"medians": medians, "picoseconds a multiply-add": rounds})
+
+
 UTILISATION = Row(
     name="utilisation",
     what="an epoch of `training=fast`: operations a second (forward, gradients of weights, gradients of inputs but the "
@@ -103,4 +122,10 @@ GROWTH = Row(
     what="an epoch over 15, 30 and 60 thousand images",
     goal="linear: at most × 1.1 an image from the first to the last",
     measure=growth,
+)
+FILTERS_ROW = Row(
+    name="filters",
+    what="CPU time a multiply-add of a training step with 24 to 64 filters (`training=short`, float32)",
+    goal="powers of two are the cheapest, as a rule of thumb has it: 32 below the mean of 28 and 36, 64 below 56",
+    measure=filters,
 )

@@ -65,8 +65,8 @@ class ScoredImages:
 # From records
 
 
-def from_study(study: Study) -> Comparison:
-    """The comparison of a study's settings.
+def from_study(study: Study, runs_folder: Path | None = None) -> Comparison:
+    """The comparison of a study's settings, whose records lie in `runs_folder` (None: where sweeps keep them).
 
     Raises UserError for a study without a run and for a record that is missing or damaged, with its path.
     """
@@ -78,7 +78,7 @@ def from_study(study: Study) -> Comparison:
         for cell in progress.track(study.cells, description="reading records"):
             run = Run(names.index(cell.setting), cell.seed, cell.identity, cell.state, cell.reason)
             if cell.state in ENDED:
-                record, scored = _record(cell, study.images)
+                record, scored = _record(cell, study.images, runs_folder or project.RUNS)
                 run = _recorded_run(run, record, scored, collapsed=cell.collapsed)
                 # What a study's runs say of the images is alike.
                 about = about or _data(record, scored)
@@ -102,8 +102,8 @@ def from_study(study: Study) -> Comparison:
     )
 
 
-def _record(cell: StudyRun, images: str) -> tuple[Record, EvaluationPart]:
-    root = project.run_root(cell.identity)
+def _record(cell: StudyRun, images: str, runs_folder: Path) -> tuple[Record, EvaluationPart]:
+    root = runs_folder / cell.identity
     part = TEST_EVALUATION if images == "test" else EVALUATION
     try:
         record = read_record(root, part)
@@ -179,9 +179,10 @@ def _commands(study: Study) -> tuple[str, ...]:
     """The study's sweep where conf/ declares it, else no more than how to make this report."""
     declared = study.name.removesuffix(SCORED_ON_TEST)
     on_test = " study.score_on=test" if study.images == "test" else ""
-    is_declared = (project.CONF / "study" / f"{declared}.yaml").exists()
-    sweep = (f"python -m pipeline.sweep +study={declared}{on_test}",) if is_declared else ()
-    return (*sweep, f"python -m pipeline.compare {study.name}")
+    # A variant in a folder (rules/padding) declares a study of both names (rules_padding).
+    variants = [one for one in project.variants("study") if one.replace("/", "_") == declared]
+    sweeps = [f"python -m pipeline.sweep +study={one}{on_test}" for one in variants]
+    return (*sweeps, f"python -m pipeline.compare {study.name}")
 
 
 def scored_images(comparison: Comparison) -> ScoredImages:

@@ -265,8 +265,8 @@ def compute_results(comparison: Comparison) -> Results:
         images=0 if answers is None else answers.correct.shape[1],
         disputed=() if answers is None or len(scores) < 2 else _disputed(answers),
     )
-    rounded: Results = _rounded(results)
-    return rounded
+    whole: Results = rounded(results)
+    return whole
 
 
 def question_results(comparison: Comparison) -> tuple[QuestionResult, ...]:
@@ -313,16 +313,16 @@ def _raced(own: Result, place: int, now: Standing, margin: float) -> Result:
     )
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """The value with its numbers to nine decimals, whatever they lie in but the comparison."""
     if isinstance(value, float):
         return float(round(value, 9)) + 0.0
     if isinstance(value, dict):
-        return {key: _rounded(own) for key, own in value.items()}
+        return {key: rounded(own) for key, own in value.items()}
     if isinstance(value, tuple):
-        return tuple(map(_rounded, value))
+        return tuple(map(rounded, value))
     if is_dataclass(value) and not isinstance(value, Comparison | type):
-        return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
+        return replace(value, **{field.name: rounded(getattr(value, field.name)) for field in fields(value)})
     return value
 
 

@@ -86,7 +86,7 @@ def unpack_study(path: Path) -> tuple[Study, int]:
     something that is there differs. Interrupted, it is done by the same call.
     """
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        study, runs = _extract(path, Path(folder))
+        study, runs = extract_study(path, Path(folder))
         refuse_links(project.study(study.name))
         present = project.study(study.name) / STUDY
         if present.exists():
@@ -157,8 +157,11 @@ def _as_line(values: dict[str, Any]) -> bytes:
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _extract(path: Path, place: Path) -> tuple[Study, dict[str, Files]]:
-    """Put what a bundle holds below the empty folder `place`, each file checked. Raises UserError."""
+def extract_study(path: Path, place: Path) -> tuple[Study, dict[str, Files]]:
+    """Put what a bundle holds below the empty folder `place`, as runs/ and studies/, each file checked.
+
+    Raises UserError.
+    """
     try:
         lines = _lines(path)
         first = next(lines, {})
