@@ -5,7 +5,6 @@ is attached to the study's MLflow run when the store can be reached.
 """
 
 import contextlib
-import re
 import shlex
 import sys
 import webbrowser
@@ -22,10 +21,8 @@ from pipeline.storage import project
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
+from pipeline.tracking.addresses import RUN_ID, StoreUnreachableError, tracking_of
 from pipeline.tracking.mirror_process import announce, started_early
-
-RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def main() -> int:

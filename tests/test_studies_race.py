@@ -1,5 +1,6 @@
 """A race of settings, its hours and its failures: which runs are done, and what stands. Without a training."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ def companion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     prepare()
     told = Told()
     monkeypatch.setattr("pipeline.studies.run_study.MirrorProcess", told)
+    monkeypatch.setattr("pipeline.studies.run_study.started_early", contextlib.nullcontext)
     return told
 
 
@@ -395,3 +397,10 @@ def test_a_study_of_other_code_is_told_once_however_many_runs_it_has(
     monkeypatch.setattr("pipeline.studies.run_study.MOST_UNASKED", 29)
     assert len(sweep(declared())) == 21
     assert capsys.readouterr().out.count("the code, the data or the versions have changed since") == 1
+
+
+def test_no_setting_takes_the_place_of_a_baseline_that_is_none_of_them() -> None:
+    raced = replace(study({"a": {"f": 1}, "b": {"f": 2}}, [cell("a", 0), cell("b", 0)]), stop="decided")
+    assert standing(replace(raced, baseline={"f": 2})) is not None
+    with pytest.raises(UserError, match="its baseline is none of its settings"):
+        standing(replace(raced, baseline={"f": 3}))

@@ -327,11 +327,16 @@ def _repair(folder: Path, stage: str) -> str:
 
 def find_record(named: str | None = None, *, whole: bool = False) -> Record:
     """The record of `dvc repro`, or of the run with this identity, or in this folder. Raises UserError for none."""
+    return read_record(find_root(named), whole=whole)
+
+
+def find_root(named: str | None = None) -> Path:
+    """The folder of the record that `find_record` reads. Raises UserError where there is none."""
     roots = [project.RECORD] if named is None else [project.run_root(named), Path(named), project.ROOT / named]
     for root in roots:
         if (root / TRAINING / "run.json").is_file():
-            return read_record(root, whole=whole)
-    if named is None:
+            return root
+    if project.RECORD in (root.absolute() for root in roots):
         raise UserError(f"{project.RECORD}: there is no record. Run: dvc repro")
     raise UserError(
         f"{named}: is no run's identity and no record's folder here: there is no record. `make ui` shows the runs."

@@ -10,7 +10,7 @@ from pipeline.config.messages import refused
 from pipeline.statistics.differences import FEWEST_SEEDS, Contrast, Verdict, differences
 from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
-from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
+from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState, find_baseline
 
 TO_THE_BEST: Mapping[str, str] = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
 """A race for the best compares with the leader."""
@@ -158,6 +158,5 @@ def noise(study: Study) -> float | None:
 
 
 def _baseline(study: Study) -> int:
-    """The row of the declared baseline, or of the setting that was declared first."""
-    settings = list(study.settings.values())
-    return next((place for place, one in enumerate(settings) if one.is_at(study.baseline or {})), 0)
+    """The row of the baseline. Raises UserError where the declared one is none of the settings."""
+    return list(study.settings).index(find_baseline(study))
