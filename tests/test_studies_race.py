@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.messages import ConfigurationError
+from pipeline.findings.load import from_study
 from pipeline.storage import project
 from pipeline.studies import estimate
 from pipeline.studies.plan import Job
@@ -246,6 +247,15 @@ def test_all_runs_of_a_race_are_done_where_the_line_asks_for_no_race() -> None:
     sweep(declared(**DECIDED))
     assert len(sweep(declared())) == 7
     assert (kernels().stop, kernels().state) == (None, "finished")
+    assert [row.finished for row in rows(kernels())] == [10, 10, 10]
+
+
+def test_what_ran_after_a_verdict_counts_neither_in_the_table_nor_in_the_report() -> None:
+    sweep(declared())
+    assert sweep(declared(**DECIDED)) == []
+    found = rows(kernels())
+    assert [row.finished for row in found] == [10, 10, 3]
+    assert [100 * (row.mean or 0) for row in found] == pytest.approx(from_study(kernels()).means.tolist())
 
 
 # Budgets

@@ -32,7 +32,7 @@ from pipeline.run.record import (
 from pipeline.statistics.differences import MARGIN, Contrast
 from pipeline.statistics.race import Standing
 from pipeline.storage import project
-from pipeline.studies.race import as_contrast, standing
+from pipeline.studies.race import as_contrast, last_standing
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, DeclaredContrast, Study, StudyRun, find_baseline
 from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
@@ -89,7 +89,7 @@ def from_study(study: Study) -> Comparison:
         runs,
         baseline=names.index(find_baseline(study)),
         questions=tuple((contrast, as_contrast(contrast, names)) for contrast in study.contrasts),
-        standing=standing(study, {run.identity for run in study.cells if run.state == "failed"}),
+        standing=last_standing(study),
         study=study.name,
         images=study.images,
         margin=study.margin,

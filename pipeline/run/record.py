@@ -258,14 +258,14 @@ def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = No
     return replace(part, scores=scores, latency=latency, scored=scored, folder=folder)
 
 
-def read_record(root: Path, part: str = EVALUATION, *, whole: bool = False) -> Record:
+def read_record(root: Path, part: str = EVALUATION, *, whole: bool = False, repair: str | None = None) -> Record:
     """The record in `root`, scored as its evaluation `part` says; what is BULKY need be there only where it is `whole`.
 
-    Raises UserError where there is none or it is damaged.
+    Raises UserError where there is none or it is damaged; `repair` is a sentence on what makes it anew.
     """
-    training = read_training(root / TRAINING, whole=whole)
+    training = read_training(root / TRAINING, whole=whole, repair=repair)
     scored = (root / part / "evaluation.json").exists()
-    evaluation = read_evaluation(root / part, whole=whole) if scored else None
+    evaluation = read_evaluation(root / part, whole=whole, repair=repair) if scored else None
     # Between the stages the folder still holds the evaluation of the run before.
     own = evaluation is not None and evaluation.identity == training.run.identity
     return Record(root, training, evaluation if own else None)
