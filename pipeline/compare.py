@@ -5,7 +5,6 @@ is attached to the study's MLflow run when the store can be reached.
 """
 
 import contextlib
-import re
 import shlex
 import sys
 import webbrowser
@@ -19,13 +18,12 @@ from pipeline.findings.tables import results_json
 from pipeline.findings.wording import headline
 from pipeline.findings.write import answer, write_report
 from pipeline.storage import project
+from pipeline.studies.bundle import renew_bundle
 from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
+from pipeline.tracking.addresses import RUN_ID, StoreUnreachableError, tracking_of
 from pipeline.tracking.mirror_process import announce, started_early
-
-RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def main() -> int:
@@ -53,6 +51,8 @@ def main() -> int:
         page = page.relative_to(project.ROOT) if page.is_relative_to(project.ROOT) else page
         # Before the store is waited for.
         print(results_json(results) if arguments.json else f"{answer(results)}\n\n{page}")
+        if study is not None and renew_bundle(study):
+            print(f"note: {project.bundle(study.name).name} beside it holds these runs now, too", file=sys.stderr)
         if arguments.open and not webbrowser.open((project.ROOT / page).as_uri()):
             print(f"note: there is no browser here: open {page} elsewhere", file=sys.stderr)
         said = announce(tracking, comparison.study, headline(results), folder) if attached else ""

@@ -20,7 +20,7 @@ from pipeline.config.schema import Data, Tracking
 from pipeline.data.prepared import load_training, training_digest
 from pipeline.run.environment import environment, variables_note
 from pipeline.run.identity import deciding_code, identity
-from pipeline.run.record import TRAINING, WEIGHTS, TrainingPart
+from pipeline.run.record import TRAINING, WEIGHTS, TrainingPart, find_root
 from pipeline.run.reproduction import (
     circumstances,
     commit_with_its_code,
@@ -36,6 +36,7 @@ from pipeline.storage import digest, project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
+from pipeline.tracking.addresses import RUN_ID
 
 DIFFERENT = 2
 
@@ -113,9 +114,10 @@ def _verdict(recorded: TrainingPart, again: TrainingPart) -> int:
 
 def _find_recorded(named: str, tracking: Tracking, place: Path) -> TrainingPart:
     """The training part of a record's folder, of a run's identity, or of an MLflow run: that is fetched to `place`."""
-    for folder in (Path(named), Path(named) / TRAINING, project.run_root(named) / TRAINING):
-        if (folder / "run.json").is_file():
-            return read_reproducible(folder)
+    if (Path(named) / "run.json").is_file():
+        return read_reproducible(Path(named))
+    if RUN_ID.fullmatch(named) is None:
+        return read_reproducible(find_root(named) / TRAINING)
     from pipeline.tracking.download import download_training  # noqa: PLC0415 - mlflow, only when it is asked
 
     return read_reproducible(download_training(tracking, named, place))

@@ -5,7 +5,6 @@ import sys
 
 from pipeline.storage import lock, project
 from pipeline.terminal import command
-from pipeline.tracking.mirror_process import started_early
 
 HELP = """\
 Train and compare many settings × seeds on held-out images. What is done already is not done again.
@@ -60,15 +59,11 @@ def main() -> int:
     from pipeline.studies.run_study import launch_one  # noqa: PLC0415
 
     arguments = [word if word not in ("-y", "--yes") else "study.ask=false" for word in arguments]
-    # Another launcher's processes have mirror processes of their own, and a dry run tells nobody.
-    alone = shows(arguments) or any(word.startswith(("hydra/launcher", "study.dry_run=true")) for word in arguments)
     working = contextlib.nullcontext() if shows(arguments) else lock.sweep()
     with working:
         check_arguments(arguments)
         choice = read_choice(project.CHOSEN)
-        words = name_study(arguments, {**choice.variants, **choice.values})
-        with contextlib.nullcontext() if alone else started_early():
-            run_application(words, launch_one)
+        run_application(name_study(arguments, {**choice.variants, **choice.values}), launch_one)
     return 0
 
 

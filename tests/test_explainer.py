@@ -19,6 +19,7 @@ from pipeline.explainer.measured import COLUMNS, measured
 from pipeline.explainer.page import content_in, page, script
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of
+from pipeline.studies.bundle import pack_study
 from pipeline.studies.study import Setting, Study, update_study
 from tests.harness.doors import asked_here
 from tests.harness.project import Project, finished_project
@@ -161,8 +162,9 @@ def test_a_setting_that_its_study_names_is_what_is_declared_under_the_name(
     assert (found["changes"], found["held_out"], found["others"]) == (changes, held_out, {})
 
 
+@pytest.mark.parametrize("bundled", [False, True])
 def test_a_setting_that_its_study_names_is_what_it_was_trained_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundled: bool
 ) -> None:
     monkeypatch.setattr(project, "STUDIES", tmp_path / "studies")
     wide, slow = {"model.conv.filters": 64}, {"training.learning_rate": 0.01}
@@ -171,7 +173,12 @@ def test_a_setting_that_its_study_names_is_what_it_was_trained_with(
         for name, changes in (("base", {}), ("wide", wide), ("slow", slow))
     }
     study = Study("rules_bias", "validation", "basis", None, 0.5, "finished", settings)
-    update_study(project.study("rules_bias"), lambda _: study)
+    if bundled:
+        bundle = tmp_path / "reports" / "rules_bias" / project.BUNDLE
+        bundle.parent.mkdir(parents=True)
+        bundle.write_bytes(pack_study(study))
+    else:
+        update_study(project.study("rules_bias"), lambda _: study)
     for name, changes, others in (("wide", wide, {}), ("slow", {}, slow)):
         line = {"study.settings": name, **row(changes)}
         (found,) = read(tmp_path / "reports", monkeypatch, line, study="rules_bias")

@@ -29,7 +29,7 @@ from pipeline.run.weights import read_weights
 from pipeline.storage import atomic, digest, documents, project
 from pipeline.storage.digest import SEAL, sealed
 from pipeline.studies import bundle
-from pipeline.studies.bundle import pack_study, unpack_study
+from pipeline.studies.bundle import pack_study, renew_bundle, unpack_study
 from pipeline.studies.study import Study, find_study, update_study
 from pipeline.terminal.errors import UserError
 from pipeline.verify import _parts
@@ -69,6 +69,24 @@ def kept(folder: Path) -> dict[str, str]:
 def report(study: Study, folder: Path) -> dict[str, str]:
     write_report(compute_results(from_study(study)), folder)
     return kept(folder)
+
+
+def test_a_bundle_beside_a_report_is_renewed_by_other_runs_and_by_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "REPORTS", tmp_path / "reports")
+    study = write_study(random_scores(2))
+    path = project.bundle(study.name)
+    assert not renew_bundle(study)
+    assert not path.exists()
+    path.parent.mkdir(parents=True)
+    for present in (b"no bundle", pack_study(replace(study, cells=study.cells[:3]))):
+        path.write_bytes(present)
+        assert renew_bundle(study)
+        assert path.read_bytes() == pack_study(study)
+        before = path.stat().st_mtime_ns
+        assert not renew_bundle(replace(study, tracking={"address": "elsewhere"}))
+        assert path.stat().st_mtime_ns == before
 
 
 def test_the_same_records_give_the_same_bytes_whenever_they_are_packed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A race of settings, its hours and its failures: which runs are done, and what stands. Without a training."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.messages import ConfigurationError
+from pipeline.findings.load import from_study
 from pipeline.storage import project
 from pipeline.studies import estimate
 from pipeline.studies.plan import Job
@@ -36,6 +38,7 @@ def companion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     prepare()
     told = Told()
     monkeypatch.setattr("pipeline.studies.run_study.MirrorProcess", told)
+    monkeypatch.setattr("pipeline.studies.run_study.started_early", contextlib.nullcontext)
     return told
 
 
@@ -244,6 +247,15 @@ def test_all_runs_of_a_race_are_done_where_the_line_asks_for_no_race() -> None:
     sweep(declared(**DECIDED))
     assert len(sweep(declared())) == 7
     assert (kernels().stop, kernels().state) == (None, "finished")
+    assert [row.finished for row in rows(kernels())] == [10, 10, 10]
+
+
+def test_what_ran_after_a_verdict_counts_neither_in_the_table_nor_in_the_report() -> None:
+    sweep(declared())
+    assert sweep(declared(**DECIDED)) == []
+    found = rows(kernels())
+    assert [row.finished for row in found] == [10, 10, 3]
+    assert [100 * (row.mean or 0) for row in found] == pytest.approx(from_study(kernels()).means.tolist())
 
 
 # Budgets
@@ -395,3 +407,10 @@ def test_a_study_of_other_code_is_told_once_however_many_runs_it_has(
     monkeypatch.setattr("pipeline.studies.run_study.MOST_UNASKED", 29)
     assert len(sweep(declared())) == 21
     assert capsys.readouterr().out.count("the code, the data or the versions have changed since") == 1
+
+
+def test_no_setting_takes_the_place_of_a_baseline_that_is_none_of_them() -> None:
+    raced = replace(study({"a": {"f": 1}, "b": {"f": 2}}, [cell("a", 0), cell("b", 0)]), stop="decided")
+    assert standing(replace(raced, baseline={"f": 2})) is not None
+    with pytest.raises(UserError, match="its baseline is none of its settings"):
+        standing(replace(raced, baseline={"f": 3}))

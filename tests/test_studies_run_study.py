@@ -14,7 +14,7 @@ from pipeline.data import prepared
 from pipeline.run.record import read_training
 from pipeline.storage import lock, project
 from pipeline.studies.plan import Job, job_of
-from pipeline.studies.run_study import launch_one, run_study
+from pipeline.studies.run_study import launch_grid, launch_one, run_study
 from pipeline.studies.study import Point, Study, read_study
 from pipeline.studies.workers import Ended, Failure
 from pipeline.terminal.errors import UserError
@@ -36,6 +36,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def companion(monkeypatch: pytest.MonkeyPatch) -> Told:
     told = Told()
     monkeypatch.setattr("pipeline.studies.run_study.MirrorProcess", told)
+    monkeypatch.setattr("pipeline.studies.run_study.started_early", contextlib.nullcontext)
     return told
 
 
@@ -112,6 +113,21 @@ def test_settings_that_can_not_exist_stop_a_sweep_unless_it_may_go_on(companion:
     assert study().refused[0]["setting"] == "model.conv.kernel_size=99"
     with pytest.raises(UserError, match="no setting of this grid can exist"):
         run_study([wrong], declared(leave_out_refused=True), TRACKING, executor)
+
+
+def test_what_is_refused_starts_no_process_that_talks_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.studies.run_study.started_early", lambda: pytest.fail("started"))
+
+    def misspelt() -> Iterator[Point]:
+        # As Hydra composes: one job after another.
+        yield from grid(0)
+        raise UserError("model.conv.kernal_size: is no key")
+
+    with pytest.raises(UserError, match="kernal_size"):
+        launch_grid(misspelt())
+    with pytest.raises(UserError, match=r"study\.baseline"):
+        run_study(grid(0), declared(baseline={"model.depth": 9}), TRACKING, Acting(mended))
+    run_study(grid(0), declared(dry_run=True), TRACKING, Acting(mended))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), OSError(28, "No space left on device")])

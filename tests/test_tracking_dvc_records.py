@@ -4,14 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.run.environment import Environment
+from pipeline.run.environment import Environment, git
 from pipeline.run.record import EVALUATION, TRAINING, EpochTime, EvaluationClock, TrainingClock, write_clock
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
+from pipeline.tracking import restore
 from pipeline.tracking.restore import cached_records, put_together
 
 
@@ -120,6 +122,26 @@ def test_what_is_gone_damaged_or_leads_out_is_not_restored(place: Path) -> None:
 def test_what_git_alone_has_comes_from_there(place: Path) -> None:
     assert put_together({"evaluation/metrics.json": "0" * 32}, place, {"0" * 32: b"{}"})
     assert (place / "evaluation" / "metrics.json").read_bytes() == b"{}"
+
+
+def test_git_is_asked_for_every_version_of_a_file_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [b"", b"one\nline", b"one\nline\n", b"x blob 7\n\x00\xff\n\n"]
+    path = project.RECORD / EVALUATION / "metrics.json"
+    path.parent.mkdir(parents=True)
+    asked = list[tuple[str, ...]]()
+
+    def counting(*arguments: str, **options: Any) -> bytes | None:
+        asked.append(arguments)
+        return git(*arguments, **options)
+
+    git("init", "-q")
+    for text in texts:
+        path.write_bytes(text)
+        git("add", "--all")
+        git("-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "one")
+    monkeypatch.setattr(restore, "git", counting)
+    assert sorted(restore.metrics_in_git().values()) == sorted(texts)
+    assert [words[0] for words in asked] == ["rev-list", "cat-file"]
 
 
 def test_a_cache_whose_place_can_not_be_read_is_told_in_a_sentence() -> None:

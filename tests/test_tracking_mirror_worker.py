@@ -106,9 +106,11 @@ def written(*identities: str, state: Any = "running") -> Study:
 
 def growing(epochs: int, outcome: Any = "running", seed: int = 0) -> Path:
     """A record where a run keeps its state while it trains."""
-    root = project.CHECKPOINTS / str(seed)
-    write_record(root, swept({"seed": seed}), epochs=epochs, outcome=outcome, accuracy=None)
-    return root
+    new = project.CHECKPOINTS / "new"
+    found = write_record(new, swept({"seed": seed}), epochs=epochs, outcome=outcome, accuracy=None)
+    shutil.copytree(new, project.checkpoint(found.name), dirs_exist_ok=True)
+    shutil.rmtree(new)
+    return project.checkpoint(found.name)
 
 
 def finished(seed: int = 0) -> Path:

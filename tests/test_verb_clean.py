@@ -1,6 +1,5 @@
 """What took long is removed only when somebody says so, and never under somebody's hands."""
 
-import contextlib
 import json
 import os
 import pty
@@ -157,7 +156,6 @@ def test_a_sweep_holds_its_lock_from_its_first_plan(
 ) -> None:
     seen = []
     monkeypatch.setattr(project, "SWEEP_LOCK", tmp_path / ".sweep.lock")
-    monkeypatch.setattr(sweep, "started_early", contextlib.nullcontext)
     monkeypatch.setattr(
         "pipeline.studies.hydra_entry.run_application",
         lambda *_: seen.append(lock.is_held(project.SWEEP_LOCK)),

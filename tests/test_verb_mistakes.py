@@ -30,7 +30,7 @@ def mistaken(own: Project) -> Iterator[Project]:
         (("promote", "nothing"), "nothing: is no study here"),
         (("track", "nothing"), "nothing: is no study here"),
         (("track",), "there is no record. Run: dvc repro"),
-        (("reproduce", "record"), "record: is no record here"),
+        (("reproduce", "record"), "record: there is no record. Run: dvc repro"),
         (("preprocess",), "train-images-idx3-ubyte"),
     ],
 )

@@ -278,8 +278,8 @@ def test_other_code_makes_another_run_and_the_first_epoch_that_differs_is_told(s
 
 @pytest.mark.long
 def test_a_run_that_is_nowhere_is_a_sentence(swept: Project) -> None:
-    assert "nowhere: is no record here" in swept.verb("reproduce", "nowhere", status=1)
-    assert "is no record's folder" in swept.verb("reproduce", "../nowhere", status=1)
+    assert "nowhere: is no run's identity" in swept.verb("reproduce", "nowhere", status=1)
+    assert "../nowhere: is no run's identity" in swept.verb("reproduce", "../nowhere", status=1)
 
 
 def written(project: Project) -> dict[Path, int]:

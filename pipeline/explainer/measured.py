@@ -1,8 +1,8 @@
 """What the studies of this repository measured, as differences from the network of a page.
 
-A report (reports/<study>/results.csv) names the swept keys alone. What they were changed in is what its study says,
-where that is here, or else what conf/study/ declares; and a setting counts only where that costs the parameters and
-multiply-adds that the report names.
+A report (reports/<study>/results.csv) names the swept keys, or settings, alone. What these were is what its study says,
+here or in the bundle beside the report, or else what conf/study/ declares; and a setting counts only where that costs
+the parameters and multiply-adds that the report names.
 """
 
 import contextlib
@@ -21,7 +21,8 @@ from pipeline.config.load import leaves, read_yaml
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Block, Model
 from pipeline.storage import project
-from pipeline.studies.study import SCORED_ON_TEST, STUDY, read_study
+from pipeline.studies.bundle import bundled_study
+from pipeline.studies.study import SCORED_ON_TEST, read_study
 from pipeline.terminal.errors import UserError
 
 NAMED = "study.settings"
@@ -105,9 +106,9 @@ def _configurations(report: str, declared: Mapping[str, tuple[str, dict[str, Any
     What nothing tells is left out.
     """
     configurations = dict[str, dict[str, Any]]()
-    if (project.study(report) / STUDY).exists():
-        with contextlib.suppress(UserError):  # of another version, or damaged
-            for setting in read_study(project.study(report)).settings.values():
+    for path, read in ((project.study(report), read_study), (project.bundle(report), bundled_study)):
+        with contextlib.suppress(UserError):  # not there, of another version, or damaged
+            for setting in read(path).settings.values():
                 configurations.setdefault(setting.variants.get("setting", ""), _nested(setting.values))
             return configurations
     if (name := report.removesuffix(SCORED_ON_TEST)) in declared:

@@ -19,6 +19,7 @@ from pipeline.statistics.images import Answers
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.race import PAID, Standing, look_level
 from pipeline.statistics.scores import Scores, means
+from pipeline.studies.race import seeds_that_count
 from pipeline.studies.study import DeclaredContrast
 from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
 
@@ -170,11 +171,7 @@ class Comparison:
         now = self.standing
         if now is None:
             return len(self.seeds)
-        if not self.questions:
-            # The baseline stays to the end.
-            return now.decided[setting].seeds if setting in now.decided and setting != self.baseline else now.seeds
-        asked = [number for number, (_, contrast) in enumerate(self.questions) if contrast.weights[setting]]
-        return max((now.decided[one].seeds if one in now.decided else now.seeds for one in asked), default=0)
+        return seeds_that_count(now, [contrast for _, contrast in self.questions], self.baseline, setting)
 
     def stopped(self, setting: int) -> int | None:
         """After how many seeds the race was over for it, before the last; None where it was not."""

@@ -32,8 +32,8 @@ from pipeline.run.record import (
 from pipeline.statistics.differences import MARGIN, Contrast
 from pipeline.statistics.race import Standing
 from pipeline.storage import project
-from pipeline.studies.race import as_contrast, standing
-from pipeline.studies.study import ENDED, SCORED_ON_TEST, DeclaredContrast, Study, StudyRun
+from pipeline.studies.race import as_contrast, last_standing
+from pipeline.studies.study import ENDED, SCORED_ON_TEST, DeclaredContrast, Study, StudyRun, find_baseline
 from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
@@ -87,9 +87,9 @@ def from_study(study: Study, runs_folder: Path | None = None) -> Comparison:
         [named[name] for name in names],
         [Setting(one.values | named[name], one.parameters, one.multiply_adds) for name, one in study.settings.items()],
         runs,
-        baseline=names.index(_baseline(study)),
+        baseline=names.index(find_baseline(study)),
         questions=tuple((contrast, as_contrast(contrast, names)) for contrast in study.contrasts),
-        standing=standing(study, {run.identity for run in study.cells if run.state == "failed"}),
+        standing=last_standing(study),
         study=study.name,
         images=study.images,
         margin=study.margin,
@@ -165,14 +165,6 @@ def _data(record: Record, scored: EvaluationPart) -> dict[str, Any]:
         "split": (held_out, seed) if isinstance(held_out, int) and isinstance(seed, int) else None,
         "class_names": tuple(scored.class_names),
     }
-
-
-def _baseline(study: Study) -> str:
-    """The name of the declared baseline, or of the setting that was declared first."""
-    for name, setting in study.settings.items():
-        if setting.is_at(study.baseline or {}):
-            return name
-    raise UserError(f"{study.name}: its baseline is none of its settings. Run the sweep again with study.baseline set.")
 
 
 def _commands(study: Study) -> tuple[str, ...]:

@@ -124,11 +124,13 @@ def lacks_bfloat16() -> bool:
     return bool(instructions) and not BFLOAT16 & instructions
 
 
-def git(*arguments: str, seconds: float | None = 20) -> bytes | None:
-    """What git answers; None where there is no git, no repository, or no answer in time."""
+def git(*arguments: str, given: bytes = b"", seconds: float | None = 20) -> bytes | None:
+    """What git answers to what it is `given`; None where there is no git, no repository, or no answer in time."""
     command = ["git", "--no-optional-locks", "-c", "core.hooksPath=/dev/null", *arguments]
     try:
-        answer = subprocess.run(command, cwd=project.ROOT, input=b"", capture_output=True, timeout=seconds, check=True)
+        answer = subprocess.run(
+            command, cwd=project.ROOT, input=given, capture_output=True, timeout=seconds, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout

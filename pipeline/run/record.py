@@ -258,14 +258,14 @@ def read_evaluation(folder: Path, *, whole: bool = True, repair: str | None = No
     return replace(part, scores=scores, latency=latency, scored=scored, folder=folder)
 
 
-def read_record(root: Path, part: str = EVALUATION, *, whole: bool = False) -> Record:
+def read_record(root: Path, part: str = EVALUATION, *, whole: bool = False, repair: str | None = None) -> Record:
     """The record in `root`, scored as its evaluation `part` says; what is BULKY need be there only where it is `whole`.
 
-    Raises UserError where there is none or it is damaged.
+    Raises UserError where there is none or it is damaged; `repair` is a sentence on what makes it anew.
     """
-    training = read_training(root / TRAINING, whole=whole)
+    training = read_training(root / TRAINING, whole=whole, repair=repair)
     scored = (root / part / "evaluation.json").exists()
-    evaluation = read_evaluation(root / part, whole=whole) if scored else None
+    evaluation = read_evaluation(root / part, whole=whole, repair=repair) if scored else None
     # Between the stages the folder still holds the evaluation of the run before.
     own = evaluation is not None and evaluation.identity == training.run.identity
     return Record(root, training, evaluation if own else None)
@@ -327,11 +327,16 @@ def _repair(folder: Path, stage: str) -> str:
 
 def find_record(named: str | None = None, *, whole: bool = False) -> Record:
     """The record of `dvc repro`, or of the run with this identity, or in this folder. Raises UserError for none."""
+    return read_record(find_root(named), whole=whole)
+
+
+def find_root(named: str | None = None) -> Path:
+    """The folder of the record that `find_record` reads. Raises UserError where there is none."""
     roots = [project.RECORD] if named is None else [project.run_root(named), Path(named), project.ROOT / named]
     for root in roots:
         if (root / TRAINING / "run.json").is_file():
-            return read_record(root, whole=whole)
-    if named is None:
+            return root
+    if project.RECORD in (root.absolute() for root in roots):
         raise UserError(f"{project.RECORD}: there is no record. Run: dvc repro")
     raise UserError(
         f"{named}: is no run's identity and no record's folder here: there is no record. `make ui` shows the runs."

@@ -6,6 +6,7 @@ each is sealed, or its digest stands in one that is. A bundle may come from othe
 """
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -67,8 +68,7 @@ Files = Mapping[str, Path]
 
 def pack_study(study: Study) -> bytes:
     """The study with all its runs that have ended. Raises UserError where a record is missing or damaged."""
-    # Whoever unpacks it does not run it, and tracks it elsewhere.
-    study = replace(study, state="interrupted" if study.state == "running" else study.state, tracking=None)
+    study = _to_pack(study)
     lines: list[_Head | _Run] = [
         _Head(LAYOUT, study.name, sealed({"layout": STUDY_LAYOUT} | asdict(study))),
         *(_Run(name, _texts(_files_of(project.run_root(name), name, study))) for name in study.ended),
@@ -77,6 +77,24 @@ def pack_study(study: Study) -> bytes:
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file:
         file.writelines(_as_line(asdict(line)) for line in lines)
     return content.getvalue()
+
+
+def _to_pack(study: Study) -> Study:
+    """Whoever unpacks it does not run it, and tracks it elsewhere."""
+    return replace(study, state="interrupted" if study.state == "running" else study.state, tracking=None)
+
+
+def renew_bundle(study: Study) -> bool:
+    """Pack a study again where a bundle lies beside its report and holds other runs; whether it did.
+
+    Raises UserError where a record is missing or damaged.
+    """
+    path = project.bundle(study.name)
+    with contextlib.suppress(UserError):  # one that can't be read is made anew
+        if not path.exists() or bundled_study(path) == _to_pack(study):
+            return False
+    atomic.write_file(path, pack_study(study))
+    return True
 
 
 def unpack_study(path: Path) -> tuple[Study, int]:
@@ -100,6 +118,19 @@ def unpack_study(path: Path) -> tuple[Study, int]:
             )
         new = sum(_put(files, project.run_root(identity)) for identity, files in runs.items())
         return update_study(project.study(study.name), lambda present: _join(present, study)), new
+
+
+def bundled_study(path: Path) -> Study:
+    """The study of a bundle, whose runs are not read. Raises UserError."""
+    try:
+        head = validate(_Head, next(_lines(path), {}))
+    except (ValueError, EOFError, RecursionError, OSError, zlib.error) as error:
+        raise UserError(f"{path}: is no bundle that this version reads ({reason(error)}).") from None
+    with tempfile.TemporaryDirectory(prefix="bundle-") as place:
+        folder = Path(place) / head.name
+        folder.mkdir()
+        (folder / STUDY).write_text(head.study, "utf-8")
+        return read_study(folder)
 
 
 def is_bundled(root: Path) -> bool:

@@ -154,10 +154,9 @@ def record_of(job: Job) -> Record | None:
     if not (root / TRAINING).exists():
         return None
     try:
-        record = read_record(root, job.part)
+        record = read_record(root, job.part, repair="This run is done again.")
     except UserError as error:
-        # This sweep is the one that makes it anew.
-        console.print(f"{str(error).partition(' The sweep that made it')[0]} This run is done again.")
+        console.print(str(error))
         return None
     scored = record.evaluation is not None and record.evaluation.scoring == job.scoring
     pictured = not job.pictured or (root / job.part / "pictures").exists() or is_bundled(root)

@@ -1,6 +1,6 @@
 """A race is replayed from its study: which settings get the next seed, and which have a verdict that stands."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from pipeline.config.messages import refused
 from pipeline.statistics.differences import FEWEST_SEEDS, Contrast, Verdict, differences
 from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
-from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState
+from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyRun, StudyState, find_baseline
 
 TO_THE_BEST: Mapping[str, str] = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
 """A race for the best compares with the leader."""
@@ -49,6 +49,11 @@ def standing(study: Study, given_up: Collection[str] = ()) -> Standing | None:
     at = scores(study, given_up)
     contrasts = [as_contrast(contrast, at.settings) for contrast in study.contrasts]
     return race(at.points, at.ended, _baseline(study), study.margin, study.stop, contrasts, study.error_rate)
+
+
+def last_standing(study: Study) -> Standing | None:
+    """Where the race of a study stands without the runs that failed."""
+    return standing(study, {run.identity for run in study.cells if run.state == "failed"})
 
 
 def check_grid(settings: int, seeds: int, runs: int) -> None:
@@ -108,7 +113,7 @@ def nearness(study: Study) -> dict[str, int]:
 
 def verdicts(study: Study) -> dict[str, str]:
     """Of each setting whose race is over how it ended: `worse, stopped after 4 seeds`."""
-    now = standing(study, {run.identity for run in study.cells if run.state == "failed"})
+    now = last_standing(study)
     if now is None:
         return {}
     names, planned = list(study.settings), len({run.seed for run in study.cells})
@@ -132,9 +137,32 @@ def verdicts(study: Study) -> dict[str, str]:
     return over
 
 
+def seeds_that_count(now: Standing, contrasts: Sequence[Contrast], baseline: int, setting: int) -> int:
+    """Of how many seeds the scores say something of a setting: those of the looks up to its verdict."""
+    if not contrasts:
+        # The baseline stays to the end.
+        return now.decided[setting].seeds if setting in now.decided and setting != baseline else now.seeds
+    asked = [number for number, contrast in enumerate(contrasts) if contrast.weights[setting]]
+    return max((now.decided[one].seeds if one in now.decided else now.seeds for one in asked), default=0)
+
+
+def counting_runs(study: Study) -> list[StudyRun]:
+    """The runs that say something of their settings: all, but for those that came after the race for it was over."""
+    if (now := last_standing(study)) is None:
+        return list(study.cells)
+    at = scores(study)
+    contrasts = [as_contrast(contrast, at.settings) for contrast in study.contrasts]
+    counts = {
+        name: seeds_that_count(now, contrasts, _baseline(study), place)
+        for place, name in enumerate(at.settings)
+        if now.finished or place not in now.open
+    }
+    return [run for run in study.cells if at.seeds.index(run.seed) < counts.get(run.setting, len(at.seeds))]
+
+
 def contrast_verdicts(study: Study) -> dict[str, str]:
     """Of each contrast of a race how it stands: `supported after 4 seeds`."""
-    if (now := standing(study)) is None:
+    if (now := last_standing(study)) is None:
         return {}
     said = {number: f"{one.verdict} after {one.seeds} seeds" for number, one in now.decided.items()}
     return {contrast.name: said.get(number, "open") for number, contrast in enumerate(study.contrasts)}
@@ -158,6 +186,5 @@ def noise(study: Study) -> float | None:
 
 
 def _baseline(study: Study) -> int:
-    """The row of the declared baseline, or of the setting that was declared first."""
-    settings = list(study.settings.values())
-    return next((place for place, one in enumerate(settings) if one.is_at(study.baseline or {})), 0)
+    """The row of the baseline. Raises UserError where the declared one is none of the settings."""
+    return list(study.settings).index(find_baseline(study))

@@ -42,7 +42,7 @@ from pipeline.terminal.command import undisturbed
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 from pipeline.tracking.addresses import check_address
-from pipeline.tracking.mirror_process import MirrorProcess
+from pipeline.tracking.mirror_process import MirrorProcess, started_early
 
 MOST_UNASKED = 300
 """Runs of a sweep that starts without a question."""
@@ -89,7 +89,14 @@ def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, ex
 
     Raises UserError when a setting can't exist, and at the end when a run has failed.
     """
-    plan, folder = _checked_plan(grid, config), project.study(config.full_name)
+    plan = _checked_plan(grid, config)
+    tells = tracking.enabled and not config.dry_run
+    with started_early() if tells else contextlib.nullcontext():
+        _do_plan(plan, config, tracking, executor)
+
+
+def _do_plan(plan: Plan, config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
+    folder = project.study(config.full_name)
     before = present_study(folder)
     study = _tracked(merge_plan(before, plan, config), tracking)
     runner = _Runner(study, plan, config, executor)

@@ -181,6 +181,14 @@ def read_study(folder: Path) -> Study:
     raise UserError(f"{path}: is damaged ({wrong}). {AGAIN}")
 
 
+def find_baseline(study: Study) -> str:
+    """The name of the declared baseline, or of the setting that was declared first. Raises UserError for none."""
+    for name, setting in study.settings.items():
+        if setting.is_at(study.baseline or {}):
+            return name
+    raise UserError(f"{study.name}: its baseline is none of its settings. Run the sweep again with study.baseline set.")
+
+
 def is_contrast(weights: Sequence[float]) -> bool:
     """Whether weights compare something: they sum to 0, but for rounding, and are not all 0."""
     return any(weights) and abs(math.fsum(weights)) <= 1e-6

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from pipeline.studies.race import verdicts
+from pipeline.studies.race import counting_runs, verdicts
 from pipeline.studies.study import Setting, Study, StudyRun
 
 NOT_SET = "not set"
@@ -27,9 +27,9 @@ LOST = "collapsed", "diverged", "failed"
 class Row:
     """A setting's runs: how many have ended in which way, mean and standard deviation of the accuracy.
 
-    `finished` are those that count: runs that collapsed or diverged say nothing of what their setting can do, and
-    stand in no mean. `mean` is None without one, `deviation` (of the sample, in 0..1 as the mean) with fewer than two.
-    `verdict` is how its race ended, in words.
+    `finished` are those that count: runs that collapsed or diverged say nothing of what their setting can do, nor do
+    those of a race after its verdict, and stand in no mean. `mean` is None without one, `deviation` (of the sample, in
+    0..1 as the mean) with fewer than two. `verdict` is how its race ended, in words.
     """
 
     setting: str
@@ -129,9 +129,10 @@ def rows(study: Study) -> list[Row]:
     for run in study.cells:
         runs[run.setting].append(run)
     made = []
+    counting = counting_runs(study)
     for name, values in distinctions(study).items():
         counts = count_outcomes(runs[name])
-        learned = [run for run in runs[name] if run.outcome == "finished"]
+        learned = [run for run in counting if run.setting == name and run.outcome == "finished"]
         accuracies = [run.accuracy for run in learned if run.accuracy is not None]
         seconds = [run.seconds for run in learned if run.seconds is not None]
         row = Row(

@@ -5,6 +5,7 @@ A store says the last itself, for each run: it could name a folder that is none 
 
 import contextlib
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from pipeline.terminal.errors import UserError
 if TYPE_CHECKING:
     from pipeline.studies.study import Study
 
+RUN_ID = re.compile(r"[0-9a-f]{32}")
 SQLITE = "sqlite:///"
 DEFAULT = "mlflow.db"
 

@@ -70,8 +70,6 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
 
     Raises UserError where there is no such run, or no record with it.
     """
-    if not run_id.isalnum():
-        raise UserError(f"{run_id}: is no record's folder, no identity in runs/, and no MLflow run id.")
     try:
         store = open_soon(tracking)
         with reaching(store.address):

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.config.schema import Tracking
 from pipeline.run.identity import REPRO_STUDY
-from pipeline.run.record import read_record
+from pipeline.run.record import Record, read_record
 from pipeline.storage import project
 from pipeline.studies.study import read_study
 from pipeline.terminal import command
@@ -104,18 +104,7 @@ class _Worker:
         self._closing = True
         self.take(json.loads(key) for key in self._unreadable)
         self._unreadable.clear()
-        self.take(message | self._moved(name, message) for name, message in self._growing.items())
-
-    def _moved(self, name: str, message: Message) -> Message:
-        """Where a record lies that ended in this moment; where it grew another may be at work: a `dvc repro` of the
-        same run.
-        """
-        if "record" not in message:
-            return {}
-        root = project.run_root(name)
-        is_scored = (root / message["part"] / "evaluation.json").exists()
-        is_there = not Path(message["record"]).exists() or (self._study != REPRO_STUDY and is_scored)
-        return {"record": str(root)} if is_there else {}
+        self.take(self._growing.values())
 
     def write(self) -> None:
         """Bring the store up to all that waits."""
@@ -142,9 +131,11 @@ class _Worker:
         elif "announced" in message:
             report = message["report"] and Path(message["report"])
             self.told = self._mirror.announce(read_study(Path(message["announced"])), message["verdict"], report)
-        elif Path(message["record"]).exists():
-            # Else it has been moved to where it stays, which is another message.
-            self._write_record(message)
+        elif (record := self._read(message)) is not None:
+            mirror = self._repro if self._study == REPRO_STUDY else self._mirror
+            mirror.bring_up(record, model=message["model"])
+            run = record.training.run
+            self._keep(run.identity, message, growing=run.outcome == "running")
 
     def _write_study(self, message: Message) -> None:
         study = read_study(Path(message["study"]))
@@ -154,18 +145,20 @@ class _Worker:
         self._mirror.bring_up_study(study)
         self._keep(message["study"], message, growing=running)
 
-    def _write_record(self, message: Message) -> None:
-        record = read_record(Path(message["record"]), message["part"])
-        run = record.training.run
-        running = run.outcome == "running"
-        if running and self._closing:
-            if moved := self._moved(run.identity, message):
-                self._write_record(message | moved)
-                return
-            record = killed(record)
-        mirror = self._repro if self._study == REPRO_STUDY else self._mirror
-        mirror.bring_up(record, model=message["model"])
-        self._keep(run.identity, message, growing=running)
+    def _read(self, message: Message) -> Record | None:
+        """The record, which was killed where nobody writes it any more; None where it has been moved to where it stays,
+        which is another message.
+        """
+        folder = Path(message["record"])
+        record = read_record(folder, message["part"]) if folder.exists() else None
+        if not self._closing or (record is not None and record.training.run.outcome != "running"):
+            return record
+        # It may have ended in this moment; where it grew another may be at work: a `dvc repro` of the same run.
+        root = project.run_root(folder.name)
+        is_scored = (root / message["part"] / "evaluation.json").exists()
+        if self._study != REPRO_STUDY and (is_scored or (record is None and root.exists())):
+            return read_record(root, message["part"])
+        return None if record is None else killed(record)
 
     def _keep(self, name: str, message: Message, *, growing: bool) -> None:
         self._growing.pop(name, None)

@@ -7,6 +7,7 @@ experiment (refs/exps); its cache has the files, as long as nobody clears it.
 
 import contextlib
 import hashlib
+import io
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -210,7 +211,11 @@ def _read(texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 def _git_versions(name: str) -> Iterator[bytes]:
     """Every content that a file of the project has in a commit that a branch, a tag or an experiment leads to."""
     listed = git("rev-list", "--all", "--full-history", "--objects", "--", name, seconds=None) or b""
-    for line in listed.decode(errors="replace").splitlines():
-        blob, _, path = line.partition(" ")
-        if path.endswith(name) and (content := git("cat-file", "blob", blob)) is not None:
-            yield content
+    objects = (line.split(b" ", 1) for line in listed.splitlines())
+    blobs = [f"{one[0].decode()}\n" for one in objects if one[-1].endswith(name.encode())]
+    answers = io.BytesIO(git("cat-file", "--batch", given="".join(blobs).encode(), seconds=None) or b"")
+    # A line `digest blob size`, then the content and an end of line; `digest missing` of one that a clone left out.
+    while head := answers.readline().split():
+        if head[1] == b"blob":
+            yield answers.read(int(head[2]))
+            answers.readline()

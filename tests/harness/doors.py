@@ -73,7 +73,7 @@ def asked_here(project: Project, *command: str) -> Answer:
         patch.chdir(project.path)
         patch.setattr(sys, "argv", [*command])
         # A process that nobody will need.
-        patch.setattr("pipeline.sweep.started_early", contextlib.nullcontext)
+        patch.setattr("pipeline.studies.run_study.started_early", contextlib.nullcontext)
         with pytest.raises(SystemExit) as leaving:
             terminal.run(module.main)
     signal.signal(signal.SIGTERM, handler)
