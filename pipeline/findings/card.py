@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.findings.write import data_uri, escape_markdown, page, render
 from pipeline.run.record import Record
@@ -36,7 +36,7 @@ def write_card(record: Record, name: str, opened: int) -> tuple[str, str]:
         "card.md.jinja", escape_markdown, {"percent": lambda share: f"{100 * float(share):.2f} %"}, name=name,
         opened=opened, scored=scored, run=run, accuracy=correct.mean(), images=len(correct), pictures=PICTURES,
         by_class=by_class,
-        interval=stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson"),
+        interval=scipy.stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson"),
         training=", ".join(f"{key} {training[key]}" for key in SAID_OF_TRAINING), commit=made.git_commit or "unknown",
         shape=" × ".join(map(str, run.specification.image_shape)), uncommitted=made.uncommitted_changes,
         weakest=sorted(by_class, key=lambda row: float(row["f1"]))[:3],

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.findings.comparison import ASTRAY, Comparison
 from pipeline.statistics.differences import (
@@ -485,7 +485,7 @@ def _rank_correlation(comparison: Comparison) -> float | None:
     known = np.isfinite(counts) & np.isfinite(averages)
     if known.sum() < 3 or np.ptp(counts[known]) == 0 or np.ptp(averages[known]) == 0:
         return None
-    return float(stats.spearmanr(counts[known], averages[known]).statistic)
+    return float(scipy.stats.spearmanr(counts[known], averages[known]).statistic)
 
 
 def _curves(comparison: Comparison) -> dict[int, Curve]:

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from pipeline.statistics.intervals import ERROR_RATE, Interval, Noise, pool_noise, t_interval, t_quantile
 from pipeline.statistics.scores import Scores, check_scores, is_constant
@@ -231,13 +231,14 @@ def _decision_power(margin: float, noise: Noise, seeds: int, more: int, comparis
     """
     degrees = noise.degrees_of_freedom * (more - 1) / (seeds - 1)
     steps = (np.arange(20) + 0.5) / 20
-    seen, width = (np.sqrt(special.chdtri(freedom, steps) / freedom) for freedom in (noise.degrees_of_freedom, degrees))
+    freedoms = noise.degrees_of_freedom, degrees
+    seen, width = (np.sqrt(scipy.special.chdtri(freedom, steps) / freedom) for freedom in freedoms)
     far = margin / noise.deviation * math.sqrt(more) * seen[:, None, None]
     high = t_quantile(degrees, comparisons) * width[:, None]
     low = np.clip(far - high, 0, high)
     true = far * np.linspace(0, 1, 9)
-    undecided = special.ndtr(high - true) - special.ndtr(low - true) + special.ndtr(-low - true)
-    undecided -= special.ndtr(-high - true)
+    below = scipy.special.ndtr
+    undecided = below(high - true) - below(low - true) + below(-low - true) - below(-high - true)
     return 1 - float(undecided.mean(axis=(0, 1)).max())
 
 

@@ -5,8 +5,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.intervals import Interval, Noise, pool_noise, t_quantile
 
@@ -97,7 +97,7 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
         raise ValueError(f"the networks must have answered the same images, not {ours.shape} and {theirs.shape}")
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     differing = only_ours + only_theirs
-    return float(stats.binomtest(only_ours, differing).pvalue) if differing else 1.0
+    return float(scipy.stats.binomtest(only_ours, differing).pvalue) if differing else 1.0
 
 
 def _pair(answers: Answers, setting: int, baseline: int) -> NDArray[np.int8]:

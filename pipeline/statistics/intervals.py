@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 ERROR_RATE = 0.05
 """Share of studies in which at least one of a family of intervals may miss the truth: intervals are 95 % ones."""
@@ -93,4 +93,5 @@ def t_quantile(degrees_of_freedom: float, comparisons: float = 1) -> float:
     Each gets its share of the error rate, which holds however they depend on each other (Bonferroni; Dunn, "Multiple
     Comparisons Among Means", JASA 56, 1961).
     """
-    return float(stats.t.isf(ERROR_RATE / (2 * comparisons), degrees_of_freedom))
+    # As scipy.stats.t.isf does it, which takes four times as long to import.
+    return -float(scipy.special.stdtrit(degrees_of_freedom, ERROR_RATE / (2 * comparisons)))

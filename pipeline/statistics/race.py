@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from pipeline.statistics.differences import (
     FEWEST_SEEDS,
@@ -186,10 +186,10 @@ def look_level(seeds: int, share: float) -> float:
     """
     if seeds <= FEWEST_SEEDS:
         return share
-    most = float(special.ndtri(1 - share / 2 / (seeds - FEWEST_SEEDS + 1)))
-    least = float(special.ndtri(1 - share / 2))
-    bound = optimize.brentq(lambda each: _crossing(each, seeds) - share, least, most, xtol=1e-4)
-    return 2 * float(special.ndtr(-bound))
+    most = float(scipy.special.ndtri(1 - share / 2 / (seeds - FEWEST_SEEDS + 1)))
+    least = float(scipy.special.ndtri(1 - share / 2))
+    bound = scipy.optimize.brentq(lambda each: _crossing(each, seeds) - share, least, most, xtol=1e-4)
+    return 2 * float(scipy.special.ndtr(-bound))
 
 
 def detectable(settings: int, seeds: int, noise: float, *, is_race: bool = False) -> float:
@@ -202,10 +202,10 @@ def detectable(settings: int, seeds: int, noise: float, *, is_race: bool = False
     freedom = (seeds - 1) * 4 * comparisons / (comparisons + 3)
     # The larger of the own and the pooled deviation counts; of each 20 equal steps.
     steps = (np.arange(20) + 0.5) / 20
-    own, pooled = (np.sqrt(special.chdtri(degrees, steps) / degrees) for degrees in (seeds - 1, freedom))
+    own, pooled = (np.sqrt(scipy.special.chdtri(degrees, steps) / degrees) for degrees in (seeds - 1, freedom))
     shares = ERROR_RATE / look_level(seeds, PAID * ERROR_RATE / comparisons) if is_race else comparisons
     widths = t_quantile(freedom, shares) * np.maximum.outer(own, pooled)
-    errors = optimize.brentq(lambda each: special.ndtr(each - widths).mean() - POWER, 0, 2 * widths.max())
+    errors = scipy.optimize.brentq(lambda each: scipy.special.ndtr(each - widths).mean() - POWER, 0, 2 * widths.max())
     return float(errors) * noise * math.sqrt(2 / seeds)
 
 
