@@ -1,5 +1,6 @@
 """What a sweep prints: what it is about to do, how far it is, what came of it."""
 
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,9 @@ from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
+from pipeline.studies.search import GENERATION, trial_scores, verdict_words
 from pipeline.studies.standings import LiveStandings
-from pipeline.studies.study import ENDED, Study, StudyRun
+from pipeline.studies.study import ENDED, Study, StudyRun, Trial
 from pipeline.studies.study_summary import (
     ACCURACY,
     COSTS,
@@ -85,6 +87,59 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         _print_estimate(plan, estimate, count, is_race=study.stop is not None)
         if hours is not None and estimate.total(count) > 3600 * hours:
             console.print(f"note: not all of it fits into study.hours={hours:g}")
+
+
+def print_search(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
+    """How many trials a search has proposed, how many of their runs are done, about how long all trials take."""
+    if (search := study.search) is None:
+        raise AssertionError("a search")
+    missing, seeds = len(estimate.seconds), len(search.seeds)
+    to_come = search.unproposed * seeds
+    console.print(
+        f"study {study.name}: a search ({search.sampler}) of {counted(search.planned, 'trial')} with "
+        f"{counted(seeds, 'seed')} each, {GENERATION} proposed at a time, scored on the {study.images} images; "
+        f"{counted(len(search.trials), 'trial')} proposed, {len(plan.jobs) - missing} of their runs done already, "
+        f"at most {missing + to_come} to do"
+    )
+    console.print("a search explores: it gives no verdict, and names at its end the line that does")
+    if missing:
+        each = sum(estimate.seconds.values()) / missing
+        more = {f"to come {number}": each for number in range(to_come)}
+        size = round(estimate.bytes * (missing + to_come) / missing)
+        estimate = replace(estimate, seconds=estimate.seconds | more, bytes=size)
+        _print_estimate(plan, estimate, count, is_race=True)
+        if hours is not None and estimate.total(count) > 3600 * hours:
+            console.print(f"note: not all of it fits into study.hours={hours:g}")
+
+
+def print_proposed(study: Study, plan: Plan) -> None:
+    """The best so far, which trials come next, and which of them can't exist."""
+    if study.search is None or plan.search is None:
+        raise AssertionError("a search")
+    before, trials = len(study.search.trials), plan.search.trials
+    scored = [(score, number) for number, score in enumerate(trial_scores(study)) if score is not None]
+    best = "none has a score"
+    if scored:
+        score, number = max(scored, key=lambda one: one[0])
+        best = f"trial {number + 1} is the best, {score:.2f} %: {in_line(study.search.trials[number])}"
+    console.print(
+        f"after {counted(before, 'trial')} {best}; {before + 1} to {len(trials)} of {study.search.planned} next"
+    )
+    for number, trial in enumerate(trials[before:], before + 1):
+        if trial.setting is None:
+            console.print(f"trial {number} can't exist: {in_line(trial)}")
+
+
+def print_finalists(study: Study) -> None:
+    """The line that gives a verdict on what a search has found; nothing where there was none."""
+    if study.search is not None and (words := verdict_words(study)):
+        line = shlex.join(["python", "-m", "pipeline.sweep", "-m", *words])
+        console.print(f"a search gives no verdict. Its finalists get one from fresh seeds:\n{line}")
+
+
+def in_line(trial: Trial) -> str:
+    """`model.conv.filters=16 training.learning_rate=0.003`."""
+    return " ".join(f"{key}={text}" for key, text in trial.values.items())
 
 
 def _race(study: Study, missing: int) -> str:
