@@ -37,7 +37,7 @@ class GridSweeper(Sweeper):
         from pipeline.studies.study_config import StudyConfig  # noqa: PLC0415
 
         # Settings that are typed take the place of what the study's file sweeps.
-        is_named = any(word.startswith("study.settings=") for word in arguments)
+        is_named = any(word.lstrip("+").startswith("study.settings") for word in arguments)
         params = {} if is_named else self.params
         words = [*(f"{key}={value}" for key, value in params.items()), *arguments]
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
@@ -45,9 +45,10 @@ class GridSweeper(Sweeper):
         study.check_search()
         if study.search is not None and isinstance(self.launcher, PoolLauncher):
             return self.launcher.search(search_space(overrides, self.config.seed))
-        jobs = split_grid(overrides, study)
         if not isinstance(self.launcher, PoolLauncher):
             study.check_launcher()
+        jobs = split_grid(overrides, study)
+        if not isinstance(self.launcher, PoolLauncher):
             # The project's own composes all of them itself before it starts any. Each setting once, not each seed.
             settings = {tuple(word for word in job if not word.startswith("seed=")): job for job in jobs}
             self.validate_batch_is_legal(list(settings.values()))

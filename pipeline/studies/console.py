@@ -1,6 +1,5 @@
 """What a sweep prints: what it is about to do, how far it is, what came of it."""
 
-import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +18,9 @@ from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
-from pipeline.studies.search import GENERATION, trial_scores, verdict_words
+from pipeline.studies.search import GENERATION, trial_scores, verdict_line, words_of
 from pipeline.studies.standings import LiveStandings
-from pipeline.studies.study import ENDED, Study, StudyRun, Trial
+from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
     COSTS,
@@ -121,25 +120,19 @@ def print_proposed(study: Study, plan: Plan) -> None:
     best = "none has a score"
     if scored:
         score, number = max(scored, key=lambda one: one[0])
-        best = f"trial {number + 1} is the best, {score:.2f} %: {in_line(study.search.trials[number])}"
+        best = f"trial {number + 1} is the best, {score:.2f} %: {words_of(study.search.trials[number])}"
     console.print(
         f"after {counted(before, 'trial')} {best}; {before + 1} to {len(trials)} of {study.search.planned} next"
     )
     for number, trial in enumerate(trials[before:], before + 1):
         if trial.setting is None:
-            console.print(f"trial {number} can't exist: {in_line(trial)}")
+            console.print(f"trial {number} can't exist: {words_of(trial)}")
 
 
 def print_finalists(study: Study) -> None:
     """The line that gives a verdict on what a search has found; nothing where there was none."""
-    if study.search is not None and (words := verdict_words(study)):
-        line = shlex.join(["python", "-m", "pipeline.sweep", "-m", *words])
+    if line := verdict_line(study):
         console.print(f"a search gives no verdict. Its finalists get one from fresh seeds:\n{line}")
-
-
-def in_line(trial: Trial) -> str:
-    """`model.conv.filters=16 training.learning_rate=0.003`."""
-    return " ".join(f"{key}={text}" for key, text in trial.values.items())
 
 
 def _race(study: Study, missing: int) -> str:

@@ -6,6 +6,7 @@ goes on to the same settings.
 """
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -207,25 +208,28 @@ def finalists(study: Study) -> list[Trial]:
     return list(best.values())[:FINALISTS]
 
 
-def verdict_words(study: Study) -> list[str]:
-    """The words of the sweep that gives a verdict on the finalists: fresh seeds, the best as the baseline; none where
-    there are not two.
-    """
+def verdict_line(study: Study) -> str:
+    """The line that gives a verdict on the finalists: fresh seeds, the best as the baseline; empty without two."""
     search, best = study.search, finalists(study)
     if search is None or len(best) < 2:
-        return []
+        return ""
     numbers = [search.trials.index(trial) + 1 for trial in best]
     settings = [
         f"trial{number}:{{{','.join(f'{key}:{text}' for key, text in trial.values.items())}}}"
         for number, trial in zip(numbers, best, strict=True)
     ]
     first = max(search.seeds) + 1
-    declared = ["study.search=null", "study.trials=null"] if any("study=" in word for word in search.words) else []
-    return [
-        *search.words,
-        *declared,
-        f"study.name={study.name[:LONGEST_NAME - 10]}_finalists",
-        f"study.settings={{{','.join(settings)}}}",
+    # What the study's file declares.
+    unset = ["study.search=null", "study.trials=null"] if any("study=" in word for word in search.words) else []
+    return shlex.join([
+        *("python", "-m", "pipeline.sweep", "-m", *search.words, *unset),
+        f"study.name={study.name[: LONGEST_NAME - 10]}_finalists",
+        f"+study.settings={{{','.join(settings)}}}",
         f"study.baseline={{setting:trial{numbers[0]}}}",
         f"seed=range({first},{first + FRESH_SEEDS})",
-    ]
+    ])  # fmt: skip
+
+
+def words_of(trial: Trial) -> str:
+    """`model.conv.filters=16 training.learning_rate=0.003`."""
+    return " ".join(f"{key}={text}" for key, text in trial.values.items())
