@@ -135,7 +135,7 @@ def run_study(source: Sequence[Point] | Optimiser, config: StudyConfig, tracking
     if failed:
         stopped = " No other was started after it (study.stop_on_failure)." if config.stop_on_failure else ""
         raise UserError(
-            f"{failed} of {len(plan.jobs)} runs failed.{stopped} The same line tries them again, and only them."
+            f"{failed} of {len(runner.plan.jobs)} runs failed.{stopped} The same line tries them again, and only them."
         )
 
 
