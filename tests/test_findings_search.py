@@ -77,7 +77,7 @@ def test_a_search_gives_no_verdict_on_any_setting() -> None:
     assert (found.answer, found.supported, found.differences) == (Answer.EXPLORED, False, [])
     assert (found.cheapest, found.runner_up, found.corrected, found.effects) == (None, None, None, None)
     assert headline(found) == (
-        "A search, no verdict: of 11 trials number 3 scored highest, 93.25 % over 2 seeds: 64 filters, 7 × 7 kernels."
+        "A search, no verdict: of 11 trials number 3 scored highest, 93.25 % over 2 seeds: 7 × 7 kernels, 64 filters."
     )
     text = write.markdown(found, NONE)
     assert "**This is exploration: it gives no verdict.**" in text
@@ -110,7 +110,7 @@ def test_a_trial_that_lacks_a_score_is_no_finalist_and_a_search_that_has_none_sa
     scores[8, 1] = np.nan
     found = results(explored(scores))
     assert "number 10 scored highest, 92.25 %" in headline(found)
-    assert found.settings[found.winner or 0].label == "32 filters, 7 × 7 kernels"
+    assert found.settings[found.winner or 0].label == "7 × 7 kernels, 32 filters"
     assert "not scored" in write.markdown(found, NONE)
     nothing = results(explored(np.where(SCORES > 0, [SCORES, np.nan * SCORES][1], 0)))
     assert nothing.answer is Answer.NO_SCORE
@@ -121,7 +121,7 @@ def test_a_trial_that_lacks_a_score_is_no_finalist_and_a_search_that_has_none_sa
 def test_what_is_printed_names_the_best_trials_and_the_line() -> None:
     study = explored()
     said = write.answer(results(study))
-    assert "- trial 3: 93.25 %, 64 filters, 7 × 7 kernels" in said
+    assert "- trial 3: 93.25 %, 7 × 7 kernels, 64 filters" in said
     assert verdict_line(study) in said
     assert json.loads(results_json(results(study)))["comparison"]["trials"][2]["score"] == 93.25
 

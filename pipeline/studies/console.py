@@ -115,16 +115,14 @@ def print_proposed(study: Study, plan: Plan) -> None:
     """The best so far, which trials come next, and which of them can't exist."""
     if study.search is None or plan.search is None:
         raise AssertionError("a search")
-    before, trials = len(study.search.trials), plan.search.trials
-    scored = [(score, number) for number, score in enumerate(trial_scores(study)) if score is not None]
-    best = "none has a score"
-    if scored:
-        score, number = max(scored, key=lambda one: one[0])
-        best = f"trial {number + 1} is the best, {score:.2f} %: {words_of(study.search.trials[number])}"
-    console.print(
-        f"after {counted(before, 'trial')} {best}; {before + 1} to {len(trials)} of {study.search.planned} next"
+    known, trials = study.search.trials, plan.search.trials
+    best, words = max(
+        ((score, words_of(one)) for score, one in zip(trial_scores(study), known, strict=True) if score is not None),
+        default=(None, ""),
     )
-    for number, trial in enumerate(trials[before:], before + 1):
+    so_far = "no score yet" if best is None else f"best so far {best:.2f} %, {words}"
+    console.print(f"trials {len(known) + 1} to {len(trials)} of {study.search.planned}; {so_far}")
+    for number, trial in enumerate(trials[len(known) :], len(known) + 1):
         if trial.setting is None:
             console.print(f"trial {number} can't exist: {words_of(trial)}")
 

@@ -271,6 +271,8 @@ class _Runner:
             self.study = update_study(self.folder, partial(self._propose, self.optimiser, self.study))
             self.companion.sync_study(self.folder)
             jobs = self._needed()
+            for job in jobs:
+                check_checkpoint(job, console.print)
             self.estimate.seconds.update(estimate_time(jobs, self.plan.settings).seconds)
         return jobs
 
