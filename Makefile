@@ -31,7 +31,9 @@ repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is 
 test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
 
-test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory
+test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory, a search
+	@$(UV) pip install -q --python .venv --require-hashes -r requirements/search.txt || \
+		echo "Optuna could not be installed: the tests that need it are left out"
 	@CI=true python -m pytest -m long
 	@python -m faults --stamp
 
@@ -90,6 +92,8 @@ lock: $(UV)  ## renew the locked lists
 		-o requirements/export.txt
 	echo 'ray<3' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 -c requirements/locked.txt - -o requirements/cluster.txt
+	echo 'optuna<6' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 -c requirements/locked.txt - -o requirements/search.txt
 	echo 'Flask-WTF<2' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/accounts.txt
 

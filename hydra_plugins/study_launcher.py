@@ -33,12 +33,20 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from pipeline.config.compose import values  # noqa: PLC0415
         from pipeline.config.messages import validated  # noqa: PLC0415
-        from pipeline.studies.hydra_entry import split_grid  # noqa: PLC0415
+        from pipeline.studies.hydra_entry import search_space, split_grid  # noqa: PLC0415
         from pipeline.studies.study_config import StudyConfig  # noqa: PLC0415
 
-        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        # Settings that are typed take the place of what the study's file sweeps.
+        is_named = any(word.lstrip("+").startswith("study.settings") for word in arguments)
+        params = {} if is_named else self.params
+        words = [*(f"{key}={value}" for key, value in params.items()), *arguments]
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
         study = validated(StudyConfig, values(self.config.study), prefix="study")
+        study.check_search()
+        if study.search is not None and isinstance(self.launcher, PoolLauncher):
+            return self.launcher.search(search_space(overrides, self.config.seed))
+        if not isinstance(self.launcher, PoolLauncher):
+            study.check_launcher()
         jobs = split_grid(overrides, study)
         if not isinstance(self.launcher, PoolLauncher):
             # The project's own composes all of them itself before it starts any. Each setting once, not each seed.
@@ -61,6 +69,14 @@ class PoolLauncher(Launcher):
 
         launch_grid(composed_grid(self.hydra_context.config_loader, self.config, job_overrides))
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=None) for job in job_overrides]
+
+    def search(self, space: Any) -> None:
+        from functools import partial  # noqa: PLC0415
+
+        from pipeline.studies.hydra_entry import composed_grid  # noqa: PLC0415
+        from pipeline.studies.run_study import launch_search  # noqa: PLC0415
+
+        launch_search(space, partial(composed_grid, self.hydra_context.config_loader, self.config, shared=space.words))
 
 
 for group, name, plugin in (("sweeper", "grid", GridSweeper), ("launcher", "pool", PoolLauncher)):

@@ -14,6 +14,8 @@ Train and compare many settings × seeds on held-out images. What is done alread
   python -m pipeline.sweep … study.dry_run=true               its plan: how many runs, how long, what they can tell
   python -m pipeline.sweep … 'seed=range(10)' study.stop=decided
                                                               a race: a setting whose verdict stands gets no more seeds
+  python -m pipeline.sweep … 'training.learning_rate=interval(0.0005,0.01)' study.search=tpe study.trials=20
+                                                              a search: an optimiser proposes settings; no verdict
   python -m pipeline.sweep … study.hours=2                    what two hours do; the same line goes on
   python -m pipeline.sweep … --yes                            more than 300 runs without a question
   python -m pipeline.sweep … study.leave_out_refused=true     without the settings that can't exist
@@ -38,6 +40,8 @@ Any key of the configuration can be set or swept (README, or --cfg job). Those o
   study.contrasts       questions asked in advance, in a file of conf/study (docs/sweeps.md)
   study.error_rate      of all verdicts of the study together (0.05)
   study.stop            decided: a race until each verdict stands; best: until only the best is left
+  study.search          tpe (near to what scored well) or random: an optimiser proposes the settings (docs/sweeps.md)
+  study.trials          how many settings a search tries
   study.hours           starts no run that would end later
   study.stop_on_failure true: a run that fails is the last that was started
   study.jobs            runs at once (cores / training.threads)

@@ -233,8 +233,8 @@ def _check_file(name: str, path: Path, plain: Any) -> None:
 
 def _check_values(override: Override) -> None:
     value, text = override.value(), override.input_line
-    if isinstance(value, IntervalSweep):
-        raise UserError(f"{text}: names no values. A sweep takes a list (0.001,0.01) or a range(start,stop,step).")
+    if isinstance(value, IntervalSweep) and not (value.start or 0) < (value.end or 0):
+        raise UserError(f"{text}: is an empty interval. Write the lower end first.")
     if isinstance(value, ChoiceSweep) and override.key_or_group.rpartition(".")[2] in SIZES:
         texts = [str(one) for one in value.list]
         if twice := next((one for one in texts if texts.count(one) > 1), None):

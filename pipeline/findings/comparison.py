@@ -20,7 +20,7 @@ from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.statistics.race import PAID, Standing, look_level
 from pipeline.statistics.scores import Scores, means
 from pipeline.studies.race import seeds_that_count
-from pipeline.studies.study import DeclaredContrast
+from pipeline.studies.study import DeclaredContrast, Search
 from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
 
 ASTRAY = "collapsed", "diverged"
@@ -99,6 +99,20 @@ class Run:
         return self.outcome in ("failed", *ASTRAY) or self.reason is not None
 
 
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial of a search, by its `number` from 1: its setting (None: it can't exist), its mean score over the seeds,
+    the `best` up to it (both in points), and a remark where there is something to tell.
+    """
+
+    number: int
+    words: str
+    setting: int | None
+    score: float | None
+    best: float | None
+    remark: str
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Runs to compare. `settings` are in the order of the factors' levels, `seeds` sorted; `margin` in points.
@@ -109,7 +123,7 @@ class Comparison:
 
     `questions` are the contrasts that were declared, each with its weights over `settings`; they, or else the
     differences from the baseline, share the `error_rate`. `standing` is that of a race (None: it is none), which `stop`
-    ends.
+    ends. Of a search, whose settings get no verdict, its `trials`, and how many `finalists` which line compares.
     """
 
     study: str
@@ -131,6 +145,9 @@ class Comparison:
     error_rate: float = ERROR_RATE
     stop: str | None = None
     standing: Standing | None = None
+    search: Search | None = None
+    trials: tuple[TrialResult, ...] = ()
+    finalists: tuple[int, str] | None = None
 
     @cached_property
     def scores(self) -> Scores:

@@ -72,6 +72,9 @@ CAPTION_SPACE = 0.33
 def draw_figures(results: Results, images: ScoredImages) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The pictures by name as SVG, those that the template asks for; and the same for a phone."""
     draws: dict[str, Callable[[Results, float], Figure]] = {"settings": draw_settings}
+    if results.comparison.search is not None:
+        wide, narrow = ({"trials": svg(draw_trials(results, width))} for width in (WIDE, NARROW))
+        return wide, narrow
     if results.differences:
         draws["differences"] = draw_differences
     if isinstance(results.effects, GridEffects):
@@ -146,6 +149,31 @@ def draw_settings(results: Results, width: float = WIDE) -> Figure:
             text = f"◂ {counted(len(far), 'seed')} {at} {min(far):.1f} %"
             axes.text(lowest, line - 0.3, text, fontsize=9, va="bottom")
     axes.set_xlabel(f"accuracy on the {results.comparison.images} images, %")
+    return figure
+
+
+@styled
+def draw_trials(results: Results, width: float = WIDE) -> Figure:
+    """The score of each trial of a search in their order, and the best so far as a line."""
+    figure = sheet(width, 3.6, "Trials")
+    axes = figure.subplots()
+    scored = [one for one in results.comparison.trials if one.score is not None]
+    if not scored:
+        remark(axes, "No trial has a score.")
+        return figure
+    numbers, scores = [one.number for one in scored], np.array([one.score for one in scored])
+    shown = np.maximum(scores, lowest := _lowest(scores))
+    axes.plot(
+        numbers, np.maximum.accumulate(scores), color=BLUE, linewidth=2, drawstyle="steps-post", label="best so far"
+    )
+    for name, own, marker in (("trial", scores >= lowest, "o"), ("trial far below", scores < lowest, "v")):
+        if own.any():
+            axes.plot(np.array(numbers)[own], shown[own], marker, color=GREY, markersize=6, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("trial, as proposed")
+    axes.set_ylabel(f"accuracy, % ({results.comparison.images})")
+    axes.grid(visible=True)
+    figure.legend(loc="outside lower left", ncols=3, fontsize=10)
     return figure
 
 

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from pipeline.data.prepared import load_test, load_training
 from pipeline.data.scoring import held_out, held_out_digest
-from pipeline.findings.comparison import Comparison, Run, Setting, Values, grid
+from pipeline.findings.comparison import Comparison, Run, Setting, TrialResult, Values, grid
 from pipeline.run.record import (
     EVALUATION,
     TEST_EVALUATION,
@@ -33,6 +33,7 @@ from pipeline.statistics.differences import MARGIN, Contrast
 from pipeline.statistics.race import Standing
 from pipeline.storage import project
 from pipeline.studies.race import as_contrast, last_standing
+from pipeline.studies.search import FINALISTS, trial_scores, verdict_line, words_of
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, DeclaredContrast, Study, StudyRun, find_baseline
 from pipeline.studies.study_summary import distinctions, shown
 from pipeline.terminal.errors import UserError
@@ -97,9 +98,31 @@ def from_study(study: Study, runs_folder: Path | None = None) -> Comparison:
         commands=_commands(study),
         refused=len(study.refused),
         stop=study.stop,
+        search=study.search,
+        trials=_trials(study),
+        finalists=(min(FINALISTS, len(study.settings)), line) if (line := verdict_line(study)) else None,
         error_rate=study.error_rate,
         **about,
     )
+
+
+def _trials(study: Study) -> list[TrialResult]:
+    """The trials of a search, their settings by number in declared order."""
+    names, reasons = list(study.settings), {one["setting"]: one["reason"] for one in study.refused}
+    first, trials, best = dict[str, int](), list[TrialResult](), None
+    proposed = () if study.search is None else study.search.trials
+    for number, (trial, score) in enumerate(zip(proposed, trial_scores(study), strict=True), 1):
+        best = score if best is None else max(best, score or 0)
+        words = words_of(trial)
+        if trial.setting is None:
+            remark = f"can't exist: {reasons.get(words, 'it was refused')}"
+        elif trial.setting in first:
+            remark = f"as trial {first[trial.setting]}"
+        else:
+            remark, first[trial.setting] = "" if score is not None else "not scored", number
+        place = None if trial.setting is None else names.index(trial.setting)
+        trials.append(TrialResult(number, words, place, score, best, remark))
+    return trials
 
 
 def _record(cell: StudyRun, images: str, runs_folder: Path) -> tuple[Record, EvaluationPart]:
@@ -209,6 +232,8 @@ def from_store(stored: "Sequence[StoredRun]", where: str, arguments: str) -> Com
     """
     studies = [run.tags for run in stored if run.tags.get("role") == "study"]
     about = studies[0] if len(studies) == 1 else {}
+    if searched := [own.get("study", "") for own in studies if "search" in own]:
+        raise UserError(f"{searched[0]}: is a search, whose order no store tells. Compare it where its records are.")
     # Two studies may share a run: it counts once.
     own = {run.tags.get("identity", run.run_id): run for run in stored if run.tags.get("role") != "study"}
     if not own:
@@ -339,6 +364,7 @@ def _comparison(
     baseline: int,
     questions: Sequence[tuple[DeclaredContrast, Contrast]] = (),
     standing: Standing | None = None,
+    trials: Sequence[TrialResult] = (),
     **about: Any,
 ) -> Comparison:
     """Of settings in declared order: sorted by the levels of what their `names` differ in, and so all about them."""
@@ -365,6 +391,7 @@ def _comparison(
         runs=tuple(runs),
         questions=tuple((one, replace(contrast, weights=contrast.weights[order])) for one, contrast in questions),
         standing=standing,
+        trials=tuple(one if one.setting is None else replace(one, setting=rows[one.setting]) for one in trials),
         **about,
     )
 

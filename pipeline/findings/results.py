@@ -45,6 +45,7 @@ class Answer(StrEnum):
 
     NO_SCORE = "no score"
     ONE_SETTING = "one setting"
+    EXPLORED = "a search explores"
     CONSTANT = "the seed changes nothing"
     RACING = "the race is not over"
     NOT_ASKED = "the baseline was not run"
@@ -233,8 +234,10 @@ def compute_results(comparison: Comparison) -> Results:
     Numbers have nine decimals: the last bits, which are others on other machines, stand in no report.
     """
     scores, averages = comparison.scores, comparison.means
-    compared = setting_differences(comparison, comparison.baseline) if len(scores) > 1 else ()
-    answers, effects, noise = comparison.answers(), _effects(comparison), seed_deviation(scores)
+    explores, noise = comparison.search is not None, seed_deviation(scores)
+    compared = setting_differences(comparison, comparison.baseline) if len(scores) > 1 and not explores else ()
+    answers = None if explores else comparison.answers()
+    effects = None if explores else _effects(comparison)
     settings = _settings(comparison, compared, answers)
     highest = None if np.isnan(averages).all() else int(np.nanargmax(averages))
     best = None if highest is None else _best(comparison, settings, highest)
@@ -248,11 +251,11 @@ def compute_results(comparison: Comparison) -> Results:
         highest=highest,
         winner=best,
         tied=tuple(row for row, own in enumerate(averages) if best not in (None, row) and own == averages[best]),
-        cheapest=None if best is None else _cheapest(comparison, settings, best),
+        cheapest=None if best is None or explores else _cheapest(comparison, settings, best),
         lacking=lacking,
         seeds_needed=needed,
-        runner_up=None if best is None else _runner_up(comparison, best),
-        corrected=None if highest is None else corrected_winner(scores),
+        runner_up=None if best is None or explores else _runner_up(comparison, best),
+        corrected=None if highest is None or explores else corrected_winner(scores),
         noise=noise,
         # The difference of two runs has √2 of a run's deviation.
         apart=None if noise is None else 2 * math.sqrt(2) * noise.deviation,
@@ -351,8 +354,11 @@ def _settings(
 def _best(comparison: Comparison, settings: Sequence[SettingResult], highest: int) -> int:
     """Of the settings that are better than the baseline the highest mean, before that of a few seeds without one.
 
-    Of a race for the best those that it has dropped are none.
+    Of a race for the best those that it has dropped are none. Of a search the trial with the highest score.
     """
+    scored = [(one.score, one.setting) for one in comparison.trials if one.score is not None]
+    if scored:
+        return max(scored, key=lambda one: one[0])[1] or 0
     dropped = comparison.standing.decided if comparison.standing is not None and comparison.stop == "best" else {}
     left = [row for row in range(len(settings)) if row not in dropped and not math.isnan(comparison.means[row])]
     better = [row for row in left if (own := settings[row].difference) is not None and own.verdict is Verdict.BETTER]
@@ -366,8 +372,8 @@ def _answer(
 ) -> tuple[Answer, int | None, int | None]:
     """What can be said of the winner; the setting that keeps all others from a verdict; how many seeds would do."""
     compared = [one.difference for one in settings if one.difference is not None]
-    if best is None:
-        return Answer.NO_SCORE, None, None
+    if best is None or comparison.search is not None:
+        return Answer.NO_SCORE if best is None else Answer.EXPLORED, None, None
     if not compared:
         return Answer.ONE_SETTING, None, None
     if all(one.verdict is Verdict.NO_VERDICT for one in compared):

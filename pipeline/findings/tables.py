@@ -50,7 +50,7 @@ def read_study(name: str) -> StudyFrames:
 
 def settings(results: Results) -> Table:
     """One row a setting: its swept values, scores in points, costs, difference from the baseline."""
-    rows = []
+    rows, baseline = [], None if results.comparison.search is not None else results.comparison.baseline
     for row, (setting, result) in enumerate(zip(results.comparison.settings, results.settings, strict=True)):
         summary, own, other = result.summary, result.difference, result.other_images
         (lowest, highest), (low, high) = _ends(summary.range), _ends(summary.interval)
@@ -61,7 +61,7 @@ def settings(results: Results) -> Table:
             "mean": summary.mean, "deviation": summary.deviation, "interval_low": low, "interval_high": high,
             "lowest": lowest, "highest": highest, "parameters": setting.parameters,
             "multiply_adds": setting.multiply_adds, "seconds": setting.seconds, "latency_ms": setting.latency,
-            "baseline": row == results.comparison.baseline, "difference": own and own.mean,
+            "baseline": row == baseline, "difference": own and own.mean,
             "difference_low": difference_low, "difference_high": difference_high, "other_images_low": other_low,
             "other_images_high": other_high, "superiority": own and own.superiority,
             "verdict": own and own.verdict.value, "seeds_needed": own and own.seeds_needed,

@@ -143,6 +143,7 @@ def best_sentence(results: Results) -> str:
         Answer.NO_SCORE: "Nothing can be said: "
         + (f"all its runs {ended} collapsed or diverged." if lost else "no run of it has a score."),
         Answer.ONE_SETTING: f"One setting, {results.mean(0):.2f} % right: there is nothing to compare it with.",
+        Answer.EXPLORED: _explored(results),
         Answer.CONSTANT: "No verdict: the seed changes no score, so that all runs of a setting say no more than one.",
         Answer.RACING: "No verdict yet: the race is not over.",
         Answer.NOT_ASKED: "Not asked: no claim weighs the baseline, and so nothing was compared with it.",
@@ -155,6 +156,20 @@ def best_sentence(results: Results) -> str:
     lost_runs = _astray(results, results.winner)
     beside = f" But {lost_runs} and count in no mean." if lost_runs else ""
     return f"{_about_winner(results, results.winner)}{_ties(results)}{_open(results)}{_race_for_best(results)}{beside}"
+
+
+def _explored(results: Results) -> str:
+    """What a search has found."""
+    comparison = results.comparison
+    best = max(
+        (one for one in comparison.trials if one.score is not None), key=lambda one: one.score or 0, default=None
+    )
+    if best is None or best.setting is None:
+        return "A search, no verdict: no trial has its score yet."
+    return (
+        f"A search, no verdict: of {counted(len(comparison.trials), 'trial')} number {best.number} scored highest, "
+        f"{best.score:.2f} % over {counted(len(comparison.seeds), 'seed')}: {comparison.label(best.setting)}."
+    )
 
 
 def _about_winner(results: Results, winner: int) -> str:

@@ -77,12 +77,14 @@ def markdown(results: Results, images: ScoredImages) -> str:
     classes: list[str] = []
     if images.labels is not None:
         classes = [results.comparison.class_names[int(images.labels[one.image])] for one in results.disputed]
-    return _report("report.md.jinja", results, escape_markdown, page=True, classes=classes, missing=images.missing)
+    template = "report.md.jinja" if results.comparison.search is None else "search.md.jinja"
+    return _report(template, results, escape_markdown, page=True, classes=classes, missing=images.missing)
 
 
 def answer(results: Results) -> str:
     """The answer for a terminal: plain text."""
-    text = _report("answer.md.jinja", results, one_line, page=False).replace("**", "").strip()
+    template = "answer.md.jinja" if results.comparison.search is None else "search.md.jinja"
+    text = _report(template, results, one_line, page=False).replace("**", "").strip()
     return f"{one_line(wording.headline(results))}\n\n{text}"
 
 

@@ -32,10 +32,8 @@ from pipeline.run.record import (
     read_training,
 )
 from pipeline.storage import atomic, documents, lock, project
-from pipeline.storage.digest import sealed
 from pipeline.storage.documents import reason, refuse_links, validate
 from pipeline.studies.study import ENDED, STUDY, Study, read_study, update_study
-from pipeline.studies.study import LAYOUT as STUDY_LAYOUT
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -70,7 +68,7 @@ def pack_study(study: Study) -> bytes:
     """The study with all its runs that have ended. Raises UserError where a record is missing or damaged."""
     study = _to_pack(study)
     lines: list[_Head | _Run] = [
-        _Head(LAYOUT, study.name, sealed({"layout": STUDY_LAYOUT} | asdict(study))),
+        _Head(LAYOUT, study.name, study.document),
         *(_Run(name, _texts(_files_of(project.run_root(name), name, study))) for name in study.ended),
     ]
     content = io.BytesIO()
@@ -298,5 +296,9 @@ def _join(present: Study | None, unpacked: Study) -> Study:
 def _holds(study: Study, other: Study) -> bool:
     """Whether all that has ended of `other` stands in `study`, which is declared alike."""
     one, two = (replace(each, state="finished", settings={}, cells=(), refused=()) for each in (study, other))
+    if one.search is not None and two.search is not None:
+        # What it has proposed since.
+        more = replace(one.search, planned=two.search.planned, trials=one.search.trials[: len(two.search.trials)])
+        one = replace(one, search=more)
     ended = [run for run in other.cells if run.state in ENDED]
     return one == two and other.settings.items() <= study.settings.items() and all(run in study.cells for run in ended)

@@ -18,6 +18,7 @@ from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
+from pipeline.studies.search import GENERATION, trial_scores, verdict_line, words_of
 from pipeline.studies.standings import LiveStandings
 from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
@@ -85,6 +86,51 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         _print_estimate(plan, estimate, count, is_race=study.stop is not None)
         if hours is not None and estimate.total(count) > 3600 * hours:
             console.print(f"note: not all of it fits into study.hours={hours:g}")
+
+
+def print_search(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
+    """How many trials a search has proposed, how many of their runs are done, about how long all trials take."""
+    if (search := study.search) is None:
+        raise AssertionError("a search")
+    missing, seeds = len(estimate.seconds), len(search.seeds)
+    to_come = search.unproposed * seeds
+    console.print(
+        f"study {study.name}: a search ({search.sampler}) of {counted(search.planned, 'trial')} with "
+        f"{counted(seeds, 'seed')} each, {GENERATION} proposed at a time, scored on the {study.images} images; "
+        f"{counted(len(search.trials), 'trial')} proposed, {len(plan.jobs) - missing} of their runs done already, "
+        f"at most {missing + to_come} to do"
+    )
+    console.print("a search explores: it gives no verdict, and names at its end the line that does")
+    if missing:
+        each = sum(estimate.seconds.values()) / missing
+        more = {f"to come {number}": each for number in range(to_come)}
+        size = round(estimate.bytes * (missing + to_come) / missing)
+        estimate = replace(estimate, seconds=estimate.seconds | more, bytes=size)
+        _print_estimate(plan, estimate, count, is_race=True)
+        if hours is not None and estimate.total(count) > 3600 * hours:
+            console.print(f"note: not all of it fits into study.hours={hours:g}")
+
+
+def print_proposed(study: Study, plan: Plan) -> None:
+    """The best so far, which trials come next, and which of them can't exist."""
+    if study.search is None or plan.search is None:
+        raise AssertionError("a search")
+    known, trials = study.search.trials, plan.search.trials
+    best, words = max(
+        ((score, words_of(one)) for score, one in zip(trial_scores(study), known, strict=True) if score is not None),
+        default=(None, ""),
+    )
+    so_far = "no score yet" if best is None else f"best so far {best:.2f} %, {words}"
+    console.print(f"trials {len(known) + 1} to {len(trials)} of {study.search.planned}; {so_far}")
+    for number, trial in enumerate(trials[len(known) :], len(known) + 1):
+        if trial.setting is None:
+            console.print(f"trial {number} can't exist: {words_of(trial)}")
+
+
+def print_finalists(study: Study) -> None:
+    """The line that gives a verdict on what a search has found; nothing where there was none."""
+    if line := verdict_line(study):
+        console.print(f"a search gives no verdict. Its finalists get one from fresh seeds:\n{line}")
 
 
 def _race(study: Study, missing: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, open_dict
 
 from pipeline.config.compose import COMPOSITION_ERRORS, explain, values
@@ -26,6 +26,7 @@ from pipeline.config.guard import (
     parse_override,
 )
 from pipeline.storage import project
+from pipeline.studies.search import Dimension, Space
 from pipeline.studies.study import Point
 from pipeline.studies.study_config import SEEDS_ALONE, StudyConfig, name_of
 from pipeline.terminal.errors import UserError
@@ -117,7 +118,8 @@ def name_study(arguments: Sequence[str], chosen: Mapping[str, Any]) -> list[str]
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     typed = {one.key_or_group: "deleted" if one.is_delete() else one.value() for one in overrides}
     fixed = {**chosen, **typed}
-    fixed = {key: value for key, value in fixed.items() if key not in swept and _section(key) not in UNNAMED}
+    named = {key for key in fixed if key == "study.search" or _section(key) not in UNNAMED}
+    fixed = {key: value for key, value in fixed.items() if key in named and key not in swept}
     name = name_of(swept, fixed)
     return [*words, *([f"study.name={name}"] if swept or name != SEEDS_ALONE else []), *options]
 
@@ -158,9 +160,12 @@ def split_grid(overrides: Sequence[Override], config: StudyConfig | None = None)
     axes: dict[str, list[list[str]]] = {}
     for override in overrides:
         key = override.get_key_element()
-        is_swept = override.is_sweep_override()
-        values = override.sweep_string_iterator() if is_swept else [override.get_value_element_as_str()]
-        axes[key] = [[f"{key}={value}"] for value in itertools.islice(values, MOST_RUNS + 1)]
+        if override.is_interval_sweep():
+            way = (
+                "A sweep takes a list (0.001,0.01) or a range(start,stop,step); a search (study.search) any in between."
+            )
+            raise UserError(f"{override.input_line}: names no values. {way}")
+        axes[key] = [[f"{key}={value}"] for value in _values(override)]
     if config is not None and config.settings:
         axes[SETTING] = _named_settings(config, {key.lstrip("+~") for key in axes})
     if config is not None and config.zip:
@@ -168,6 +173,50 @@ def split_grid(overrides: Sequence[Override], config: StudyConfig | None = None)
     if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
         raise UserError(f"this sweep has {runs:,} runs; a sweep has at most {MOST_RUNS:,}. Split it.")
     return [list(itertools.chain(*job)) for job in itertools.product(*axes.values())]
+
+
+def search_space(overrides: Sequence[Override], seed: int) -> Space:
+    """What a search may propose for each key that is swept, and what all it proposes has in common; `seed` where none
+    is typed.
+
+    Where a key is there twice the last counts. Raises UserError for a key that can't be swept so.
+    """
+    check_swept(overrides)
+    last = {override.get_key_element(): override for override in overrides}
+    dimensions, words, seeds = dict[str, Dimension](), list[str](), [str(seed)]
+    for key, override in last.items():
+        if key == "seed":
+            seeds = _values(override)
+            if not all(text.isdecimal() for text in seeds):
+                raise UserError(f"{override.input_line}: must name whole numbers in a search. Write 'seed=0,1'.")
+        elif override.is_sweep_override():
+            dimensions[key] = _dimension(override)
+        else:
+            words.append(f"{key}={override.get_value_element_as_str()}")
+    return Space(dimensions, tuple(dict.fromkeys(map(int, seeds))), tuple(words))
+
+
+def _dimension(override: Override) -> Dimension:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low, high = value.start or 0, value.end or 0
+        if (is_log := "log" in value.tags) and low <= 0:
+            raise UserError(f"{override.input_line}: must begin above 0 to be searched by its logarithm (tag log).")
+        return Dimension(low=low, high=high, is_log=is_log)
+    texts = sorted(set(_values(override)))
+    try:
+        return Dimension(tuple(sorted(texts, key=float)), is_ordered=True)
+    except ValueError:
+        return Dimension(tuple(texts))
+
+
+def _values(override: Override) -> list[str]:
+    """The values of an override as they are typed, at most as many as a sweep has runs."""
+    if override.is_interval_sweep():
+        return [str(override.input_line).partition("=")[2]]
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    return list(itertools.islice(override.sweep_string_iterator(), MOST_RUNS + 1))
 
 
 def _named_settings(config: StudyConfig, others: Collection[str]) -> list[list[str]]:
@@ -222,12 +271,16 @@ def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any],
     return Point(" ".join(apart), composed, variants, changed)
 
 
-def composed_grid(loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[Point]:
+def composed_grid(
+    loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]], shared: Collection[str] = ()
+) -> Iterator[Point]:
     """For each job what sets it apart as one line, and the values it composes to, without Hydra's own section.
+
+    Words that are `shared` with jobs that are composed later set none apart.
 
     Jobs that differ in their seed only are composed once. Raises UserError for a reference that can't be followed.
     """
-    shared = set[str]() if len(jobs) == 1 else set.intersection(*map(set, jobs))
+    shared = shared or (set[str]() if len(jobs) == 1 else set.intersection(*map(set, jobs)))
     settings: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
     for job in jobs:
         setting = tuple(word for word in job if not word.startswith(SEED))

@@ -18,7 +18,7 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
-from pipeline.studies.study import ENDED, DeclaredContrast, Point, Setting, Study, StudyRun, with_runs
+from pipeline.studies.study import ENDED, DeclaredContrast, Point, Search, Setting, Study, StudyRun, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
@@ -53,7 +53,7 @@ class Plan:
 
     `refused` are the settings that can't exist, as they were asked for, with the reason; `repeated` counts the runs
     that were asked for again, by how they and how the earlier ones were asked for; `excluded` the combinations that the
-    study leaves out.
+    study leaves out; `search` is what proposed the settings.
     """
 
     jobs: tuple[Job, ...]
@@ -62,6 +62,7 @@ class Plan:
     basis: str
     repeated: Mapping[tuple[str, str], int] = field(default_factory=dict)
     excluded: int = 0
+    search: Search | None = None
 
 
 def plan_grid(grid: Sequence[Point], config: StudyConfig) -> Plan:
@@ -184,7 +185,7 @@ def study_run_of(job: Job, record: Record | None) -> StudyRun:
 def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
     """The study with the plan's settings and runs, each as its record says, and the questions that are asked of it.
 
-    Raises ConfigurationError for a race that can't be.
+    Raises ConfigurationError for a race that can't be, and for a search that would go on another study.
     """
     before = present if present and (present.basis, present.images) == (plan.basis, config.score_on) else None
     if present is not None and before is None:
@@ -193,6 +194,7 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
             f"study {present.name}: the code, the data or the versions have changed since; of its {len(present.cells)} "
             "runs only those that are declared now and still hold stay in it"
         )
+    _check_search(before, plan)
     study = Study(
         name=config.full_name,
         images=config.score_on,
@@ -205,12 +207,29 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
         stop=config.stop,
         error_rate=config.error_rate,
         tracking=None if present is None else present.tracking,
+        search=plan.search,
     )
     study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
     check_study(before, study, {job.identity.name for job in plan.jobs})
     # Runs of other code say much of what these will.
     seen = len(present.ended) if present is not None and before is None else 0
     return replace(study, contrasts=_declare(present, study, plan, config, seen))
+
+
+def _check_search(before: Study | None, plan: Plan) -> None:
+    """Raises ConfigurationError where a search would go on what it did not begin, or a grid on what a search did."""
+    if before is None or before.search is plan.search is None:
+        return
+    one, two = before.search, plan.search
+    if one is None:
+        what = "holds settings that no search proposed"
+    elif two is None:
+        what = "is a search, and its finalists get a verdict from fresh seeds, in a study of their own"
+    elif one != replace(two, planned=one.planned, words=one.words, trials=two.trials[: len(one.trials)]):
+        what = "is a search in another space, over other seeds, or with other values beside"
+    else:
+        return
+    raise refused("study.name", f"must be another: {before.name} {what}. Write study.name=…")
 
 
 def _declare(

@@ -169,13 +169,14 @@ def contrast_verdicts(study: Study) -> dict[str, str]:
 
 
 def final_state(study: Study) -> StudyState:
-    """The state of a study on which no sweep works any more: runs that wait were left by one that was stopped, or are
-    not needed, as those of a race that is over.
+    """The state of a study on which no sweep works any more: runs that wait, and trials that are still to be proposed,
+    were left by one that was stopped; but runs that wait in a race that is over are not needed.
     """
     now = standing(study)
     is_over = now is not None and now.finished
     states = {run.state for run in study.cells if not (is_over and run.state == "waiting")}
-    return "failed" if "failed" in states else "finished" if states <= set(ENDED) else "interrupted"
+    is_done = states <= set(ENDED) and (study.search is None or not study.search.unproposed)
+    return "failed" if "failed" in states else "finished" if is_done else "interrupted"
 
 
 def noise(study: Study) -> float | None:

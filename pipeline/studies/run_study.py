@@ -17,15 +17,19 @@ from pipeline.storage import atomic, lock, project
 from pipeline.studies.console import (
     live_line,
     print_failures,
+    print_finalists,
     print_left_open,
     print_plan,
+    print_proposed,
     print_refused,
     print_results,
     print_run,
+    print_search,
 )
 from pipeline.studies.estimate import Budget, estimate_time
 from pipeline.studies.plan import Job, Plan, merge_plan, plan_grid, record_of, study_run_of
 from pipeline.studies.race import check_grid, due, final_state, nearness, standing
+from pipeline.studies.search import Optimiser, Space
 from pipeline.studies.study import Point, Study, StudyRun, StudyState, present_study, update_study, with_runs
 from pipeline.studies.study_config import StudyConfig
 from pipeline.studies.study_summary import count_outcomes, counted, titles
@@ -57,6 +61,13 @@ def launch_grid(grid: Iterable[Point]) -> None:
     run_study(points, config, tracking, _executor(config))
 
 
+def launch_search(space: Space, compose: Callable[[list[list[str]]], Iterable[Point]]) -> None:
+    """Run the study whose settings a search proposes in `space`; `compose` makes points of words, as for a grid."""
+    _, config, tracking = _declared(compose([list(space.words)]))
+    optimiser = Optimiser(space, lambda jobs: _declared(compose(jobs))[0], config)
+    run_study(optimiser, config, tracking, _executor(config))
+
+
 def _executor(config: StudyConfig) -> Executor:
     config.check_executor()
     if config.executor == "local":
@@ -84,35 +95,49 @@ def _declared(grid: Iterable[Point]) -> tuple[list[Point], StudyConfig, Tracking
     return points, validated(StudyConfig, declared[0], prefix="study"), tracking
 
 
-def run_study(grid: Sequence[Point], config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
-    """Do all runs of `grid` that are needed and have not been done.
+def run_study(source: Sequence[Point] | Optimiser, config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
+    """Do all runs of a grid, or of what an optimiser proposes, that are needed and have not been done.
 
-    Raises UserError when a setting can't exist, and at the end when a run has failed.
+    Raises UserError when a setting of a grid can't exist, and at the end when a run has failed.
     """
-    plan = _checked_plan(grid, config)
+    # A grid is checked before anything is started.
+    optimiser = source if isinstance(source, Optimiser) else None
+    start = source.start if isinstance(source, Optimiser) else partial(_planned, _checked_plan(source, config))
     tells = tracking.enabled and not config.dry_run
     with started_early() if tells else contextlib.nullcontext():
-        _do_plan(plan, config, tracking, executor)
+        _do_plans(start, optimiser, config, tracking, executor)
 
 
-def _do_plan(plan: Plan, config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
+def _do_plans(
+    start: Callable[[Study | None], Plan],
+    optimiser: Optimiser | None,
+    config: StudyConfig,
+    tracking: Tracking,
+    executor: Executor,
+) -> None:
     folder = project.study(config.full_name)
+
+    def declare(present: Study | None) -> tuple[Study, Plan]:
+        plan = start(present)
+        return _tracked(merge_plan(present, plan, config), tracking), plan
+
     before = present_study(folder)
-    study = _tracked(merge_plan(before, plan, config), tracking)
-    runner = _Runner(study, plan, config, executor)
-    print_plan(study, plan, runner.estimate, executor.slots(runner.missing), config.hours)
+    study, plan = declare(before)
+    runner = _Runner(study, plan, config, executor, optimiser)
+    tell_plan = print_plan if optimiser is None else print_search
+    tell_plan(study, plan, runner.estimate, executor.slots(runner.missing), config.hours)
     if config.dry_run:
         console.print("study.dry_run: nothing was started, and nothing written")
         return
-    if config.ask and len(runner.missing) > MOST_UNASKED:
-        _ask(len(runner.missing))
+    if config.ask and runner.total > MOST_UNASKED:
+        _ask(runner.total)
 
     def merge(present: Study | None) -> Study:
         # Another sweep may have changed it since.
-        return study if present == before else _tracked(merge_plan(present, plan, config), tracking)
+        return study if present == before else declare(present)[0]
 
     if (merged := update_study(folder, merge)) is not study:
-        runner = _Runner(merged, plan, config, executor)
+        runner = _Runner(merged, plan if optimiser is None else declare(merged)[1], config, executor, optimiser)
     with MirrorProcess(tracking, config.full_name, plan.jobs[0].part) as companion:
         failed = runner.run(companion)
     if companion.said:
@@ -123,8 +148,12 @@ def _do_plan(plan: Plan, config: StudyConfig, tracking: Tracking, executor: Exec
     if failed:
         stopped = " No other was started after it (study.stop_on_failure)." if config.stop_on_failure else ""
         raise UserError(
-            f"{failed} of {len(plan.jobs)} runs failed.{stopped} The same line tries them again, and only them."
+            f"{failed} of {len(runner.plan.jobs)} runs failed.{stopped} The same line tries them again, and only them."
         )
+
+
+def _planned(plan: Plan, _present: Study | None) -> Plan:
+    return plan
 
 
 def _checked_plan(grid: Sequence[Point], config: StudyConfig) -> Plan:
@@ -166,8 +195,11 @@ def _tracked(study: Study, tracking: Tracking) -> Study:
 class _Runner:
     """What is missing of a study, done by an executor."""
 
-    def __init__(self, study: Study, plan: Plan, config: StudyConfig, executor: Executor) -> None:
+    def __init__(
+        self, study: Study, plan: Plan, config: StudyConfig, executor: Executor, optimiser: Optimiser | None
+    ) -> None:
         self.study, self.plan, self.config, self.executor = study, plan, config, executor
+        self.optimiser = optimiser
         self.folder = project.study(study.name)
         self.given_up = set[str]()
         self.missing = self._needed()
@@ -185,7 +217,7 @@ class _Runner:
             if job.identity.name in done:
                 forget_checkpoint(job)
         try:
-            if self.missing:
+            if self.total:
                 # A byte that is not as it was written is found before any worker starts.
                 load_training(project.PREPARED)
                 for job in self.missing:
@@ -203,7 +235,18 @@ class _Runner:
         failed = [run for run in self.study.cells if run.state == "failed" and run.identity in planned]
         if failed:
             print_failures(self.own, failed)
+        print_finalists(self.study)
         return len(failed)
+
+    @property
+    def total(self) -> int:
+        """How many runs there are to do, with those of the trials that a search has still to propose at most."""
+        return len(self.missing) + self.unproposed
+
+    @property
+    def unproposed(self) -> int:
+        search = self.study.search
+        return 0 if search is None else search.unproposed * len(search.seeds)
 
     @property
     def own(self) -> Study:
@@ -225,12 +268,36 @@ class _Runner:
         return sorted(left, key=lambda job: (job.seed, near.get(job.setting, 0), -cost[job.setting].multiply_adds))
 
     def _round(self) -> list[Job]:
-        """What can be done before a race looks at its scores; where there is none, all that is needed."""
+        """What can be done before a race looks at its scores, or an optimiser does; else all that is needed."""
         needed = self._needed()
         if self.study.stop is None:
-            return needed
+            return needed or self._extend()
         wanted = due(self.study, self.given_up)
         return [job for job in needed if (job.setting, job.seed) in wanted]
+
+    def _extend(self) -> list[Job]:
+        """Let the optimiser propose until there is something to do; nothing where the search is over."""
+        jobs = list[Job]()
+        while self.optimiser is not None and self.unproposed and not jobs:
+            if self.config.stop_on_failure and self.given_up:
+                break
+            self.study = update_study(self.folder, partial(self._propose, self.optimiser, self.study))
+            self.companion.sync_study(self.folder)
+            jobs = self._needed()
+            for job in jobs:
+                check_checkpoint(job, console.print)
+            self.estimate.seconds.update(estimate_time(jobs, self.plan.settings).seconds)
+        return jobs
+
+    def _propose(self, optimiser: Optimiser, known: Study, present: Study | None) -> Study:
+        """The study with the next generation: of its own, or of another sweep that was here first."""
+        study = present or known
+        is_ahead = study.search is not None and known.search is not None and study.search.trials != known.search.trials
+        self.plan = optimiser.start(study) if is_ahead else optimiser.extend(study)
+        print_proposed(study, self.plan)
+        there = {run.identity for run in study.cells}
+        new = replace(self.plan, jobs=tuple(job for job in self.plan.jobs if job.identity.name not in there))
+        return merge_plan(study, new, self.config)
 
     def _may_start(self, job: Job) -> bool:
         return self.budget.fits(job) and not (self.config.stop_on_failure and self.given_up)
@@ -238,17 +305,20 @@ class _Runner:
     def _do_missing(self) -> None:
         seconds = self.estimate.seconds
         self.budget, started = Budget(self.config.hours, seconds), time.monotonic()
-        with live_line(len(self.missing)) as line:
+        total = self.total
+        with live_line(total) as line:
             while jobs := self._round():
                 before, own = len(self.ended), self.own
                 left = sum(seconds.get(job.identity.name, 0.0) for job in self._needed())
+                # What will be proposed is like what was.
+                left += self.unproposed * sum(seconds.values()) / max(1, len(seconds))
                 for running, ends in self.executor.run(jobs, self._may_start):
                     self.running = running
                     self.budget.watch(running, [end.job for end in ends])
                     for end in ends:
                         self.ended.append(self._end(end))
                         left -= seconds.get(end.job.identity.name, 0.0)
-                        print_run(own := self.own, self.ended[-1], len(self.ended), len(self.missing))
+                        print_run(own := self.own, self.ended[-1], len(self.ended), total)
                     self._sync_growth()
                     work = sum(seconds.get(run.identity, 0.0) for run in self.ended)
                     pace = (time.monotonic() - started) / work if work else None

@@ -33,6 +33,8 @@ ENDED = ("finished", "diverged")
 
 StudyState = Literal["running", "finished", "failed", "interrupted"]
 
+Sampler = Literal["tpe", "random"]
+
 
 Score = Literal["accuracy", "gap", "seconds"]
 """What a contrast is about; the gap is the accuracy on the training images less that on the scored ones, in points."""
@@ -105,6 +107,36 @@ class DeclaredContrast:
     runs_before: int
 
 
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Trial:
+    """What a search proposed, by key as it would be typed, and the name of that setting; None where it can't exist."""
+
+    values: dict[str, str]
+    setting: str | None
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Search:
+    """A search of `planned` trials by a `sampler` in a `space` (by key, as it would be typed), each with all `seeds`.
+
+    `words` are those of its line that all trials have in common.
+    """
+
+    sampler: Sampler
+    planned: Annotated[int, Field(ge=1)]
+    space: dict[str, str]
+    seeds: tuple[int, ...]
+    words: tuple[str, ...]
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def unproposed(self) -> int:
+        """How many trials are still to be proposed."""
+        return max(0, self.planned - len(self.trials))
+
+
 class Point(NamedTuple):
     """One point of a grid: what sets it apart as it was typed, the seed left out, and the values it composes to.
 
@@ -129,6 +161,7 @@ class Study:
     `basis` is the digest of what all its runs share beside the configuration: data, code, versions. `settings` are by
     name, in the order in which they were declared; `refused` are those that can't exist, with the reason. `stop` is
     what ends it as a race (None: it is none), `contrasts` are the questions asked of it, which share the `error_rate`.
+    `search` is what proposed the settings (None: they were declared).
     `tracking` is where its last sweep told MLflow of it.
     """
 
@@ -145,6 +178,14 @@ class Study:
     error_rate: Annotated[float, Field(gt=0, lt=1)] = ERROR_RATE
     contrasts: tuple[DeclaredContrast, ...] = ()
     tracking: dict[str, JsonValue] | None = None
+    search: Search | None = None
+
+    @property
+    def document(self) -> str:
+        """The text of its file."""
+        # A study without a search is written as it was before there were any: bundles of it keep their bytes.
+        values = {key: value for key, value in asdict(self).items() if key != "search" or value is not None}
+        return sealed({"layout": LAYOUT} | values)
 
     @property
     def ended(self) -> list[str]:
@@ -169,6 +210,8 @@ def read_study(folder: Path) -> Study:
     refuse_links(folder)
     study = read_document(path, Study, LAYOUT, AGAIN)
     named = {run.setting for run in study.cells} | {name for one in study.contrasts for name in one.weights}
+    trials = () if study.search is None else study.search.trials
+    named |= {trial.setting for trial in trials if trial.setting is not None}
     if study.name != folder.name:
         # Reports and MLflow are written under the name that it gives itself.
         wrong = f"it says that it is study {study.name}"
@@ -199,7 +242,7 @@ def update_study(folder: Path, change: Callable[[Study | None], Study]) -> Study
     refuse_links(folder)
     with lock.only_one(folder / ".lock"):
         study = change(present_study(folder))
-        atomic.write_file(folder / STUDY, sealed({"layout": LAYOUT} | asdict(study)))
+        atomic.write_file(folder / STUDY, study.document)
         return study
 
 

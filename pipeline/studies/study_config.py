@@ -16,7 +16,7 @@ from pipeline.config.schema import Section
 from pipeline.statistics.differences import Expects
 from pipeline.statistics.race import Stop
 from pipeline.storage import digest
-from pipeline.studies.study import SCORED_ON_TEST, Point, Score, Setting, is_contrast
+from pipeline.studies.study import SCORED_ON_TEST, Point, Sampler, Score, Setting, is_contrast
 from pipeline.studies.study_summary import short_names
 
 SEEDS_ALONE = "seeds"
@@ -82,6 +82,8 @@ class StudyConfig(Section):
     contrasts: dict[ShortName, ContrastConfig]
     error_rate: Annotated[float, Field(gt=0, le=0.5)]
     stop: Stop | None
+    search: Sampler | None
+    trials: Annotated[int, Field(ge=1, le=10_000)] | None
     hours: Annotated[float, Field(gt=0, le=10_000)] | None
     stop_on_failure: bool
     dry_run: bool
@@ -106,9 +108,28 @@ class StudyConfig(Section):
 
     def check_launcher(self) -> None:
         """Raises ConfigurationError for what only the project's own launcher does, as it alone sees the whole grid."""
-        for key in ("contrasts", "stop", "hours", "stop_on_failure", "dry_run", "executor", "address"):
+        for key in ("contrasts", "stop", "search", "hours", "stop_on_failure", "dry_run", "executor", "address"):
             if getattr(self, key) not in (None, False, {}, "local"):
                 raise refused(f"study.{key}", "needs the project's own launcher. Leave out hydra/launcher, or this.")
+
+    def check_search(self) -> None:
+        """Raises ConfigurationError for a search without its trials, the other way round, and beside what asks for a
+        verdict or names the settings.
+        """
+        if self.search is None and self.trials is not None:
+            raise refused("study.trials", f"must be null without a search, not {self.trials}. Add study.search=tpe.")
+        if self.search is None:
+            return
+        if self.trials is None:
+            raise refused("study.trials", "must say how many settings are tried, not null. Write study.trials=20.")
+        if self.score_on == "test":
+            must = "be validation in a search, not test: what was searched on the test images has no unseen ones left"
+            raise refused("study.score_on", f"must {must}.")
+        for key in ("stop", "contrasts", "baseline", "zip", "settings", "exclude"):
+            if value := getattr(self, key):
+                why = "gives no verdict" if key in ("stop", "contrasts", "baseline") else "names the settings itself"
+                given = value if isinstance(value, str | list) else dict.fromkeys(value, "…")
+                raise refused(f"study.{key}", f"must be left out of a search, which {why}, not {shown(given)}.")
 
     def check_executor(self) -> None:
         """Raises ConfigurationError for an address that nobody asks."""

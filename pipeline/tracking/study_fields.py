@@ -75,6 +75,8 @@ def study_tags(study: Study, digest: str = "", verdict: str | None = None, links
     """
     leader = best(study)
     details = {"margin": json.dumps(study.margin), "table": digest, **{f"{GRID}{key}": "" for key in swept(study)}}
+    if study.search is not None:
+        details["search"] = study.search.sampler
     if study.baseline is not None:
         details |= {"baseline": in_words(study.baseline), **_baseline_values(study)}
     return texts({
