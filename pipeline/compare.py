@@ -55,7 +55,9 @@ def main() -> int:
         print(results_json(results) if arguments.json else f"{answer(results)}\n\n{page}")
         if arguments.open and not webbrowser.open((project.ROOT / page).as_uri()):
             print(f"note: there is no browser here: open {page} elsewhere", file=sys.stderr)
-        said = announce(tracking, comparison.study, headline(results), folder) if attached else ""
+        # A list in MLflow has room for every claim.
+        verdict = headline(results, most_claims=len(results.questions))
+        said = announce(tracking, comparison.study, verdict, folder) if attached else ""
         if said and not arguments.json:
             print(said)
     return 0
