@@ -45,14 +45,14 @@ def main() -> int:
         command.check_free(HOST, port, "make ui PORT=5001")
     try:
         store = open_store(tracking)
-        if is_local:
-            # An earlier version saved none. On a server that may be left to those who write there.
-            of_study = {} if study is None else study_fields.view_tags(study)
-            write_experiment_tags(store, study_fields.experiment_tags() | of_study)
+        # An earlier version saved none. On a server that may be left to those who write there.
+        views = study_fields.experiment_tags() | ({} if study is None else study_fields.view_tags(study))
+        tags = write_experiment_tags(store, views if is_local else {})
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
     ui = f"http://{HOST}:{port}" if is_local else shown(where).rstrip("/")
-    links = {"MLflow UI": study_fields.STUDIES}
+    has_rules = f"{study_fields.VIEW}{study_fields.RULES}" in tags
+    links = ({"rules of thumb": study_fields.RULES} if has_rules else {}) | {"MLflow UI": study_fields.STUDIES}
     if study is not None:
         runs, means = study_fields.study_views(study.name)
         links = {"runs, the best first": runs, "means over seeds": means}

@@ -37,6 +37,19 @@ SWEEP = (
     "study.name=filters_by_kernel_size",
 )
 STUDY = "filters_by_kernel_size"
+RULE = """\
+# @package _global_
+study:
+  name: rules_kernels
+  baseline: {setting: k5}
+  settings: {k5: {model.conv.kernel_size: 5}, k3: {model.conv.kernel_size: 3}}
+  contrasts:
+    smaller:
+      claim: 3 × 3 gains
+      expects: gain
+      weights: [{setting: {setting: k3}, weight: 1}, {setting: {setting: k5}, weight: -1}]
+hydra: {sweeper: {params: {seed: range(2)}}}
+"""
 CELL = "model.conv.kernel_size", "model.conv.filters", "seed"
 
 
@@ -249,6 +262,29 @@ def test_without_chromium_these_tests_are_skipped_but_fail_in_ci(
 
 def by_cell(run: Recorded) -> tuple[int, int, int]:
     return run.cell
+
+
+def test_the_rules_have_a_list_of_their_own_and_the_runs_of_one_are_compared(
+    ui: Ui, swept: Project, records: list[Recorded]
+) -> None:
+    path = swept.path / "conf" / "study" / "rules" / "kernels.yaml"
+    path.write_text(RULE, encoding="utf-8")
+    # Its runs are those of the other study: nothing is trained.
+    swept.verb("sweep", "+study=rules/kernels")
+    swept.verb("compare", "rules_kernels")
+    with ui.page("rules") as page:
+        page.goto(f"{ui.address}/{study_fields.page('1', study_fields.RULES)}")
+        expect(browser.run_links(page)).to_have_text(["rules_kernels"])
+        expect(browser.cells(page, "tags.`verdict`").first).to_have_text("No verdict: 3 × 3 gains. (4 runs compared)")
+        browser.list_runs(page, ui, "rules_kernels")
+        expect(browser.run_links(page)).to_have_count(4)
+        browser.compare(page)
+        sizes = [int(text) for text in param_row(page, "model.conv.kernel_size")]
+        scores = [float(text) for text in metric_row(page, "accuracy/validation")]
+        wanted = [(run.kernel_size, run.accuracy) for run in records if run.filters == 4]
+        assert sorted(zip(sizes, scores, strict=True)) == [
+            (size, pytest.approx(score, abs=0.0005)) for size, score in sorted(wanted)
+        ]
 
 
 def scores_of(records: list[Recorded]) -> dict[tuple[int, int], list[float]]:

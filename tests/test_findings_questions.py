@@ -126,7 +126,11 @@ def test_claims_are_among_the_results_for_machines() -> None:
 
 def test_of_many_claims_the_headline_counts_the_verdicts() -> None:
     claims = [replace(LARGER, name=f"claim{number}") for number in range(4)]
-    assert headline(asked(*claims, HARMLESS)) == "Of 5 claims: 4 supported, 1 refuted."
+    results = asked(*claims, HARMLESS)
+    assert headline(results) == "Of 5 claims: 4 supported, 1 refuted."
+    # Where there is room for all of them, each is said.
+    larger = "; ".join(["5 × 5 kernels do better than 3 × 3"] * 4)
+    assert headline(results, most_claims=5) == f"Supported: {larger}. Refuted: 7 × 7 kernels do no harm."
 
 
 def test_a_claim_that_can_not_be_told_says_how_many_seeds_would() -> None:

@@ -5,6 +5,7 @@ import json
 import socket
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,16 @@ def test_the_views_of_a_study_are_sorted_by_the_metric_that_its_runs_have(images
         "groupByKeys": [{"mode": "tag", "groupByData": "setting"}],
     }
     assert means["groupsExpanded"] == {"tag.setting.8 filters": False, "tag.setting.16 filters": False}
+
+
+def test_the_studies_of_the_rules_have_a_view_of_their_own() -> None:
+    rules = f"{study_fields.VIEW}{study_fields.RULES}"
+    found = study({"a": {"model.conv.filters": 8}, "b": {"model.conv.filters": 16}})
+    assert rules not in study_fields.view_tags(found)
+    name, state = view(study_fields.view_tags(replace(found, name="rules_filters"))[rules])
+    assert name == "rules of thumb"
+    assert state["searchFilter"] == "tags.role = 'study' and tags.study LIKE 'rules_%'"
+    assert state["selectedColumns"][0] == "tags.`verdict`"
 
 
 def test_no_view_is_longer_than_a_tag_of_an_experiment() -> None:

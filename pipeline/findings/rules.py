@@ -32,13 +32,9 @@ from pipeline.terminal.errors import UserError
 Needs = Literal["all", "any"]
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 
-SUPPORTED, REFUTED, NO_DIFFERENCE, CANT_TELL, NO_VERDICT = (
-    ContrastVerdict.SUPPORTED, ContrastVerdict.REFUTED, ContrastVerdict.NO_DIFFERENCE, ContrastVerdict.CANT_TELL,
-    ContrastVerdict.NO_VERDICT,
-)  # fmt: skip
-DECIDES: Mapping[Needs, tuple[ContrastVerdict, ...]] = {
-    "all": (REFUTED, CANT_TELL, NO_DIFFERENCE, SUPPORTED),
-    "any": (SUPPORTED, CANT_TELL, NO_DIFFERENCE, REFUTED),
+DECIDES: Mapping[Needs, tuple[str, ...]] = {
+    "all": ("refuted", "can't tell", "no difference that matters", "supported"),
+    "any": ("supported", "can't tell", "no difference that matters", "refuted"),
 }
 """A rule has the first of these verdicts that one of its contrasts has."""
 
@@ -230,18 +226,17 @@ def rule_results(conf: Path) -> Rules:
     for one in rules:
         seconds |= one.own.seconds if one.own else {}
     followed = None if page.followed is None else _followed(page.followed)
-    whole: Rules = rounded(
-        Rules(page.base, page.error_rate, spent, rules, len(seconds), sum(seconds.values()), followed)
-    )
-    return whole
+    whole = Rules(page.base, page.error_rate, spent, rules, len(seconds), sum(seconds.values()), followed)
+    settled: Rules = rounded(whole)
+    return settled
 
 
 def decide(needs: Needs, answers: Sequence[Answer]) -> tuple[ContrastVerdict, Answer]:
     """The verdict of a rule by its contrasts, and which of them gives it."""
-    verdicts = [CANT_TELL if (own := one.question.result.verdict) == NO_VERDICT else own for one in answers]
+    verdicts = [str(one.question.result.verdict).replace("no verdict", "can't tell") for one in answers]
     said = next(one for one in DECIDES[needs] if one in verdicts)
     deciding = [one for one, own in zip(answers, verdicts, strict=True) if own == said]
-    return said, (min if needs == "all" else max)(deciding, key=attrgetter("agreement"))
+    return ContrastVerdict(said), (min if needs == "all" else max)(deciding, key=attrgetter("agreement"))
 
 
 def _result(rule: RuleConfig, declared: StudyDeclaration) -> RuleResult:
@@ -250,18 +245,10 @@ def _result(rule: RuleConfig, declared: StudyDeclaration) -> RuleResult:
     again = {name: _answers(name) for name in rule.again}
     for other in filter(None, again.values()):
         other.named(rule.contrasts)
-    return RuleResult(
-        rule=rule.rule,
-        study=declared.name,
-        needs=rule.needs,
-        claims={name: declared.contrasts[name].claim for name in rule.contrasts},
-        error_rate=declared.error_rate,
-        verdict=verdict,
-        decided_by=decided_by,
-        own=own,
-        again=again,
-        measured=None if rule.measured is None else _measured(rule.measured),
-    )
+    claims = {name: declared.contrasts[name].claim for name in rule.contrasts}
+    measured = None if rule.measured is None else _measured(rule.measured)
+    about = rule.rule, declared.name, rule.needs, claims, declared.error_rate
+    return RuleResult(*about, verdict, decided_by, own, again, measured)
 
 
 def _answers(study: str) -> StudyAnswers | None:
@@ -275,9 +262,7 @@ def _answers(study: str) -> StudyAnswers | None:
         error_rate=comparison.error_rate,
         margin=comparison.margin,
         seeds=comparison.seeds,
-        answers=tuple(
-            Answer(question, _seen(comparison, place)) for place, question in enumerate(question_results(comparison))
-        ),
+        answers=tuple(Answer(one, _seen(comparison, place)) for place, one in enumerate(question_results(comparison))),
         seconds={run.identity: run.seconds or 0.0 for run in comparison.runs},
         gap=float(gaps.mean()) if gaps.size else None,
         gap_interval=t_interval(gaps),

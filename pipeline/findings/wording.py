@@ -117,10 +117,10 @@ def tally(names: Iterable[str]) -> str:
 # The answer
 
 
-def headline(results: Results) -> str:
+def headline(results: Results, most_claims: int = MOST_CLAIMS) -> str:
     """The answer in one sentence, and what must be known beside it: to what was asked in advance, or of the best.
 
-    `Supported: larger kernels help. Can't tell: …`; of many claims how many there are of each.
+    `Supported: larger kernels help. Can't tell: …`; of more than `most_claims` how many there are of each.
     """
     if not results.questions:
         return best_sentence(results)
@@ -128,7 +128,7 @@ def headline(results: Results) -> str:
     for one in results.questions:
         beside = f" ({late(one)})" if late(one) else ""
         claims.setdefault(one.result.verdict.value, []).append(f"{one.declared.claim.rstrip('.')}{beside}")
-    if len(results.questions) > MOST_CLAIMS:
+    if len(results.questions) > most_claims:
         counts = ", ".join(f"{len(own)} {said}" for said, own in claims.items())
         return f"Of {len(results.questions)} claims: {counts}."
     return " ".join(f"{said[0].upper()}{said[1:]}: {'; '.join(own)}." for said, own in claims.items())

@@ -160,16 +160,17 @@ def open_store(tracking: Tracking) -> Store:
         return Store(client, str(experiment.experiment_id), where)
 
 
-def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> None:
+def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> dict[str, str]:
     """Write the `wanted` tags that the experiment does not have, or has otherwise; a person may have described it.
 
-    Raises StoreUnreachableError.
+    Returns all that it has. Raises StoreUnreachableError.
     """
     with reaching(store.address):
-        stored = store.client.get_experiment(store.experiment_id).tags
+        stored: dict[str, str] = store.client.get_experiment(store.experiment_id).tags
         for name, text in wanted.items():
             if stored.get(name) != text and not (name == DESCRIPTION and name in stored):
                 store.client.set_experiment_tag(store.experiment_id, name, text)
+        return {**wanted, **stored}
 
 
 def settle(store: Store, location: str | None) -> None:

@@ -58,7 +58,8 @@ MOST_TABLE = MOST_TEXT - 1_500
 VIEW = "mlflow.sharedViewState."
 """Begins the tag of a view."""
 
-STUDIES = "studies"
+STUDIES, RULES = "studies", "rules"
+"""The views of all studies, and of those that a rule of thumb rests on: their names begin with `rules_`."""
 
 ABOUT = (
     "Trainings of Conv2D networks. A study (many settings × seeds) is one line, with its runs behind it; other lines "
@@ -208,7 +209,14 @@ def view_tags(study: Study) -> dict[str, str]:
 
     columns = [score, *keys, _column("params", "seed"), *costs]
     fits = all(len(text) <= MOST_TEXT for text in means(folded).values())
-    return _view(of_runs, f"{study.name}: runs, the best first", columns, **only) | means(folded if fits else {})
+    views = _view(of_runs, f"{study.name}: runs, the best first", columns, **only) | means(folded if fits else {})
+    return views | (_view_of_rules() if study.name.startswith(f"{RULES}_") else {})
+
+
+def _view_of_rules() -> dict[str, str]:
+    columns = [_column("tags", name) for name in (VERDICT, "best", "swept")]
+    wanted = f"tags.role = 'study' and tags.study LIKE '{RULES}_%'"
+    return _view(RULES, "rules of thumb", columns, searchFilter=wanted)
 
 
 def study_views(study: str) -> tuple[str, str]:
