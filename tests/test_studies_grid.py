@@ -147,7 +147,8 @@ def test_overrides_of_the_whole_sweep_hold_for_each_job() -> None:
         assert values == alone("training=smoke", "study.margin=2", f"seed={seed}")
 
 
-def test_a_setting_is_composed_once_whatever_its_seeds_and_where_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What Hydra is asked to compose from now on."""
     asked: list[list[str]] = []
     load = ConfigLoaderImpl.load_sweep_config
 
@@ -156,11 +157,40 @@ def test_a_setting_is_composed_once_whatever_its_seeds_and_where_they_stand(monk
         return load(self, config, overrides)
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    return asked
+
+
+def test_jobs_with_other_values_of_the_same_keys_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = composed(monkeypatch)
     jobs = [[f"seed={seed}", f"model.conv.filters={filters}"] for filters in (8, 16) for seed in range(5)]
     found = grid([*jobs, *(list(reversed(job)) for job in jobs)])
-    assert asked == [["model.conv.filters=8"], ["model.conv.filters=16"]]
-    seeds = [values["seed"] for _, values in found]
-    assert seeds == [0, 1, 2, 3, 4] * 4
+    assert asked == [["seed=0", "model.conv.filters=8"]]
+    assert [values["seed"] for _, values in found] == [0, 1, 2, 3, 4] * 4
+    assert [values["model"]["conv"]["filters"] for _, values in found] == ([8] * 5 + [16] * 5) * 2
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [["model=small", "model.depth=1"], ["model=deep", "model.depth=1"]],
+        [["data.held_out=100"], ["data.held_out=200"]],  # conf/sweep.yaml refers to it
+        [["training.epochs=${seed}", "seed=3"], ["training.epochs=${seed}", "seed=4"]],
+        [["model.conv.kernel_regularizer=null", "model.conv.kernel_regularizer={name:l2,l2:0.1}"]] * 2,
+        [["data.image_shape=[9,9,1]", "data.image_shape.0=12"], ["data.image_shape=[8,8,1]", "data.image_shape.0=13"]],
+        [
+            ["model.dense.units=[]", "seed=0"],
+            ["model.dense.units=[3,4]", "seed=1"],
+            ["model.dense.units=[5]", "seed=2"],
+        ],
+        [["model.conv.padding='a b'"], ["model.conv.padding=null"], ["model.conv.padding=1e-3"]],
+        [["+model.blocks={block1:{pooling:none}}", f"seed={seed}"] for seed in (1, 2)],
+    ],
+)
+def test_what_was_composed_for_one_job_is_that_of_another_only_where_it_comes_to_the_same(
+    jobs: list[list[str]],
+) -> None:
+    for job, (_, values) in zip(jobs, grid(jobs), strict=True):
+        assert values == alone(*job), job
 
 
 def test_a_grid_reads_nothing_of_the_machine() -> None:

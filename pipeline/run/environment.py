@@ -52,8 +52,11 @@ class Environment:
     hardware: dict[str, JsonValue] = field(default_factory=dict)
 
 
+@cache
 def versions() -> dict[str, str]:
-    """The versions that decide a result; of Python's the first two numbers. Read without importing the packages."""
+    """The versions that decide a result; of Python's the first two numbers. Read without importing the packages, once
+    in a process.
+    """
     return {"python": ".".join(platform.python_version_tuple()[:2])} | {
         name: version(name) for name in DECIDING_PACKAGES
     }

@@ -170,9 +170,11 @@ def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool
 def _other_sweeps(study: Study, plan: Plan) -> str:
     """In what earlier sweeps of the study differ from this one, beside what either sweeps."""
     others = {name: setting for name, setting in study.settings.items() if name not in plan.settings}
+    if not others:
+        return ""
     varied = {key for settings in (others, dict(plan.settings)) for key in swept(replace(study, settings=settings))}
     keys = [key for key in swept(study) if key not in varied]
-    return _others_in_words(study, len(others), f", which differ in {', '.join(keys)}") if others and keys else ""
+    return _others_in_words(study, len(others), f", which differ in {', '.join(keys)}") if keys else ""
 
 
 def _others_in_words(study: Study, count: int, how: str) -> str:

@@ -1,19 +1,22 @@
 """How a sweep is typed: the words of its line, the Hydra application that composes them, and the grid they make."""
 
 import contextlib
+import copy
 import itertools
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import IntervalSweep, Override
-from omegaconf import DictConfig, open_dict
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.compose import COMPOSITION_ERRORS, explain, values
 from pipeline.config.guard import (
@@ -25,6 +28,7 @@ from pipeline.config.guard import (
     option_instead,
     parse_override,
 )
+from pipeline.config.load import leaves
 from pipeline.storage import project
 from pipeline.studies.search import Dimension, Space
 from pipeline.studies.study import Point
@@ -271,6 +275,31 @@ def _point(apart: Sequence[str], words: Sequence[str], composed: dict[str, Any],
     return Point(" ".join(apart), composed, variants, changed)
 
 
+@dataclass(frozen=True)
+class _Composed:
+    """What a job composes to, which variants it has, and the text of all references in it."""
+
+    values: dict[str, Any]
+    variants: dict[str, str]
+    references: str
+
+    def is_free(self, keys: Iterable[str]) -> bool:
+        """Whether nothing refers to one of these keys, or to a section that it lies in."""
+        parts = {part for key in keys for part in key.split(".")}
+        return "${." not in self.references and not any(part in self.references for part in parts)
+
+    def with_values(self, plain: Mapping[str, Any]) -> dict[str, Any]:
+        """Its values, these in place of those at the same dotted keys; a number reaches into a list."""
+        changed = copy.deepcopy(self.values)
+        for key, value in plain.items():
+            *way, last = key.split(".")
+            level: Any = changed
+            for part in way:
+                level = level[int(part) if isinstance(level, list) else part]
+            level[int(last) if isinstance(level, list) else last] = copy.deepcopy(value)
+        return changed
+
+
 def composed_grid(
     loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]], shared: Collection[str] = ()
 ) -> Iterator[Point]:
@@ -278,27 +307,60 @@ def composed_grid(
 
     Words that are `shared` with jobs that are composed later set none apart.
 
-    Jobs that differ in their seed only are composed once. Raises UserError for a reference that can't be followed.
+    Jobs that differ only in plain values of the same keys, such as the seed, are composed once: that takes Hydra long.
+    Raises UserError for a reference that can't be followed.
     """
     shared = shared or (set[str]() if len(jobs) == 1 else set.intersection(*map(set, jobs)))
-    settings: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
+    groups = set(config.hydra.runtime.choices)
+    composed: dict[tuple[object, ...], _Composed] = {}
     for job in jobs:
-        setting = tuple(word for word in job if not word.startswith(SEED))
-        if setting not in settings:
-            whole = loader.load_sweep_config(config, list(setting))
-            variants = _variants(whole.hydra.runtime.choices)
-            with open_dict(whole):
-                whole.pop("hydra")
-            settings[setting] = whole, variants
-        unseeded, variants = settings[setting]
-        composed = unseeded.copy()
-        for word in job:
-            if word.startswith(SEED):
-                composed.seed = parse_override(word).value()
+        plain = _plain_values(job, groups)
+        alike = frozenset(plain), *(word for word in job if _key(word) not in plain)
+        base = composed.get(alike)
+        if base is None or not base.is_free(plain):
+            base = composed[alike] = _compose(loader, config, job)
         # The name of an ad-hoc study is no word that anybody typed.
         asked = [word for word in job if not word.startswith((SEED, "study.", "+study="))]
         own = [word for word in asked if word not in shared]
-        yield _point(own or asked, setting, values(composed), variants)
+        yield _point(own or asked, job, base.with_values(plain), base.variants)
+
+
+def _compose(loader: ConfigLoader, config: DictConfig, job: Sequence[str]) -> _Composed:
+    whole = loader.load_sweep_config(config, list(job))
+    variants = _variants(whole.hydra.runtime.choices)
+    with open_dict(whole):
+        whole.pop("hydra")
+    texts = (str(value) for _, value in leaves(OmegaConf.to_container(whole)))
+    return _Composed(values(whole), variants, " ".join(text for text in texts if "${" in text))
+
+
+def _plain_values(job: Sequence[str], groups: Collection[str]) -> dict[str, Any]:
+    """Dotted key → value of the words that only put a value in place of another, the last where there are several: not
+    those that choose a variant, add, take away, merge or refer, nor what these may change too.
+    """
+    plain = {word: value for word in job if (value := _plain_value(word))}
+    others = [f"{_key(word)}." for word in job if word not in plain and _key(word) not in groups]
+
+    def is_own(key: str) -> bool:
+        return not any(key.startswith(other) or other.startswith(key) for other in others)
+
+    return {_key(word): value for word, (value,) in plain.items() if is_own(f"{_key(word)}.")}
+
+
+@lru_cache(maxsize=MOST_RUNS)
+def _plain_value(word: str) -> tuple[Any] | None:
+    """The value of a word that only puts it in place of another."""
+    override = parse_override(word)
+    key, value = override.key_or_group, override.value()
+    is_key = ("." in key or f"{key}=" == SEED) and not key.startswith("hydra")
+    return (value,) if is_key and override.type is OverrideType.CHANGE and _is_plain(value) else None
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    is_text = isinstance(value, str)
+    return value is None or isinstance(value, int | float) or (is_text and "${" not in value and value != "???")
 
 
 def _variants(choices: Mapping[Any, Any]) -> dict[str, str]:
