@@ -94,8 +94,11 @@ lock: $(UV)  ## renew the locked lists
 		--python-version 3.11 -c requirements/locked.txt - -o requirements/cluster.txt
 	echo 'optuna<6' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 -c requirements/locked.txt - -o requirements/search.txt
-	echo 'Flask-WTF<2' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --python-version 3.11 -c requirements/locked.txt - -o requirements/accounts.txt
+	@# S3's clients want an earlier python-dateutil than a Python before 3.12 has otherwise: that one alone may move.
+	sed '/^python-dateutil/,/[^\\]$$/d' requirements/locked.txt > .tools/but-dateutil.txt
+	printf 'Flask-WTF<2\nboto3\ndvc-s3\npsycopg[binary]>=3\nseaweedfs-bin\n' | $(UV) pip compile -q --universal \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+		-c .tools/but-dateutil.txt - -o requirements/team.txt
 
 $(READY): $(STALE) | $(UV)
 	@test ! -L .venv || { echo "error: .venv is a link, and what it leads to, perhaps another project's, would be emptied:" \

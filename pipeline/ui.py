@@ -38,7 +38,8 @@ def main() -> int:
     if not is_local and not where.startswith(("http://", "https://")):
         raise UserError(
             f"{shown(where)}: is neither an SQLite database nor a server, and this command shows these: "
-            "MLFLOW_TRACKING_URI or tracking.address must begin with sqlite:///, http:// or https:// there."
+            "MLFLOW_TRACKING_URI must begin with sqlite:///, http:// or https://. For PostgreSQL or another database "
+            "name the MLflow server in front of it."
         )
     if is_local:
         _check_path(Path(mlflow.__file__).parent)

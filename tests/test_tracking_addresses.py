@@ -441,8 +441,8 @@ def test_the_files_of_a_record_are_fetched_as_they_are(tmp_path: Path) -> None:
     [
         ("./mlruns", "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore`"),
         ("file:///nowhere/mlruns", "is a folder of files, which MLflow no longer opens"),
-        ("postgresql://host/runs", "is a database whose driver is not installed here: name the MLflow server"),
-        ("postgresql+psycopg2://host/runs", "is a database whose driver is not installed here"),
+        ("postgresql://host/runs", "is a database: name the MLflow server in front of it"),
+        ("postgresql+psycopg2://host/runs", "is a database: name the MLflow server in front of it"),
     ],
 )
 def test_a_store_of_another_kind_is_called_what_it_is(named: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,6 +451,15 @@ def test_a_store_of_another_kind_is_called_what_it_is(named: str, said: str, mon
         open_store(TRACKING)
     assert said in str(refused.value)
     assert not str(refused.value).endswith("See htt")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "asks for an account, or does not know this one"), (403, "does not permit this")]
+)
+def test_a_server_that_refuses_an_account_is_told_with_what_to_do(status: int, said: str) -> None:
+    error = Exception(f"API request to endpoint /runs failed with error code {status} != 200. Response body: 'no'")
+    assert reason(error).startswith(said)
+    assert "MLFLOW_TRACKING_USERNAME" in reason(error)
 
 
 def test_an_experiment_that_was_deleted_is_said_to_be_with_the_way_back(

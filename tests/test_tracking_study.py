@@ -388,6 +388,33 @@ def test_a_run_of_dvc_exp_says_which(store: Store, monkeypatch: pytest.MonkeyPat
     assert "dvc.exp" not in runs(store, found, "run")[0].data.tags
 
 
+def test_members_have_a_study_of_one_name_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = with_runs(recorded(0))
+    for member in ("ada", "grace", "ada"):
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", member)
+        bring_up(store, found)
+    assert StudyMirror(store, found.name).announce(found, "5 × 5 is best.", None).endswith("shows the verdict")
+    parents = {run.data.tags["mlflow.user"]: run for run in runs(store, found, "study")}
+    children = {run.data.tags["mlflow.user"]: run for run in runs(store, found, "run")}
+    assert len(runs(store, found, "study")) == len(runs(store, found, "run")) == 2
+    assert {name: run.data.tags["mlflow.parentRunId"] for name, run in children.items()} == {
+        name: run.info.run_id for name, run in parents.items()
+    }
+    assert {name: "verdict" in run.data.tags for name, run in parents.items()} == {"ada": True, "grace": False}
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada@example.org")
+    assert study_views("kernels")[0] == "study.kernels.ada_example.org.runs"
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+    assert study_views("kernels")[0] == "study.kernels.runs"
+
+
+def test_a_study_of_a_store_that_had_no_accounts_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = with_runs(recorded(0))
+    bring_up(store, found)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    bring_up(store, found)
+    assert len(runs(store, found, "study")) == len(runs(store, found, "run")) == 1
+
+
 def test_a_study_is_tracked_where_its_sweep_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project, "PARAMS", tmp_path / "params.yaml")
     local = Tracking(enabled=True, address=None, experiment="conv2d")

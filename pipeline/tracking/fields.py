@@ -5,6 +5,7 @@ The page sorts sections of charts by what stands before the slash: accuracy and 
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -39,12 +40,20 @@ FORMER = {
 
 DESCRIPTION = "mlflow.note.content"
 SOURCE = "conv2d pipeline"
+ACCOUNT = "mlflow.user"
+"""The tag that says who made a run, on a server with accounts; MLflow's page shows it."""
+
 DETAILS = "details"
 """The tag that holds what only this project reads, as JSON: text by name."""
 
 FILES = "files"
 SETTING = "setting"
 """The tag of a study's run that says in words which setting it is of: what means over seeds are grouped by."""
+
+
+def account() -> str:
+    """This member of the team, empty where there are no accounts."""
+    return os.environ.get("MLFLOW_TRACKING_USERNAME", "")
 
 
 class Point(NamedTuple):

@@ -32,7 +32,7 @@ from pipeline.tracking.addresses import (
     is_database,
     shown,
 )
-from pipeline.tracking.fields import DESCRIPTION
+from pipeline.tracking.fields import ACCOUNT, DESCRIPTION, account
 from pipeline.tracking.study_fields import experiment_tags
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
@@ -68,6 +68,9 @@ alembic.config.Config = _Config  # type: ignore[misc]
 MLFLOWS = {"experiments.experiment_id", *(f"{table}.run_uuid" for table in ("runs", "metrics", "params", "tags"))}
 """Columns of every store of MLflow, whatever its version; another program's tables may be called so too."""
 
+DATABASES = "postgresql", "mysql", "mssql"
+"""Of a server: what MLflow itself would open beside SQLite."""
+
 VERSION = "alembic_version.version_num"
 """Where MLflow, as other programs, keeps the version of its tables."""
 
@@ -96,8 +99,10 @@ REASONS = {
     r"too many (\d+) error responses": r"answers with errors (status \1)",
     "filesystem tracking backend": "is a folder of files, which MLflow no longer opens: `mlflow migrate-filestore` "
     "makes a database of it; name that (sqlite:///…) or a server",
-    "No module named '(psycopg|MySQLdb|pymysql)": "is a database whose driver is not installed here: name the MLflow "
-    "server in front of it (http://…)",
+    "error code 401": "asks for an account, or does not know this one: set MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD in the environment",
+    "error code 403": "does not permit this to the account of MLFLOW_TRACKING_USERNAME: whoever looks after the server "
+    "can (docs/team.md)",
     "timestamps before 1980|ushort format requires": "takes no models of this date: set the clock of this machine (zip "
     "files know 1980 to 2107)",
     "Max retries exceeded|timed out": "does not answer",
@@ -134,6 +139,11 @@ def open_store(tracking: Tracking) -> Store:
     with reaching(where), writing():
         if is_database(where):
             _prepare_database(where)
+        elif urlsplit(where).scheme.partition("+")[0] in DATABASES:
+            # An experiment that is made without a server keeps its files on this machine, for everybody.
+            raise StoreUnreachableError(
+                f"{shown(where)}: is a database: name the MLflow server in front of it (http://…)"
+            )
         mlflow.set_tracking_uri(where)
         client = mlflow.MlflowClient(where)
 
@@ -242,15 +252,18 @@ def ensure_run(
     """The MLflow run with these tags that `fits`; made with `more` tags, name and start (ms), where there is none.
 
     Of several the one in which most is written, the same for everybody who asks; empty ones are deleted: a request
-    that was given up may still arrive, and make a second one, in which nobody writes.
+    that was given up may still arrive, and make a second one, in which nobody writes. On a server with accounts
+    another's is none of ours: two who write to one run at once would write it twice.
     """
     wanted = " and ".join(f"tags.{tag} = '{text}'" for tag, text in tags.items())
 
     def find() -> list[Any]:
-        return [run for run in store.client.search_runs([store.experiment_id], wanted) if fits(run)]
+        runs = store.client.search_runs([store.experiment_id], wanted)
+        return [run for run in runs if is_own(run) and fits(run)]
 
     def make() -> list[Any]:
-        return [store.client.create_run(store.experiment_id, started, tags={**tags, **more}, run_name=name)]
+        own = {ACCOUNT: account()} if account() else {}
+        return [store.client.create_run(store.experiment_id, started, tags={**tags, **more, **own}, run_name=name)]
 
     def written(run: Any) -> int:
         # `outcome` is among the first that is written of a record or a study.
@@ -263,6 +276,11 @@ def ensure_run(
                 store.client.delete_run(other.info.run_id)
     check_place(store.address, runs[0].info.artifact_uri)
     return runs[0]
+
+
+def is_own(run: Any) -> bool:
+    """Whether a run was made under this account, or under none."""
+    return run.data.tags.get(ACCOUNT, account()) == account()
 
 
 def search_runs(store: Store, wanted: str) -> Iterator[Any]:

@@ -9,6 +9,7 @@ import base64
 import csv
 import io
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,7 @@ from pipeline.studies.study_summary import (
     titles,
 )
 from pipeline.tracking.fields import (
+    ACCOUNT,
     DESCRIPTION,
     DETAILS,
     MOST_TEXT,
@@ -40,6 +42,7 @@ from pipeline.tracking.fields import (
     SECONDS,
     SETTING,
     SOURCE,
+    account,
     as_details,
     score_name,
     texts,
@@ -198,6 +201,8 @@ def view_tags(study: Study) -> dict[str, str]:
     keys = [_column("params", key) for key in known[:12]]
     score, *costs = (_column("metrics", name) for name in (score_name(study.images), PARAMETERS, SECONDS))
     runs = f"tags.study = '{study.name}' and tags.role = 'run'"
+    if account():
+        runs += f" and tags.`{ACCOUNT}` = {json.dumps(account())}"
     only = {"searchFilter": runs, "orderByKey": score, "orderByAsc": False}
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SETTING}]}
     folded = {f"tag.{SETTING}.{title}": False for title in titles(study).values()}
@@ -220,8 +225,12 @@ def _view_of_rules() -> dict[str, str]:
 
 
 def study_views(study: str) -> tuple[str, str]:
-    """The keys of a study's views: its runs, and the means over seeds."""
-    return f"study.{study}.runs", f"study.{study}.means"
+    """The keys of a study's views: its runs, and the means over seeds. Of a study of the same name each member has its
+    own.
+    """
+    # A tag's key takes no other characters.
+    whose = re.sub(r"[^\w.-]", "_", f"{study}.{account()}", flags=re.ASCII) if account() else study
+    return f"study.{whose}.runs", f"study.{whose}.means"
 
 
 def study_links(experiment_id: str, study: str, run_id: str, report: str) -> str:

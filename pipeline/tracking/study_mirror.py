@@ -14,7 +14,7 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields, study_fields
 from pipeline.tracking.addresses import check_place
 from pipeline.tracking.run_mirror import NAME, STATUS, Mirror, missing_tags, unfinished, write_status
-from pipeline.tracking.store import Store, ensure_run, reaching, search_runs, settle, write_experiment_tags
+from pipeline.tracking.store import Store, ensure_run, is_own, reaching, search_runs, settle, write_experiment_tags
 
 REPORT = "report"
 """The folder of a report among the artifacts of its study, and the tag that says where in it its page is."""
@@ -78,10 +78,10 @@ class StudyMirror(Mirror):
         """
         with reaching(self._store.address):
             wanted = f"tags.study = '{study.name}' and tags.role = 'study'"
-            runs = self._client.search_runs([self._store.experiment_id], wanted, max_results=1)
+            runs = [run for run in search_runs(self._store, wanted) if is_own(run)]
             if not runs:
                 return f"MLflow has no run of this study yet; `python -m pipeline.track {study.name}` makes it"
-            run = runs[0]
+            run = runs[-1]
             check_place(self._store.address, run.info.artifact_uri)
             if report is not None:
                 self._client.log_artifacts(run.info.run_id, str(report), REPORT)
