@@ -183,7 +183,7 @@ def _text(x: int, y: int, text: str, *, fill: str, rest: str = "") -> str:
     return f'<text x="{x}" y="{y}" fill="{fill}"{rest}>{escaped}</text>'
 
 
-def counted(page: str) -> str:
+def fill_counts(page: str) -> str:
     """`page` with its counted parts as they are now."""
     for name, text in (("rooms", table()), ("reading", reading(page))):
         begin, end = f"<!-- counted: {name} -->\n", "<!-- end -->"
@@ -232,7 +232,7 @@ def main() -> None:
         parser.error(f"no module of {PACKAGE}: {', '.join(sorted(unknown))}")
     if arguments.write:
         PICTURE.write_text(picture(), encoding="utf-8")
-        PAGE.write_text(counted(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(fill_counts(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     parts = {name: {name} for name in sorted(closure(starts))} if starts else rooms()
     for name, members in parts.items():
         print(f"{lines(members):6,} lines {len(members):4} files  {name}")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
@@ -118,11 +118,14 @@ def _network(training: TrainingPart, names: Sequence[str]) -> Network:
 
 
 def _print_table(answers: Sequence[Answer], names: Sequence[str]) -> None:
-    table = Table("picture", "class", "probability", "next", "probability", "fitted")
+    # A name that is too long goes on in the next line: its end is what tells it from others.
+    table = Table(Column("picture", overflow="fold"), "class", "probability", "next", "probability", "fitted")
     for photo, probabilities in answers:
         first, second = np.argsort(-probabilities, kind="stable")[:2].tolist()
         chances = (f"{probabilities[number]:.1%}" for number in (first, second))
-        table.add_row(str(photo.path), names[first], next(chances), names[second], next(chances), photo.fitted)
+        table.add_row(
+            command.printable(str(photo.path)), names[first], next(chances), names[second], next(chances), photo.fitted
+        )
     console.print(table)
 
 

@@ -17,7 +17,6 @@ from pipeline.config.schema import Tracking
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.tracking.addresses import address
-from pipeline.tracking.download import download_released
 
 HOST = "127.0.0.1"
 
@@ -29,6 +28,8 @@ def main() -> int:
     arguments = parser.parse_args()
     tracking = read_section(project.PARAMS, Tracking)
     command.check_free(HOST, arguments.port, "make serve PORT=5002")
+    from pipeline.tracking.download import download_released  # noqa: PLC0415 - mlflow takes seconds to load
+
     with tempfile.TemporaryDirectory() as folder:
         # That it is there, and whole.
         download_released(tracking, arguments.model, Path(folder))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import structure
-from benchmarks.structure import BOOKS, PAGE, PICTURE, ROOT, counted, picture, room_imports, rooms
+from benchmarks.structure import BOOKS, PAGE, PICTURE, ROOT, fill_counts, picture, room_imports, rooms
 
 TEXT = PAGE.read_text("utf-8")
 READING = re.findall(r"^\| (\d+) \| `([^`]+)` \| (.+) \|$", TEXT, re.MULTILINE)
@@ -19,7 +19,7 @@ def test_the_picture_is_that_of_the_code() -> None:
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    assert counted(TEXT) == TEXT, WRITE
+    assert fill_counts(TEXT) == TEXT, WRITE
 
 
 def test_the_picture_has_every_room_with_its_lines() -> None:

@@ -575,6 +575,33 @@ def test_a_measured_setting_is_shown_with_its_interval_and_chosen_by_its_point(v
     expect(measured).to_contain_text("not measured")
 
 
+def test_what_studies_share_is_said_once_and_the_keyboard_stays_at_the_point_that_it_chose(
+    browser: Browser, tmp_path: Path
+) -> None:
+    content = content_in(COMMITTED.read_text("utf-8"))
+    like = content["measured"][0] | {"changes": {}, "mean": 91.5, "seeds": 8}
+    same, other = {"model.conv.padding": "same"}, {"model.conv.dilation_rate": 2}
+    measured = [
+        like | {"study": "rules_padding", "label": "base"},
+        like | {"study": "rules_padding", "label": "same", "changes": same, "mean": 91.75},
+        like | {"study": "rules_dilation", "label": "base"},
+        like | {"study": "rules_dilation", "label": "dilated", "changes": other, "mean": 90.25},
+    ]
+    path = tmp_path / "page.html"
+    path.write_text(page(content | {"measured": measured}), "utf-8")
+    visitor = opened(browser, path)
+    expect(visitor.locator(".found")).to_have_text(re.compile("91.50 % of the images right, the mean of 8 trainings"))
+    dilated = visitor.locator(".mark[aria-label^='dilated']")
+    expect(dilated).to_be_hidden()
+    visitor.locator("#measured summary").press("Enter")
+    dilated.press(" ")
+    expect(visitor.locator(".found")).to_contain_text("90.25 %")
+    expect(visitor.locator(":focus")).to_have_attribute("aria-label", re.compile("^dilated"))
+    # The list that was opened stays so.
+    expect(visitor.locator(".mark[aria-label^='same']")).to_be_visible()
+    visitor.context.close()
+
+
 def test_what_is_set_for_one_block_is_said_of_it_and_no_more_when_it_is_taken_back(visitor: Page) -> None:
     override = visitor.locator("#override")
     visitor.locator("#where").select_option("block2 alone")

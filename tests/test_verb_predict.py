@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.data.photo import find_pictures, fit_photo, have_light_backgrounds
+from pipeline.data.photo import Photo, find_pictures, fit_photo, have_light_backgrounds
 from pipeline.export import FORMS
+from pipeline.predict import _print_table
 from pipeline.statistics.images import mcnemar
 from pipeline.terminal.errors import UserError
 from tests.harness.doors import asked_here
@@ -49,6 +50,15 @@ def test_a_product_photo_is_trimmed_scaled_and_inverted(tmp_path: Path) -> None:
     plain = fit_photo(tmp_path / "a.png", SHAPE, light=False, as_is=True)
     assert plain.fitted == "scaled"
     assert plain.pixels.mean() > 200
+
+
+def test_a_name_stands_whole_in_the_table_and_says_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("/pictures", 100 * "a", "one\x1b[31m.png")
+    _print_table([(Photo(path, np.zeros(SHAPE, np.uint8), "as it is"), np.array([0.75, 0.25], np.float32))], ["a", "b"])
+    text = capsys.readouterr().out
+    name = "".join(line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│"))
+    assert name == f"/pictures/{100 * 'a'}/one\\x1b[31m.png"
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize(("light", "inverted"), [(None, False), (True, False), (False, True)])

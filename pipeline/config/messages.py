@@ -92,6 +92,12 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
+def counted(number: int, noun: str, most: int | None = None) -> str:
+    """`1 filter`, `2 filters`, `64 of 4,096 filters` where no more than `most` are shown."""
+    some = f"{most} of " if most is not None and most < number else ""
+    return f"{some}{number:,} {noun}" if number == 1 else f"{some}{number:,} {noun}s"
+
+
 def keys(section: type[Section]) -> list[str]:
     """Every key of a section and of the sections inside it, dotted; not those that only one of several kinds has."""
     return [key for key, _ in defaults(section)]

@@ -51,9 +51,10 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
         configurations = _configurations(path.parent.name, declared)
         first = dict(leaves(next(iter(configurations.values()), {})))
         for row in rows:
-            shared = configurations.get(row.get(NAMED, ""))
+            if (shared := configurations.get(row.get(NAMED, ""))) is None:
+                continue
             swept = {key: row[key] for key in names[: names.index("setting")] if key != NAMED}
-            model = None if shared is None else _changed(shared, swept)
+            model = _changed(shared, swept)
             if model is None or not row["interval_low"] or not _costs_as_reported(model, image_shape, classes, row):
                 continue
             changes = {key: value for key, value in settings_of(model) if own.get(key, own) != value}
@@ -95,7 +96,9 @@ def _changes(model: Model, changes: dict[str, Any]) -> dict[str, Any]:
 def _declared_studies() -> dict[str, tuple[str, dict[str, Any]]]:
     """By their names the studies of conf/study/: the variant, and its section `study`."""
     folder = project.CONF / "study"
-    files = {path.relative_to(folder).with_suffix("").as_posix(): read_yaml(path) for path in folder.rglob("*.yaml")}
+    files: dict[str, Any] = {
+        path.relative_to(folder).with_suffix("").as_posix(): read_yaml(path) for path in folder.rglob("*.yaml")
+    }
     sections: dict[str, Any] = {variant: plain.get("study") or {} for variant, plain in sorted(files.items())}
     return {study["name"]: (variant, study) for variant, study in sections.items() if "name" in study}
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from pipeline.config.messages import counted
 from pipeline.config.schema import Training
 from pipeline.data.scoring import ScoringSet
 from pipeline.figures.style import (
@@ -18,7 +19,6 @@ from pipeline.figures.style import (
     GREY,
     ORANGE,
     TILE_GAP,
-    counted,
     frame,
     label,
     legible,

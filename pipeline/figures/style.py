@@ -137,12 +137,6 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def counted(number: int, noun: str, shown: int | None = None) -> str:
-    """`1 filter`, `2 filters`, `64 of 4,096 filters` where no more than `shown` are shown."""
-    some = f"{shown} of " if shown is not None and shown < number else ""
-    return f"{some}{number:,} {noun}" if number == 1 else f"{some}{number:,} {noun}s"
-
-
 def percent(share: float, decimals: int = 0) -> str:
     """`0.9962` as `99.6 %`; what is not the whole never reads `100 %`."""
     largest = 100.0 if share >= 1 else 100 - 10.0**-decimals

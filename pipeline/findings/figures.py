@@ -19,11 +19,11 @@ from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.config.messages import counted
 from pipeline.figures.style import (
     BLUE,
     GREY,
     ORANGE,
-    counted,
     frame,
     percent,
     remark,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from pipeline.config.messages import counted
 from pipeline.findings.comparison import ASTRAY, LOST, Comparison, Run
 from pipeline.findings.results import OPEN, Answer, QuestionResult, Results
 from pipeline.statistics.differences import FEWEST_SEEDS, ContrastVerdict, Difference, Verdict
@@ -76,11 +77,6 @@ def share(value: float | None) -> str:
 
 def moment(milliseconds_since_1970: int) -> str:
     return datetime.fromtimestamp(milliseconds_since_1970 / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 run`, `1,200 runs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def enough(seeds: int | None) -> str:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.progress import BarColumn, TextColumn
 from rich.table import Table
 
+from pipeline.config.messages import counted
 from pipeline.run.environment import precision_note, variables_note
 from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.race import detectable
@@ -27,7 +28,6 @@ from pipeline.studies.study_summary import (
     NOTE,
     Row,
     best,
-    counted,
     score_in_words,
     swept,
     table,

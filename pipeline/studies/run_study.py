@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.config.guard import PREPARED_ONCE, SPLIT
-from pipeline.config.messages import validated
+from pipeline.config.messages import counted, validated
 from pipeline.config.schema import Tracking
 from pipeline.data.prepared import load_training
 from pipeline.run.checkpoint import close_unfinished
@@ -32,7 +32,7 @@ from pipeline.studies.race import check_grid, due, final_state, nearness, standi
 from pipeline.studies.search import Optimiser, Space
 from pipeline.studies.study import Point, Study, StudyRun, StudyState, present_study, update_study, with_runs
 from pipeline.studies.study_config import StudyConfig
-from pipeline.studies.study_summary import count_outcomes, counted, titles
+from pipeline.studies.study_summary import count_outcomes, titles
 from pipeline.studies.workers import (
     Ended,
     Executor,

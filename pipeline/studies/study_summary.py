@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from pipeline.config.messages import counted
 from pipeline.studies.race import counting_runs, verdicts
 from pipeline.studies.study import Setting, Study, StudyRun
 
@@ -195,11 +196,6 @@ def shown_at(values: Mapping[str, JsonValue], key: str, missing: str = NOT_SET) 
 def shown(value: JsonValue) -> str:
     """A value as a person would type it."""
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
-
-
-def counted(count: int, word: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.config.load import leaves
+from pipeline.config.messages import counted
 from pipeline.config.schema import Training, height_width
 from pipeline.run.metrics import SHARED
 from pipeline.run.record import Record
-from pipeline.studies.study_summary import counted, shown
+from pipeline.studies.study_summary import shown
 
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones, and they would then differ for ever."""

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from pipeline.config.messages import counted
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import (
     best,
     columns,
     count_outcomes,
-    counted,
     differing,
     distinctions,
     in_words,

@@ -6,10 +6,11 @@ from typing import Any
 
 from mlflow.entities import Metric, RunTag
 
+from pipeline.config.messages import counted
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, Record, read_record
 from pipeline.storage import digest, project
 from pipeline.studies.study import ENDED, Study
-from pipeline.studies.study_summary import count_outcomes, counted, titles
+from pipeline.studies.study_summary import count_outcomes, titles
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields, study_fields
 from pipeline.tracking.addresses import check_place
