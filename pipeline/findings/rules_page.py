@@ -112,8 +112,8 @@ def draw_rules(rules: Rules, width: float = WIDE) -> Figure:
     for rule in rules.rules:
         bottom = top + len(_lines(rule))
         if rule.own is not None:
-            edges = [[sign * rule.own.margin] * 2 for sign in (-1, 1)]
-            axes.fill_betweenx([top, bottom], *edges, color="#EEEEEE", linewidth=0, zorder=0)
+            margin = rule.own.margin
+            axes.fill_betweenx([top, bottom], -margin, margin, color="#EEEEEE", linewidth=0, zorder=0)
         top = bottom
     for place, (_, answer, decides) in enumerate(lines):
         if answer is not None:
