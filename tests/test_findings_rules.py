@@ -205,6 +205,17 @@ def test_what_is_not_named_is_shown_and_decides_nothing(place: Path) -> None:
     assert "What is marked *beside* or *again* decides nothing." in text
 
 
+def test_a_rule_of_many_claims_says_how_each_ended(place: Path) -> None:
+    declare(place, rule("filters", "one", "two"), rule("bias", "one", "two", needs="any"))
+    run(place, "rules_filters", scores(1.0, 3.0), contrast("one"), contrast("two", 2))
+    run(place, "rules_bias", scores(-1.0, -3.0), contrast("one"), contrast("two", 2))
+    text = markdown(results(place), place)
+    assert "**It held.** The rule needs both of its claims (2 supported). The nearest to failing: “one gains”" in text
+    assert (
+        "**It did not hold here.** The rule needs one of its 2 claims (2 refuted). The nearest to holding: “one gains”."
+    ) in text
+
+
 def test_a_study_that_has_not_been_run_is_said_with_what_will_decide(place: Path) -> None:
     declare(place, rule("filters", "one", "two", needs="any"), rule("bias", "one"))
     run(place, "rules_bias", scores(1.0), contrast("one"))
