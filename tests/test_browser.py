@@ -279,12 +279,15 @@ def test_the_rules_have_a_list_of_their_own_and_the_runs_of_one_are_compared(
         browser.list_runs(page, ui, "rules_kernels")
         expect(browser.run_links(page)).to_have_count(4)
         browser.compare(page)
-        sizes = [int(text) for text in param_row(page, "model.conv.kernel_size")]
-        scores = [float(text) for text in metric_row(page, "accuracy/validation")]
-        wanted = [(run.kernel_size, run.accuracy) for run in records if run.filters == 4]
-        assert sorted(zip(sizes, scores, strict=True)) == [
-            (size, pytest.approx(score, abs=0.0005)) for size, score in sorted(wanted)
-        ]
+        columns = zip(
+            (int(text) for text in param_row(page, "model.conv.kernel_size")),
+            (int(text) for text in param_row(page, "seed")),
+            (float(text) for text in metric_row(page, "accuracy/validation")),
+            strict=True,
+        )
+        shown = {(kernel_size, seed): accuracy for kernel_size, seed, accuracy in columns}
+        wanted = {(run.kernel_size, run.seed): run.accuracy for run in records if run.filters == 4}
+        assert shown == pytest.approx(wanted, abs=0.0005)
 
 
 def scores_of(records: list[Recorded]) -> dict[tuple[int, int], list[float]]:

@@ -29,7 +29,7 @@ from pipeline.statistics.intervals import Interval, t_interval
 from pipeline.statistics.scores import Scores
 from pipeline.storage import digest, project
 from pipeline.studies.bundle import pack_study
-from pipeline.studies.study import DeclaredContrast
+from pipeline.studies.study import DeclaredContrast, find_study
 from pipeline.terminal.errors import UserError
 from tests.harness.reports import write_study
 from tests.harness.studies import START, a_project
@@ -187,7 +187,8 @@ def test_a_rule_has_the_verdict_and_the_words_of_its_study(
     result = own.decided_by.question.result
     assert result.interval is not None
     assert (result.interval.low, result.interval.high) == pytest.approx((interval.low, interval.high), abs=1e-8)
-    assert (rules.runs, rules.seconds) == (16, pytest.approx(16 * 3.0))
+    assert rules.runs == 16
+    assert rules.seconds == pytest.approx(16 * 3.0)
     text = markdown(rules, place)
     assert words in text
     assert f"1 {verdict}\n" in text
@@ -204,6 +205,17 @@ def test_what_is_not_named_is_shown_and_decides_nothing(place: Path) -> None:
     assert "What is marked *beside* or *again* decides nothing." in text
 
 
+def test_a_rule_of_many_claims_says_how_each_ended(place: Path) -> None:
+    declare(place, rule("filters", "one", "two"), rule("bias", "one", "two", needs="any"))
+    run(place, "rules_filters", scores(1.0, 3.0), contrast("one"), contrast("two", 2))
+    run(place, "rules_bias", scores(-1.0, -3.0), contrast("one"), contrast("two", 2))
+    text = markdown(results(place), place)
+    assert "**It held.** The rule needs both of its claims (2 supported). The nearest to failing: “one gains”" in text
+    assert (
+        "**It did not hold here.** The rule needs one of its 2 claims (2 refuted). The nearest to holding: “one gains”."
+    ) in text
+
+
 def test_a_study_that_has_not_been_run_is_said_with_what_will_decide(place: Path) -> None:
     declare(place, rule("filters", "one", "two", needs="any"), rule("bias", "one"))
     run(place, "rules_bias", scores(1.0), contrast("one"))
@@ -213,6 +225,17 @@ def test_a_study_that_has_not_been_run_is_said_with_what_will_decide(place: Path
     assert "1 supported, 1 not run yet\n" in text
     assert "| Rule of filters | not run yet | | | | | |" in text
     assert "Not run yet. The rule needs one of these claims:\n\n- one gains\n- two gains" in text
+
+
+def test_a_study_that_lacks_runs_has_no_verdict_yet(place: Path) -> None:
+    declare(place, rule("filters", "one"))
+    run(place, "rules_filters", scores(1.0), contrast("one"))
+    path = project.bundle("rules_filters")
+    assert only(results(place)).verdict == "supported"
+    study = find_study("rules_filters")
+    waiting = replace(study.cells[-1], state="waiting", accuracy=None, loss=None, seconds=None)
+    path.write_bytes(pack_study(replace(study, cells=(*study.cells[:-1], waiting), contrasts=(contrast("one"),))))
+    assert (only(results(place)).verdict, only(results(place)).own) == (None, None)
 
 
 def test_a_claim_that_was_declared_when_its_effect_had_been_seen_is_marked(place: Path) -> None:

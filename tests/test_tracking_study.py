@@ -1,9 +1,11 @@
 """A study in MLflow: one parent run with its grid and table, its runs as children; kept up to the records."""
 
+import base64
 import itertools
 import json
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -354,6 +356,19 @@ def test_a_study_has_its_views_in_the_experiment_which_says_what_it_is(store: St
     store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "ours")
     bring_up(store, found)
     assert store.client.get_experiment(store.experiment_id).tags["mlflow.note.content"] == "ours"
+
+
+def test_what_the_view_of_the_rules_searches_for_are_their_studies(store: Store) -> None:
+    bring_up(store, with_runs())
+    others = store.client.get_experiment(store.experiment_id).tags
+    found = with_runs(name="rules_padding")
+    bring_up(store, found)
+    tags = store.client.get_experiment(store.experiment_id).tags
+    (rules,) = [json.loads(tag) for name, tag in tags.items() if name.endswith("ViewState.rules")]
+    assert not any(name.endswith("ViewState.rules") for name in others)
+    state = json.loads(zlib.decompress(base64.b64decode(rules["state"].removeprefix("deflate;"))))
+    listed = store.client.search_runs([store.experiment_id], state["searchFilter"])
+    assert [run.data.tags["study"] for run in listed] == ["rules_padding"]
 
 
 def test_runs_of_an_earlier_version_get_the_present_names_and_are_compared_before(

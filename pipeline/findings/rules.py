@@ -1,7 +1,7 @@
 """Rules of thumb and what is known of each: conf/rules.yaml, beside what the bundles of its studies support.
 
 A rule has a study in conf/study/rules/, and rests on contrasts that it declares. Numbers are computed from the records
-in reports/<study>/; a study without them has not been run yet.
+in reports/<study>/; a study without them, or with some of them, has not been run yet.
 """
 
 import json
@@ -252,7 +252,7 @@ def _result(rule: RuleConfig, declared: StudyDeclaration) -> RuleResult:
 
 
 def _answers(study: str) -> StudyAnswers | None:
-    """What the bundle of a study says; None where there is none."""
+    """What the bundle of a study says; None as `_bundled`."""
     comparison = _bundled(study)
     if comparison is None:
         return None
@@ -270,6 +270,7 @@ def _answers(study: str) -> StudyAnswers | None:
 
 
 def _bundled(study: str) -> Comparison | None:
+    """The study in a bundle; None where there is none, or it lacks runs: to look at each new seed is paid by nobody."""
     path = project.bundle(study)
     if not path.exists():
         return None
@@ -277,7 +278,8 @@ def _bundled(study: str) -> Comparison | None:
         own, _ = extract_study(path, Path(folder))
         if own.name != study:
             raise UserError(f"{path}: holds study {own.name}. Put it into reports/{own.name}/.")
-        return from_study(own, Path(folder) / "runs")
+        comparison = from_study(own, Path(folder) / "runs")
+        return None if comparison.counts()["missing"] else comparison
 
 
 def _seen(comparison: Comparison, place: int) -> int:

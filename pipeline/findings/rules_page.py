@@ -2,7 +2,8 @@
 picture; the whole folder or nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,16 +55,29 @@ def _rendered(template: str, rules: Rules, root: str, name: str) -> str:
         # A study's name has no sign of Markdown that counts within an address.
         return Markup(f"[{escape_markdown(words)}]({root}{study}/{name})")  # noqa: S704
 
-    filters: dict[str, Callable[..., object]] = {"link": link, "hours": lambda seconds: f"{seconds / 3600:.1f}"}
     run = [one for one in rules.rules if one.own is not None]
-    verdicts = ["not run yet" if one.verdict is None else one.verdict.value for one in rules.rules]
-    tally = [(verdicts.count(one), one) for one in (*map(str, ContrastVerdict), "not run yet") if one in verdicts]
+    whole = _tally("not run yet" if one.verdict is None else one.verdict for one in rules.rules)
+    margins = sorted({one.own.margin for one in run if one.own is not None})
+    filters: dict[str, Callable[..., object]] = {
+        "link": link, "hours": lambda seconds: f"{seconds / 3600:.1f}", "tally": _claims,
+    }  # fmt: skip
     seeds = sorted({seed for one in run if one.own is not None for seed in one.own.seeds})
     return render(
         template, escape_markdown, filters, rules=rules, run=run, say=wording, late=late, with_gap=_with_gap,
-        tally=tally, seeds=wording.runs_of(seeds),
+        tally=whole, seeds=wording.runs_of(seeds), margins=wording.listed([f"{one:g}" for one in margins], last="or"),
         effects="; ".join(_in_words(one) for one in run) or "no study has been run yet", edge=f"{EDGE:g}",
     )  # fmt: skip
+
+
+def _tally(verdicts: Iterable[str]) -> str:
+    """`2 supported, 1 refuted, 3 not run yet`."""
+    counts = Counter(map(str, verdicts))
+    return ", ".join(f"{counts[one]} {one}" for one in (*map(str, ContrastVerdict), "not run yet") if counts[one])
+
+
+def _claims(rule: RuleResult) -> str:
+    answers = [] if rule.own is None else rule.own.named(list(rule.claims))
+    return _tally(answer.question.result.verdict for answer in answers)
 
 
 def late(answer: Answer) -> str:
@@ -112,8 +126,8 @@ def draw_rules(rules: Rules, width: float = WIDE) -> Figure:
     for rule in rules.rules:
         bottom = top + len(_lines(rule))
         if rule.own is not None:
-            edges = [[sign * rule.own.margin] * 2 for sign in (-1, 1)]
-            axes.fill_betweenx([top, bottom], *edges, color="#EEEEEE", linewidth=0, zorder=0)
+            margin = rule.own.margin
+            axes.fill_betweenx([top, bottom], -margin, margin, color="#EEEEEE", linewidth=0, zorder=0)
         top = bottom
     for place, (_, answer, decides) in enumerate(lines):
         if answer is not None:
