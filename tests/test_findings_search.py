@@ -162,7 +162,8 @@ def test_a_search_that_its_study_declares_is_left_out_of_the_line_for_its_finali
 
 
 def test_a_bundle_of_a_search_packs_the_same_bytes_and_joins_one_that_went_on(tmp_path: Path) -> None:
-    study = update_study(project.study("kernels"), lambda _: explored(planned=20, state="interrupted"))
+    made = explored(planned=20, state="interrupted")
+    study = update_study(project.study("kernels"), lambda _: made)
     assert study.search is not None
     earlier = replace(study, search=replace(study.search, planned=11, trials=study.search.trials[:5]))
     path = tmp_path / "bundle"

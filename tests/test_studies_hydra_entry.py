@@ -32,6 +32,7 @@ from tests.harness.studies import declared
         (["training.learning_rate=1e-3,1e-2", "tracking.experiment='a=b, c'"], "learning_rate"),
         (["study.margin=1", "study.score_on=test", "model.conv.filters=8,16"], "filters"),
         (["model.conv.filters=shuffle(8,16)"], "filters"),
+        (["model.conv.filters=8,16", "study.search=tpe", "study.trials=9"], "filters_with_search_tpe"),
     ],
 )
 def test_an_ad_hoc_sweep_is_named_after_its_keys(typed: list[str], name: str) -> None:

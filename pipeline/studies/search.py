@@ -194,7 +194,8 @@ def trial_scores(study: Study) -> list[float | None]:
     scores = []
     for trial in search.trials:
         known = [own for own in accuracies.get(trial.setting, []) if own is not None]
-        scores.append(100 * math.fsum(known) / len(known) if len(known) == len(search.seeds) else None)
+        is_whole = len(known) == len(search.seeds)
+        scores.append(round(100 * math.fsum(known) / len(known), 9) if is_whole else None)
     return scores
 
 
