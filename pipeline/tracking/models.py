@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ DESCRIPTION = "Networks of this project that were released: the champion is the 
 
 def import_for_models() -> Any:
     """MLflow's way with Keras models, after TensorFlow, which takes seconds."""
-    import pipeline.network  # noqa: PLC0415, F401 - first: it imports TensorFlow without what it prints
-    from mlflow import keras  # noqa: PLC0415 - imports TensorFlow
+    # First: it imports TensorFlow without what that prints.
+    import_module("pipeline.network")
+    from mlflow import keras  # noqa: PLC0415 - it imports TensorFlow
 
     return keras
 
