@@ -85,7 +85,7 @@ def cold(workshop: Workshop) -> Finding:
 
 
 def race(workshop: Workshop) -> Finding:
-    """The best of the settings with ten seeds, beside a script for each run, of which those of one seed are measured."""
+    """The best of the settings with ten seeds, beside scripts of all its runs: those of one seed are measured."""
     seeds = 3 if workshop.quick else RACE_SEEDS
     project = workshop.project("race", f"training.epochs={EPOCHS}", f"training.batch_size={BATCH}")
     ours = verb(project, "sweep", *_line(workshop, seeds, "study.stop=best", "study.name=race"))
