@@ -70,7 +70,7 @@ def messages(at: Bench, *roots: Path) -> Path:
     target = at.path.with_name(f"{at.path.name}.messages")
     found = roots or tuple(at.path.glob("checkpoints/*"))
     tracking = Tracking.model_validate(at.project.params()["tracking"])
-    named = [json.dumps({"record": str(root), "part": EVALUATION, "model": False}) for root in found]
+    named = [json.dumps({"record": str(root), "part": EVALUATION}) for root in found]
     target.write_text("".join(f"{line}\n" for line in [settings(tracking, REPRO_STUDY), *named]), encoding="utf-8")
     return target
 

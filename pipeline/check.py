@@ -7,7 +7,6 @@ moves only when something moves that decides a result: an edit of a docstring, o
 import os
 from collections.abc import Mapping
 
-from pipeline.config.compose import compose_folder, differences, values
 from pipeline.config.layers import layer_table
 from pipeline.config.load import ForbiddenError, configure, read_params, read_yaml
 from pipeline.config.schema import Configuration
@@ -55,6 +54,8 @@ def main() -> int:
 
 def _notice() -> str | None:
     """One line where conf/ and params.yaml differ; params.yaml is what counts."""
+    from pipeline.config.compose import compose_folder, differences, values  # noqa: PLC0415 - Hydra, needed here alone
+
     try:
         found = values(compose_folder(project.CONF))
         configure(found)

@@ -28,11 +28,11 @@ def _evaluate(data: Data, tracking: Tracking) -> int:
     from pipeline.figures.run_figures import draw_run  # noqa: PLC0415 - matplotlib and TensorFlow, once the rest is
     from pipeline.run.evaluate_run import evaluate_run  # noqa: PLC0415 - right
 
-    with MirrorProcess(tracking, REPRO_STUDY, EVALUATION, LONGEST_STAGE_WAIT) as mirror:
+    with MirrorProcess(tracking, REPRO_STUDY, EVALUATION, LONGEST_STAGE_WAIT, model=True) as mirror:
         evaluation = evaluate_run(training, test_set(images, data), project.RECORD / EVALUATION, draw_run)
         # DVC has the training part: `dvc repro --force train` shall train.
         remove_checkpoint(project.checkpoint(training.run.identity))
-        mirror.sync(project.RECORD, model=True)
+        mirror.sync(project.RECORD)
     if mirror.said:
         print(f"tracking: {mirror.said}. The record is complete; `python -m pipeline.track` brings MLflow up to it.")
     print(f"accuracy {evaluation.scores['accuracy']:.2%} of {len(images.labels):,} test images")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.findings.comparison import Comparison
 from pipeline.findings.load import ScoredImages
@@ -380,3 +381,15 @@ def test_where_the_images_are_the_larger_error_the_verdict_says_so_where_it_stan
     narrow = answered((0.95, 0.15))
     assert compute_results(narrow).settings[1].only_here
     assert "(with other images perhaps none)" in headline(compute_results(narrow))
+
+
+@pytest.mark.parametrize("means", [[88, 91, 90, 89, 92], [90, 90, 89, 91, 91], [92, 91, 90, 89, 88]])
+def test_larger_settings_score_higher_as_far_as_their_ranks_agree(means: list[float]) -> None:
+    scores = [[mean, mean + 1] for mean in means]
+    # Setting n of the harness costs n + 1 times 100 parameters.
+    expected = stats.spearmanr(range(5), means).statistic
+    assert compute_results(comparison(scores)).rank_correlation == pytest.approx(expected, rel=1e-8)
+
+
+def test_ranks_say_nothing_of_settings_that_all_score_alike() -> None:
+    assert compute_results(comparison([[90.0, 91.0]] * 3)).rank_correlation is None

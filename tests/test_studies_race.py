@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_race_for_the_best_leaves_out_what_can_not_be_it() -> None:
     assert kernels().state == "finished"
 
 
-@pytest.mark.parametrize("ends", [0, 1, 8, 9, 10, 17])
+@pytest.mark.parametrize("ends", [1, 9, *(pytest.param(ends, marks=pytest.mark.long) for ends in (0, 8, 10, 17))])
 def test_a_race_that_is_killed_goes_on_to_the_same_runs_and_verdicts(ends: int, tmp_path: Path) -> None:
     sweep(declared(**DECIDED))
     runs, stands = done(), standing(kernels())
@@ -224,16 +225,14 @@ def test_what_is_no_race_is_refused_before_anything_is_written(
     assert not project.STUDIES.exists()
 
 
-@pytest.mark.parametrize(
-    "points", [grid(range(12)), grid(range(5)), grid(filters=[8, 16]), grid(filters=[8, 16, 32, 64])]
-)
-@pytest.mark.parametrize("stop", ["decided", None])
-def test_the_looks_of_a_race_are_planned_before_it_and_not_changed(points: list[Point], stop: str | None) -> None:
+def test_the_looks_of_a_race_are_planned_before_it_and_not_changed() -> None:
     sweep(declared(**DECIDED))
     before = kernels()
-    with pytest.raises(ConfigurationError, match=r"^study\.name: must be another: kernels is a race"):
-        sweep(declared(**DECIDED | {"stop": stop}), points=points)
-    assert kernels() == before
+    others = [grid(range(12)), grid(range(5)), grid(filters=[8, 16]), grid(filters=[8, 16, 32, 64])]
+    for points, stop in product(others, ["decided", None]):
+        with pytest.raises(ConfigurationError, match=r"^study\.name: must be another: kernels is a race"):
+            sweep(declared(**DECIDED | {"stop": stop}), points=points)
+        assert kernels() == before
 
 
 def test_a_study_with_other_runs_can_not_become_a_race() -> None:

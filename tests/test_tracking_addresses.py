@@ -250,7 +250,7 @@ def test_a_named_database_lies_in_the_project_whatever_the_current_folder_is(
         check_address(tracking)
     check_address(tracking.model_copy(update={"enabled": False}))
     first = settings(tracking, "kernels")
-    problem, _ = follow([first, json.dumps({"record": str(tmp_path), "part": "evaluation", "model": False})])
+    problem, _ = follow([first, json.dumps({"record": str(tmp_path), "part": "evaluation"})])
     assert problem is not None
     assert problem.startswith("tracking.address: sqlite:///stores/mlflow.db leads out of the project, to ")
     assert problem.endswith("in the environment")

@@ -91,7 +91,7 @@ def within(seconds: float, call: Callable[[], str | None]) -> str | None:
 
 
 def record(root: Path, part: str = "evaluation") -> str:
-    return json.dumps({"record": str(root), "part": part, "model": False})
+    return json.dumps({"record": str(root), "part": part})
 
 
 def message(found: Study) -> str:
@@ -247,6 +247,19 @@ def test_a_record_that_was_read_while_it_was_moved_is_read_where_it_stays_not_wh
     (work / "training" / "run.json").write_text("{")
     assert told(store, message(written()), record(work), record(finished()), lambda: growing(1)) is None
     assert statuses(store, "run") == ["FINISHED"]
+
+
+def test_what_a_model_takes_is_imported_before_the_record_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported, in_time = threading.Event(), list[bool]()
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+    monkeypatch.setattr("pipeline.tracking.mirror_worker.import_for_models", imported.set)
+
+    def lines(*, model: bool) -> Iterator[str]:
+        yield settings(TRACKING, REPRO_STUDY, model=model)
+        in_time.append(imported.wait(10 if model else 0.1))
+
+    assert follow(lines(model=False)) == follow(lines(model=True)) == (None, None)
+    assert in_time == [False, True]
 
 
 def test_a_run_of_dvc_repro_has_no_parent(store: Store) -> None:

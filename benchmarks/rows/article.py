@@ -10,7 +10,7 @@ from tests.harness.spent import Cost
 
 EPOCHS, QUICK_EPOCHS = 2, 1
 OURS, SCRIPT = "this project", "the article's Keras script"
-MOST_MIB = 1024
+OF_THE_SCRIPT, MOST_MIB = 0.6, 1024
 
 
 def measure(workshop: Workshop) -> Finding:
@@ -38,7 +38,7 @@ def measure(workshop: Workshop) -> Finding:
         f"peak memory {median(costs[OURS], 'peak_mib'):.0f} MiB, the script's {median(costs[SCRIPT], 'peak_mib'):.0f}"
     )
     said = "; ".join([ratio_in_words(costs, OURS, SCRIPT), *others, memory])
-    met = ratio <= 1.0 and median(costs[OURS], "peak_mib") <= MOST_MIB
+    met = ratio <= OF_THE_SCRIPT and median(costs[OURS], "peak_mib") <= MOST_MIB
     return Finding(said, met, {"epochs": int(epochs), "costs": as_figures(costs)}, _bars(costs))
 
 
@@ -50,6 +50,6 @@ ROW = Row(
     name="article",
     what="`train` with tracking, checkpoints and progress, beside the plain script of the same settings (batches of "
     "32, float32), start and imports included",
-    goal="at most 1.0 of the time; at most 1.0 GiB",
+    goal="at most 0.6 of the time; at most 1.0 GiB",
     measure=measure,
 )

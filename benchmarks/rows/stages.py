@@ -8,24 +8,28 @@ from benchmarks.rows import Finding, Row
 from benchmarks.workshop import Workshop, afresh, verb
 from pipeline.run.record import TRAINING, read_training
 from tests.harness.project import Project
+from tests.harness.spent import Cost
 
 EPOCHS = 500
-RUNS, LARGE = 500, 10.0
+RUNS, LARGE = 500, 4.0
 FLAT = 1.25
 
 
 def stages(workshop: Workshop) -> Finding:
     project = workshop.project("stages", "training=smoke")
-    verb(project, "train")
-    costs = alternately(
-        {"preprocess": lambda: verb(project, "preprocess"), "evaluate": lambda: verb(project, "evaluate")},
-        workshop.rounds,
-    )
+
+    def evaluate() -> Cost:
+        """Of a run that MLflow has not seen evaluated: again it has little to do."""
+        afresh(project)
+        verb(project, "train")
+        return verb(project, "evaluate")
+
+    costs = alternately({"preprocess": lambda: verb(project, "preprocess"), "evaluate": evaluate}, workshop.rounds)
     seconds = {name: median(found) for name, found in costs.items()}
     said = (
         f"preprocess {seconds['preprocess']:.1f} s, evaluate {seconds['evaluate']:.1f} s with all pictures and MLflow"
     )
-    return Finding(said, seconds["preprocess"] < 3 and seconds["evaluate"] < 15, as_figures(costs))
+    return Finding(said, seconds["preprocess"] < 3 and seconds["evaluate"] <= 8, as_figures(costs))
 
 
 def mirror(workshop: Workshop) -> Finding:
@@ -64,13 +68,13 @@ def comparison(workshop: Workshop) -> Finding:
     )  # fmt: skip
     costs = {"compare": [verb(project, "compare", "large") for _ in range(workshop.rounds)]}
     said = f"{10 * seeds} runs: {median(costs['compare']):.1f} s"
-    return Finding(said, median(costs["compare"]) < LARGE, as_figures(costs))
+    return Finding(said, median(costs["compare"]) <= LARGE, as_figures(costs))
 
 
 STAGES = Row(
     name="stages",
     what="`preprocess` of 70,000 images; `evaluate` of 10,000 with all pictures",
-    goal="under 3 s; under 15 s",
+    goal="under 3 s; within 8 s",
     measure=stages,
 )
 MIRROR = Row(
@@ -82,6 +86,6 @@ MIRROR = Row(
 COMPARISON = Row(
     name="compare",
     what="`compare` of a study of 500 runs",
-    goal="under 10 s",
+    goal="within 4 s",
     measure=comparison,
 )

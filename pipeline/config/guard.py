@@ -9,6 +9,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +164,7 @@ def check_folder(conf: Path) -> None:
         if not path.name.endswith(".yaml") or not path.is_file():
             continue
         try:
-            plain = load_file(path, name)
-            if path.parent != conf or path.name not in OWN:
-                _check_file(name, path, plain)
+            _check_file(read_bytes(path), name, is_own=path.parent == conf and path.name in OWN)
         except ForbiddenError:
             raise
         except UserError as error:
@@ -181,8 +180,12 @@ def load_file(path: Path, name: str) -> Any:
     Another reader may take for a comment what is none for Hydra's (PyYAML). Raises ForbiddenError for what can't be
     looked at, UserError for what is no YAML; both call the file `name`.
     """
+    return _loaded(read_bytes(path), name)
+
+
+def _loaded(content: bytes, name: str) -> Any:
     return read_bounded(
-        read_bytes(path),
+        content,
         name,
         events=lambda text: yaml.parse(text, Loader=yaml.SafeLoader),
         load=lambda text: OmegaConf.to_container(OmegaConf.load(io.StringIO(text))),
@@ -207,10 +210,18 @@ def refuse_code(value: Any, key: str = "") -> None:
             raise ForbiddenError(f"{name}: names code; a configuration holds values only. Leave it out.")
 
 
-def _check_file(name: str, path: Path, plain: Any) -> None:
-    """Raises ForbiddenError for a package or a defaults list that reaches Hydra or out of conf/, a value that would."""
+@lru_cache(maxsize=256)
+def _check_file(content: bytes, name: str, *, is_own: bool) -> None:
+    """What `check_folder` raises for one file; what passed once passes at once, as long as no byte of it is another.
+
+    Where it is not the code's own, ForbiddenError for a package or a defaults list that reaches Hydra or out of conf/,
+    and for a value that would.
+    """
+    plain = _loaded(content, name)
+    if is_own:
+        return
     values: Mapping[str, Any] = plain if isinstance(plain, Mapping) else {}
-    words = [line.strip() for line in path.read_text("utf-8").splitlines() if re.match(r"\s*#.*@.*hydra", line)]
+    words = [line.strip() for line in content.decode().splitlines() if re.match(r"\s*#.*@.*hydra", line)]
     defaults = _texts(values.get("defaults"), "defaults")
     words += [f"{key}: {text}" for key, text in defaults if STEERING.search(f"{key} {text}")]
     if words:

@@ -3,7 +3,9 @@
 No name leads out of its folder, and no link out of the project.
 """
 
+import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.storage import project
-from pipeline.storage.digest import as_json, is_as_named, unsealed
+from pipeline.storage.digest import is_as_named, unsealed
 from pipeline.terminal.errors import UserError
 
 MOST_BYTES = 40_000_000
@@ -35,7 +37,9 @@ def read_document(path: Path, kind: type[Kind], layout: int | None, repair: str)
         values = unsealed(text)
         if layout is not None:
             del values["layout"]
-        return cast(Kind, _typed(lambda: _adapter(cast(Any, kind)).validate_json(as_json(values))))
+        # Again as JSON, in which a list may be a tuple.
+        content = json.dumps(values, ensure_ascii=False, allow_nan=False)
+        return cast(Kind, _typed(lambda: _adapter(cast(Any, kind)).validate_json(content)))
 
 
 @contextmanager
@@ -83,7 +87,8 @@ def refuse_links(folder: Path) -> None:
     its name, which is its digest, says.
     """
     inside = project.store_root().resolve()
-    for path in (folder, *folder.rglob("*")):
+    below = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in itertools.chain([folder], below):
         if not path.is_symlink() or (target := path.resolve()).is_relative_to(inside):
             continue
         if not (target.is_relative_to(project.cached_files()) and target.is_file()):

@@ -61,10 +61,18 @@ class MirrorProcess:
     """A context in which a process mirrors what is named to it; then `said` holds what went wrong, in a sentence."""
 
     def __init__(
-        self, tracking: "Tracking", study: str, part: str = "evaluation", longest_wait: float | None = None
+        self,
+        tracking: "Tracking",
+        study: str,
+        part: str = "evaluation",
+        longest_wait: float | None = None,
+        *,
+        model: bool = False,
     ) -> None:
-        """`part` is the evaluation of the records that are named to it, `longest_wait` in seconds."""
-        self._first = settings(tracking, study)
+        """`part` is the evaluation of the records that are named to it, `longest_wait` in seconds; with `model` each
+        gets its Keras model, and what that takes is imported at once.
+        """
+        self._first = settings(tracking, study, model=model)
         self._enabled = tracking.enabled
         self._part = part
         self._longest_wait = longest_wait or LONGEST_WAIT
@@ -81,9 +89,9 @@ class MirrorProcess:
             _end_early()
         return self
 
-    def sync(self, root: Path, *, model: bool = False) -> None:
-        """There is more in the record at `root`; its Keras model too is wanted where `model`. Returns at once."""
-        self._write(json.dumps({"record": str(root), "part": self._part, "model": model}))
+    def sync(self, root: Path) -> None:
+        """There is more in the record at `root`. Returns at once."""
+        self._write(json.dumps({"record": str(root), "part": self._part}))
 
     def sync_study(self, folder: Path) -> None:
         """There is more in the study in `folder`. Returns at once."""
@@ -121,9 +129,9 @@ class MirrorProcess:
             self._missed |= isinstance(error, BlockingIOError)
 
 
-def settings(tracking: "Tracking", study: str) -> str:
+def settings(tracking: "Tracking", study: str, *, model: bool = False) -> str:
     """The first line that a mirror process reads."""
-    return json.dumps({"tracking": tracking.model_dump(mode="json"), "study": study})
+    return json.dumps({"tracking": tracking.model_dump(mode="json"), "study": study, "model": model})
 
 
 def _start() -> subprocess.Popen[str]:

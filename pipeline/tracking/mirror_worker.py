@@ -23,6 +23,7 @@ from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.models import import_for_models
 from pipeline.tracking.run_mirror import Mirror, killed
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_mirror import StudyMirror
@@ -31,7 +32,7 @@ LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
 """How often, after how many seconds, and until when a store that fails is tried again when nothing more comes."""
 
 Message = dict[str, Any]
-"""`{"record": folder, "part": which evaluation, "model": whether it is wanted}`, `{"study": folder}`,
+"""`{"record": folder, "part": which evaluation}`, `{"study": folder}`,
 `{"announced": folder of a study, "verdict": a sentence, "report": folder or None}`: there is more in that folder.
 """
 
@@ -56,9 +57,12 @@ def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
     if (first := next(reader, None)) is None:
         return None, None
     settings = json.loads(first)
-    worker = _Worker(Tracking.model_validate(settings["tracking"]), settings["study"])
+    worker = _Worker(Tracking.model_validate(settings["tracking"]), settings["study"], model=settings["model"])
     named: queue.Queue[Message | None] = queue.Queue()
     threading.Thread(target=_read, args=(reader, named), daemon=True).start()
+    if settings["model"]:
+        # While the run is being scored: somebody waits when it has been.
+        import_for_models()
     ended = False
     while not ended:
         newest = _newest(named)
@@ -79,12 +83,13 @@ def follow(lines: Iterable[str]) -> tuple[str | None, str | None]:
 class _Worker:
     """Remembers what has not been written yet, and which runs have not ended."""
 
-    def __init__(self, tracking: Tracking, study: str) -> None:
+    def __init__(self, tracking: Tracking, study: str, *, model: bool) -> None:
         self.unreachable: str | None = None
         self.told: str | None = None
         self._unreadable: dict[str, str] = {}
         self._tracking = tracking
         self._study = study
+        self._model = model
         self._store: Store | None = None
         self._waiting: dict[str, Message] = {}
         self._growing: dict[str, Message] = {}
@@ -133,7 +138,7 @@ class _Worker:
             self.told = self._mirror.announce(read_study(Path(message["announced"])), message["verdict"], report)
         elif (record := self._read(message)) is not None:
             mirror = self._repro if self._study == REPRO_STUDY else self._mirror
-            mirror.bring_up(record, model=message["model"])
+            mirror.bring_up(record, model=self._model)
             run = record.training.run
             self._keep(run.identity, message, growing=run.outcome == "running")
 

@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ from pipeline.tracking.store import Store, ensure, reaching, search_runs, settle
 CHAMPION, PREVIOUS = "champion", "previous"
 
 DESCRIPTION = "Networks of this project that were released: the champion is the one to use, previous the one before."
+
+
+def import_for_models() -> Any:
+    """MLflow's way with Keras models, after TensorFlow, which takes seconds."""
+    # First: it imports TensorFlow without what that prints.
+    import_module("pipeline.network")
+    from mlflow import keras  # noqa: PLC0415 - it imports TensorFlow
+
+    return keras
 
 
 def write_model(store: Store, run_id: str, record: Record) -> None:
@@ -85,8 +95,6 @@ def _link(store: Store, run_id: str, model_id: str, record: Record) -> None:
 
 def _save(logged: Any, run_id: str, training: TrainingPart, model: Any, folder: Path) -> None:
     """The model with its signature: raw images uint8 in, probabilities out."""
-    from mlflow import keras as flavor  # noqa: PLC0415 - it imports TensorFlow
-
     shape = [-1, *model.input_shape[1:]]
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
@@ -97,7 +105,7 @@ def _save(logged: Any, run_id: str, training: TrainingPart, model: Any, folder: 
         re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", str(version)) for version in versions.values()
     ):
         raise UserError(f"{training.folder}: says that it was made with versions that are none.")
-    flavor.save_model(
+    import_for_models().save_model(
         model,
         str(folder),
         mlflow_model=Model(
