@@ -31,7 +31,7 @@ repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is 
 test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
 
-test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory
+test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory, a team's servers
 	@CI=true python -m pytest -m long
 	@python -m faults --stamp
 
