@@ -31,7 +31,7 @@ repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is 
 test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
 
-test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory, a search
+test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory, a team's servers, a search
 	@$(UV) pip install -q --python .venv --require-hashes -r requirements/search.txt || \
 		echo "Optuna could not be installed: the tests that need it are left out"
 	@CI=true python -m pytest -m long

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.run import environment as module
-from pipeline.run.environment import NAMES, device, environment, processor_class
+from pipeline.run.environment import NAMES, device, environment, precision_note, processor_class
 
 
 def test_the_environment_says_the_processors_class_and_the_device() -> None:
@@ -57,3 +57,14 @@ def test_what_asks_tensorflow_for_cards_is_a_program_that_ends_well() -> None:
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", NAMES], env=hidden, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_the_processor_is_asked_for_bfloat16_only_where_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CPU", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags\t\t: avx2\n")
+    for computes, notes in (("cpu", True), ("NVIDIA L4", False)):
+        monkeypatch.setattr(module, "device", lambda computes=computes: computes)
+        assert bool(precision_note("mixed_bfloat16")) is notes
+    assert precision_note("float32") is None

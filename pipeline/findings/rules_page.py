@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic_core import to_json
 
+from pipeline.config.messages import counted
 from pipeline.figures.style import sheet, shortened, styled
 from pipeline.findings import wording
 from pipeline.findings.figures import LOOKS, NARROW, WIDE, svg
@@ -82,7 +83,7 @@ def _claims(rule: RuleResult) -> str:
 
 def late(answer: Answer) -> str:
     """Whether values of it had been seen when it was declared: what is asked then may be what they suggested."""
-    return f"declared when {wording.counted(answer.seen, 'seed')} of it had been seen" if answer.seen else ""
+    return f"declared when {counted(answer.seen, 'seed')} of it had been seen" if answer.seen else ""
 
 
 def _with_gap(rule: RuleResult) -> bool:

@@ -122,9 +122,9 @@ def precision_note(precision: str) -> str | None:
 
 
 def lacks_bfloat16() -> bool:
-    """Whether this processor has no bfloat16 arithmetic; False too where the system does not tell."""
+    """Whether a processor without bfloat16 arithmetic computes the runs; False too where the system does not tell."""
     instructions = _instructions()
-    return bool(instructions) and not BFLOAT16 & instructions
+    return bool(instructions) and not BFLOAT16 & instructions and device() == "cpu"
 
 
 def git(*arguments: str, given: bytes = b"", seconds: float | None = 20) -> bytes | None:

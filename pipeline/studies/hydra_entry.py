@@ -359,8 +359,9 @@ def _plain_value(word: str) -> tuple[Any] | None:
 def _is_plain(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_is_plain, value))
-    is_text = isinstance(value, str)
-    return value is None or isinstance(value, int | float) or (is_text and "${" not in value and value != "???")
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    return value is None or isinstance(value, int | float)
 
 
 def _variants(choices: Mapping[Any, Any]) -> dict[str, str]:

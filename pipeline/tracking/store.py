@@ -280,7 +280,7 @@ def ensure_run(
 
 def is_own(run: Any) -> bool:
     """Whether a run was made under this account, or under none."""
-    return run.data.tags.get(ACCOUNT, account()) == account()
+    return bool(run.data.tags.get(ACCOUNT, account()) == account())
 
 
 def search_runs(store: Store, wanted: str) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 HOST = "127.0.0.1"
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds in which a server starts on a machine that does much else."""
 
 GRPC = 10_000
