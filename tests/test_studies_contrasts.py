@@ -1,6 +1,8 @@
 """Questions that are asked of a study in advance: what can be asked, and what is kept of when it was."""
 
 import json
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from pipeline.studies.study import DeclaredContrast, Point, Study, read_study, u
 from pipeline.studies.study_config import StudyConfig
 from tests.harness.conducting import finish
 from tests.harness.settings import article_values
-from tests.harness.studies import a_project, cell, declared, prepare, study
+from tests.harness.studies import START, a_project, cell, declared, prepare, study
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +161,40 @@ def test_a_contrast_that_is_added_after_runs_were_seen_is_marked_and_those_of_ot
 def test_a_run_that_another_study_did_was_seen_too() -> None:
     finish(plan(declared()).jobs[0])
     assert merged(None, asking()).contrasts[0].runs_before == 1
+
+
+def commit(config: StudyConfig, conf: Path, moment: int) -> None:
+    """Commit the file of conf/study/ that declares the study, `moment` milliseconds after 1970."""
+    path = conf / "study" / "rules" / "kernels.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"study": config.model_dump(mode="json", include={"name", "contrasts"})}))
+    date = f"{moment // 1000} +0000"
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "declared"]):
+        command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-C", conf, *words]
+        subprocess.run(command, check=True, env=os.environ | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date})
+
+
+def test_a_contrast_stands_declared_since_its_file_was_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that runs which another study did after that were not seen before it was declared."""
+    config, other, conf = asking(), asking(claim="16 filters lose"), tmp_path / "conf"
+    jobs = plan(config).jobs
+    for job in jobs[:3]:
+        finish(job)
+    commit(config, conf, START + 30_000)
+    monkeypatch.setattr(project, "CONF", conf)
+    (asked,) = merged(None, config).contrasts
+    assert (asked.runs_before, asked.declared) == (0, "2023-11-14T22:13:50+00:00")
+    # Another contrast than is committed, and a file that is not as it was committed.
+    assert merged(None, other).contrasts[0].runs_before == 3
+    with (conf / "study" / "rules" / "kernels.yaml").open("a") as file:
+        file.write("\n")
+    assert merged(None, config).contrasts[0].runs_before == 3
+    # Committed after the runs.
+    commit(config, conf / "later", START + 90_000)
+    monkeypatch.setattr(project, "CONF", conf / "later")
+    assert merged(None, config).contrasts[0].runs_before == 3
 
 
 def test_a_contrast_that_is_no_longer_asked_stays_asked() -> None:

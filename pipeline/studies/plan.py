@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pipeline.config.layers import layers
-from pipeline.config.load import configure, leaves
-from pipeline.config.messages import refused, shown
+from pipeline.config.load import configure, leaves, read_yaml
+from pipeline.config.messages import refused, shown, validated
 from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import test_digest, training_digest
 from pipeline.data.scoring import held_out_digest
 from pipeline.run.checkpoint import recorded
+from pipeline.run.environment import git
 from pipeline.run.identity import Identity, identity, scoring_identity
 from pipeline.run.record import EVALUATION, TEST_EVALUATION, TRAINING, Record, read_record
 from pipeline.storage import digest, lock, project
@@ -19,7 +20,7 @@ from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
 from pipeline.studies.study import ENDED, DeclaredContrast, Point, Search, Setting, Study, StudyRun, with_runs
-from pipeline.studies.study_config import StudyConfig
+from pipeline.studies.study_config import ContrastConfig, StudyConfig
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -209,11 +210,13 @@ def merge_plan(present: Study | None, plan: Plan, config: StudyConfig) -> Study:
         tracking=None if present is None else present.tracking,
         search=plan.search,
     )
-    study = with_runs(study, [study_run_of(job, record_of(job)) for job in plan.jobs])
+    records = {job.identity.name: record_of(job) for job in plan.jobs}
+    study = with_runs(study, [study_run_of(job, records[job.identity.name]) for job in plan.jobs])
     check_study(before, study, {job.identity.name for job in plan.jobs})
     # Runs of other code say much of what these will.
     seen = len(present.ended) if present is not None and before is None else 0
-    return replace(study, contrasts=_declare(present, study, plan, config, seen))
+    scored = {name: one.evaluation.scored for name, one in records.items() if one is not None and one.evaluation}
+    return replace(study, contrasts=_declare(present, study, plan, config, seen, scored))
 
 
 def _check_search(before: Study | None, plan: Plan) -> None:
@@ -233,25 +236,52 @@ def _check_search(before: Study | None, plan: Plan) -> None:
 
 
 def _declare(
-    present: Study | None, study: Study, plan: Plan, config: StudyConfig, seen: int
+    present: Study | None,
+    study: Study,
+    plan: Plan,
+    config: StudyConfig,
+    seen: int,
+    scored: Mapping[str, int | None],
 ) -> tuple[DeclaredContrast, ...]:
-    """The contrasts of a study, of which `seen` runs by other code had ended.
+    """The contrasts of a study, of which `seen` runs by other code had ended; `scored` says when its own were.
 
     One that was asked before keeps the time of that, also where the line no longer asks it; one that is new, or not as
-    it was, is declared now, after the runs that have ended.
+    it was, is declared with the commit that holds it, or now: after the runs that had ended then.
     """
     earlier = {} if present is None else {one.name: one for one in present.contrasts}
-    now, contrasts = datetime.now(UTC).isoformat(timespec="seconds"), []
+    committed, contrasts = _committed(config), []
     for name, one in config.contrasts.items():
         weights = config.weights(name, plan.settings)
-        ended = seen + sum(run.state in ENDED and run.setting in weights for run in study.cells)
-        margin = config.margin if one.margin is None else one.margin
-        new = DeclaredContrast(name, one.claim, one.expects, weights, one.score, margin, now, ended)
+        since = committed.get(name, datetime.now(UTC))
+        ended = [run for run in study.cells if run.state in ENDED and run.setting in weights]
+        before_it = seen + sum((scored.get(run.identity) or 0) < 1000 * since.timestamp() for run in ended)
+        margin, at = config.margin if one.margin is None else one.margin, since.isoformat(timespec="seconds")
+        new = DeclaredContrast(name, one.claim, one.expects, weights, one.score, margin, at, before_it)
         before = earlier.pop(name, None)
         if present is not None and before is not None and _asks(before, present) == _asks(new, study):
             new = replace(new, declared=before.declared, runs_before=before.runs_before)
         contrasts.append(new)
     return (*contrasts, *(one for one in earlier.values() if one.weights.keys() <= study.settings.keys()))
+
+
+def _committed(config: StudyConfig) -> dict[str, datetime]:
+    """Since when the file of conf/study/ that declares the study stands committed as it is, by the contrast it asks."""
+    for path in (project.CONF / "study" / f"{name}.yaml" for name in project.variants("study") if config.contrasts):
+        document = read_yaml(path)
+        own = document.get("study") if isinstance(document, dict) else None
+        if not isinstance(own, dict) or own.get("name") != config.name:
+            continue
+        is_own = all(
+            own.get(key, value) == value for key, value in (("margin", config.margin), ("settings", config.settings))
+        )
+        changes = git("-C", str(path.parent), "status", "--porcelain", "--", path.name)
+        since = git("-C", str(path.parent), "log", "-1", "--format=%cI", "--", path.name)
+        if not is_own or changes != b"" or not since:
+            return {}
+        moment = min(datetime.fromisoformat(since.decode().strip()).astimezone(UTC), datetime.now(UTC))
+        asked = {name: validated(ContrastConfig, one) for name, one in (own.get("contrasts") or {}).items()}
+        return {name: moment for name, one in asked.items() if config.contrasts.get(name) == one}
+    return {}
 
 
 def _asks(contrast: DeclaredContrast, study: Study) -> object:
