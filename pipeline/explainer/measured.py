@@ -56,8 +56,14 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
                 if all(map(REACHED.fullmatch, changes)) and own.keys() <= settings.keys():
                     scores = {name: float(row[name]) for name in ("mean", "interval_low", "interval_high")}
                     study = path.parent.relative_to(project.REPORTS).as_posix()
-                    seeds = int(row["seeds"])
-                    yield {"study": study, "label": row["setting"], "changes": changes, "seeds": seeds} | scores | about
+                    yield {
+                        "study": study,
+                        "label": row["setting"],
+                        "changes": changes,
+                        "seeds": int(row["seeds"]),
+                        **scores,
+                        **about,
+                    }
         except (ValueError, TypeError, csv.Error) as error:
             anew = f"`python -m pipeline.compare {path.parent.name}` writes it anew"
             raise UserError(f"{path}: is not as compare writes it ({error}). {anew}; or take it away.") from None
