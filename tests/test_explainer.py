@@ -21,6 +21,7 @@ from pipeline.storage import project
 from pipeline.storage.arrays import digest_of
 from pipeline.studies.bundle import pack_study
 from pipeline.studies.study import Setting, Study, update_study
+from pipeline.terminal.errors import UserError
 from tests.harness.doors import asked_here
 from tests.harness.project import Project, finished_project
 from tests.harness.settings import article_values
@@ -120,6 +121,14 @@ def test_what_was_measured_otherwise_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: dict[str, str]
 ) -> None:
     assert read(tmp_path, monkeypatch, line) == []
+
+
+@pytest.mark.parametrize("values", [{"mean": ""}, {"seeds": "many"}, {"parameters": "x"}])
+def test_a_report_that_is_damaged_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: Any) -> None:
+    with pytest.raises(
+        UserError, match=r"results\.csv: is not as compare writes it .*python -m pipeline\.compare kern"
+    ):
+        read(tmp_path, monkeypatch, {"model.conv.filters": "32", **row({}, **values)})
 
 
 def test_a_study_that_is_not_declared_and_a_table_that_is_no_report_are_left_out(

@@ -57,6 +57,15 @@ def test_every_number_of_the_table_for_a_paper_is_that_of_results_csv() -> None:
     assert means == sorted(means, reverse=True)
 
 
+def test_names_that_a_study_gives_its_settings_have_a_column_of_their_own() -> None:
+    study = write_study(random_scores(2))
+    named = {name: replace(setting, variants={"setting": name}) for name, setting in study.settings.items()}
+    table = settings(compute_results(from_study(replace(study, settings=named, baseline={"setting": "s0"}))))
+    assert table.header[:3] == ("study.settings", "setting", "seeds")
+    assert len(set(table.header)) == len(table.header)
+    assert [row[0] for row in table.rows] == list(named)
+
+
 def test_text_is_text_in_latex() -> None:
     found = comparison([[90.0, 90.1], [90.2, math.nan]], [{"note": r"50 % & \x_{1} ~^#$"}, {"note": "plain"}])
     text = as_tex(compute_results(found))

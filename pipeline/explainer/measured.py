@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import JsonValue
@@ -39,36 +39,48 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
     """Each setting that was measured with an interval and that the page's controls reach.
 
     How it differs from the page's network, its score in percent, and how it was trained. Raises UserError for a file of
-    conf/ that can't be read.
+    conf/ or reports/ that can't be read.
     """
     own, declared = dict(settings_of(page)), _declared_studies()
     for path in sorted(project.REPORTS.rglob("results.csv")):
-        rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
-        names = list(rows.fieldnames or ())
-        if not set(COLUMNS) <= set(names) or names.count("setting") > 1:
+        try:
+            rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
+            names = list(rows.fieldnames or ())
+            if not set(COLUMNS) <= set(names) or names.count("setting") > 1:
+                continue
+            for row, model, about in _rows(rows, names, _configurations(path.parent.name, declared)):
+                if not row["interval_low"] or not _costs_as_reported(model, image_shape, classes, row):
+                    continue
+                settings = dict(settings_of(model))
+                changes = {key: value for key, value in settings.items() if own.get(key, own) != value}
+                if all(map(REACHED.fullmatch, changes)) and own.keys() <= settings.keys():
+                    scores = {name: float(row[name]) for name in ("mean", "interval_low", "interval_high")}
+                    study = path.parent.relative_to(project.REPORTS).as_posix()
+                    yield {
+                        "study": study,
+                        "label": row["setting"],
+                        "changes": changes,
+                        "seeds": int(row["seeds"]),
+                        **scores,
+                        **about,
+                    }
+        except (ValueError, TypeError, csv.Error) as error:
+            anew = f"`python -m pipeline.compare {path.parent.name}` writes it anew"
+            raise UserError(f"{path}: is not as compare writes it ({error}). {anew}; or take it away.") from None
+
+
+def _rows(
+    rows: Iterable[dict[str, str]], names: list[str], configurations: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[dict[str, str], Model, dict[str, JsonValue]]]:
+    """The lines of a report, each with its model and with how it was trained; what nothing tells is left out."""
+    first = dict(leaves(next(iter(configurations.values()), {})))
+    for row in rows:
+        if (shared := configurations.get(row.get(NAMED, ""))) is None:
             continue
-        study = path.parent.relative_to(project.REPORTS).as_posix()
-        configurations = _configurations(path.parent.name, declared)
-        first = dict(leaves(next(iter(configurations.values()), {})))
-        for row in rows:
-            if (shared := configurations.get(row.get(NAMED, ""))) is None:
-                continue
-            swept = {key: row[key] for key in names[: names.index("setting")] if key != NAMED}
-            model = _changed(shared, swept)
-            if model is None or not row["interval_low"] or not _costs_as_reported(model, image_shape, classes, row):
-                continue
-            changes = {key: value for key, value in settings_of(model) if own.get(key, own) != value}
-            if not all(map(REACHED.fullmatch, changes)) or own.keys() - dict(settings_of(model)).keys():
-                continue
-            yield {
-                "study": study,
-                "label": row["setting"],
-                "changes": changes,
-                "others": _others(shared, first) | {key: swept[key] for key in swept if key.startswith(OTHERS)},
-                "seeds": int(row["seeds"]),
-                **{name: float(row[name]) for name in ("mean", "interval_low", "interval_high")},
-                **_training(shared),
-            }
+        swept = {key: row[key] for key in names[: names.index("setting")] if key != NAMED}
+        others = _others(shared, first) | {key: swept[key] for key in swept if key.startswith(OTHERS)}
+        if (model := _changed(shared, swept)) is not None:
+            yield row, model, {"others": others, **_training(shared)}
 
 
 def settings_of(model: Model) -> Iterator[tuple[str, JsonValue]]:
