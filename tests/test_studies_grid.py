@@ -182,6 +182,7 @@ def test_jobs_with_other_values_of_the_same_keys_are_composed_once(monkeypatch: 
             ["model.dense.units=[3,4]", "seed=1"],
             ["model.dense.units=[5]", "seed=2"],
         ],
+        [["model.depth=1", "model.depth=2", "model.depth=1"]] * 2,
         [["model.conv.padding='a b'"], ["model.conv.padding=null"], ["model.conv.padding=1e-3"]],
         [["+model.blocks={block1:{pooling:none}}", f"seed={seed}"] for seed in (1, 2)],
     ],

@@ -338,13 +338,13 @@ def _plain_values(job: Sequence[str], groups: Collection[str]) -> dict[str, Any]
     """Dotted key → value of the words that only put a value in place of another, the last where there are several: not
     those that choose a variant, add, take away, merge or refer, nor what these may change too.
     """
-    plain = {word: value for word in job if (value := _plain_value(word))}
-    others = [f"{_key(word)}." for word in job if word not in plain and _key(word) not in groups]
+    plain = [(_key(word), value[0]) for word in job if (value := _plain_value(word))]
+    others = [f"{_key(word)}." for word in job if not _plain_value(word) and _key(word) not in groups]
 
     def is_own(key: str) -> bool:
         return not any(key.startswith(other) or other.startswith(key) for other in others)
 
-    return {_key(word): value for word, (value,) in plain.items() if is_own(f"{_key(word)}.")}
+    return {key: value for key, value in plain if is_own(f"{key}.")}
 
 
 @lru_cache(maxsize=MOST_RUNS)
