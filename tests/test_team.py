@@ -190,6 +190,9 @@ def test_sixty_clients_at_once_lose_nothing_and_write_nothing_twice(
     a_project(monkeypatch, tmp_path)
     client = team.client(monkeypatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # They share a processor with the server: none of them gives up for that, nor asks again unasked.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    monkeypatch.setenv(opened.RETRIES, "0")
     # Each is on a machine of its own.
     monkeypatch.setattr(opened, "writing", contextlib.nullcontext)
     tracking = Tracking(enabled=True, address=team.address, experiment="crowd")
