@@ -48,10 +48,10 @@ def write_rules(rules: Rules, folder: Path) -> None:
 
 def readme_table(rules: Rules) -> str:
     """The table as the README has it."""
-    return _rendered("rules_table.md.jinja", rules, "reports/", "report.md")
+    return _rendered("rules_table.md.jinja", rules, "reports/", "report.md", brief=True)
 
 
-def _rendered(template: str, rules: Rules, root: str, name: str) -> str:
+def _rendered(template: str, rules: Rules, root: str, name: str, *, brief: bool = False) -> str:
     def link(words: str, study: str) -> Markup:
         # A study's name has no sign of Markdown that counts within an address.
         return Markup(f"[{escape_markdown(words)}]({root}{study}/{name})")  # noqa: S704
@@ -64,7 +64,8 @@ def _rendered(template: str, rules: Rules, root: str, name: str) -> str:
     }  # fmt: skip
     seeds = sorted({seed for one in run if one.own is not None for seed in one.own.seeds})
     return render(
-        template, escape_markdown, filters, rules=rules, run=run, say=wording, late=late, with_gap=_with_gap,
+        template, escape_markdown, filters, rules=rules, run=run, brief=brief, say=wording,
+        late=late, with_gap=_with_gap,
         tally=whole, seeds=wording.runs_of(seeds), margins=wording.listed([f"{one:g}" for one in margins], last="or"),
         effects="; ".join(_in_words(one) for one in run) or "no study has been run yet", edge=f"{EDGE:g}",
     )  # fmt: skip
