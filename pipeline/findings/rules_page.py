@@ -48,10 +48,10 @@ def write_rules(rules: Rules, folder: Path) -> None:
 
 def readme_table(rules: Rules) -> str:
     """The table as the README has it."""
-    return _rendered("rules_table.md.jinja", rules, "reports/", "report.md", brief=True)
+    return _rendered("rules_table.md.jinja", rules, brief=True)
 
 
-def _rendered(template: str, rules: Rules, root: str, name: str, *, brief: bool = False) -> str:
+def _rendered(template: str, rules: Rules, root: str = "", name: str = "", *, brief: bool = False) -> str:
     def link(words: str, study: str) -> Markup:
         # A study's name has no sign of Markdown that counts within an address.
         return Markup(f"[{escape_markdown(words)}]({root}{study}/{name})")  # noqa: S704
