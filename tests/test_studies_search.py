@@ -54,7 +54,6 @@ def _optuna(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(monkeypatch, tmp_path)
-    monkeypatch.setattr(project, "ROOT", tmp_path)
     prepare()
     monkeypatch.setattr("pipeline.studies.run_study.MirrorProcess", Told())
 
@@ -354,14 +353,16 @@ def test_after_a_failure_nothing_more_is_proposed_where_that_was_asked_for() -> 
     assert len(searched().trials) == GENERATION
 
 
-def test_a_dry_run_tells_the_plan_in_numbers_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(project.ROOT.rglob("*"))
+def test_a_dry_run_tells_the_plan_in_numbers_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
     assert sweep(declared(**TPE, dry_run=True)) == []
     said = " ".join(capsys.readouterr().out.split())
     assert "a search (tpe) of 12 trials with 2 seeds each, 5 proposed at a time" in said
     assert "5 trials proposed, 0 of their runs done already, at most 24 to do" in said
     assert "it gives no verdict" in said
-    assert sorted(project.ROOT.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_long_search_is_started_after_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
