@@ -170,7 +170,7 @@ def commit(config: StudyConfig, conf: Path, moment: int) -> None:
     path.write_text(json.dumps({"study": config.model_dump(mode="json", include={"name", "contrasts"})}))
     date = f"{moment // 1000} +0000"
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "declared"]):
-        command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-C", conf, *words]
+        command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-C", str(conf), *words]
         subprocess.run(command, check=True, env=os.environ | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date})
 
 
