@@ -144,8 +144,8 @@ def _recorded_run(run: Run, record: Record, scored: EvaluationPart, *, collapsed
     test = read_clock(record.root / TEST_EVALUATION, run.identity, EvaluationClock)
     outcome = record.training.run.outcome
     cores, versions = made.hardware.get("cores"), record.training.run.ingredients.get("versions")
-    made_by = made.hardware.get("processor_class") or made.hardware.get("system")
-    hardware = made.hardware.get("processor"), cores and f"{cores} cores", made_by
+    machine = made.hardware.get("processor_class") or made.hardware.get("system")
+    hardware = made.hardware.get("processor"), cores and f"{cores} cores", machine
     return replace(
         run,
         outcome="collapsed" if outcome == "finished" and (collapsed or scored.collapsed) else outcome,

@@ -129,11 +129,11 @@ def rows(study: Study) -> list[Row]:
     runs: dict[str, list[StudyRun]] = {name: [] for name in study.settings}
     for run in study.cells:
         runs[run.setting].append(run)
+    counting = {run.identity for run in counting_runs(study)}
     made = []
-    counting = counting_runs(study)
     for name, values in distinctions(study).items():
         counts = count_outcomes(runs[name])
-        learned = [run for run in counting if run.setting == name and run.outcome == "finished"]
+        learned = [run for run in runs[name] if run.identity in counting and run.outcome == "finished"]
         accuracies = [run.accuracy for run in learned if run.accuracy is not None]
         seconds = [run.seconds for run in learned if run.seconds is not None]
         row = Row(
