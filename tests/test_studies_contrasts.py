@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -167,7 +168,12 @@ def commit(config: StudyConfig, conf: Path, moment: int) -> None:
     """Commit the file of conf/study/ that declares the study, `moment` milliseconds after 1970."""
     path = conf / "study" / "rules" / "kernels.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"study": config.model_dump(mode="json", include={"name", "contrasts"})}))
+    plain = {
+        "data": {"validation_images": 10},
+        "study": config.model_dump(mode="json", include={"name", "contrasts"}),
+        "hydra": {"sweeper": {"params": {"model.conv.filters": "8,16,32"}}},
+    }
+    path.write_text(f"# @package _global_\n{json.dumps(plain)}\n")
     date = f"{moment // 1000} +0000"
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "declared"]):
         command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-C", str(conf), *words]
@@ -182,18 +188,25 @@ def test_a_contrast_stands_declared_since_its_file_was_committed(
     jobs = plan(config).jobs
     for job in jobs[:3]:
         finish(job)
+    for each in (conf, tmp_path / "later"):
+        shutil.copytree(project.CONF, each)
     commit(config, conf, START + 30_000)
     monkeypatch.setattr(project, "CONF", conf)
     (asked,) = merged(None, config).contrasts
     assert (asked.runs_before, asked.declared) == (0, "2023-11-14T22:13:50+00:00")
     # Another contrast than is committed, and a file that is not as it was committed.
     assert merged(None, other).contrasts[0].runs_before == 3
+    # The same words of another training than the file declares.
+    longer = replace(plan(config), settings={
+        name: replace(one, values={**one.values, "training.epochs": 99}) for name, one in plan(config).settings.items()
+    })  # fmt: skip
+    assert merge_plan(None, longer, config).contrasts[0].runs_before == 3
     with (conf / "study" / "rules" / "kernels.yaml").open("a") as file:
         file.write("\n")
     assert merged(None, config).contrasts[0].runs_before == 3
     # Committed after the runs.
-    commit(config, conf / "later", START + 90_000)
-    monkeypatch.setattr(project, "CONF", conf / "later")
+    commit(config, tmp_path / "later", START + 90_000)
+    monkeypatch.setattr(project, "CONF", tmp_path / "later")
     assert merged(None, config).contrasts[0].runs_before == 3
 
 

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
+from pipeline.config.compose import Choice, compose_with, values
 from pipeline.config.layers import layers
 from pipeline.config.load import configure, leaves, read_yaml
 from pipeline.config.messages import refused, shown, validated
@@ -249,7 +251,7 @@ def _declare(
     it was, is declared with the commit that holds it, or now: after the runs that had ended then.
     """
     earlier = {} if present is None else {one.name: one for one in present.contrasts}
-    committed, contrasts = _committed(config), []
+    committed, contrasts = _committed(config, plan), []
     for name, one in config.contrasts.items():
         weights = config.weights(name, plan.settings)
         since = committed.get(name, datetime.now(UTC))
@@ -264,16 +266,19 @@ def _declare(
     return (*contrasts, *(one for one in earlier.values() if one.weights.keys() <= study.settings.keys()))
 
 
-def _committed(config: StudyConfig) -> dict[str, datetime]:
-    """Since when the file of conf/study/ that declares the study stands committed as it is, by the contrast it asks."""
-    for path in (project.CONF / "study" / f"{name}.yaml" for name in project.variants("study") if config.contrasts):
+def _committed(config: StudyConfig, plan: Plan) -> dict[str, datetime]:
+    """Since when the file of conf/study/ that declares the study stands committed as it is, by the contrast it asks.
+
+    Nothing where the line, or what was chosen, makes another study of it: what was seen of that was not declared there.
+    """
+    for name in project.variants("study") if config.contrasts else ():
+        path = project.CONF / "study" / f"{name}.yaml"
         document = read_yaml(path)
         own = document.get("study") if isinstance(document, dict) else None
         if not isinstance(own, dict) or own.get("name") != config.name:
             continue
-        is_own = all(
-            own.get(key, value) == value for key, value in (("margin", config.margin), ("settings", config.settings))
-        )
+        as_typed = {"margin": config.margin, "settings": config.settings, "error_rate": config.error_rate}
+        is_own = all(own.get(key, value) == value for key, value in as_typed.items()) and _trains(name, document, plan)
         changes = git("-C", str(path.parent), "status", "--porcelain", "--", path.name)
         since = git("-C", str(path.parent), "log", "-1", "--format=%cI", "--", path.name)
         if not is_own or changes != b"" or not since:
@@ -282,6 +287,25 @@ def _committed(config: StudyConfig) -> dict[str, datetime]:
         asked = {name: validated(ContrastConfig, one) for name, one in (own.get("contrasts") or {}).items()}
         return {name: moment for name, one in asked.items() if config.contrasts.get(name) == one}
     return {}
+
+
+def _trains(variant: str, document: dict[str, Any], plan: Plan) -> bool:
+    """Whether the plan's settings are what the file alone composes to, but for the keys that it names or sweeps."""
+    own = dict(leaves(values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))))
+    # As conf/sweep.yaml has it, whatever number of threads trains.
+    own["data.validation_images"] = own["data.validation_images"] or own["data.held_out"]
+    swept = document.get("hydra", {}).get("sweeper", {}).get("params", {})
+    free = {key.lstrip("+") for one in document["study"].get("settings", {}).values() for key in one} | {
+        *swept,
+        "training.threads",
+    }
+    apart = tuple(f"{key}." for key in free)
+    return all(
+        own.get(key, key) == value
+        for one in plan.settings.values()
+        for key, value in one.values.items()
+        if not f"{key}.".startswith(apart)
+    )
 
 
 def _asks(contrast: DeclaredContrast, study: Study) -> object:
