@@ -273,7 +273,7 @@ def _committed(config: StudyConfig, plan: Plan) -> dict[str, datetime]:
     """
     for name in project.variants("study") if config.contrasts else ():
         path = project.CONF / "study" / f"{name}.yaml"
-        document = read_yaml(path)
+        document: Any = read_yaml(path)
         own = document.get("study") if isinstance(document, dict) else None
         if not isinstance(own, dict) or own.get("name") != config.name:
             continue
