@@ -86,14 +86,20 @@ def scores(*gains: float, noise: float = 1.0) -> Scores:
 
 
 def run(
-    place: Path, study: str, table: Scores, *contrasts: DeclaredContrast, rate: float = 0.01, **changes: Any
+    place: Path,
+    study: str,
+    table: Scores,
+    *contrasts: DeclaredContrast,
+    rate: float = 0.01,
+    margin: float = 0.5,
+    **changes: Any,
 ) -> None:
     """The bundle of a study whose records are on disk no more."""
     values: list[dict[str, Any]] = [{"model.conv.filters": 8 * (row + 1)} for row in range(len(table))]
     made = write_study(table, name=study, baseline={"model.conv.filters": 8}, values=values, **changes)
     path = place / "reports" / study / project.BUNDLE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pack_study(replace(made, contrasts=contrasts, error_rate=rate)))
+    path.write_bytes(pack_study(replace(made, contrasts=contrasts, error_rate=rate, margin=margin)))
 
 
 def only(rules: Rules) -> RuleResult:
@@ -274,16 +280,31 @@ def test_where_the_gap_is_asked_the_page_first_shows_that_there_is_one(place: Pa
 
 
 def test_repeats_stand_beside_and_decide_nothing(place: Path) -> None:
-    declare(place, rule("filters", "one", again=["rules_filters_other", "rules_filters_long"]))
+    declare(place, rule("filters", "one", again={"rules_filters_other": "on others", "rules_filters_long": "longer"}))
     run(place, "rules_filters", scores(1.0), contrast("one"))
     run(place, "rules_filters_other", scores(-1.0), contrast("one"), rate=0.05)
     rules = results(place)
     assert only(rules).verdict == "supported"
     assert rules.spent == 0.01
     text = markdown(rules, place)
-    assert re.search(r"\| one gains \(again: rules\\_filters\\_other\) \| refuted \| −[01]\.\d\d points \|", text)
+    assert re.search(r"\| one gains \(again, on others\) \| refuted \| −[01]\.\d\d points \|", text)
     assert "Study rules\\_filters\\_long has not been run yet." in text
-    assert ", [rules\\_filters\\_other](../rules_filters_other/report.md)." in text
+    assert "What matters on others" not in text
+    assert ", [on others](../rules_filters_other/report.md)." in text
+
+
+def test_what_matters_in_a_repeat_is_said_where_it_is_not_the_same(place: Path) -> None:
+    declare(place, rule("filters", "one", again={"rules_filters_other": "on others"}))
+    run(place, "rules_filters", scores(1.0), contrast("one"))
+    run(place, "rules_filters_other", scores(1.0), contrast("one", margin=0.1), margin=0.1)
+    assert "What matters on others is 0.1 points." in markdown(results(place), place)
+
+
+def test_a_rule_that_one_claim_holds_up_names_those_that_failed(place: Path) -> None:
+    declare(place, rule("filters", "one", "two", needs="any"))
+    run(place, "rules_filters", scores(1.0, -2.0, noise=0.1), contrast("one"), contrast("two", setting=2))
+    text = markdown(results(place), place)
+    assert re.search(r"\*\*It held\.\*\*.*\d\. Refuted: “two gains” \(−[12]\.\d\d points\)\.\n", text)
 
 
 @pytest.mark.parametrize(

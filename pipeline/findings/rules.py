@@ -45,15 +45,15 @@ DECIDES: Mapping[Needs, tuple[str, ...]] = {
 class RuleConfig(Section):
     """A rule in words, and the contrasts of `study` (a file of conf/study/rules/) of which it needs all or any.
 
-    `again`: studies, by their names, with contrasts of the same names, shown beside; `measured`: a row of
-    benchmarks/results.json.
+    `again`: studies with contrasts of the same names, shown beside, and in words what differs in them; `measured`: a
+    row of benchmarks/results.json.
     """
 
     rule: Words
     study: ShortName
     needs: Needs
     contrasts: Annotated[list[ShortName], Field(min_length=1)]
-    again: list[StudyName] = Field(default_factory=list)
+    again: dict[StudyName, Words] = Field(default_factory=dict)
     measured: ShortName | None = None
 
 
@@ -165,11 +165,20 @@ class StudyAnswers:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """The contrasts of a rule in another study, what differs there in words; `own` is None while it was not run."""
+
+    study: str
+    words: str
+    own: StudyAnswers | None
+
+
+@dataclass(frozen=True)
 class RuleResult:
     """A rule and its verdict, which `decided_by` gives: of the contrasts with that verdict the one that agrees least
     with its claim where all are needed, else the most. Without a run there is neither; `claims` are declared.
 
-    `again` are other studies by name (None: not run yet); `measured` figures by kind of processor.
+    `measured` are figures by kind of processor.
     """
 
     rule: str
@@ -180,7 +189,7 @@ class RuleResult:
     verdict: ContrastVerdict | None
     decided_by: Answer | None
     own: StudyAnswers | None
-    again: dict[str, StudyAnswers | None]
+    again: tuple[Repeat, ...]
     measured: dict[str, dict[str, float]] | None
 
 
@@ -242,9 +251,10 @@ def decide(needs: Needs, answers: Sequence[Answer]) -> tuple[ContrastVerdict, An
 def _result(rule: RuleConfig, declared: StudyDeclaration) -> RuleResult:
     own = _answers(declared.name)
     verdict, decided_by = (None, None) if own is None else decide(rule.needs, own.named(rule.contrasts))
-    again = {name: _answers(name) for name in rule.again}
-    for other in filter(None, again.values()):
-        other.named(rule.contrasts)
+    again = tuple(Repeat(name, words, _answers(name)) for name, words in rule.again.items())
+    for other in again:
+        if other.own is not None:
+            other.own.named(rule.contrasts)
     claims = {name: declared.contrasts[name].claim for name in rule.contrasts}
     measured = None if rule.measured is None else _measured(rule.measured)
     about = rule.rule, declared.name, rule.needs, claims, declared.error_rate

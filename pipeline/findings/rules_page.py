@@ -60,7 +60,7 @@ def _rendered(template: str, rules: Rules, root: str = "", name: str = "", *, br
     whole = _tally("not run yet" if one.verdict is None else one.verdict for one in rules.rules)
     margins = sorted({one.own.margin for one in run if one.own is not None})
     filters: dict[str, Callable[..., object]] = {
-        "link": link, "hours": lambda seconds: f"{seconds / 3600:.1f}", "tally": _claims,
+        "link": link, "hours": lambda seconds: f"{seconds / 3600:.1f}", "tally": _claims, "refuted": _refuted,
     }  # fmt: skip
     seeds = sorted({seed for one in run if one.own is not None for seed in one.own.seeds})
     return render(
@@ -77,9 +77,17 @@ def _tally(verdicts: Iterable[str]) -> str:
     return ", ".join(f"{counts[one]} {one}" for one in (*map(str, ContrastVerdict), "not run yet") if counts[one])
 
 
+def _answers(rule: RuleResult) -> list[Answer]:
+    return [] if rule.own is None else rule.own.named(list(rule.claims))
+
+
 def _claims(rule: RuleResult) -> str:
-    answers = [] if rule.own is None else rule.own.named(list(rule.claims))
-    return _tally(answer.question.result.verdict for answer in answers)
+    return _tally(answer.question.result.verdict for answer in _answers(rule))
+
+
+def _refuted(rule: RuleResult) -> list[Answer]:
+    """What a rule that held all the same promises in vain."""
+    return [answer for answer in _answers(rule) if answer.question.result.verdict == ContrastVerdict.REFUTED]
 
 
 def late(answer: Answer) -> str:
@@ -106,12 +114,12 @@ def _lines(rule: RuleResult) -> list[tuple[str, Answer | None, bool]]:
     lines: list[tuple[str, Answer | None, bool]] = [(rule.rule, None, True)]
     if rule.own is None:
         return [*lines, ("not run yet", None, False)]
-    studies = [("", rule.own), *((f"{name}: ", again) for name, again in rule.again.items() if again is not None)]
+    studies = [("", rule.own), *((f"{repeat.words}: ", repeat.own) for repeat in rule.again if repeat.own is not None)]
     lines += [
-        (f"{name}{answer.question.declared.claim}", answer, not name and answer.name in rule.claims)
-        for name, study in studies
+        (f"{words}{answer.question.declared.claim}", answer, not words and answer.name in rule.claims)
+        for words, study in studies
         for answer in study.answers
-        if answer.question.declared.score != "seconds" and (not name or answer.name in rule.claims)
+        if answer.question.declared.score != "seconds" and (not words or answer.name in rule.claims)
     ]
     return lines
 
