@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from pipeline.config.messages import counted
-from pipeline.studies.race import counting_runs, verdicts
+from pipeline.studies.race import verdicts
 from pipeline.studies.study import Setting, Study, StudyRun
 
 NOT_SET = "not set"
@@ -125,11 +125,10 @@ def columns(study: Study) -> list[str]:
 
 def rows(study: Study) -> list[Row]:
     """One row a setting, in the order in which they were declared."""
-    names, over = short_names(swept(study)), verdicts(study)
+    names, (over, counting) = short_names(swept(study)), verdicts(study)
     runs: dict[str, list[StudyRun]] = {name: [] for name in study.settings}
     for run in study.cells:
         runs[run.setting].append(run)
-    counting = {run.identity for run in counting_runs(study)}
     made = []
     for name, values in distinctions(study).items():
         counts = count_outcomes(runs[name])
