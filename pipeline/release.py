@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
-from pipeline.findings.card import write_card
+from pipeline.findings.write import write_card
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import Record, find_record
 from pipeline.statistics.images import mcnemar
@@ -25,8 +25,8 @@ from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.models import CHAMPION, PREVIOUS, Registry, Version
-from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import open_store
 
 

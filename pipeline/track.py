@@ -15,10 +15,9 @@ from pipeline.studies.study import Study, find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, shown, tracking_of
+from pipeline.tracking.mirror import Mirror, StudyMirror, unfinished
 from pipeline.tracking.restore import restore
-from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import open_store
-from pipeline.tracking.study_mirror import StudyMirror
 
 
 def main() -> int:

@@ -23,10 +23,9 @@ from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.mirror import Mirror, StudyMirror, killed
 from pipeline.tracking.models import import_for_models
-from pipeline.tracking.run_mirror import Mirror, killed
 from pipeline.tracking.store import Store, open_store
-from pipeline.tracking.study_mirror import StudyMirror
 
 LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
 """How often, after how many seconds, and until when a store that fails is tried again when nothing more comes."""

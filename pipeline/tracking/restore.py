@@ -32,9 +32,8 @@ from pipeline.storage.documents import leads_out
 from pipeline.studies.study import STUDY, read_study
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
-from pipeline.tracking.run_mirror import Mirror, unfinished
+from pipeline.tracking.mirror import Mirror, StudyMirror, unfinished
 from pipeline.tracking.store import Store
-from pipeline.tracking.study_mirror import StudyMirror
 
 Files = Mapping[str, str]
 """Path inside a record → its MD5, as DVC writes it."""
