@@ -16,7 +16,7 @@ from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.statistics.intervals import Interval
 from pipeline.studies.study import find_study
-from pipeline.studies.study_summary import one_line, shown
+from pipeline.studies.study_summary import as_typed, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def _table(comparison: Comparison, settings: Iterable[int], rows: Sequence[Mappi
     keys = [key for factor in comparison.factors for key in factor.keys]
     swept = [[comparison.settings[setting].values.get(key, "") for key in keys] for setting in settings]
     # What pandas can't group by is text.
-    plain = [[shown(value) if isinstance(value, list | dict) else value for value in values] for values in swept]
+    plain = [[as_typed(value) if isinstance(value, list | dict) else value for value in values] for values in swept]
     cells = [[*values, *row.values()] for values, row in zip(plain, rows, strict=True)]
     # The names that a study gives its settings stand under the key that gives them: `setting` is what people read.
     header = ["study.settings" if key == "setting" else key for key in keys]
@@ -98,7 +98,7 @@ def _table(comparison: Comparison, settings: Iterable[int], rows: Sequence[Mappi
 def as_csv(table: Table) -> str:
     """Numbers have up to seven decimals; what is not known is empty; no text is one that a spreadsheet computes."""
     text = io.StringIO()
-    rows = [[*map(shown, row[: table.swept]), *row[table.swept :]] for row in table.rows]
+    rows = [[*map(as_typed, row[: table.swept]), *row[table.swept :]] for row in table.rows]
     csv.writer(text, lineterminator="\n").writerows([map(_cell, row) for row in (table.header, *rows)])
     return text.getvalue()
 
