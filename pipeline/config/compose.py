@@ -52,10 +52,7 @@ class Choice:
 
 
 def read_choice(path: Path) -> Choice:
-    """The choice that conf/chosen.yaml holds.
-
-    Raises UserError for a file that is not as `as_text` writes it.
-    """
+    """The choice that conf/chosen.yaml holds. Raises UserError for a file that is not as `as_text` writes it."""
     try:
         plain: Any = load_file(path, str(path))
         note = next((line for line in path.read_text("utf-8").splitlines() if line.startswith(NOTE)), "")
@@ -94,10 +91,7 @@ def as_text(choice: Choice) -> str:
 
 
 def compose_with(conf: Path, choice: Choice, overrides: Sequence[str] = ()) -> DictConfig:
-    """What `conf` composes to with `choice` in place of the one it holds, and `overrides`; `conf` stays as it is.
-
-    Raises UserError.
-    """
+    """What `conf` (it stays as it is) composes to with `choice` in place of its own and `overrides`. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried, symlinks=True)  # a link is refused there

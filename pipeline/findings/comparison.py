@@ -168,9 +168,7 @@ class Comparison:
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
-        """Mean accuracy of each setting, float64 [settings], NaN without a score; what is equal but for the order of
-        summing is equal.
-        """
+        """Mean accuracy of each setting, float64 [settings], NaN without a score; rounding evens out orders of sums."""
         return np.round(means(self.scores), 9)
 
     @property

@@ -133,10 +133,7 @@ def _section(key: str) -> str:
 
 
 def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -> None:
-    """Let Hydra compose what is typed and launch it: the project's launcher the whole grid, others with `launch_one`.
-
-    Raises UserError for what does not compose.
-    """
+    """Let Hydra compose what is typed; our launcher does the whole grid, others `launch_one`. Raises UserError."""
 
     @hydra.main(version_base=None, config_path=str(project.CONF), config_name="sweep")
     def sweep(config: DictConfig) -> None:

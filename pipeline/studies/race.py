@@ -67,9 +67,7 @@ def check_grid(settings: int, seeds: int, runs: int) -> None:
 
 
 def check_study(before: Study | None, study: Study, planned: Collection[str]) -> None:
-    """Raises ConfigurationError for a race whose looks are not planned for all runs of its study (identities `planned`)
-    before the first.
-    """
+    """Raises ConfigurationError for a race whose looks are not planned for all runs (`planned`) before the first."""
     if before is not None and before.stop is not None and {run.identity for run in before.cells} != set(planned):
         raise refused(
             "study.name",

@@ -149,10 +149,7 @@ def download_file(store: Store, location: str, name: str, folder: Path, *, most:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One MLflow run; `metrics` are the last values by their present names, `started` in milliseconds since 1970.
-
-    All text is untrusted.
-    """
+    """One MLflow run, all text untrusted; `metrics` by their present names, `started` in milliseconds since 1970."""
 
     run_id: str
     status: str
@@ -163,10 +160,7 @@ class StoredRun:
 
 
 def find_runs(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
-    """The runs of the project's experiment that the filter selects, the oldest first, and the store's address.
-
-    Raises StoreUnreachableError, for a filter that is none, too.
-    """
+    """The runs that the filter selects, the oldest first, and the store's address. Raises StoreUnreachableError."""
     store = open_soon(tracking)
     with reaching(store.address):
         return [stored_run(run) for run in search_runs(store, wanted)], without_secrets(store.address)

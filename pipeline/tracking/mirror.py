@@ -276,10 +276,7 @@ class StudyMirror(Mirror):
                 raise UserError(problems[0])
 
     def announce(self, study: Study, verdict: str, report: Path | None) -> str:
-        """Let the study's page begin with the verdict, and attach a report where there is one; returns what to tell.
-
-        Raises StoreUnreachableError.
-        """
+        """Put the verdict first on the study's page, attach a report; what to tell. Raises StoreUnreachableError."""
         with reaching(self._store.address):
             wanted = f"tags.study = '{study.name}' and tags.role = 'study'"
             runs = [run for run in search_runs(self._store, wanted) if is_own(run)]

@@ -150,9 +150,7 @@ class _Worker:
         self._keep(message["study"], message, growing=running)
 
     def _read(self, message: Message) -> Record | None:
-        """The record, which was killed where nobody writes it any more; None where it has been moved to where it stays,
-        which is another message.
-        """
+        """The record, killed where nobody writes it any more; None for one that has moved to where it stays."""
         folder = Path(message["record"])
         record = read_record(folder, message["part"]) if folder.exists() else None
         if not self._closing or (record is not None and record.training.run.outcome != "running"):

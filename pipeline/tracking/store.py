@@ -131,10 +131,7 @@ class Store:
 
 
 def open_store(tracking: Tracking) -> Store:
-    """The store and its experiment, made when they are missing.
-
-    Raises StoreUnreachableError.
-    """
+    """The store and its experiment, made when they are missing. Raises StoreUnreachableError."""
     where = address(tracking)
     with reaching(where), writing():
         if is_database(where):
@@ -184,10 +181,7 @@ def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> dict[str, 
 
 
 def settle(store: Store, location: str | None) -> None:
-    """Wait until the artifacts at a local `location` are on the disk.
-
-    MLflow does not: after a power cut its database would name files that are empty.
-    """
+    """Wait until artifacts at a local `location` are on the disk: MLflow does not, a power cut would empty them."""
     path = Path(unquote(urlsplit(location or "").path))
     if is_database(store.address):
         atomic.sync_folder(path, database_of(store.address).parent)

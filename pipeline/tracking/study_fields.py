@@ -225,9 +225,7 @@ def _view_of_rules() -> dict[str, str]:
 
 
 def study_views(study: str) -> tuple[str, str]:
-    """The keys of a study's views: its runs, and the means over seeds. Of a study of the same name each member has its
-    own.
-    """
+    """The keys of a study's views, its runs and the means over seeds; with accounts each member has its own."""
     # A tag's key takes no other characters.
     whose = re.sub(r"[^\w.-]", "_", f"{study}.{account()}", flags=re.ASCII) if account() else study
     return f"study.{whose}.runs", f"study.{whose}.means"
