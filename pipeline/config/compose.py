@@ -91,7 +91,7 @@ def as_text(choice: Choice) -> str:
 
 
 def compose_with(conf: Path, choice: Choice, overrides: Sequence[str] = ()) -> DictConfig:
-    """What `conf` (it stays as it is) composes to with `choice` in place of its own and `overrides`. Raises UserError."""
+    """What `conf`, left as it is, composes to with `choice` in place of its own and `overrides`. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried, symlinks=True)  # a link is refused there

@@ -43,7 +43,7 @@ def started_early() -> Iterator[None]:
 
 
 def announce(tracking: "Tracking", study: str, verdict: str, report: Path | None = None) -> str:
-    """Put `verdict` first on the study's page in MLflow, attach the folder `report`; returns what to tell, or nothing."""
+    """Put `verdict` first on the study's page in MLflow, attach the folder `report`; returns what to tell."""
     with MirrorProcess(tracking, study, longest_wait=LONGEST_REPORT_WAIT) as mirror:
         mirror.announce(project.study(study), verdict, report)
     if mirror.failed:
