@@ -24,7 +24,7 @@ from rich.table import Table
 
 from pipeline.config.load import configure, read_section
 from pipeline.config.schema import Configuration, Data, Tracking
-from pipeline.data.prepared import Images, load_training, training_digest
+from pipeline.data.prepared import load_training, training_digest
 from pipeline.run.checkpoint import NOT_OF_A_RUN
 from pipeline.run.environment import Environment, environment, git, variables_note
 from pipeline.run.identity import Identity, deciding_code, identity
@@ -72,10 +72,16 @@ def _reproduce(named: str, place: Path, *, keep: bool) -> int:
     _print_circumstances(circumstances(recorded, present, environment()))
     if note := variables_note():
         console.print(f"note: {note}")
-    again = repeat_run(configuration, present, images, place / "again")
+    from pipeline.run.train_run import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
+
+    root = place / "again"
+    train_run(configuration, present, images, root, lambda _root: None, work=root / "work")
+    again = read_reproducible(root / TRAINING)
     status = _verdict(recorded, again)
     if keep and is_bit_identical(recorded, again):
-        keep_weights(recorded, again)
+        if recorded.run.files.get(WEIGHTS) != again.run.files[WEIGHTS]:
+            raise UserError(f"{recorded.folder}: has the same weights in another file: they are not kept.")
+        atomic.write_file(recorded.folder / WEIGHTS, (again.folder / WEIGHTS).read_bytes())
         print(f"the weights are kept: {recorded.folder / WEIGHTS}")
     return status
 
@@ -175,21 +181,6 @@ def configuration_of(run: Run, data: Data, tracking: Tracking) -> Configuration:
         raise UserError(f"the record's configuration has no section data. {REPAIR}")
     files: dict[str, Any] = data.model_dump(mode="json", include=set(NOT_OF_A_RUN))
     return configure({**run.configuration, "data": own | files, "tracking": tracking.model_dump(mode="json")})
-
-
-def repeat_run(configuration: Configuration, identity: Identity, images: Images, root: Path) -> TrainingPart:
-    """Train the run again in the empty folder `root` and return what the new record says. Raises UserError."""
-    from pipeline.run.train_run import train_run  # noqa: PLC0415 - TensorFlow, once the rest is right
-
-    train_run(configuration, identity, images, root, lambda _root: None, work=root / "work")
-    return read_reproducible(root / TRAINING)
-
-
-def keep_weights(recorded: TrainingPart, again: TrainingPart) -> None:
-    """Put the weights of a bit-identical repetition into the record that came without them. Raises UserError."""
-    if recorded.run.files.get(WEIGHTS) != again.run.files[WEIGHTS]:
-        raise UserError(f"{recorded.folder}: has the same weights in another file: they are not kept.")
-    atomic.write_file(recorded.folder / WEIGHTS, (again.folder / WEIGHTS).read_bytes())
 
 
 def commit_with_its_code(recorded: TrainingPart) -> str | None:
