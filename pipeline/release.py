@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
-from pipeline.findings.write import write_card
+from pipeline.findings.card import write_card
 from pipeline.run.identity import REPRO_STUDY
 from pipeline.run.record import Record, find_record
 from pipeline.statistics.images import mcnemar

@@ -5,7 +5,6 @@ Markdown, once and without being asked; HTML in Markdown is none for the reader 
 """
 
 import base64
-import csv
 import math
 import re
 import shutil
@@ -13,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import scipy
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -28,21 +25,11 @@ from pipeline.findings.figures import MOST_DRAWN, draw_figures
 from pipeline.findings.load import ScoredImages, scored_images
 from pipeline.findings.results import COSTS, Results
 from pipeline.run.metrics import ONE_CLASS
-from pipeline.run.record import Record
 from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.storage import atomic, project
 from pipeline.studies.study_summary import one_line
-from pipeline.terminal.errors import UserError
 
 PICTURES = "pictures"
-CARD_PICTURES = {
-    "Which class is taken for which": "pictures/confusion_matrix.png",
-    "How far its probabilities can be believed": "pictures/calibration.png",
-    "Its surest mistakes": "pictures/mistakes.png",
-    "The training": "pictures/training_curves.png",
-}
-SAID_OF_TRAINING = "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "precision"
-"""Of a model's card: what it shows, and which parameters of the training it names."""
 
 BLANK_LINES = re.compile(r"\n{3,}")
 """What conditions leave of a template."""
@@ -190,37 +177,6 @@ def _report(template: str, results: Results, plain: Callable[[str], str], **valu
         combinations=math.prod(len(factor.levels) for factor in comparison.factors),
         most_drawn=MOST_DRAWN, cell_label=cell_label, **values,
     )  # fmt: skip
-
-
-def write_card(record: Record, name: str, opened: int) -> tuple[str, str]:
-    """The card of the run (Mitchell et al., "Model Cards for Model Reporting", 2019, arXiv:1810.03993): as Markdown,
-    whose pictures are paths in its record, and as one page that opens offline.
-
-    `name` is the model's; `opened` how many networks the test images have scored. Raises UserError for a run without
-    scores on test images, or without pictures.
-    """
-    scored, run, made = record.evaluation, record.training.run, record.training.environment
-    if scored is None or scored.images != "test" or not (scored.folder / "pictures").exists():
-        raise UserError(f"{record.root}: has no scores on test images with pictures. Run: dvc repro")
-    correct = np.load(scored.folder / "correct.npy", allow_pickle=False)
-    by_class = list(csv.DictReader((scored.folder / "per_class.csv").read_text("utf-8").splitlines()))
-    training = run.specification.training.model_dump()
-    text = render(
-        "card.md.jinja", escape_markdown, {"percent": lambda share: f"{100 * float(share):.2f} %"}, name=name,
-        opened=opened, scored=scored, run=run, accuracy=correct.mean(), images=len(correct), pictures=CARD_PICTURES,
-        by_class=by_class,
-        interval=scipy.stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson"),
-        training=", ".join(f"{key} {training[key]}" for key in SAID_OF_TRAINING), commit=made.git_commit or "unknown",
-        shape=" × ".join(map(str, run.specification.image_shape)), uncommitted=made.uncommitted_changes,
-        weakest=sorted(by_class, key=lambda row: float(row["f1"]))[:3],
-        versions=_named(made.versions), machine=_named(made.hardware),
-    )  # fmt: skip
-    data = {path: [data_uri("png", (scored.folder / path).read_bytes())] for path in CARD_PICTURES.values()}
-    return text, page(f"{name}: model card", text, data)
-
-
-def _named(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if isinstance(value, str | int)) or "unknown"
 
 
 def _decorated(text: str) -> str:
