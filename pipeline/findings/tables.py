@@ -53,18 +53,16 @@ def settings(results: Results) -> Table:
     rows, baseline = [], None if results.comparison.search is not None else results.comparison.baseline
     for row, (setting, result) in enumerate(zip(results.comparison.settings, results.settings, strict=True)):
         summary, own, other = result.summary, result.difference, result.other_images
-        (lowest, highest), (low, high) = _ends(summary.range), _ends(summary.interval)
-        difference_low, difference_high = _ends(None if own is None else own.interval)
-        other_low, other_high = _ends(None if other is None else other.interval)
         rows.append({
             "setting": setting.label, "seeds": summary.seeds, **{word: result.counts.get(word, 0) for word in LOST},
-            "mean": summary.mean, "deviation": summary.deviation, "interval_low": low, "interval_high": high,
-            "lowest": lowest, "highest": highest, "parameters": setting.parameters,
-            "multiply_adds": setting.multiply_adds, "seconds": setting.seconds, "latency_ms": setting.latency,
-            "baseline": row == baseline, "difference": own and own.mean,
-            "difference_low": difference_low, "difference_high": difference_high, "other_images_low": other_low,
-            "other_images_high": other_high, "superiority": own and own.superiority,
-            "verdict": own and own.verdict.value, "seeds_needed": own and own.seeds_needed,
+            "mean": summary.mean, "deviation": summary.deviation,
+            **_ends(summary.interval, "interval_low", "interval_high"), **_ends(summary.range, "lowest", "highest"),
+            "parameters": setting.parameters, "multiply_adds": setting.multiply_adds, "seconds": setting.seconds,
+            "latency_ms": setting.latency, "baseline": row == baseline, "difference": own and own.mean,
+            **_ends(own and own.interval, "difference_low", "difference_high"),
+            **_ends(other and other.interval, "other_images_low", "other_images_high"),
+            "superiority": own and own.superiority, "verdict": own and own.verdict.value,
+            "seeds_needed": own and own.seeds_needed,
         })  # fmt: skip
     return _table(results.comparison, range(len(rows)), rows)
 
@@ -111,8 +109,8 @@ def results_json(results: Results) -> str:
     return to_json(values, indent=1, inf_nan_mode="null", fallback=np.ndarray.tolist).decode()
 
 
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (interval.low, interval.high)
+def _ends(interval: Interval | None, low: str, high: str) -> dict[str, float | None]:
+    return {low: interval and interval.low, high: interval and interval.high}
 
 
 def _cell(value: object) -> str:
