@@ -46,10 +46,6 @@ class Choice:
     values: Mapping[str, Any]
     note: str = ""
 
-    def overrides(self) -> list[str]:
-        """The choice as a person would type it, for messages."""
-        return [f"{key}={value}" for key, value in {**self.variants, **self.values}.items()]
-
 
 def read_choice(path: Path) -> Choice:
     """The choice that conf/chosen.yaml holds. Raises UserError for a file that is not as `as_text` writes it."""

@@ -59,8 +59,8 @@ def settings(results: Results) -> Table:
             **_ends(summary.interval, "interval_low", "interval_high"), **_ends(summary.range, "lowest", "highest"),
             "parameters": setting.parameters, "multiply_adds": setting.multiply_adds, "seconds": setting.seconds,
             "latency_ms": setting.latency, "baseline": row == baseline, "difference": own and own.mean,
-            **_ends(own and own.interval, "difference_low", "difference_high"),
-            **_ends(other and other.interval, "other_images_low", "other_images_high"),
+            **_ends(None if own is None else own.interval, "difference_low", "difference_high"),
+            **_ends(None if other is None else other.interval, "other_images_low", "other_images_high"),
             "superiority": own and own.superiority, "verdict": own and own.verdict.value,
             "seeds_needed": own and own.seeds_needed,
         })  # fmt: skip
@@ -110,7 +110,7 @@ def results_json(results: Results) -> str:
 
 
 def _ends(interval: Interval | None, low: str, high: str) -> dict[str, float | None]:
-    return {low: interval and interval.low, high: interval and interval.high}
+    return dict.fromkeys((low, high)) if interval is None else {low: interval.low, high: interval.high}
 
 
 def _cell(value: object) -> str:
