@@ -8,8 +8,7 @@ One HTML file that opens offline, from disk, and asks nobody for anything: send 
 
 from pathlib import Path
 
-from pipeline.explainer.content import HALF, content_of, encoded, weights_in
-from pipeline.explainer.page import page
+from pipeline.explainer.page import HALF, content_of, encoded, page, weights_in
 from pipeline.run.record import find_record
 from pipeline.storage import atomic, project
 from pipeline.terminal import command

@@ -33,7 +33,7 @@ def main() -> int:
         raise UserError(f"{comparison.study}: {best_sentence(results)}")
     if not arguments.anyway:
         _check(results, setting, note)
-    print(_said(results, setting))
+    print(_said(results, results.winner, setting))
     if note:
         print(f"warning: {note}")
     choice = outcome(promote_setting(read_choice(project.CHOSEN), comparison.settings[setting].values, note))
@@ -71,14 +71,14 @@ def _note(comparison: Comparison) -> str:
     return f"The study {comparison.study} selects on test images: {scores}." if comparison.images == "test" else ""
 
 
-def _said(results: Results, setting: int) -> str:
+def _said(results: Results, winner: int, setting: int) -> str:
     comparison = results.comparison
-    if setting == results.winner:
+    if setting == winner:
         what = f"the {winner_name(results)} of {len(results.settings)} settings"
         return f"{best_sentence(results)} Chosen: {comparison.label(setting)}, {what}."
     return (
         f"{comparison.label(setting)}: the fewest multiply-adds of those that are not worse than "
-        f"{comparison.label(setting)} by {comparison.margin:g} points or more"
+        f"{comparison.label(winner)} by {comparison.margin:g} points or more"
     )
 
 

@@ -25,8 +25,8 @@ from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.models import CHAMPION, PREVIOUS, Registry, Version
-from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import open_store
 
 

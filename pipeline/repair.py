@@ -87,10 +87,7 @@ def _names_only_dead(locks: Path) -> bool:
 
 
 def _is_living(entry: Mapping[str, Any]) -> bool:
-    """Whether the dvc that an entry of the list of locks names (`pid`, `cmd`) still runs.
-
-    DVC asks only whether a process has that number: a zombie has, and so may one that came later.
-    """
+    """Whether the dvc of an entry (`pid`, `cmd`) runs: the number alone may be a zombie's, or a later process's."""
     try:
         words = psutil.Process(entry["pid"]).cmdline()
     except psutil.Error as error:

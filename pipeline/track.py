@@ -14,11 +14,10 @@ from pipeline.storage import project
 from pipeline.studies.study import Study, find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.addresses import StoreUnreachableError, shown, tracking_of
+from pipeline.tracking.addresses import StoreUnreachableError, tracking_of, without_secrets
+from pipeline.tracking.mirror import Mirror, StudyMirror, unfinished
 from pipeline.tracking.restore import restore
-from pipeline.tracking.run_mirror import Mirror, unfinished
 from pipeline.tracking.store import open_store
-from pipeline.tracking.study_mirror import StudyMirror
 
 
 def main() -> int:
@@ -53,7 +52,7 @@ def _track_record(tracking: Tracking) -> str:
         run_id, held = mirror.bring_up(left), "the training did that has not ended"
     if record is not None:
         run_id, held = mirror.bring_up(record, model=True), f"{project.RECORD.name}/ holds"
-    return f"MLflow run {run_id} in {shown(store.address)} holds what {held}"
+    return f"MLflow run {run_id} in {without_secrets(store.address)} holds what {held}"
 
 
 def _left() -> Record | None:
@@ -72,7 +71,7 @@ def _track_all(tracking: Tracking) -> int:
     restored = restore(store)
     studies = ", ".join(restored.studies) or "none"
     print(
-        f"MLflow in {shown(store.address)} holds {len(restored.runs)} runs of `dvc repro` and `dvc exp run`; "
+        f"MLflow in {without_secrets(store.address)} holds {len(restored.runs)} runs of `dvc repro` and `dvc exp run`; "
         f"studies with their runs: {studies}"
     )
     if restored.lost:
@@ -88,7 +87,8 @@ def _track_study(tracking: Tracking, study: Study) -> str:
     store = open_store(tracking)
     mirror = StudyMirror(store, study.name)
     mirror.bring_up_study(study, all_runs=True)
-    return f"MLflow run {mirror.parent()} and its children in {shown(store.address)} hold what study {study.name} holds"
+    where = without_secrets(store.address)
+    return f"MLflow run {mirror.parent()} and its children in {where} hold what study {study.name} holds"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pipeline.studies.study import find_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import study_fields
-from pipeline.tracking.addresses import StoreUnreachableError, address, is_database, shown, tracking_of
+from pipeline.tracking.addresses import StoreUnreachableError, address, is_database, tracking_of, without_secrets
 from pipeline.tracking.store import open_store, write_experiment_tags
 
 HOST = "127.0.0.1"
@@ -37,7 +37,7 @@ def main() -> int:
     is_local = is_database(where)
     if not is_local and not where.startswith(("http://", "https://")):
         raise UserError(
-            f"{shown(where)}: is neither an SQLite database nor a server, and this command shows these: "
+            f"{without_secrets(where)}: is neither an SQLite database nor a server, and this command shows these: "
             "MLFLOW_TRACKING_URI must begin with sqlite:///, http:// or https://. For PostgreSQL or another database "
             "name the MLflow server in front of it."
         )
@@ -51,7 +51,7 @@ def main() -> int:
         tags = write_experiment_tags(store, views if is_local else {})
     except StoreUnreachableError as error:
         raise UserError(f"{error}.") from None
-    ui = f"http://{HOST}:{port}" if is_local else shown(where).rstrip("/")
+    ui = f"http://{HOST}:{port}" if is_local else without_secrets(where).rstrip("/")
     has_rules = f"{study_fields.VIEW}{study_fields.RULES}" in tags
     links = ({"rules of thumb": study_fields.RULES} if has_rules else {}) | {"MLflow UI": study_fields.STUDIES}
     if study is not None:

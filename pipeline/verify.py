@@ -92,7 +92,7 @@ def _require(is_sound: Callable[..., bool], *arguments: object, told: str) -> No
 
 
 def _is_content(path: Path, md5: str) -> bool:
-    return path.is_file() and digest.md5_of_file(path) == md5
+    return path.is_file() and digest.of_file(path, "md5") == md5
 
 
 def _parts(root: Path) -> Iterator[Check]:

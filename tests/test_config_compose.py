@@ -412,7 +412,6 @@ def test_a_choice_is_kept_over_later_ones() -> None:
     choice = choose(NOTHING, ["model=small", "training.epochs=3"], GROUPS)
     choice = choose(choice, ["seed=0", "model.conv.filters=8"], GROUPS)
     assert choice == Choice({"model": "small"}, {"training.epochs": 3, "seed": 0, "model.conv.filters": 8})
-    assert choice.overrides() == ["model=small", "training.epochs=3", "seed=0", "model.conv.filters=8"]
     assert choose(choice, [], GROUPS) == choice
 
 

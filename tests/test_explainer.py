@@ -14,9 +14,8 @@ from pipeline.config.layers import layers
 from pipeline.config.load import leaves
 from pipeline.config.messages import validated
 from pipeline.config.schema import Model
-from pipeline.explainer.content import HALF, encoded, weights_in
 from pipeline.explainer.measured import COLUMNS, measured
-from pipeline.explainer.page import content_in, page, script
+from pipeline.explainer.page import HALF, content_in, encoded, page, script, weights_in
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of
 from pipeline.studies.bundle import pack_study

@@ -24,9 +24,8 @@ from pipeline.config.layers import layers
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Activation, BiasInitializerName, Conv, MaxNorm, Model
 from pipeline.data.photo import fit_photo
-from pipeline.explainer.content import HALF, encoded, weights_in
 from pipeline.explainer.measured import settings_of
-from pipeline.explainer.page import content_in, page
+from pipeline.explainer.page import HALF, content_in, encoded, page, weights_in
 from pipeline.network.build import build_constraint, build_network
 from pipeline.run.weights import network_weights
 from pipeline.storage import project

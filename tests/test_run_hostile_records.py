@@ -15,9 +15,9 @@ import pytest
 from pydantic import JsonValue
 
 from pipeline.data.prepared import training_digest
+from pipeline.reproduce import configuration_of, read_reproducible
 from pipeline.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.run.record import WEIGHTS, TrainingPart, read_evaluation, read_record, read_training
-from pipeline.run.reproduction import configuration_of, read_reproducible
 from pipeline.run.weights import read_weights
 from pipeline.storage import project
 from pipeline.storage.arrays import digest_of, pack

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from pipeline.run.environment import Environment
-from pipeline.run.identity import Identity
-from pipeline.run.record import Epoch, Run, TrainingPart
-from pipeline.run.reproduction import (
+from pipeline.reproduce import (
     circumstances,
     commit_with_its_code,
     is_bit_identical,
     parting_epoch,
     read_reproducible,
 )
+from pipeline.run.environment import Environment
+from pipeline.run.identity import Identity
+from pipeline.run.record import Epoch, Run, TrainingPart
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
 

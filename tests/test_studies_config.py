@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.config.messages import ConfigurationError
 from pipeline.studies.study import Setting
-from pipeline.studies.study_config import name_of
+from pipeline.studies.study_config import derive_name
 from tests.harness.studies import declared
 
 
@@ -168,12 +168,12 @@ def test_a_baseline_tells_none_from_a_nested_value() -> None:
     ],
 )
 def test_the_name_of_a_sweep_is_its_keys_in_any_order_without_the_seed(keys: list[str], name: str) -> None:
-    assert name_of(keys) == name
-    assert name_of(list(reversed(keys))) == name
+    assert derive_name(keys) == name
+    assert derive_name(list(reversed(keys))) == name
     assert declared(name=name).full_name == name
 
 
 def test_a_sweep_over_many_keys_has_a_name_that_a_study_may_have() -> None:
     conv = ("activation", "bias_initializer", "dilation_rate", "filters", "kernel_initializer", "kernel_size")
     keys = [f"model.conv.{key}" for key in (*conv, "kernel_regularizer", "padding", "strides")]
-    assert declared(name=name_of(keys)).full_name != name_of(keys[:-1])
+    assert declared(name=derive_name(keys)).full_name != derive_name(keys[:-1])

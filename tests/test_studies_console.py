@@ -13,10 +13,9 @@ from rich.console import Console
 from pipeline.run.identity import identity
 from pipeline.storage import atomic, project
 from pipeline.studies import console
-from pipeline.studies.console import duration, size
+from pipeline.studies.console import LiveStandings, duration, size, standings
 from pipeline.studies.estimate import Estimate
 from pipeline.studies.plan import Job, Plan
-from pipeline.studies.standings import LiveStandings, standings
 from pipeline.studies.study import Study, StudyRun
 from tests.harness.studies import DATA, a_project, cell, study, swept
 

@@ -140,7 +140,7 @@ def test_code_that_draws_or_tells_or_trains_makes_no_other_scoring(code: Path) -
     before = scoring_identity("i", "ab")
     pictures = sorted((code / "figures").glob("*.py"))
     assert len(pictures) > 3
-    others = ["studies/console.py", "tracking/run_mirror.py", "network/fit.py"]
+    others = ["studies/console.py", "tracking/mirror.py", "network/fit.py"]
     for path in [*pictures, *(code / other for other in others)]:
         assert scoring_after_a_change_of(path) == before, path
 

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import (
     Row,
+    as_typed,
     best,
     columns,
     differing,
@@ -19,7 +20,6 @@ from pipeline.studies.study_summary import (
     rows,
     score_in_words,
     short_names,
-    shown,
     shown_at,
     swept,
     titles,
@@ -186,7 +186,7 @@ def test_settings_that_differ_in_a_list_or_a_nested_block_are_told_apart() -> No
     ],
 )
 def test_a_value_is_shown_as_it_is_typed(value: JsonValue, text: str) -> None:
-    assert shown(value) == text
+    assert as_typed(value) == text
     assert in_words({"a": value, "b": 1}) == f"a {text}, b 1"
 
 

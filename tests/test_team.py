@@ -23,9 +23,8 @@ from pipeline.studies.study import StudyRun
 from pipeline.tracking import store as opened
 from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.fields import curves
-from pipeline.tracking.run_mirror import SMALL
+from pipeline.tracking.mirror import SMALL, StudyMirror
 from pipeline.tracking.store import open_store
-from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness.mlflow_store import runs
 from tests.harness.project import ROOT, Project, prepared_project, stages_run
 from tests.harness.servers import GRPC, HOST, end, free_port, postgresql, wait_for

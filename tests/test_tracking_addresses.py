@@ -292,7 +292,7 @@ def test_what_is_no_address_of_a_store_is_told_what_one_is(named: str) -> None:
 
 
 def test_a_server_of_the_environment_is_shown_without_its_secrets() -> None:
-    assert addresses.shown("https://me:sesame@team:5000/a?token=sesame#sesame") == "https://team:5000/a"
+    assert addresses.without_secrets("https://me:sesame@team:5000/a?token=sesame#sesame") == "https://team:5000/a"
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from pipeline.studies.study import update_study
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, check_place
 from pipeline.tracking.download import download_training
+from pipeline.tracking.mirror import Mirror, StudyMirror
 from pipeline.tracking.models import Registry
-from pipeline.tracking.run_mirror import Mirror
 from pipeline.tracking.store import open_store
-from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness.settings import article
 from tests.harness.studies import a_project, study, swept, write_record
 

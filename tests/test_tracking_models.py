@@ -16,7 +16,7 @@ from pipeline.storage import project
 from pipeline.tracking import models
 from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.fields import DETAILS, FILES
-from pipeline.tracking.run_mirror import Mirror
+from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import Store, open_store
 from tests.harness.spoiled import lost, spoiled
 from tests.harness.studies import a_project, swept, write_record

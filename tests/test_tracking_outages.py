@@ -16,9 +16,8 @@ from pipeline.run.record import read_record
 from pipeline.storage import project
 from pipeline.studies.study import RunState, StudyRun
 from pipeline.tracking.addresses import StoreUnreachableError
-from pipeline.tracking.run_mirror import Mirror, unfinished
+from pipeline.tracking.mirror import Mirror, StudyMirror, unfinished
 from pipeline.tracking.store import RETRIES, Store, ensure_run, open_store
-from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness.spoiled import lost, spoiled
 from tests.harness.studies import a_project, study, swept, write_record
 

@@ -14,7 +14,7 @@ from pipeline.config.schema import Tracking
 from pipeline.storage.project import LONGEST_DATABASE
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.addresses import StoreUnreachableError, address, shown
+from pipeline.tracking.addresses import StoreUnreachableError, address, without_secrets
 from pipeline.tracking.store import open_store
 
 TRACKING = Tracking(enabled=True, address=None, experiment="paths")
@@ -33,7 +33,7 @@ def test_a_store_is_made_in_its_project_and_nothing_beside_it(
     root.mkdir()
     monkeypatch.setenv("DVC_ROOT", str(root))
     store = open_store(TRACKING)
-    assert shown(address(TRACKING)) == str(root / "mlflow.db")
+    assert without_secrets(address(TRACKING)) == str(root / "mlflow.db")
     run = store.client.create_run(store.experiment_id)
     (tmp_path / "told").write_text("told")
     store.client.log_artifact(run.info.run_id, str(tmp_path / "told"))

@@ -24,10 +24,9 @@ from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError, tracking_of
 from pipeline.tracking.download import get_runs
 from pipeline.tracking.fields import all_tags
-from pipeline.tracking.run_mirror import Mirror
+from pipeline.tracking.mirror import Mirror, StudyMirror
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_fields import page, study_views
-from pipeline.tracking.study_mirror import StudyMirror
 from tests.harness import studies
 from tests.harness.studies import a_project, study, swept, write_record
 

@@ -209,7 +209,7 @@ def test_a_baseline_that_lacks_runs_is_named_and_more_seeds_are_not_advised(run:
 def test_the_cheapest_is_of_those_not_worse_than_the_winner(run: Promote) -> None:
     a_study(seeds=10, means={3: 90.85, 5: 90.0, 7: 90.9})
     said = run("kernels", "--cheapest")
-    assert "fewest multiply-adds of those that are not worse" in said
+    assert "3 × 3 kernels: the fewest multiply-adds of those that are not worse than 7 × 7 kernels by 0.5" in said
     assert read_params(project.PARAMS).model.conv.kernel_size == 3
     a_study(seeds=10, means={3: 89.0, 5: 90.0, 7: 90.9})
     run("kernels", "--cheapest")

@@ -31,7 +31,7 @@ IMPORTS = (
     "pipeline.run.evaluate_run",
     "pipeline.figures.run_figures",
     "pipeline.tracking.store",
-    "pipeline.tracking.run_mirror",
+    "pipeline.tracking.mirror",
     "mlflow.keras",
 )
 STORE = "mlflow.db*", ".mlflow.db*", "mlartifacts*"

@@ -46,16 +46,9 @@ class Choice:
     values: Mapping[str, Any]
     note: str = ""
 
-    def overrides(self) -> list[str]:
-        """The choice as a person would type it, for messages."""
-        return [f"{key}={value}" for key, value in {**self.variants, **self.values}.items()]
-
 
 def read_choice(path: Path) -> Choice:
-    """The choice that conf/chosen.yaml holds.
-
-    Raises UserError for a file that is not as `as_text` writes it.
-    """
+    """The choice that conf/chosen.yaml holds. Raises UserError for a file that is not as `as_text` writes it."""
     try:
         plain: Any = load_file(path, str(path))
         note = next((line for line in path.read_text("utf-8").splitlines() if line.startswith(NOTE)), "")
@@ -94,10 +87,7 @@ def as_text(choice: Choice) -> str:
 
 
 def compose_with(conf: Path, choice: Choice, overrides: Sequence[str] = ()) -> DictConfig:
-    """What `conf` composes to with `choice` in place of the one it holds, and `overrides`; `conf` stays as it is.
-
-    Raises UserError.
-    """
+    """What `conf`, left as it is, composes to with `choice` in place of its own and `overrides`. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
         tried = Path(folder) / "conf"
         shutil.copytree(conf, tried, symlinks=True)  # a link is refused there

@@ -193,10 +193,7 @@ def _loaded(content: bytes, name: str) -> Any:
 
 
 def refuse_code(value: Any, key: str = "") -> None:
-    """Keys may refer to each other; a configuration reads nothing else of the machine, and names no code.
-
-    Raises ForbiddenError.
-    """
+    """Raises ForbiddenError where a value reads more of the machine than other keys, or names code."""
     for name, text in _texts(value, key):
         rest = text
         # References may stand inside each other; what is left over is none.

@@ -51,10 +51,7 @@ MOST_MISSING = 3
 
 
 def validated(section: type[SectionType], values: object, prefix: str = "") -> SectionType:
-    """`values` as a `section`.
-
-    Raises ConfigurationError that names every key at fault, each below `prefix`.
-    """
+    """`values` as a `section`. Raises ConfigurationError that names every key at fault, each below `prefix`."""
     try:
         return section.model_validate(values)
     except ValidationError as error:

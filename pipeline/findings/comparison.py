@@ -21,7 +21,7 @@ from pipeline.statistics.race import PAID, Standing, look_level
 from pipeline.statistics.scores import Scores, means
 from pipeline.studies.race import seeds_that_count
 from pipeline.studies.study import DeclaredContrast, Search
-from pipeline.studies.study_summary import NOT_SET, differing, one_line, short_names, shown, title
+from pipeline.studies.study_summary import NOT_SET, as_typed, differing, one_line, short_names, title
 
 ASTRAY = "collapsed", "diverged"
 """Outcomes that are counted and told, and enter no mean: one such score makes noise of 20 points out of 0.2."""
@@ -168,9 +168,7 @@ class Comparison:
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
-        """Mean accuracy of each setting, float64 [settings], NaN without a score; what is equal but for the order of
-        summing is equal.
-        """
+        """Mean accuracy of each setting, float64 [settings], NaN without a score; rounding evens out orders of sums."""
         return np.round(means(self.scores), 9)
 
     @property
@@ -272,7 +270,7 @@ def grid(settings: Sequence[Values]) -> Grid:
 
 def shown_level(level: Level) -> str:
     """A level as a person would type it, on one line."""
-    return one_line(shown(list(level) if isinstance(level, tuple) else level))
+    return one_line(as_typed(list(level) if isinstance(level, tuple) else level))
 
 
 def cell_label(factors: Sequence[Factor], cell: Sequence[Level]) -> str:

@@ -35,7 +35,7 @@ from pipeline.storage import project
 from pipeline.studies.race import as_contrast, last_standing
 from pipeline.studies.search import FINALISTS, trial_scores, verdict_line, words_of
 from pipeline.studies.study import ENDED, SCORED_ON_TEST, DeclaredContrast, Study, StudyRun, find_baseline
-from pipeline.studies.study_summary import distinctions, shown
+from pipeline.studies.study_summary import as_typed, distinctions
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
 from pipeline.tracking.fields import MULTIPLY_ADDS, PARAMETERS, SECONDS, TIMING, score_name
@@ -345,11 +345,11 @@ def _margin(about: Mapping[str, str]) -> float:
 def _stored_baseline(about: Mapping[str, str], settings: Sequence[Values]) -> int | None:
     """The number of the setting that the study's own run names as its baseline; None where it does not."""
     try:
-        wanted = {f"{key} {shown(value)}" for key, value in json.loads(about[BASELINE_VALUES]).items()}
+        wanted = {f"{key} {as_typed(value)}" for key, value in json.loads(about[BASELINE_VALUES]).items()}
     except (KeyError, ValueError, AttributeError):
         # Of a time when these had no tag of their own: what people read.
         wanted = set(about.get("baseline", "").split(", "))
-    words = [{f"{key} {shown(value)}" for key, value in values.items()} for values in settings]
+    words = [{f"{key} {as_typed(value)}" for key, value in values.items()} for values in settings]
     same = [number for number, own in enumerate(words) if wanted and wanted <= own]
     return same[0] if len(same) == 1 else None
 

@@ -518,10 +518,5 @@ def _disputed(answers: Answers) -> tuple[Disputed, ...]:
     settings = np.unique(answers.settings)
     images = most_disputed(answers, MOST_IMAGES)
     shares = np.stack([answers.correct[answers.settings == row][:, images].mean(axis=0) for row in settings])
-    ends = zip(
-        images, settings[shares.argmax(0)], shares.max(0), settings[shares.argmin(0)], shares.min(0), strict=True
-    )
-    return tuple(
-        Disputed(int(image), int(best), float(most), int(worst), float(least))
-        for image, best, most, worst, least in ends
-    )
+    columns = images, settings[shares.argmax(0)], shares.max(0), settings[shares.argmin(0)], shares.min(0)
+    return tuple(Disputed(*values) for values in zip(*(column.tolist() for column in columns), strict=True))

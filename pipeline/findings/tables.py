@@ -16,7 +16,7 @@ from pipeline.findings.load import from_study
 from pipeline.findings.results import Results, compute_results
 from pipeline.statistics.intervals import Interval
 from pipeline.studies.study import find_study
-from pipeline.studies.study_summary import one_line, shown
+from pipeline.studies.study_summary import as_typed, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,18 +53,16 @@ def settings(results: Results) -> Table:
     rows, baseline = [], None if results.comparison.search is not None else results.comparison.baseline
     for row, (setting, result) in enumerate(zip(results.comparison.settings, results.settings, strict=True)):
         summary, own, other = result.summary, result.difference, result.other_images
-        (lowest, highest), (low, high) = _ends(summary.range), _ends(summary.interval)
-        difference_low, difference_high = _ends(None if own is None else own.interval)
-        other_low, other_high = _ends(None if other is None else other.interval)
         rows.append({
             "setting": setting.label, "seeds": summary.seeds, **{word: result.counts.get(word, 0) for word in LOST},
-            "mean": summary.mean, "deviation": summary.deviation, "interval_low": low, "interval_high": high,
-            "lowest": lowest, "highest": highest, "parameters": setting.parameters,
-            "multiply_adds": setting.multiply_adds, "seconds": setting.seconds, "latency_ms": setting.latency,
-            "baseline": row == baseline, "difference": own and own.mean,
-            "difference_low": difference_low, "difference_high": difference_high, "other_images_low": other_low,
-            "other_images_high": other_high, "superiority": own and own.superiority,
-            "verdict": own and own.verdict.value, "seeds_needed": own and own.seeds_needed,
+            "mean": summary.mean, "deviation": summary.deviation,
+            **_ends(summary.interval, "interval_low", "interval_high"), **_ends(summary.range, "lowest", "highest"),
+            "parameters": setting.parameters, "multiply_adds": setting.multiply_adds, "seconds": setting.seconds,
+            "latency_ms": setting.latency, "baseline": row == baseline, "difference": own and own.mean,
+            **_ends(None if own is None else own.interval, "difference_low", "difference_high"),
+            **_ends(None if other is None else other.interval, "other_images_low", "other_images_high"),
+            "superiority": own and own.superiority, "verdict": own and own.verdict.value,
+            "seeds_needed": own and own.seeds_needed,
         })  # fmt: skip
     return _table(results.comparison, range(len(rows)), rows)
 
@@ -88,7 +86,7 @@ def _table(comparison: Comparison, settings: Iterable[int], rows: Sequence[Mappi
     keys = [key for factor in comparison.factors for key in factor.keys]
     swept = [[comparison.settings[setting].values.get(key, "") for key in keys] for setting in settings]
     # What pandas can't group by is text.
-    plain = [[shown(value) if isinstance(value, list | dict) else value for value in values] for values in swept]
+    plain = [[as_typed(value) if isinstance(value, list | dict) else value for value in values] for values in swept]
     cells = [[*values, *row.values()] for values, row in zip(plain, rows, strict=True)]
     # The names that a study gives its settings stand under the key that gives them: `setting` is what people read.
     header = ["study.settings" if key == "setting" else key for key in keys]
@@ -98,7 +96,7 @@ def _table(comparison: Comparison, settings: Iterable[int], rows: Sequence[Mappi
 def as_csv(table: Table) -> str:
     """Numbers have up to seven decimals; what is not known is empty; no text is one that a spreadsheet computes."""
     text = io.StringIO()
-    rows = [[*map(shown, row[: table.swept]), *row[table.swept :]] for row in table.rows]
+    rows = [[*map(as_typed, row[: table.swept]), *row[table.swept :]] for row in table.rows]
     csv.writer(text, lineterminator="\n").writerows([map(_cell, row) for row in (table.header, *rows)])
     return text.getvalue()
 
@@ -111,8 +109,8 @@ def results_json(results: Results) -> str:
     return to_json(values, indent=1, inf_nan_mode="null", fallback=np.ndarray.tolist).decode()
 
 
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (interval.low, interval.high)
+def _ends(interval: Interval | None, low: str, high: str) -> dict[str, float | None]:
+    return dict.fromkeys((low, high)) if interval is None else {low: interval.low, high: interval.high}
 
 
 def _cell(value: object) -> str:

@@ -11,7 +11,7 @@ from pipeline.findings.results import OPEN, Answer, QuestionResult, Results
 from pipeline.statistics.differences import FEWEST_SEEDS, ContrastVerdict, Difference, Verdict
 from pipeline.statistics.intervals import Interval
 from pipeline.studies.race import TO_THE_BEST
-from pipeline.studies.study_summary import shown
+from pipeline.studies.study_summary import as_typed
 
 UNKNOWN = "–"
 UNITS = {"accuracy": "points", "gap": "points", "seconds": "s"}
@@ -256,7 +256,7 @@ def _line(comparison: Comparison, setting: int) -> str:
     if sweep is not None:
         return f"`{sweep} {seeds}` does what is missing."
     values = comparison.settings[setting].values
-    words = [f"{key}={shown(values.get(key))}" for factor in comparison.factors for key in factor.keys]
+    words = [f"{key}={as_typed(values.get(key))}" for factor in comparison.factors for key in factor.keys]
     return f"The study's sweep, typed again with {' '.join([*words, seeds])} among its values, does what is missing."
 
 

@@ -49,9 +49,7 @@ _AT_THE_START = re.compile(r"^([-+](?=\s|$)|--|[#=:]|\d+(?=[.)](?:\s|$)))")
 
 
 def write_report(results: Results, folder: Path) -> None:
-    """Write report.html, report.md, results.csv, runs.csv, table.tex and pictures/ into `folder`, in place of what it
-    held.
-    """
+    """Write report.html, report.md, results.csv, runs.csv, table.tex and pictures/ in place of what `folder` held."""
     images = scored_images(results.comparison)
     text = markdown(results, images)
     wide, narrow = draw_figures(results, images)

@@ -68,10 +68,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at `path`; None where there is none.
-
-    Raises ValueError when a byte of it is not what was written, or it is none that this code writes.
-    """
+    """The checkpoint at `path`, None for none. Raises ValueError for one that is damaged or not of this version."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -165,10 +162,7 @@ def put_training(
 
 
 def close_unfinished(configuration: Configuration, identity: Identity, outcome: Outcome, reason: str) -> Path:
-    """Write into the growing record how a run ended whose own process can't say so any more.
-
-    Keeps the epochs that are there. Returns the record's folder.
-    """
+    """Say in the growing record, whose epochs stay, how a run ended that can't say so itself; returns its folder."""
     work = project.checkpoint(identity.name)
     try:
         before = read_training(work / TRAINING)

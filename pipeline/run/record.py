@@ -91,9 +91,7 @@ class TrainingClock:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class EvaluationClock:
-    """Of the evaluation `scoring` of a run: milliseconds an image, by the size of the batch, and when it was scored
-    (milliseconds since 1970).
-    """
+    """Of the evaluation `scoring`: milliseconds an image by batch size, and when it was scored (ms since 1970)."""
 
     identity: Name
     scoring: str
@@ -272,10 +270,7 @@ def read_record(root: Path, part: str = EVALUATION, *, whole: bool = False, repa
 
 
 def read_clock(folder: Path, identity: str, kind: type[ClockKind]) -> ClockKind | None:
-    """What a clock said of the part in `folder` of the run `identity`; None where nothing is kept.
-
-    Raises UserError where it is damaged.
-    """
+    """What a clock said of the part in `folder` of run `identity`, or None. Raises UserError where it is damaged."""
     path = clock_path(folder, identity)
     if path is None:
         return None

@@ -43,11 +43,6 @@ class Term:
     share: float
 
     @property
-    def largest(self) -> Effect:
-        """The effect that is farthest from zero, in either direction."""
-        return max(self.effects, key=lambda effect: abs(effect.mean))
-
-    @property
     def bound(self) -> float:
         """So many points at most, with 95 %, is any true effect away from zero: of an interaction, from additivity."""
         return max(max(-effect.interval.low, effect.interval.high) for effect in self.effects)

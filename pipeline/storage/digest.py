@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import JsonValue
 
 
-def of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+def of_file(path: Path, kind: str = "sha256") -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits, or another kind: DVC names what it keeps by its md5."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def of_bytes(content: bytes) -> str:
@@ -38,15 +38,9 @@ DIRECTORY = ".dir"
 """Ends the name of a file in DVC's cache that lists those of a folder."""
 
 
-def md5_of_file(path: Path) -> str:
-    """MD5 of a file's bytes, by which DVC names what it keeps."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
 def is_as_named(path: Path) -> bool:
     """Whether a file in DVC's cache has the MD5 that its name says."""
-    return md5_of_file(path) == (path.parent.name + path.name).removesuffix(DIRECTORY)
+    return of_file(path, "md5") == (path.parent.name + path.name).removesuffix(DIRECTORY)
 
 
 SEAL = "sha256"

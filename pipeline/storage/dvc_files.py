@@ -22,10 +22,7 @@ def is_shared() -> bool:
 
 
 def cached() -> list[Path]:
-    """Every file in DVC's cache of contents; of a shared one those that dvc.lock names.
-
-    Raises UserError where DVC's configuration or dvc.lock is torn.
-    """
+    """Every file in DVC's cache; of a shared one those that dvc.lock names. Raises UserError where one is torn."""
     files = project.cached_files()
     if not is_shared():
         return sorted(path for path in files.glob("??/*") if path.is_file())

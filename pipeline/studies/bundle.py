@@ -83,10 +83,7 @@ def _to_pack(study: Study) -> Study:
 
 
 def renew_bundle(study: Study) -> bool:
-    """Pack a study again where a bundle lies beside its report and holds other runs; whether it did.
-
-    Raises UserError where a record is missing or damaged.
-    """
+    """Pack a study again whose bundle beside its report holds other runs; whether it did. Raises as `pack_study`."""
     path = project.bundle(study.name)
     with contextlib.suppress(UserError):  # one that can't be read is made anew
         if not path.exists() or bundled_study(path) == _to_pack(study):
@@ -137,10 +134,7 @@ def is_bundled(root: Path) -> bool:
 
 
 def keep_bundled(study: Study) -> None:
-    """Raises UserError for a study that would begin anew, by other code, without runs that came in a bundle.
-
-    Nobody here can make them again.
-    """
+    """Raises UserError for a study that would begin anew without runs of a bundle, which nobody here can make again."""
     if bundled := [root for root in map(project.run_root, study.ended) if is_bundled(root)]:
         commit = read_training(bundled[0] / TRAINING, whole=False).environment.git_commit
         there = f", or add them where these were made: git worktree add ../{study.name} {commit}" if commit else ""
@@ -187,10 +181,7 @@ def _as_line(values: dict[str, Any]) -> bytes:
 
 
 def extract_study(path: Path, place: Path) -> tuple[Study, dict[str, Files]]:
-    """Put what a bundle holds below the empty folder `place`, as runs/ and studies/, each file checked.
-
-    Raises UserError.
-    """
+    """Put what a bundle holds below the empty folder `place` (runs/, studies/), each file checked. Raises UserError."""
     try:
         lines = _lines(path)
         first = next(lines, {})

@@ -7,20 +7,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from rich.cells import cell_len
-from rich.progress import BarColumn, TextColumn
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from pipeline.config.messages import counted
 from pipeline.run.environment import precision_note, variables_note
 from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.race import detectable
+from pipeline.statistics.scores import means, summaries
 from pipeline.storage import project
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
-from pipeline.studies.race import contrast_verdicts
+from pipeline.studies.race import contrast_verdicts, scores
 from pipeline.studies.search import GENERATION, trial_scores, verdict_line, words_of
-from pipeline.studies.standings import LiveStandings
 from pipeline.studies.study import ENDED, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
@@ -28,6 +30,7 @@ from pipeline.studies.study_summary import (
     NOTE,
     Row,
     best,
+    rows,
     score_in_words,
     swept,
     table,
@@ -36,6 +39,9 @@ from pipeline.studies.study_summary import (
 from pipeline.terminal.progress import console
 
 MOST_REPEATED, MOST_LEFT = 3, 10
+
+ROOM, FEWEST_LINES = 8, 3
+"""Lines of a terminal that stay free of the standings, and those below which these say nothing."""
 
 
 def print_refused(refused: Mapping[str, str]) -> None:
@@ -83,9 +89,7 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
             "In advance it is asked with other seeds and another study.name."
         )
     if missing:
-        _print_estimate(plan, estimate, count, is_race=study.stop is not None)
-        if hours is not None and estimate.total(count) > 3600 * hours:
-            console.print(f"note: not all of it fits into study.hours={hours:g}")
+        _print_estimate(plan, estimate, count, hours, is_race=study.stop is not None)
 
 
 def print_search(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
@@ -106,9 +110,7 @@ def print_search(study: Study, plan: Plan, estimate: Estimate, count: int, hours
         more = {f"to come {number}": each for number in range(to_come)}
         size = round(estimate.bytes * (missing + to_come) / missing)
         estimate = replace(estimate, seconds=estimate.seconds | more, bytes=size)
-        _print_estimate(plan, estimate, count, is_race=True)
-        if hours is not None and estimate.total(count) > 3600 * hours:
-            console.print(f"note: not all of it fits into study.hours={hours:g}")
+        _print_estimate(plan, estimate, count, hours, is_race=True)
 
 
 def print_proposed(study: Study, plan: Plan) -> None:
@@ -154,7 +156,7 @@ def _power(study: Study, seeds: int) -> str:
     return f"{seeds} seeds can tell {points:.2g} points apart (by the noise of earlier runs, {noise:.2g} points)"
 
 
-def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool) -> None:
+def _print_estimate(plan: Plan, estimate: Estimate, count: int, hours: float | None, *, is_race: bool) -> None:
     basis = "by the runs of this machine" if estimate.measured else "roughly: no such run was measured here yet"
     most = "at most" if is_race else "about"
     console.print(
@@ -163,7 +165,9 @@ def _print_estimate(plan: Plan, estimate: Estimate, count: int, *, is_race: bool
     free = shutil.disk_usage(project.ROOT).free
     precisions = sorted({job.configuration.training.precision for job in plan.jobs})
     low_disk = f"only {size(free)} of disk is free" if free < 2 * estimate.bytes else None
-    for note in filter(None, (low_disk, variables_note(), *map(precision_note, precisions))):
+    is_long = hours is not None and estimate.total(count) > 3600 * hours
+    too_long = f"not all of it fits into study.hours={hours:g}" if is_long else None
+    for note in filter(None, (low_disk, variables_note(), *map(precision_note, precisions), too_long)):
         console.print(f"note: {note}")
 
 
@@ -241,6 +245,47 @@ def print_failures(study: Study, failed: Sequence[StudyRun]) -> None:
     console.print(reasons)
     for path in filter(Path.exists, (project.checkpoint(run.identity) / "failure.txt" for run in failed)):
         console.print(f"where it was raised: {path.relative_to(project.ROOT)}")
+
+
+class LiveStandings(Progress):
+    """A live bar with the settings of a study below it."""
+
+    table: Table | None = None
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.table is not None:
+            yield self.table
+
+    def show(self, study: Study) -> None:
+        """Show how the study stands now, where somebody watches."""
+        if not self.disable:
+            self.table = standings(study, self.console.height - ROOM)
+
+
+def standings(study: Study, most: int) -> Table | None:
+    """The settings that have a score, the best first, `most` of them; None where there is nothing to compare.
+
+    Means and 95 % intervals in percent, of each setting by itself: a verdict takes the differences.
+    """
+    points = scores(study).points
+    scored = np.flatnonzero(~np.isnan(points).all(axis=1)) if points.size else np.array([], dtype=np.int_)
+    if len(scored) < 2 or most < FEWEST_LINES:
+        return None
+    settings, known = rows(study), summaries(points)
+    table = Table("setting", "seeds", "accuracy", "95 % interval", "", box=None, pad_edge=False)
+    best_first = scored[np.argsort(-means(points)[scored], kind="stable")]
+    for place in best_first[:most].tolist():
+        row, summary = settings[place], known[place]
+        interval = summary.interval
+        between = "" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
+        said = ", ".join(filter(None, (row.verdict, row.lost)))
+        table.add_row(
+            row.title, str(summary.seeds), f"{summary.mean:.2f} %", between, said, style="dim" if row.verdict else ""
+        )
+    if len(best_first) > most:
+        table.add_row(f"and {len(best_first) - most} more")
+    return table
 
 
 class SweepLine:

@@ -32,7 +32,7 @@ from pipeline.config.load import leaves
 from pipeline.storage import project
 from pipeline.studies.search import Dimension, Space
 from pipeline.studies.study import Point
-from pipeline.studies.study_config import SEEDS_ALONE, StudyConfig, name_of
+from pipeline.studies.study_config import SEEDS_ALONE, StudyConfig, derive_name
 from pipeline.terminal.errors import UserError
 
 SHOWING = "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"
@@ -124,7 +124,7 @@ def name_study(arguments: Sequence[str], chosen: Mapping[str, Any]) -> list[str]
     fixed = {**chosen, **typed}
     named = {key for key in fixed if key == "study.search" or _section(key) not in UNNAMED}
     fixed = {key: value for key, value in fixed.items() if key in named and key not in swept}
-    name = name_of(swept, fixed)
+    name = derive_name(swept, fixed)
     return [*words, *([f"study.name={name}"] if swept or name != SEEDS_ALONE else []), *options]
 
 
@@ -133,10 +133,7 @@ def _section(key: str) -> str:
 
 
 def run_application(arguments: list[str], launch_one: Callable[[Point], None]) -> None:
-    """Let Hydra compose what is typed and launch it: the project's launcher the whole grid, others with `launch_one`.
-
-    Raises UserError for what does not compose.
-    """
+    """Let Hydra compose what is typed; our launcher does the whole grid, others `launch_one`. Raises UserError."""
 
     @hydra.main(version_base=None, config_path=str(project.CONF), config_name="sweep")
     def sweep(config: DictConfig) -> None:

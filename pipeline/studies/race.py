@@ -10,7 +10,7 @@ from pipeline.config.messages import refused
 from pipeline.statistics.differences import FEWEST_SEEDS, Contrast, Verdict, differences
 from pipeline.statistics.race import Standing, race
 from pipeline.statistics.scores import seed_deviation
-from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyRun, StudyState, find_baseline
+from pipeline.studies.study import ENDED, DeclaredContrast, Study, StudyState, find_baseline
 
 TO_THE_BEST: Mapping[str, str] = {Verdict.WORSE: "worse than the best", Verdict.EQUIVALENT: "equivalent to the best"}
 """A race for the best compares with the leader."""
@@ -67,9 +67,7 @@ def check_grid(settings: int, seeds: int, runs: int) -> None:
 
 
 def check_study(before: Study | None, study: Study, planned: Collection[str]) -> None:
-    """Raises ConfigurationError for a race whose looks are not planned for all runs of its study (identities `planned`)
-    before the first.
-    """
+    """Raises ConfigurationError for a race whose looks are not planned for all runs (`planned`) before the first."""
     if before is not None and before.stop is not None and {run.identity for run in before.cells} != set(planned):
         raise refused(
             "study.name",
@@ -111,30 +109,30 @@ def nearness(study: Study) -> dict[str, int]:
     }
 
 
-def verdicts(study: Study) -> dict[str, str]:
-    """Of each setting whose race is over how it ended: `worse, stopped after 4 seeds`."""
-    now = last_standing(study)
-    if now is None:
-        return {}
-    names, planned = list(study.settings), len({run.seed for run in study.cells})
-
-    def ended(seeds: int) -> str:
-        return f"stopped after {seeds} seeds" if seeds < planned else f"after all {seeds} seeds"
-
-    over = dict[str, str]()
-    if not study.contrasts:
-        for place, one in now.decided.items():
-            words = TO_THE_BEST.get(one.verdict, one.verdict) if study.stop == "best" else str(one.verdict)
-            # The baseline runs on as long as any does.
-            over[names[place]] = words if place == _baseline(study) else f"{words}, {ended(one.seeds)}"
-        return over
-    for place, name in enumerate(names):
-        weighed = [number for number, contrast in enumerate(study.contrasts) if contrast.weights.get(name)]
-        if not weighed:
+def verdicts(study: Study) -> tuple[dict[str, str], set[str]]:
+    """Of each setting whose race is over how it ended (`worse, stopped after 4 seeds`); and the identities of the runs
+    that say something of their settings: all, but for those that came after that.
+    """
+    if (now := last_standing(study)) is None:
+        return {}, {run.identity for run in study.cells}
+    at, baseline = scores(study), _baseline(study)
+    contrasts = [as_contrast(contrast, at.settings) for contrast in study.contrasts]
+    over, counting = dict[str, str](), dict[str, int]()
+    for place, name in enumerate(at.settings):
+        seeds, is_over = seeds_that_count(now, contrasts, baseline, place), place not in now.open
+        counting[name] = seeds if is_over or now.finished else len(at.seeds)
+        asked = [number for number, contrast in enumerate(contrasts) if contrast.weights[place]]
+        ended = f"stopped after {seeds} seeds" if seeds < len(at.seeds) else f"after all {seeds} seeds"
+        if contrasts and not asked:
             over[name] = "in no contrast"
-        elif place not in now.open and all(number in now.decided for number in weighed):
-            over[name] = ended(max(now.decided[number].seeds for number in weighed))
-    return over
+        elif contrasts and is_over and now.decided.keys() >= set(asked):
+            over[name] = ended
+        elif not contrasts and place in now.decided:
+            said = now.decided[place].verdict
+            words = TO_THE_BEST.get(said, said) if study.stop == "best" else str(said)
+            # The baseline runs on as long as any does.
+            over[name] = words if place == baseline else f"{words}, {ended}"
+    return over, {run.identity for run in study.cells if at.seeds.index(run.seed) < counting[run.setting]}
 
 
 def seeds_that_count(now: Standing, contrasts: Sequence[Contrast], baseline: int, setting: int) -> int:
@@ -144,20 +142,6 @@ def seeds_that_count(now: Standing, contrasts: Sequence[Contrast], baseline: int
         return now.decided[setting].seeds if setting in now.decided and setting != baseline else now.seeds
     asked = [number for number, contrast in enumerate(contrasts) if contrast.weights[setting]]
     return max((now.decided[one].seeds if one in now.decided else now.seeds for one in asked), default=0)
-
-
-def counting_runs(study: Study) -> list[StudyRun]:
-    """The runs that say something of their settings: all, but for those that came after the race for it was over."""
-    if (now := last_standing(study)) is None:
-        return list(study.cells)
-    at = scores(study)
-    contrasts = [as_contrast(contrast, at.settings) for contrast in study.contrasts]
-    counts = {
-        name: seeds_that_count(now, contrasts, _baseline(study), place)
-        for place, name in enumerate(at.settings)
-        if now.finished or place not in now.open
-    }
-    return [run for run in study.cells if at.seeds.index(run.seed) < counts.get(run.setting, len(at.seeds))]
 
 
 def contrast_verdicts(study: Study) -> dict[str, str]:

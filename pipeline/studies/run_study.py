@@ -101,24 +101,17 @@ def run_study(source: Sequence[Point] | Optimiser, config: StudyConfig, tracking
     Raises UserError when a setting of a grid can't exist, and at the end when a run has failed.
     """
     # A grid is checked before anything is started.
-    optimiser = source if isinstance(source, Optimiser) else None
-    start = source.start if isinstance(source, Optimiser) else partial(_planned, _checked_plan(source, config))
+    checked = source if isinstance(source, Optimiser) else _checked_plan(source, config)
     tells = tracking.enabled and not config.dry_run
     with started_early() if tells else contextlib.nullcontext():
-        _do_plans(start, optimiser, config, tracking, executor)
+        _do_plans(checked, config, tracking, executor)
 
 
-def _do_plans(
-    start: Callable[[Study | None], Plan],
-    optimiser: Optimiser | None,
-    config: StudyConfig,
-    tracking: Tracking,
-    executor: Executor,
-) -> None:
-    folder = project.study(config.full_name)
+def _do_plans(source: Plan | Optimiser, config: StudyConfig, tracking: Tracking, executor: Executor) -> None:
+    folder, optimiser = project.study(config.full_name), source if isinstance(source, Optimiser) else None
 
     def declare(present: Study | None) -> tuple[Study, Plan]:
-        plan = start(present)
+        plan = source if isinstance(source, Plan) else source.start(present)
         return _tracked(merge_plan(present, plan, config), tracking), plan
 
     before = present_study(folder)
@@ -150,10 +143,6 @@ def _do_plans(
         raise UserError(
             f"{failed} of {len(runner.plan.jobs)} runs failed.{stopped} The same line tries them again, and only them."
         )
-
-
-def _planned(plan: Plan, _present: Study | None) -> Plan:
-    return plan
 
 
 def _checked_plan(grid: Sequence[Point], config: StudyConfig) -> Plan:

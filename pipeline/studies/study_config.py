@@ -188,7 +188,7 @@ def _find(key: str, wanted: Mapping[str, Any], settings: Mapping[str, Setting], 
     return same[0]
 
 
-def name_of(swept: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({})) -> str:
+def derive_name(swept: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({})) -> str:
     """The name of a study from the keys it sweeps, in any order, and from what else was chosen (`fixed`, by key or
     group), the seed left out: `filters_by_kernel_size`, `filters_with_training_smoke`.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from pipeline.config.messages import counted
-from pipeline.studies.race import counting_runs, verdicts
+from pipeline.studies.race import verdicts
 from pipeline.studies.study import Setting, Study, StudyRun
 
 NOT_SET = "not set"
@@ -110,7 +110,7 @@ def argument_in_words(key: str, short: str, value: JsonValue) -> str:
         return one_line(f"{height} × {width} kernels")
     if key == FILTERS and isinstance(value, int):
         return counted(value, "filter")
-    return one_line(f"{short} {shown(value)}")
+    return one_line(f"{short} {as_typed(value)}")
 
 
 def one_line(text: str) -> str:
@@ -125,11 +125,10 @@ def columns(study: Study) -> list[str]:
 
 def rows(study: Study) -> list[Row]:
     """One row a setting, in the order in which they were declared."""
-    names, over = short_names(swept(study)), verdicts(study)
+    names, (over, counting) = short_names(swept(study)), verdicts(study)
     runs: dict[str, list[StudyRun]] = {name: [] for name in study.settings}
     for run in study.cells:
         runs[run.setting].append(run)
-    counting = {run.identity for run in counting_runs(study)}
     made = []
     for name, values in distinctions(study).items():
         counts = count_outcomes(runs[name])
@@ -177,7 +176,7 @@ def table(study: Study) -> list[dict[str, str]]:
 
 def in_words(values: Mapping[str, JsonValue]) -> str:
     """Keys and values as MLflow is told of them: `model.conv.kernel_size 3, model article`."""
-    return ", ".join(f"{key} {shown(value)}" for key, value in values.items()) or "the one setting"
+    return ", ".join(f"{key} {as_typed(value)}" for key, value in values.items()) or "the one setting"
 
 
 def score_in_words(row: Row) -> str:
@@ -190,10 +189,10 @@ def score_in_words(row: Row) -> str:
 
 def shown_at(values: Mapping[str, JsonValue], key: str, missing: str = NOT_SET) -> str:
     """The value of a key as a person would type it; `missing` where there is none."""
-    return shown(values[key]) if key in values else missing
+    return as_typed(values[key]) if key in values else missing
 
 
-def shown(value: JsonValue) -> str:
+def as_typed(value: JsonValue) -> str:
     """A value as a person would type it."""
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 

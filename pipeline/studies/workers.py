@@ -284,8 +284,6 @@ def _finished_training(job: Job, root: Path) -> TrainingPart | None:
     """The training part where it is whole: only its scores are missing, or of an earlier code."""
     with contextlib.suppress(UserError):
         training = read_training(root / TRAINING)
-    with contextlib.suppress(UserError):
-        training = read_training(root / TRAINING)
         if training.run.identity == job.identity.name:
             return training
     return None

@@ -22,10 +22,7 @@ class UserError(Exception):
 
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Whether it was raised, at first, because an allocation was refused.
-
-    TensorFlow has an exception of its own for that, and Python itself forgets to raise one in places.
-    """
+    """Whether an allocation was refused at first: TensorFlow has an exception of its own, Python may forget its."""
     while error is not None:
         forgotten = isinstance(error, SystemError) and "without exception set" in str(error)
         # protobuf's, as a TypeError

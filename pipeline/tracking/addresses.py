@@ -82,7 +82,7 @@ def is_database(address: str) -> bool:
     return address.startswith(SQLITE)
 
 
-def shown(address: str) -> str:
+def without_secrets(address: str) -> str:
     """An address for people: a file's path, or a server without the secrets that its address may hold."""
     if is_database(address):
         return str(database_of(address))
@@ -121,7 +121,7 @@ def check_place(address: str, location: str | None) -> None:
     elif parts.scheme in SERVED and _host(location) not in ("", _host(address)):
         problem = f"at {location}, another server"
     if problem is not None:
-        raise StoreUnreachableError(f"{shown(address)}: it keeps artifacts {problem}")
+        raise StoreUnreachableError(f"{without_secrets(address)}: it keeps artifacts {problem}")
 
 
 def _host(address: str) -> str:

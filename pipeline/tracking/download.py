@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pipeline.config.schema import Tracking
 from pipeline.run.record import CLOCK, HISTORY, TRAINING, WEIGHTS
 from pipeline.terminal.errors import UserError
-from pipeline.tracking.addresses import StoreUnreachableError, address, check_place, shown
+from pipeline.tracking.addresses import StoreUnreachableError, address, check_place, without_secrets
 from pipeline.tracking.fields import all_tags, present_name
 from pipeline.tracking.store import Store, open_store, reaching, search_runs
 
@@ -54,7 +54,7 @@ def open_soon(tracking: Tracking) -> Store:
     try:
         return future.result(timeout=ANSWERS_WITHIN)
     except TimeoutError:
-        where = shown(address(tracking))
+        where = without_secrets(address(tracking))
         raise StoreUnreachableError(f"{where}: did not do its part within {ANSWERS_WITHIN:.0f} s") from None
 
 
@@ -88,9 +88,8 @@ def download_training(tracking: Tracking, run_id: str, folder: Path) -> Path:
                 break
             # mlflow puts a heading before each file's own reason.
             reason = str(error).rpartition("#####\n")[2].splitlines()[0][:200]
-            raise UserError(
-                f"{run_id}: is no record here, and {shown(store.address)} has no {TRAINING}/{name} of it ({reason})."
-            ) from None
+            there = f"{without_secrets(store.address)} has no {TRAINING}/{name} of it ({reason})"
+            raise UserError(f"{run_id}: is no record here, and {there}.") from None
     return folder / TRAINING
 
 
@@ -150,10 +149,7 @@ def download_file(store: Store, location: str, name: str, folder: Path, *, most:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One MLflow run; `metrics` are the last values by their present names, `started` in milliseconds since 1970.
-
-    All text is untrusted.
-    """
+    """One MLflow run, all text untrusted; `metrics` by their present names, `started` in milliseconds since 1970."""
 
     run_id: str
     status: str
@@ -164,13 +160,10 @@ class StoredRun:
 
 
 def find_runs(tracking: Tracking, wanted: str) -> tuple[list[StoredRun], str]:
-    """The runs of the project's experiment that the filter selects, the oldest first, and the store's address.
-
-    Raises StoreUnreachableError, for a filter that is none, too.
-    """
+    """The runs that the filter selects, the oldest first, and the store's address. Raises StoreUnreachableError."""
     store = open_soon(tracking)
     with reaching(store.address):
-        return [stored_run(run) for run in search_runs(store, wanted)], shown(store.address)
+        return [stored_run(run) for run in search_runs(store, wanted)], without_secrets(store.address)
 
 
 def get_runs(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun], str]:
@@ -178,7 +171,7 @@ def get_runs(tracking: Tracking, run_ids: Sequence[str]) -> tuple[list[StoredRun
     store = open_soon(tracking)
     with reaching(store.address):
         runs = [stored_run(store.client.get_run(run_id)) for run_id in dict.fromkeys(run_ids)]
-    return sorted(runs, key=lambda run: run.started), shown(store.address)
+    return sorted(runs, key=lambda run: run.started), without_secrets(store.address)
 
 
 def stored_run(run: Any) -> StoredRun:

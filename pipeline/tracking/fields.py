@@ -14,7 +14,7 @@ from pipeline.config.messages import counted
 from pipeline.config.schema import Training, height_width
 from pipeline.run.metrics import SHARED
 from pipeline.run.record import Record
-from pipeline.studies.study_summary import shown
+from pipeline.studies.study_summary import as_typed
 
 MOST_TEXT = 5_000
 """Characters of a tag: servers cut longer ones, and they would then differ for ever."""
@@ -70,7 +70,7 @@ def params(record: Record) -> dict[str, str]:
     """The configuration, flattened: numbers as numbers, nothing that differs from run to run by accident."""
     values = leaves(record.training.run.configuration)
     # The shape is what the images are, not what was chosen.
-    return {key: shown(value) for key, value in values if key != "data.image_shape" and value != {}}
+    return {key: as_typed(value) for key, value in values if key != "data.image_shape" and value != {}}
 
 
 def curves(record: Record) -> list[Point]:
@@ -201,7 +201,7 @@ def as_details(values: dict[str, str]) -> str:
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """The tags with a value, as text that no server cuts."""
-    return {name: shown(value)[:MOST_TEXT] for name, value in values.items() if value is not None}
+    return {name: as_typed(value)[:MOST_TEXT] for name, value in values.items() if value is not None}
 
 
 def run_name(record: Record) -> str:

@@ -34,10 +34,7 @@ _early: list[subprocess.Popen[str]] = []
 
 @contextlib.contextmanager
 def started_early() -> Iterator[None]:
-    """Let the next mirror process import MLflow, which takes seconds, while what needs it is still being planned.
-
-    It ends with the block where nobody took it.
-    """
+    """Let the next mirror process import MLflow (seconds) while something is planned; it ends if nobody took it."""
     _early.append(_start())
     try:
         yield
@@ -46,10 +43,7 @@ def started_early() -> Iterator[None]:
 
 
 def announce(tracking: "Tracking", study: str, verdict: str, report: Path | None = None) -> str:
-    """Let the study's page in MLflow begin with `verdict`, a sentence, and attach the folder `report`.
-
-    Returns what to tell: nothing where nothing is tracked.
-    """
+    """Put `verdict` first on the study's page in MLflow, attach the folder `report`; returns what to tell."""
     with MirrorProcess(tracking, study, longest_wait=LONGEST_REPORT_WAIT) as mirror:
         mirror.announce(project.study(study), verdict, report)
     if mirror.failed:

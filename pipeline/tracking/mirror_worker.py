@@ -23,10 +23,9 @@ from pipeline.studies.study import read_study
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
 from pipeline.tracking.addresses import StoreUnreachableError
+from pipeline.tracking.mirror import Mirror, StudyMirror, killed
 from pipeline.tracking.models import import_for_models
-from pipeline.tracking.run_mirror import Mirror, killed
 from pipeline.tracking.store import Store, open_store
-from pipeline.tracking.study_mirror import StudyMirror
 
 LAST_ATTEMPTS, BETWEEN_ATTEMPTS, LAST_WITHIN = 3, 1.0, 10.0
 """How often, after how many seconds, and until when a store that fails is tried again when nothing more comes."""
@@ -151,9 +150,7 @@ class _Worker:
         self._keep(message["study"], message, growing=running)
 
     def _read(self, message: Message) -> Record | None:
-        """The record, which was killed where nobody writes it any more; None where it has been moved to where it stays,
-        which is another message.
-        """
+        """The record, killed where nobody writes it any more; None for one that has moved to where it stays."""
         folder = Path(message["record"])
         record = read_record(folder, message["part"]) if folder.exists() else None
         if not self._closing or (record is not None and record.training.run.outcome != "running"):

@@ -32,9 +32,8 @@ from pipeline.storage.documents import leads_out
 from pipeline.studies.study import STUDY, read_study
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import bar
-from pipeline.tracking.run_mirror import Mirror, unfinished
+from pipeline.tracking.mirror import Mirror, StudyMirror, unfinished
 from pipeline.tracking.store import Store
-from pipeline.tracking.study_mirror import StudyMirror
 
 Files = Mapping[str, str]
 """Path inside a record → its MD5, as DVC writes it."""
@@ -66,10 +65,7 @@ class Restored:
 
 
 def restore(store: Store) -> Restored:
-    """Bring the store up to all that this project knows of its runs.
-
-    Raises StoreUnreachableError; called again it goes on and adds nothing.
-    """
+    """Bring the store up to all that this project knows; called again it adds nothing. Raises StoreUnreachableError."""
     restored, mirror = Restored(), Mirror(store, REPRO_STUDY)
     studies = []
     for path in sorted(project.STUDIES.glob(f"*/{STUDY}")):
@@ -130,10 +126,7 @@ def cached_records() -> list[Files]:
 
 
 def put_together(record: Files, folder: Path, in_git: Mapping[str, bytes]) -> bool:
-    """Put the record into the empty `folder`, each file as its MD5 says; False where one can't be had.
-
-    It comes from DVC's cache, else from `in_git`, contents by their MD5.
-    """
+    """Put the record into the empty `folder` out of DVC's cache or `in_git` (by MD5); False where a file is gone."""
     try:
         return all(_put(name, md5, folder, in_git) for name, md5 in record.items())
     except (ValueError, KeyError, TypeError, FileExistsError, IsADirectoryError, NotADirectoryError):

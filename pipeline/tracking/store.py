@@ -30,7 +30,7 @@ from pipeline.tracking.addresses import (
     default_address,
     follow_move,
     is_database,
-    shown,
+    without_secrets,
 )
 from pipeline.tracking.fields import ACCOUNT, DESCRIPTION, account
 from pipeline.tracking.study_fields import experiment_tags
@@ -131,10 +131,7 @@ class Store:
 
 
 def open_store(tracking: Tracking) -> Store:
-    """The store and its experiment, made when they are missing.
-
-    Raises StoreUnreachableError.
-    """
+    """The store and its experiment, made when they are missing. Raises StoreUnreachableError."""
     where = address(tracking)
     with reaching(where), writing():
         if is_database(where):
@@ -142,7 +139,7 @@ def open_store(tracking: Tracking) -> Store:
         elif urlsplit(where).scheme.partition("+")[0] in DATABASES:
             # An experiment that is made without a server keeps its files on this machine, for everybody.
             raise StoreUnreachableError(
-                f"{shown(where)}: is a database: name the MLflow server in front of it (http://…)"
+                f"{without_secrets(where)}: is a database: name the MLflow server in front of it (http://…)"
             )
         mlflow.set_tracking_uri(where)
         client = mlflow.MlflowClient(where)
@@ -161,8 +158,8 @@ def open_store(tracking: Tracking) -> Store:
         experiment = ensure(find, make)
         if experiment.lifecycle_stage != "active":
             raise StoreUnreachableError(
-                f"{shown(where)}: its experiment {tracking.experiment} was deleted in MLflow. "
-                f"`MLFLOW_TRACKING_URI={where if is_database(where) else shown(where)} "
+                f"{without_secrets(where)}: its experiment {tracking.experiment} was deleted in MLflow. "
+                f"`MLFLOW_TRACKING_URI={where if is_database(where) else without_secrets(where)} "
                 f"mlflow experiments restore --experiment-id {experiment.experiment_id}` "
                 "brings it back, or name another in tracking.experiment"
             )
@@ -184,10 +181,7 @@ def write_experiment_tags(store: Store, wanted: Mapping[str, str]) -> dict[str, 
 
 
 def settle(store: Store, location: str | None) -> None:
-    """Wait until the artifacts at a local `location` are on the disk.
-
-    MLflow does not: after a power cut its database would name files that are empty.
-    """
+    """Wait until artifacts at a local `location` are on the disk: MLflow does not, a power cut would empty them."""
     path = Path(unquote(urlsplit(location or "").path))
     if is_database(store.address):
         atomic.sync_folder(path, database_of(store.address).parent)
@@ -203,7 +197,7 @@ def reaching(where: str) -> Iterator[None]:
     # mlflow lets exceptions of requests, SQLAlchemy and the file system through.
     except Exception as error:
         said = reason(error) if where == default_address() else reason(error).replace(AWAY, ANOTHER)
-        raise StoreUnreachableError(f"{shown(where)}: {said}") from error
+        raise StoreUnreachableError(f"{without_secrets(where)}: {said}") from error
 
 
 def reason(error: Exception) -> str:
@@ -293,7 +287,7 @@ def search_runs(store: Store, wanted: str) -> Iterator[Any]:
         yield from page
         if not (token := page.token):
             return
-    raise StoreUnreachableError(f"{shown(store.address)}: has more than {PAGE * MOST_PAGES:,} such runs")
+    raise StoreUnreachableError(f"{without_secrets(store.address)}: has more than {PAGE * MOST_PAGES:,} such runs")
 
 
 def writing() -> contextlib.AbstractContextManager[None]:

@@ -215,19 +215,15 @@ def view_tags(study: Study) -> dict[str, str]:
     columns = [score, *keys, _column("params", "seed"), *costs]
     fits = all(len(text) <= MOST_TEXT for text in means(folded).values())
     views = _view(of_runs, f"{study.name}: runs, the best first", columns, **only) | means(folded if fits else {})
-    return views | (_view_of_rules() if study.name.startswith(f"{RULES}_") else {})
-
-
-def _view_of_rules() -> dict[str, str]:
-    columns = [_column("tags", name) for name in (VERDICT, "best", "swept")]
-    wanted = f"tags.role = 'study' and tags.study LIKE '{RULES}_%'"
-    return _view(RULES, "rules of thumb", columns, searchFilter=wanted)
+    if study.name.startswith(f"{RULES}_"):
+        columns = [_column("tags", name) for name in (VERDICT, "best", "swept")]
+        wanted = f"tags.role = 'study' and tags.study LIKE '{RULES}_%'"
+        views |= _view(RULES, "rules of thumb", columns, searchFilter=wanted)
+    return views
 
 
 def study_views(study: str) -> tuple[str, str]:
-    """The keys of a study's views: its runs, and the means over seeds. Of a study of the same name each member has its
-    own.
-    """
+    """The keys of a study's views, its runs and the means over seeds; with accounts each member has its own."""
     # A tag's key takes no other characters.
     whose = re.sub(r"[^\w.-]", "_", f"{study}.{account()}", flags=re.ASCII) if account() else study
     return f"study.{whose}.runs", f"study.{whose}.means"

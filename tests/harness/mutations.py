@@ -184,9 +184,7 @@ OUTSIDE = (
         "from pipeline.terminal.progress import console\n\nOTHER = 1\n",
         NOTHING,
     ),
-    Mutation(
-        "what mirrors", "pipeline/tracking/run_mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING
-    ),
+    Mutation("what mirrors", "pipeline/tracking/mirror.py", "MOST_METRICS = ", "OTHER = 1\nMOST_METRICS = ", NOTHING),
     Mutation(
         "what reports", "pipeline/findings/write.py", "def write_report(", "OTHER = 1\n\n\ndef write_report(", NOTHING
     ),
