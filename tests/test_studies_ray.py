@@ -156,7 +156,15 @@ def test_what_differs_is_named_and_shown() -> None:
 
 @pytest.mark.parametrize(
     ("cpus", "cards", "threads", "share"),
-    [(4, 1, 1, 0.25), (4, 1, 2, 0.5), (6, 1, 1, 0.1666), (5, 2, 1, 0.3333), (2, 4, 1, 1.0), (1, 1, 2, 1.0), (4, 0, 1, 0)],
+    [
+        (4, 1, 1, 0.25),
+        (4, 1, 2, 0.5),
+        (6, 1, 1, 0.1666),
+        (5, 2, 1, 0.3333),
+        (2, 4, 1, 1.0),
+        (1, 1, 2, 1.0),
+        (4, 0, 1, 0),
+    ],
 )
 def test_the_runs_of_a_node_share_its_cards_evenly(
     cpus: int, cards: int, threads: int, share: float, monkeypatch: pytest.MonkeyPatch
