@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import re
+import resource
 import signal
 import time
 from collections import Counter
@@ -153,6 +154,10 @@ class RayCluster:
         if not self.ray.is_initialized():
             cpus = max(cores(), (self.wanted or 1) * max(map(threads, jobs)))
             self._connect(address="local", num_cpus=cpus, include_dashboard=False)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):
+            # Two locks a run that is away: a usual limit of 1,024 would end at some 500 nodes.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if not self.images:
             both = prepared_images("training"), prepared_images("test") if jobs[0].images == "test" else None
             # Without the digest that the summary says: there it is that of the bytes that came.
@@ -232,11 +237,14 @@ class RayCluster:
 
     def _send(self, waiting: list[Job], away: list[_Away], may_start: MayStart) -> list[Ended]:
         """Send what there is room for; returns what others have done meanwhile, and what no node can do."""
-        ended = []
+        ended, room = [], {node: one.cpus for node, one in self.nodes.items()}
+        for one in away:
+            if one.node in room:
+                room[one.node] -= self._cpus(one.job, one.node)
         for job in [job for job in waiting if may_start(job)]:
-            if self.wanted is not None and len(away) >= self.wanted:
+            if (self.wanted is not None and len(away) >= self.wanted) or (room and not any(room.values())):
                 break
-            node, reason = self._place(job, away)
+            node, reason = self._place(job, room)
             if reason:
                 ended.append(Ended(job, Failure(reason)))
             elif node is None or (locks := held(job)) is None:
@@ -245,18 +253,20 @@ class RayCluster:
                 locks.close()
                 ended.append(Ended(job))
             else:
+                room[node] -= self._cpus(job, node)
                 away.append(_Away(job, node, locks, self._begin(job, node)))
             waiting.remove(job)
         return ended
 
-    def _place(self, job: Job, away: Sequence[_Away]) -> tuple[str | None, str]:
-        """The node with the most room for the job, None while there is no room; why none will ever have any.
+    def _place(self, job: Job, room: Mapping[str, int]) -> tuple[str | None, str]:
+        """The node with the most of the `room` (its free CPUs) for the job, None while there is none; why none will
+        ever have any.
 
         All settings of a seed are trained on one class of processor: what is compared differs in nothing else.
         """
         wanted = self.classes.get(job.seed)
-        room = {node: one.cpus for node, one in self.nodes.items() if wanted in (None, one.processor)}
-        if not room:
+        fitting = [node for node in room if wanted in (None, self.nodes[node].processor)]
+        if not fitting:
             since = self.homeless.setdefault(job.identity.name, time.monotonic())
             of_class = "" if wanted is None else f" of the class on which its seed was begun ({wanted})"
             reason = "; ".join([f"the cluster has no node{of_class} that can do it", *self.unfit.values()])
@@ -264,10 +274,7 @@ class RayCluster:
             is_over = not self.asked and time.monotonic() - since > LONGEST_WITHOUT_NODE
             return None, reason if is_over else ""
         self.homeless.pop(job.identity.name, None)
-        for one in away:
-            if one.node in room:
-                room[one.node] -= self._cpus(one.job, one.node)
-        node = max(room, key=lambda node: room[node])
+        node = max(fitting, key=lambda node: room[node])
         return (node if room[node] >= self._cpus(job, node) else None), ""
 
     def _cpus(self, job: Job, node: str) -> int:

@@ -23,8 +23,8 @@ Act = Callable[[Job, str], Iterable[Any]]
 
 @dataclass
 class FakeRay:
-    """`machines` has for each node its CPUs and what it says of itself, `cards` how many it has; `sent` which job went to
-    which node, `options` how.
+    """`machines` has for each node its CPUs and what it says of itself, `cards` how many cards it has; `sent` which job
+    went to which node, `options` how.
     """
 
     machines: dict[str, tuple[int, Any]]
