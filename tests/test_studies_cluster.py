@@ -85,12 +85,6 @@ def wait_for(seen: Callable[[], bool], sweep: Popen[str] | None = None, seconds:
         time.sleep(0.2)
 
 
-def trainings() -> set[str]:
-    """The processes of nodes that do a run now."""
-    names = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return {name.decode(errors="replace") for name in names if name.startswith(b"ray::do")}
-
-
 @needs_ray
 @pytest.mark.long
 def test_a_cluster_gives_the_same_bits_and_nodes_keep_nothing(prepared: Project, nodes: Nodes, tmp_path: Path) -> None:
@@ -160,11 +154,11 @@ def test_a_sweep_that_is_stopped_leaves_no_training_and_goes_on(
     line = f"seed={seed}", f"study.name={name}", *on(nodes)
     with faulty(prepared, **{f"seed{seed}": "hold"}):
         running = prepared.start("python", "-m", "pipeline.sweep", "-m", *line)
-        wait_for(lambda: begun(prepared, name) == [1] and bool(trainings()), running)
+        wait_for(lambda: begun(prepared, name) == [1] and bool(nodes.trainings()), running)
         running.send_signal(number)
         said, _ = running.communicate(timeout=60)
         assert running.returncode == status, said
-        wait_for(lambda: not trainings(), seconds=60)
+        wait_for(lambda: not nodes.trainings(), seconds=60)
     wait_for(lambda: {run.info.status for run in children(prepared, name)} == {"KILLED"})
     said = sweep(prepared, *line)
     assert "0 done already, 1 to do" in said
