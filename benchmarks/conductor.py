@@ -1,10 +1,14 @@
 """What one conductor holds: a sweep on a cluster of nodes that only tell, so that all that is measured is its process.
 
 python -m benchmarks.conductor [--nodes 1000] [--runs 2000] [--settings 1] [--epochs 5] [--kilobytes 750] [--rounds 3]
+python -m benchmarks.conductor --cluster [--runs 1000]
 
 Prints JSON: wall and CPU milliseconds that the end of a run takes in each quarter of the study, what an epoch takes
 that comes home with its checkpoint, and the memory of the process at the end. Medians of the rounds, in which runs
 without and with epochs are done in turn. Nothing of Ray itself is in it, nor of MLflow, which another process tells.
+
+With --cluster so many real runs of a moment, over the sample, on a head and two nodes of this machine: how often one
+ends, early and late, and the memory of the process that conducts.
 """
 
 import argparse
@@ -24,6 +28,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
+from benchmarks.rows.sweeps import tiny_sweep
 from pipeline.config.schema import Tracking
 from pipeline.run.checkpoint import CHECKPOINT
 from pipeline.run.record import TRAINING
@@ -36,10 +41,13 @@ from pipeline.studies.workers import Ended, MayStart, prepared_images
 from pipeline.terminal.progress import console
 from tests.harness.conducting import finish
 from tests.harness.fake_ray import FakeRay
+from tests.harness.project import prepared_project
+from tests.harness.ray_clusters import ray_cluster
 from tests.harness.settings import article, article_values
 from tests.harness.studies import a_project, declared, prepare
 
 CPUS = 1
+TINY = "model=small", "training=smoke", "model.conv.filters=2", "training.threads=1"
 
 
 @dataclass
@@ -89,7 +97,15 @@ def main() -> None:
     for name, default in (("nodes", 1000), ("runs", 2000), ("settings", 1), ("epochs", 5), ("kilobytes", 750)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rounds", type=int, default=3)
-    print(json.dumps(measured(**vars(parser.parse_args()))))
+    parser.add_argument("--cluster", action="store_true")
+    options = vars(parser.parse_args())
+    if options.pop("cluster"):
+        with tempfile.TemporaryDirectory() as folder, ray_cluster() as nodes:
+            project = prepared_project(Path(folder) / "tiny", *TINY)
+            on_nodes = "study.executor=ray", f"study.address={nodes.address}"
+            print(tiny_sweep(project, options["runs"], *on_nodes).said)
+    else:
+        print(json.dumps(measured(**options)))
 
 
 def measured(nodes: int, runs: int, settings: int, epochs: int, kilobytes: int, rounds: int) -> dict[str, object]:

@@ -213,7 +213,7 @@ def test_the_pages_commands_on_hosts_of_which_one_loses_its_network(prepared: Pr
         assert running.returncode == 0, said
         for host in (first, *others):
             prepared.run(*on_host(host, stop))
-            wait_for(lambda host=host: host.processes() == [], seconds=30)
+        wait_for(lambda: not any(host.processes() for host in (first, *others)), seconds=30)
     line_here = "+study=kernels_by_filters", *TINY[:-1], *more
     here = local_bits(prepared, "hosts", line_here, tmp_path / "alone")
     assert {seed: bits(prepared, name) for seed, name in identities(prepared, "hosts").items()} == here
