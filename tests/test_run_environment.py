@@ -59,6 +59,17 @@ def test_what_asks_tensorflow_for_cards_is_a_program_that_ends_well() -> None:
     assert done.stdout == "\n"
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "true"), ("false", "false")])
+def test_what_trains_takes_of_a_cards_memory_what_it_needs_unless_told_otherwise(
+    chosen: str | None, expected: str
+) -> None:
+    name = "TF_FORCE_GPU_ALLOW_GROWTH"
+    own = {key: value for key, value in os.environ.items() if key != name} | ({} if chosen is None else {name: chosen})
+    asks = f"import os, pipeline.predict, pipeline.evaluate, pipeline.studies.workers; print(os.environ[{name!r}])"
+    done = subprocess.run([sys.executable, "-c", asks], env=own, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
+
+
 def test_the_processor_is_asked_for_bfloat16_only_where_it_computes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@ whatever dies.
 """
 
 import importlib.util
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -15,10 +17,18 @@ import pytest
 
 from pipeline.run.record import CLOCK, TRAINING
 from pipeline.studies.ray_executor import INSTALL
+from tests.harness.hosts import Host, hosts, reason_not_to
 from tests.harness.mlflow_store import client, curve
-from tests.harness.project import Project
+from tests.harness.project import ROOT, Project
 from tests.harness.ray_clusters import Nodes, hold_where_it_lies, ray_cluster
-from tests.harness.sweeps import LINE, bits, children, faulty, faulty_project, parent, study, sweep
+from tests.harness.sweeps import LINE, TINY, bits, children, faulty, faulty_project, parent, study, sweep
+
+PAGE = (ROOT / "docs" / "scale.md").read_text("utf-8")
+SWEEPS, CLUSTER = (block.splitlines() for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)[:2])
+"""The page's commands: installing, and a sweep on a cluster and on one of this machine; a cluster from token to end."""
+
+CUT = 45.0
+"""Seconds without a network; after some thirty Ray gives a node up."""
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}")
 
@@ -83,12 +93,6 @@ def wait_for(seen: Callable[[], bool], sweep: Popen[str] | None = None, seconds:
         assert time.monotonic() < deadline, "was not seen in time"
         assert sweep is None or sweep.poll() is None, sweep.communicate()[0]
         time.sleep(0.2)
-
-
-def trainings() -> set[str]:
-    """The processes of nodes that do a run now."""
-    names = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return {name.decode(errors="replace") for name in names if name.startswith(b"ray::do")}
 
 
 @needs_ray
@@ -160,11 +164,11 @@ def test_a_sweep_that_is_stopped_leaves_no_training_and_goes_on(
     line = f"seed={seed}", f"study.name={name}", *on(nodes)
     with faulty(prepared, **{f"seed{seed}": "hold"}):
         running = prepared.start("python", "-m", "pipeline.sweep", "-m", *line)
-        wait_for(lambda: begun(prepared, name) == [1] and bool(trainings()), running)
+        wait_for(lambda: begun(prepared, name) == [1] and bool(nodes.trainings()), running)
         running.send_signal(number)
         said, _ = running.communicate(timeout=60)
         assert running.returncode == status, said
-        wait_for(lambda: not trainings(), seconds=60)
+        wait_for(lambda: not nodes.trainings(), seconds=60)
     wait_for(lambda: {run.info.status for run in children(prepared, name)} == {"KILLED"})
     said = sweep(prepared, *line)
     assert "0 done already, 1 to do" in said
@@ -172,6 +176,47 @@ def test_a_sweep_that_is_stopped_leaves_no_training_and_goes_on(
     assert run.info.status == "FINISHED"
     assert [step for step, _ in curve(client(prepared), run, "loss/training")] == [1, 2]
     assert parent(prepared, name).info.status == "FINISHED"
+
+
+def test_the_page_has_the_commands_that_are_run_here() -> None:
+    install, there, here = SWEEPS
+    assert install.startswith(INSTALL)
+    assert there.replace(" study.address=head:6379", "") == here.partition(" #")[0].rstrip()
+    heads = [" ".join(line.split()[:2]) for line in CLUSTER]
+    assert heads == ["export RAY_AUTH_MODE=token", "ray start", "ray start", "ray stop"]
+
+
+@needs_ray
+@pytest.mark.long
+def test_the_pages_commands_on_hosts_of_which_one_loses_its_network(prepared: Project, tmp_path: Path) -> None:
+    if reason := reason_not_to():
+        pytest.skip(reason)
+    token, head, node, stop = CLUSTER
+    more = "model.conv.kernel_size=3", "model.conv.filters=4", "seed=51,52", "study.name=hosts", "study.baseline=null"
+    with hosts(3) as (first, *others):
+
+        def on_host(host: Host, *lines: str) -> tuple[str, ...]:
+            block = "\n".join(lines).replace("head:", f"{first.address}:").replace("TOKEN=…", f"TOKEN={'t' * 40}")
+            return host.words(prepared, block)
+
+        prepared.run(*on_host(first, token, head))
+        for other in others:
+            prepared.run(*on_host(other, token, node))
+        with faulty(prepared, seed51="hold", seed52="hold"):
+            line = " ".join([SWEEPS[1], *map(shlex.quote, (*TINY[:-1], *more))])
+            running = prepared.start(*on_host(first, token, line))
+            wait_for(lambda: begun(prepared, "hosts") == [1, 1], running)
+            others[0].unplug()
+            time.sleep(CUT)
+            others[0].plug()
+        said, _ = running.communicate(timeout=400)
+        assert running.returncode == 0, said
+        for host in (first, *others):
+            prepared.run(*on_host(host, stop))
+        wait_for(lambda: not any(host.processes() for host in (first, *others)), seconds=30)
+    line_here = "+study=kernels_by_filters", *TINY[:-1], *more
+    here = local_bits(prepared, "hosts", line_here, tmp_path / "alone")
+    assert {seed: bits(prepared, name) for seed, name in identities(prepared, "hosts").items()} == here
 
 
 @needs_ray

@@ -17,6 +17,7 @@ from pipeline.studies.console import LiveStandings, duration, size, standings
 from pipeline.studies.estimate import Estimate
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.study import Study, StudyRun
+from pipeline.studies.study_summary import titles
 from tests.harness.studies import DATA, a_project, cell, study, swept
 
 SETTINGS: dict[str, dict[str, Any]] = {"a": {"conv.filters": 8}, "b": {"conv.filters": 16}}
@@ -216,7 +217,7 @@ def test_any_study_can_be_told(found: Study, told: Any) -> None:
     ],
 )
 def test_a_run_that_has_ended_is_one_line_with_its_reason_word_for_word(found: StudyRun, words: str, told: Any) -> None:
-    console.print_run(ended(), found, 3, 12)
+    console.print_run(titles(ended())[found.setting], found, 3, 12)
     assert told() == words
 
 

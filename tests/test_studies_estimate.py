@@ -97,10 +97,11 @@ def test_a_kind_that_was_not_measured_makes_the_whole_an_assumption() -> None:
     assert result.seconds[unknown.identity.name] == estimate_of(unknown).seconds[unknown.identity.name]
 
 
-def test_runs_on_other_images_say_nothing() -> None:
+@pytest.mark.parametrize(("ingredient", "other"), [("data", "e" * 64), ("device", "NVIDIA L4")])
+def test_runs_on_other_images_or_another_device_say_nothing(ingredient: str, other: str) -> None:
     path = measure("1", 7.5)
     values = json.loads(path.read_text())
-    values["ingredients"]["data"] = "e" * 64
+    values["ingredients"][ingredient] = other
     path.write_text(json.dumps(values))
     assert not estimate_of(job()).measured
 

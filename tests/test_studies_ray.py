@@ -151,6 +151,56 @@ def test_what_differs_is_named_and_shown() -> None:
     )
 
 
+# Cards
+
+
+@pytest.mark.parametrize(
+    ("cpus", "cards", "threads", "share"),
+    [
+        (4, 1, 1, 0.25),
+        (4, 1, 2, 0.5),
+        (6, 1, 1, 0.1666),
+        (5, 2, 1, 0.3333),
+        (2, 4, 1, 1.0),
+        (1, 1, 2, 1.0),
+        (4, 0, 1, 0),
+    ],
+)
+def test_the_runs_of_a_node_share_its_cards_evenly(
+    cpus: int, cards: int, threads: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.run.identity.device", lambda: "NVIDIA L4")
+    executor = cluster(monkeypatch, a=(cpus, says(device="NVIDIA L4")))
+    executor.ray.cards = {"a": cards}
+    jobs = [job(seed, threads=threads) for seed in range(cpus)]
+    assert set(ends(executor, jobs).values()) == {None}
+    asked, *sent = executor.ray.options
+    assert {one["num_gpus"] for one in sent} == {share}
+    # As many as its CPUs have room for fit on them.
+    assert cards == 0 or (cpus // min(threads, cpus)) <= cards * int(1 / share + 1e-9)
+    assert asked["num_gpus"] == 0
+    assert all("CUDA_VISIBLE_DEVICES" not in one["runtime_env"]["env_vars"] for one in executor.ray.options)
+
+
+def test_a_card_is_hidden_from_what_the_conductor_would_train_on_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = cluster(monkeypatch, a=(2, says()))
+    executor.ray.cards = {"a": 1}
+    assert ends(executor, [job(0)]) == {0: None}
+    for one in executor.ray.options:
+        assert one["num_gpus"] == 0
+        assert one["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_node_without_the_conductors_card_gets_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.run.identity.device", lambda: "NVIDIA L4")
+    executor = cluster(monkeypatch, a=(1, says(device="cpu")), b=(1, says(device="NVIDIA L4")))
+    assert ends(executor, [job(0), job(1)]) == {0: None, 1: None}
+    assert {node for _, node in executor.ray.sent} == {"b"}
+    assert "no run is sent to the node a.local: device is cpu, not NVIDIA L4" in capsys.readouterr().out
+
+
 # What becomes of a run
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -89,6 +90,32 @@ def test_a_failure_is_kept_told_and_alone_tried_again(companion: Told, capsys: p
     with pytest.raises(UserError, match=r"^1 of 3 runs failed\."):
         run_study(grid(0, 1, 2), declared(), TRACKING, executor)
     assert [job.seed for job in executor.given] == [1]
+
+
+def test_a_large_study_is_not_written_at_each_runs_end_and_a_kill_in_between_loses_no_run(
+    companion: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.studies.run_study.REST", 1e9)
+    finished, states_then = [0, 2, 3, 4], []
+
+    def act(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
+        for look in mended(jobs):
+            yield look
+            states_then.append(list(states().values()))
+        shutil.copytree(project.study("kernels"), killed := project.STUDIES.parent / "killed")
+        assert (killed / "study.json").exists()
+
+    run_study(grid(*finished), declared(), TRACKING, Acting(act))
+    assert [one.count("finished") for one in states_then] == [1, 1, 1, 1]
+    assert states() == dict.fromkeys(finished, "finished")
+    assert companion.folders.count(project.study("kernels")) == 4
+    # As a kill would have left it.
+    shutil.copy(project.STUDIES.parent / "killed" / "study.json", project.study("kernels") / "study.json")
+    assert list(states().values()).count("finished") == 1
+    executor = Acting(one_by_one)
+    run_study(grid(*finished), declared(), TRACKING, executor)
+    assert executor.given == []
+    assert states() == dict.fromkeys(finished, "finished")
 
 
 def test_a_finished_study_has_nothing_to_do(companion: Told) -> None:

@@ -100,9 +100,12 @@ def race(workshop: Workshop) -> Finding:
 
 def tiny(workshop: Workshop) -> Finding:
     """Runs of a moment over the sample: what a run costs beside its training, at the beginning and at the end."""
-    count = 20 if workshop.quick else TINY
-    project = _tiny(workshop, "tiny")
-    line = "data.validation_images=200", f"seed=range({count})", "study.name=tiny", "study.ask=false"
+    return tiny_sweep(_tiny(workshop, "tiny"), 20 if workshop.quick else TINY)
+
+
+def tiny_sweep(project: Project, count: int, *more: str) -> Finding:
+    """So many runs of a moment in a project of tiny ones."""
+    line = "data.validation_images=200", f"seed=range({count})", "study.name=tiny", "study.ask=false", *more
     command = sys.executable, "-m", "pipeline.sweep", "-m", *line
     sweep = subprocess.Popen(command, cwd=project.path, env=project.environment, stdout=subprocess.DEVNULL)
     memory: dict[int, float] = {}

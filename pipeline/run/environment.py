@@ -41,6 +41,9 @@ print(", ".join(sorted({tf.config.experimental.get_device_details(card).get("dev
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """How Linux calls the instructions that multiply bfloat16, on x86 and on ARM."""
 
+# A process takes of a card's memory what it needs, so that several runs share one. Who says otherwise is obeyed.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
 
 @dataclass(frozen=True)
 class Environment:

@@ -318,12 +318,12 @@ def live_line(total: int) -> Iterator[SweepLine]:
         yield SweepLine(progress, total)
 
 
-def print_run(study: Study, run: StudyRun, number: int, total: int) -> None:
-    """One run that has ended."""
+def print_run(title: str, run: StudyRun, number: int, total: int) -> None:
+    """One run that has ended, of the setting that people call `title`."""
     how = run.outcome if run.outcome != "finished" else ""
     score = "" if run.accuracy is None else f"{run.accuracy:.2%} in {run.seconds:.1f} s"
     text = " ".join(filter(None, (how, score, run.reason if run.state == "failed" else None)))
-    console.print(f"{number:>{len(str(total))}}/{total}  {titles(study)[run.setting]}, seed {run.seed}: {text}")
+    console.print(f"{number:>{len(str(total))}}/{total}  {title}, seed {run.seed}: {text}")
 
 
 def duration(seconds: float) -> str:

@@ -29,7 +29,7 @@ FIXED_COST = 100_000
 """What an image costs beside its multiply-adds, in multiply-adds: small networks are not free."""
 
 KIND = "precision", "batch_size", "threads"
-"""Runs of the same kind train at about the same rate."""
+"""Runs of the same kind train at about the same rate on the same device."""
 
 START = 8.0
 """Seconds until the workers have loaded TensorFlow."""
@@ -82,10 +82,10 @@ def estimate_time(jobs: Sequence[Job], settings: Mapping[str, Setting]) -> Estim
     rates = _measured_rates(jobs[0]) if jobs else {}
     seconds = {
         job.identity.name: _cost(job.configuration, settings[job.setting].multiply_adds)
-        / rates.get(_kind(job.configuration), _assumed(job.configuration))
+        / rates.get(_kind(job), _assumed(job.configuration))
         for job in jobs
     }
-    measured = bool(jobs) and all(_kind(job.configuration) in rates for job in jobs)
+    measured = bool(jobs) and all(_kind(job) in rates for job in jobs)
     return Estimate(seconds, sum(_bytes(job, settings[job.setting].parameters) for job in jobs), measured)
 
 
@@ -95,8 +95,9 @@ def _cost(configuration: Configuration, multiply_adds: int) -> float:
     return configuration.training.epochs * images * (multiply_adds + FIXED_COST)
 
 
-def _kind(configuration: Configuration) -> tuple[Any, ...]:
-    return tuple(getattr(configuration.training, name) for name in KIND)
+def _kind(job: Job) -> tuple[Any, ...]:
+    training = job.configuration.training
+    return job.identity.ingredients["device"], *(getattr(training, name) for name in KIND)
 
 
 def _assumed(configuration: Configuration) -> float:
@@ -119,7 +120,8 @@ def _measured_rates(job: Job) -> dict[tuple[Any, ...], float]:
                 images = job.configuration.data.training_images - known["validation_images"]
                 cost = len(clock.epochs) * images * (run["multiply_adds"] + FIXED_COST)
                 rate = cost / sum(epoch.seconds for epoch in clock.epochs)
-                rates.setdefault(tuple(known["training"][name] for name in KIND), []).append(rate)
+                kind = known["device"], *(known["training"][name] for name in KIND)
+                rates.setdefault(kind, []).append(rate)
     return {kind: statistics.median(own) for kind, own in rates.items()}
 
 

@@ -6,8 +6,10 @@ the end the record. A node of other code, versions or device gets no run.
 """
 
 import contextlib
+import math
 import os
 import re
+import resource
 import signal
 import time
 from collections import Counter
@@ -64,6 +66,7 @@ class _Node:
     """A node that may do runs."""
 
     cpus: int
+    cards: int
     processor: str
 
 
@@ -107,7 +110,7 @@ class RayCluster:
         """How many of `jobs` go on at once, on the nodes that there are now."""
         if self.address is None:
             return LocalProcesses(self.wanted).slots(jobs)
-        most = sum(max(1, cpus // max(map(threads, jobs), default=1)) for _, cpus in self._living().values())
+        most = sum(max(1, cpus // max(map(threads, jobs), default=1)) for _, cpus, _ in self._living().values())
         return min(most, len(jobs), self.wanted or most)
 
     def run(self, jobs: Sequence[Job], may_start: MayStart) -> Iterator[tuple[list[Job], list[Ended]]]:
@@ -151,6 +154,10 @@ class RayCluster:
         if not self.ray.is_initialized():
             cpus = max(cores(), (self.wanted or 1) * max(map(threads, jobs)))
             self._connect(address="local", num_cpus=cpus, include_dashboard=False)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):
+            # Two locks a run that is away: a usual limit of 1,024 would end at some 500 nodes.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if not self.images:
             both = prepared_images("training"), prepared_images("test") if jobs[0].images == "test" else None
             # Without the digest that the summary says: there it is that of the bytes that came.
@@ -167,10 +174,11 @@ class RayCluster:
                 if (checkpoint := read_checkpoint(project.checkpoint(job.identity.name) / CHECKPOINT)) is not None:
                     self.classes.setdefault(job.seed, checkpoint.processor)
 
-    def _living(self) -> dict[str, tuple[str, int]]:
-        """The host and the CPUs of each node that has any, by its id."""
+    def _living(self) -> dict[str, tuple[str, int, int]]:
+        """The host, the CPUs and the cards of each node that has any CPU, by its id."""
         nodes = [node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-        return {node["NodeID"]: (node["NodeManagerHostname"], int(node["Resources"]["CPU"])) for node in nodes}
+        has = {node["NodeID"]: (node["NodeManagerHostname"], node["Resources"]) for node in nodes}
+        return {node: (host, int(own["CPU"]), int(own.get("GPU", 0))) for node, (host, own) in has.items()}
 
     def _look_for_nodes(self, job: Job) -> None:
         """Ask nodes that have joined what they are, and forget those that are gone.
@@ -189,9 +197,9 @@ class RayCluster:
         self.heard, living = now, self._living()
         self.nodes = {node: one for node, one in self.nodes.items() if node in living}
         for node in living.keys() - self.nodes.keys() - self.asked.keys() - self.unfit.keys():
-            self.asked[node] = self._task(describe, node, 0, job).remote()
+            self.asked[node] = self._task(describe, node, job).remote()
         for node in self._ready(self.asked):
-            host, cpus = living.get(node, ("", 0))
+            host, cpus, cards = living.get(node, ("", 0, 0))
             try:
                 processor, ingredients = self.ray.get(self.asked.pop(node))
                 reason = differing(ingredients, job.identity.ingredients)
@@ -204,31 +212,39 @@ class RayCluster:
                 self.unfit[node] = f"{host}: {reason}"
                 console.print(f"no run is sent to the node {host}: {reason}")
             elif node in living:
-                self.nodes[node] = _Node(cpus, processor)
+                self.nodes[node] = _Node(cpus, cards, processor)
 
-    def _task(self, act: Callable[..., Any], node: str, cpus: int, job: Job, **options: Any) -> Any:
+    def _task(
+        self, act: Callable[..., Any], node: str, job: Job, cpus: int = 0, card: float = 0, **options: Any
+    ) -> Any:
         there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         # A process sets its threads once: those of another number get another.
-        own = {"env_vars": {"CONV2D_THREADS": str(threads(job))}}
-        return self.ray.remote(act).options(
-            num_cpus=cpus, scheduling_strategy=there, max_retries=0, runtime_env=own, **options
-        )
+        variables = {"CONV2D_THREADS": str(threads(job))}
+        if job.identity.ingredients["device"] == "cpu":
+            # A card that a node has is not for this study.
+            variables["CUDA_VISIBLE_DEVICES"] = ""
+        own = {"num_cpus": cpus, "num_gpus": card, "runtime_env": {"env_vars": variables}}
+        return self.ray.remote(act).options(scheduling_strategy=there, max_retries=0, **own, **options)
 
     def _ready(self, words: Mapping[Any, Any], seconds: float = 0) -> list[Any]:
         """The keys of those of which there is something to hear."""
         if not words:
             time.sleep(seconds)
             return []
-        ready, _ = self.ray.wait(list(words.values()), num_returns=len(words), timeout=seconds, fetch_local=False)
+        waited, _ = self.ray.wait(list(words.values()), num_returns=len(words), timeout=seconds, fetch_local=False)
+        ready = set(waited)
         return [key for key, word in words.items() if word in ready]
 
     def _send(self, waiting: list[Job], away: list[_Away], may_start: MayStart) -> list[Ended]:
         """Send what there is room for; returns what others have done meanwhile, and what no node can do."""
-        ended = []
+        ended, room = [], {node: one.cpus for node, one in self.nodes.items()}
+        for one in away:
+            if one.node in room:
+                room[one.node] -= self._cpus(one.job, one.node)
         for job in [job for job in waiting if may_start(job)]:
-            if self.wanted is not None and len(away) >= self.wanted:
+            if (self.wanted is not None and len(away) >= self.wanted) or (room and not any(room.values())):
                 break
-            node, reason = self._place(job, away)
+            node, reason = self._place(job, room)
             if reason:
                 ended.append(Ended(job, Failure(reason)))
             elif node is None or (locks := held(job)) is None:
@@ -237,18 +253,20 @@ class RayCluster:
                 locks.close()
                 ended.append(Ended(job))
             else:
+                room[node] -= self._cpus(job, node)
                 away.append(_Away(job, node, locks, self._begin(job, node)))
             waiting.remove(job)
         return ended
 
-    def _place(self, job: Job, away: Sequence[_Away]) -> tuple[str | None, str]:
-        """The node with the most room for the job, None while there is no room; why none will ever have any.
+    def _place(self, job: Job, room: Mapping[str, int]) -> tuple[str | None, str]:
+        """The node with the most of the `room` (its free CPUs) for the job, None while there is none; why none will
+        ever have any.
 
         All settings of a seed are trained on one class of processor: what is compared differs in nothing else.
         """
         wanted = self.classes.get(job.seed)
-        room = {node: one.cpus for node, one in self.nodes.items() if wanted in (None, one.processor)}
-        if not room:
+        fitting = [node for node in room if wanted in (None, self.nodes[node].processor)]
+        if not fitting:
             since = self.homeless.setdefault(job.identity.name, time.monotonic())
             of_class = "" if wanted is None else f" of the class on which its seed was begun ({wanted})"
             reason = "; ".join([f"the cluster has no node{of_class} that can do it", *self.unfit.values()])
@@ -256,20 +274,25 @@ class RayCluster:
             is_over = not self.asked and time.monotonic() - since > LONGEST_WITHOUT_NODE
             return None, reason if is_over else ""
         self.homeless.pop(job.identity.name, None)
-        for one in away:
-            if one.node in room:
-                room[one.node] -= self._cpus(one.job, one.node)
-        node = max(room, key=lambda node: room[node])
+        node = max(fitting, key=lambda node: room[node])
         return (node if room[node] >= self._cpus(job, node) else None), ""
 
     def _cpus(self, job: Job, node: str) -> int:
         """More threads than a node has CPUs only where the job would never be done else."""
         return min(threads(job), self.nodes[node].cpus)
 
+    def _card(self, job: Job, node: str) -> float:
+        """The part of a card that the job takes: the runs that a node's CPUs have room for share its cards evenly."""
+        if job.identity.ingredients["device"] == "cpu" or not self.nodes[node].cards:
+            return 0
+        sharing = math.ceil(self.nodes[node].cpus // self._cpus(job, node) / self.nodes[node].cards)
+        # Ray counts in ten-thousandths, and would round a sixth up.
+        return math.floor(10_000 / sharing) / 10_000
+
     def _begin(self, job: Job, node: str) -> Any:
         self.classes.setdefault(job.seed, self.nodes[node].processor)
         begun = [files_of(job, TRAINING, CLOCK, is_record=True), files_of(job, CHECKPOINT, is_record=False)]
-        task = self._task(do, node, self._cpus(job, node), job, num_returns="streaming")
+        task = self._task(do, node, job, self._cpus(job, node), self._card(job, node), num_returns="streaming")
         return task.remote(job, begun, environment(), *self.images)
 
     def _hear(self, waiting: list[Job], away: list[_Away]) -> list[Ended]:

@@ -51,6 +51,9 @@ from pipeline.tracking.mirror_process import MirrorProcess, started_early
 MOST_UNASKED = 300
 """Runs of a sweep that starts without a question."""
 
+REST = 9
+"""Times as long as it took to keep a study until that is done again: it takes the longer the more runs there are."""
+
 
 def launch_grid(grid: Iterable[Point]) -> None:
     """Run the study that `grid` is; `study` is among the values of its points.
@@ -195,6 +198,7 @@ class _Runner:
         self.estimate = estimate_time(self.missing, plan.settings)
         self.running: list[Job] = []
         self.ended: list[StudyRun] = []
+        self.unkept: list[StudyRun] = []
         self.grown: dict[str, int] = {}
 
     def run(self, companion: MirrorProcess) -> int:
@@ -216,7 +220,7 @@ class _Runner:
             with undisturbed():
                 self._interrupt(error)
             raise
-        self._keep([], final_state)
+        self._keep(state=final_state)
         print_results(self.own, others=len(self.study.settings) - len(self.plan.settings))
         if self.config.hours is not None and (left := self._needed()):
             print_left_open(self.own, left, self.config.hours)
@@ -294,10 +298,11 @@ class _Runner:
     def _do_missing(self) -> None:
         seconds = self.estimate.seconds
         self.budget, started = Budget(self.config.hours, seconds), time.monotonic()
-        total = self.total
+        total, due = self.total, started
         with live_line(total) as line:
             while jobs := self._round():
                 before, own = len(self.ended), self.own
+                title = titles(own)
                 left = sum(seconds.get(job.identity.name, 0.0) for job in self._needed())
                 # What will be proposed is like what was.
                 left += self.unproposed * sum(seconds.values()) / max(1, len(seconds))
@@ -307,17 +312,28 @@ class _Runner:
                     for end in ends:
                         self.ended.append(self._end(end))
                         left -= seconds.get(end.job.identity.name, 0.0)
-                        print_run(own := self.own, self.ended[-1], len(self.ended), total)
+                        print_run(title[end.job.setting], self.ended[-1], len(self.ended), total)
                     self._sync_growth()
                     work = sum(seconds.get(run.identity, 0.0) for run in self.ended)
-                    pace = (time.monotonic() - started) / work if work else None
+                    now = time.monotonic()
+                    pace = (now - started) / work if work else None
+                    if is_due := bool(self.unkept) and now >= due:
+                        self._keep()
+                        own = self.own
                     line.update(own, self.ended, len(running), None if pace is None else left * pace)
+                    if is_due:
+                        due = time.monotonic() + REST * (time.monotonic() - now)
+                if self.unkept:
+                    self._keep()
                 if len(self.ended) - before < len(jobs):
                     # Some may not start any more.
                     return
 
     def _end(self, ended: Ended) -> StudyRun:
-        """Keep how a job ended, in the study and in MLflow."""
+        """Tell MLflow how a job ended, and let the study know when it is kept the next time.
+
+        Until then the run's record says it, also to the same line after a kill.
+        """
         job = ended.job
         if ended.failure is None:
             self.companion.sync(project.run_root(job.identity.name))
@@ -329,7 +345,7 @@ class _Runner:
                 atomic.write_file(project.checkpoint(job.identity.name) / "failure.txt", ended.failure.traceback)
             run = _failed(job, reason)
             self.given_up.add(job.identity.name)
-        self._keep([run])
+        self.unkept.append(run)
         return run
 
     def _close_run(self, job: Job, outcome: Outcome, reason: str) -> None:
@@ -362,14 +378,19 @@ class _Runner:
                 self.companion.sync(project.run_root(job.identity.name))
         self._keep(ended, lambda _study: "interrupted")
 
-    def _keep(self, runs: Sequence[StudyRun], state: Callable[[Study], StudyState] = lambda _study: "running") -> None:
-        """Keep `runs` in the study, whose state is then what `state` says of it; another sweep may have part in it."""
+    def _keep(
+        self, runs: Sequence[StudyRun] = (), state: Callable[[Study], StudyState] = lambda _study: "running"
+    ) -> None:
+        """Keep what has ended, and `runs`, in the study, whose state is then what `state` says of it; another sweep may
+        have part in it.
+        """
 
         def merge(present: Study | None) -> Study:
-            study = with_runs(present or self.study, runs)
+            study = with_runs(present or self.study, [*self.unkept, *runs])
             return replace(study, state=state(study))
 
         self.study = update_study(self.folder, merge)
+        self.unkept.clear()
         self.companion.sync_study(self.folder)
 
 

@@ -23,13 +23,17 @@ Act = Callable[[Job, str], Iterable[Any]]
 
 @dataclass
 class FakeRay:
-    """`machines` has for each node its CPUs and what it says of itself; `sent` which job went to which node."""
+    """`machines` has for each node its CPUs and what it says of itself, `cards` how many cards it has; `sent` which job
+    went to which node, `options` how.
+    """
 
     machines: dict[str, tuple[int, Any]]
     act: Act
     sent: list[tuple[int, str]] = field(default_factory=list)
     cancelled: list[Any] = field(default_factory=list)
     begun: dict[str, Any] = field(default_factory=dict)
+    cards: dict[str, int] = field(default_factory=dict)
+    options: list[dict[str, Any]] = field(default_factory=list)
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, RuntimeEnvSetupError=RayTaskError)
     util = SimpleNamespace(
@@ -43,16 +47,21 @@ class FakeRay:
         return bool(self.begun)
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [
-            {"NodeID": name, "Alive": True, "NodeManagerHostname": f"{name}.local", "Resources": {"CPU": float(cpus)}}
+        has = {
+            name: {"CPU": float(cpus), **({"GPU": float(self.cards[name])} if name in self.cards else {})}
             for name, (cpus, _) in self.machines.items()
+        }
+        return [
+            {"NodeID": name, "Alive": True, "NodeManagerHostname": f"{name}.local", "Resources": own}
+            for name, own in has.items()
         ]
 
     def put(self, value: Any) -> Any:
         return value
 
     def remote(self, task: Any) -> Any:
-        def options(scheduling_strategy: str, **_: Any) -> Any:
+        def options(scheduling_strategy: str, **more: Any) -> Any:
+            self.options.append(more)
             return SimpleNamespace(remote=lambda *words: self._begin(task, scheduling_strategy, words))
 
         return SimpleNamespace(options=options)

@@ -4,9 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.harness.project import Project
 
@@ -21,7 +24,12 @@ class Nodes:
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - an extra
 
         self.root, self.made = root, 0
-        self.cluster = Cluster(initialize_head=True, head_node_args={**self._own(0), "include_dashboard": False})
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={**self._own(0), "include_dashboard": False},
+            # It takes SIGTERM, which a thread can't.
+            shutdown_at_exit=threading.current_thread() is threading.main_thread(),
+        )
         self.nodes = [self.join() for _ in range(count)]
 
     @property
@@ -42,6 +50,24 @@ class Nodes:
     def files(self) -> list[Path]:
         """What the nodes keep of runs."""
         return [path for path in self.root.glob("*/*/conv2d/*/*/*/**/*") if path.is_file()]
+
+    def processes(self) -> list[int]:
+        """The process ids of all that is the cluster's: what names its folder, and what was started by that."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(str(self.root) in word for one in (process, *process.parents()) for word in one.cmdline()):
+                    found.append(process.pid)
+        return found
+
+    def trainings(self) -> list[int]:
+        """The process ids of those that do a run now."""
+        found = []
+        for pid in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if " ".join(psutil.Process(pid).cmdline()).startswith("ray::do"):
+                    found.append(pid)
+        return found
 
     def _own(self, cpus: int) -> dict[str, Any]:
         self.made += 1
