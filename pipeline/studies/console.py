@@ -1,8 +1,9 @@
 """What a sweep prints: what it is about to do, how far it is, what came of it."""
 
+import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,13 @@ from pipeline.run.environment import precision_note, variables_note
 from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.race import detectable
 from pipeline.storage import project
+from pipeline.studies.bundle import bundled_study
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts
 from pipeline.studies.search import GENERATION, trial_scores, verdict_line, words_of
 from pipeline.studies.standings import LiveStandings
-from pipeline.studies.study import ENDED, Study, StudyRun
+from pipeline.studies.study import ENDED, STUDY, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
     COSTS,
@@ -33,6 +35,7 @@ from pipeline.studies.study_summary import (
     table,
     titles,
 )
+from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
 MOST_REPEATED, MOST_LEFT = 3, 10
@@ -86,6 +89,21 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         _print_estimate(plan, estimate, count, is_race=study.stop is not None)
         if hours is not None and estimate.total(count) > 3600 * hours:
             console.print(f"note: not all of it fits into study.hours={hours:g}")
+    if bundled := _bundled(study.name, estimate.seconds.keys()):
+        path = project.bundle(study.name).relative_to(project.ROOT)
+        console.print(
+            f"note: {bundled} of the runs to do lie in {path}. Without training them (Ctrl-C ends this):\n"
+            f"python -m pipeline.bundle --unpack {path}"
+        )
+
+
+def _bundled(study: str, missing: Set[str]) -> int:
+    """How many of the missing runs of a study that is not here yet lie in the bundle beside its report."""
+    if (project.study(study) / STUDY).exists():
+        return 0
+    with contextlib.suppress(UserError):  # no bundle, or none that this version reads
+        return len(missing & set(bundled_study(project.bundle(study)).ended))
+    return 0
 
 
 def print_search(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
