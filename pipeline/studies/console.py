@@ -201,7 +201,7 @@ def _others_in_words(study: Study, count: int, how: str) -> str:
 
 
 def print_results(study: Study, others: int = 0) -> None:
-    """The table of settings; how many `others` the study holds by earlier sweeps."""
+    """The table of settings; how many `others` the study holds by earlier sweeps; what to type next."""
     lines = table(study)
     if not lines:
         return
@@ -212,15 +212,16 @@ def print_results(study: Study, others: int = 0) -> None:
         for line, title in zip(lines, titles(study).values(), strict=True)
     )
     console.print(next(filter(None, tables), None) or "\n".join(plain))
-    console.print(
-        f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
-        f"Runs and curves: python -m pipeline.ui --study {study.name}"
-    )
+    console.print(f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs)")
     claims = {contrast.name: contrast.claim for contrast in study.contrasts}
     for name, said in contrast_verdicts(study).items():
         console.print(f"contrast {name}, {claims[name]}: {said}")
     if others:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
+    console.print(
+        "what these runs support, and their curves in MLflow:\n"
+        f"python -m pipeline.compare {study.name}\npython -m pipeline.ui --study {study.name}"
+    )
 
 
 def _table(lines: Sequence[Mapping[str, str]], left_out: Sequence[str]) -> Table | None:
