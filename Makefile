@@ -106,7 +106,8 @@ $(READY): $(STALE) | $(UV)
 	@$(UV) venv -q $(if $(RELOCATABLE),--allow-existing,--clear) --relocatable \
 		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@echo "installing the locked packages into .venv (about 3 GB)"
-	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .venv requirements/locked.txt
+	@# A terminal sees what is under way; a log would get every package by name.
+	@$(UV) pip sync $$(test -t 2 || echo -q) --require-hashes --compile-bytecode --python .venv requirements/locked.txt
 	@# A plain sh can't tell where a script lies that it sources.
 	@sed 's|"$$SCRIPT_PATH"|"$${SCRIPT_PATH:-.venv/bin/activate}"|' .venv/bin/activate > .venv/activate
 	@mv .venv/activate .venv/bin/activate

@@ -1,9 +1,12 @@
-"""The README's pictures of the MLflow UI, taken of a study in the project's own store.
+"""The documents' pictures of the MLflow UI, taken of a study in the project's own store.
 
-python -m benchmarks.screenshots [--study kernels_by_filters]
+python -m pipeline.bundle --unpack reports/rules_small_kernels/records.jsonl.gz
+python -m pipeline.compare rules_small_kernels && python -m pipeline.track rules_small_kernels
+python -m benchmarks.screenshots [--study rules_small_kernels]
 
-Starts the UI and Chromium, writes docs/mlflow_study.png (the study's page, with its table) and docs/mlflow_compare.png
-(its runs side by side: kernel size, filters → accuracy), ends both.
+Starts the UI and Chromium, writes docs/mlflow_studies.png (what `make ui` opens), docs/mlflow_study.png (the study's
+page: its verdict and its table) and docs/mlflow_compare.png (its runs side by side: kernel size, filters → accuracy),
+ends both.
 """
 
 import argparse
@@ -12,6 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, ViewportSize, expect
 
+from pipeline.tracking import study_fields
 from tests.harness import browser
 from tests.harness.browser import Ui
 from tests.harness.project import ROOT, Project
@@ -26,9 +30,13 @@ WITHOUT_BUTTON = "[data-assistant-ui] { visibility: hidden !important }"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", default="kernels_by_filters")
+    parser.add_argument("--study", default="rules_small_kernels")
     study = parser.parse_args().study
     with tempfile.TemporaryDirectory() as folder, browser.opened(Project(ROOT), Path(folder)) as ui:
+        with ui.page("studies", SIZE) as page:
+            page.goto(f"{ui.address}/{study_fields.page('1', study_fields.STUDIES)}")
+            expect(page.get_by_role("link", name=study, exact=True)).to_be_visible()
+            _keep(page, "mlflow_studies")
         with ui.page("study", SIZE) as page:
             _show_study(page, ui, study)
             _keep(page, "mlflow_study")

@@ -50,7 +50,8 @@ def main() -> int:
         page = folder / "report.html"
         page = page.relative_to(project.ROOT) if page.is_relative_to(project.ROOT) else page
         # Before the store is waited for.
-        print(results_json(results) if arguments.json else f"{answer(results)}\n\n{page}")
+        promote = [line for line in results.commands if results.supported and "pipeline.promote" in line]
+        print(results_json(results) if arguments.json else "\n".join([answer(results), "", str(page), *promote]))
         if study is not None and renew_bundle(study):
             print(f"note: {project.bundle(study.name).name} beside it holds these runs now, too", file=sys.stderr)
         if arguments.open and not webbrowser.open((project.ROOT / page).as_uri()):

@@ -1,10 +1,11 @@
-"""The last run in a few lines: test accuracy, where the pictures are, how to open the MLflow UI."""
+"""The last run in a few lines: test accuracy, which run it is, where its pictures are, how to open the MLflow UI."""
 
 from pipeline.run.metrics import SHARED
 from pipeline.run.record import EvaluationPart, TrainingPart, find_record
 from pipeline.storage import project
 from pipeline.terminal import command
 from pipeline.terminal.errors import UserError
+from pipeline.tracking.fields import run_name
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def summary(training: TrainingPart, evaluation: EvaluationPart) -> list[str]:
     beside = ", beside other runs" if any(name.startswith(SHARED) for name, _ in each) else ""
     lines = [
         f"{evaluation.images} accuracy  {scores['accuracy']:.2%} (loss {loss})",
+        f"run            {run_name(run)}: its name in MLflow",
         f"network        {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image",
         f"training       {run.epochs} epoch{'s'[: run.epochs > 1]}{seconds}"
         + (f"; prediction takes {latency}{beside}" if latency else ""),

@@ -203,6 +203,7 @@ def test_an_empty_mapping_that_a_merge_would_pass_over_is_refused(override: str,
     ("override", "said"),
     [
         ("model=dep", r"conf/model/dep: is no variant\. There are: article, compact, compact_deep, deep, small\."),
+        ("data=kmnist", r"There are: fashion_mnist, mnist\. `python -m pipeline\.import_images` brings in others\.$"),
         ("training=", r"conf/training/: is no variant\. There are: article, fast, long, short, smoke\."),
         ("training.epoch=3", r"training\.epoch: is no key of the configuration\. Did you mean training\.epochs\?"),
         ("+training.epoch=3", r"training\.epoch: is no key of the configuration\. Did you mean training\.epochs\?"),

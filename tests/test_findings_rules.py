@@ -386,7 +386,8 @@ def test_a_slip_of_the_pen_is_told_by_its_key(place: Path, change: dict[str, Any
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "rules.yaml: is missing."), ("- 1", "must be a mapping of keys to values"),
+        (None, "rules.yaml: is missing. It declares which rules there are"), ("", "rules.yaml: is empty. It declares"),
+        ("- 1", "must be a mapping of keys to values"),
         ("{error_rate: 0.05, base: x}", "rules: must be a list of rules"),
         ("{error_rate: 0.9, base: x, rules: [1]}", "error_rate: must be at most 0.5, not 0.9"),
     ],

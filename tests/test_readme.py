@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import clean
 from tests.harness.project import ROOT, Project, new_project
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -47,6 +48,12 @@ def test_every_link_of_the_readme_and_of_the_documents_leads_to_something() -> N
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_all_that_clean_removes_stands_where_the_first_hour_says_what_may_be_deleted() -> None:
+    page = (ROOT / "docs" / "start.md").read_text("utf-8")
+    for name in (*clean.CHEAP, *clean.COSTLY):
+        assert f"`{name.partition('-')[0]}" in page, name
 
 
 @pytest.mark.long

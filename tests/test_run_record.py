@@ -687,7 +687,9 @@ def test_the_summary_is_of_one_run_and_says_dvc_repro_where_it_is_not_there_or_n
         summary.main()
     write_record(project.RECORD, article(), accuracy=0.875)
     assert summary.main() == 0
-    assert "validation accuracy  87.50%" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "validation accuracy  87.50%" in said
+    assert "run            5×5 32-64 seed 0, 10 epochs: its name in MLflow" in said
     # Trained anew, and between the stages: what is scored is the run before.
     write_record(project.RECORD, article({"seed": 7}), accuracy=None)
     with pytest.raises(UserError, match=r"record: is not scored yet\. Run: dvc repro$"):

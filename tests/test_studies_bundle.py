@@ -30,6 +30,7 @@ from pipeline.storage import atomic, digest, documents, project
 from pipeline.storage.digest import SEAL, sealed
 from pipeline.studies import bundle
 from pipeline.studies.bundle import pack_study, renew_bundle, unpack_study
+from pipeline.studies.console import _bundled
 from pipeline.studies.study import Study, find_study, update_study
 from pipeline.terminal.errors import UserError
 from pipeline.verify import _parts
@@ -87,6 +88,25 @@ def test_a_bundle_beside_a_report_is_renewed_by_other_runs_and_by_nothing_else(
         before = path.stat().st_mtime_ns
         assert not renew_bundle(replace(study, tracking={"address": "elsewhere"}))
         assert path.stat().st_mtime_ns == before
+
+
+def test_a_plan_counts_the_missing_runs_that_lie_in_the_bundle_of_a_study_that_is_not_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, packed_one = packed(tmp_path)
+    ended = study.ended
+    with elsewhere(tmp_path) as root:
+        monkeypatch.setattr(project, "REPORTS", root / "reports")
+        path = project.bundle(study.name)
+        assert _bundled(study.name, set(ended)) == 0
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"no bundle")
+        assert _bundled(study.name, set(ended)) == 0
+        path.write_bytes(packed_one.read_bytes())
+        assert _bundled(study.name, {*ended[:3], "other"}) == 3
+        assert _bundled(study.name, {"other"}) == 0
+        unpack_study(path)
+        assert _bundled(study.name, set(ended)) == 0
 
 
 def test_the_same_records_give_the_same_bytes_whenever_they_are_packed(tmp_path: Path) -> None:

@@ -176,7 +176,8 @@ def test_results_say_what_was_best_what_failed_and_what_diverged(capsys: pytest.
     assert "1 collapsed, 1 diverged" in a
     assert "highest" not in a
     assert "validation images" in "".join(lines)
-    assert "pipeline.ui --study kernels" in " ".join(" ".join(lines).split())
+    # What to type next, each on a line of its own.
+    assert lines[-2:] == ["python -m pipeline.compare kernels", "python -m pipeline.ui --study kernels"]
 
 
 @pytest.mark.parametrize(

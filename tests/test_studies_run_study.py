@@ -158,7 +158,9 @@ def test_what_is_refused_starts_no_process_that_talks_to_mlflow(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), OSError(28, "No space left on device")])
-def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(companion: Told, error: BaseException) -> None:
+def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(
+    companion: Told, error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
     def stopped(jobs: list[Job]) -> Iterator[tuple[list[Job], list[Ended]]]:
         finish(jobs[0])
         yield [jobs[1]], [Ended(jobs[0])]
@@ -174,6 +176,7 @@ def test_a_sweep_that_is_stopped_says_so_of_the_runs_it_leaves(companion: Told, 
     assert project.checkpoint(left.identity.name) in companion.folders
     assert study().state == "interrupted"
     assert states()[0] == "finished"
+    assert capsys.readouterr().out.endswith("stopped: 1 of 3 runs done. The same line goes on.\n")
     assert not project.checkpoint(job(2).identity.name).exists()
 
 

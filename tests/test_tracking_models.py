@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from pipeline.config.schema import Tracking
-from pipeline.run.record import EVALUATION, read_record
+from pipeline.run.record import EVALUATION, TRAINING, WEIGHTS, read_record
 from pipeline.storage import project
 from pipeline.tracking import models
 from pipeline.tracking.addresses import StoreUnreachableError
@@ -153,3 +154,16 @@ def test_what_lies_in_a_record_and_is_not_named_there_stays_out_of_the_store(sto
     assert below("training") == {
         f"training/{name}" for name in ("clock.json", "history.csv", "run.json", "weights.npz")
     }
+
+
+def test_a_record_that_came_in_a_bundle_is_mirrored_without_what_that_leaves_out(store: Store) -> None:
+    pictures = project.RECORD / EVALUATION / "pictures"
+    pictures.mkdir(parents=True)
+    (pictures / "kernels.png").write_bytes(b"a picture")
+    write_record(project.RECORD, swept())
+    (project.RECORD / TRAINING / WEIGHTS).unlink()
+    shutil.rmtree(pictures)
+    run_id = Mirror(store, next(names)).bring_up(read_record(project.RECORD))
+    assert store.client.get_run(run_id).info.status == "FINISHED"
+    files = {file.path for file in store.client.list_artifacts(run_id, "training")}
+    assert files == {f"training/{name}" for name in ("clock.json", "history.csv", "run.json")}

@@ -62,6 +62,19 @@ def test_the_same_sweep_goes_on_and_what_misses_is_done_with_the_same_bits(origi
     assert study(origin)["cells"] == study(clone)["cells"]
 
 
+def test_the_plan_of_a_study_that_is_not_here_names_the_bundle_that_spares_its_runs(clone: Project) -> None:
+    for folder in ("runs", "studies"):
+        shutil.rmtree(clone.path / folder)
+    told = sweep(clone, LINE[0], "seed=range(1,4)", NAMED, "study.dry_run=true")
+    assert "0 done already, 6 to do" in told
+    assert f"note: 2 of the runs to do lie in {BUNDLE}. Without training them (Ctrl-C ends this):\n" in told
+    assert f"\npython -m pipeline.bundle --unpack {BUNDLE}\n" in told
+    clone.verb("bundle", "--unpack", BUNDLE)
+    told = sweep(clone, *LINE, "study.dry_run=true")
+    assert "4 done already, 0 to do" in told
+    assert "--unpack" not in told
+
+
 @pytest.mark.long
 def test_an_empty_store_is_filled_without_a_model_and_the_winner_promoted(clone: Project) -> None:
     clone.verb("compose", "tracking=local")

@@ -91,9 +91,18 @@ def test_it_says_the_answer_and_writes_the_report(
     assert typed(monkeypatch, "kernels") == 0
     said = capsys.readouterr().out
     assert said.startswith("64 filters: better than the baseline (32 filters) by ")
-    assert said.rstrip().endswith("report.html")
+    # What to type next.
+    assert said.endswith("report.html\npython -m pipeline.promote kernels\n")
     assert (reports / "kernels" / "report.html").is_file()
     assert not list(reports.glob(".*"))
+
+
+def test_what_no_verdict_carries_is_not_offered_for_promotion(
+    reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(random_scores(2)[3:6], values=grid_values()[3:6])
+    assert typed(monkeypatch, "kernels") == 0
+    assert capsys.readouterr().out.endswith(f"{reports / 'kernels' / 'report.html'}\n")
 
 
 def test_with_json_it_says_the_results_and_nothing_else(
@@ -126,7 +135,7 @@ def test_the_page_is_opened_where_there_is_a_browser(
     assert typed(monkeypatch, "kernels", "--open") == 0
     assert opened == [(reports / "kernels" / "report.html").as_uri()]
     said = capsys.readouterr()
-    assert said.out.rstrip().endswith("report.html")
+    assert "report.html\n" in said.out
     assert ("there is no browser here" in said.err) == (not is_there)
 
 

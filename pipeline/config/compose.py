@@ -129,8 +129,11 @@ def explain(error: BaseException) -> str:
     """Hydra's message without the lines that only someone who writes Hydra reads."""
     if isinstance(error, MissingConfigException):
         # Hydra lists those of one folder.
-        names = project.variants(str(error.missing_cfg_file).partition("/")[0])
+        group = str(error.missing_cfg_file).partition("/")[0]
+        names = project.variants(group)
         there = f"There are: {', '.join(names)}." if names else "Look into conf/ for what there is."
+        if group == "data":
+            there += " `python -m pipeline.import_images` brings in others."
         return f"conf/{error.missing_cfg_file}: is no variant. {there}"
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]

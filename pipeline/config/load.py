@@ -81,9 +81,8 @@ def _checked(path: Path, check: Callable[[object], SectionType]) -> SectionType:
         raise ConfigurationError(error.problems, way_back) from None
 
 
-def read_yaml(path: Path) -> object:
-    """A YAML file's values. Raises UserError where there is no file, no YAML or nothing in it."""
-    way = "`python -m pipeline.compose` writes params.yaml from conf/."
+def read_yaml(path: Path, way: str = "`python -m pipeline.compose` writes params.yaml from conf/.") -> object:
+    """A YAML file's values. Raises UserError where there is no file or nothing in it (with the `way` out), no YAML."""
     try:
         values = parsed(read_bytes(path), str(path))
     except FileNotFoundError:

@@ -17,12 +17,13 @@ from pydantic import JsonValue
 
 from pipeline.config.compose import Choice, compose_with, values
 from pipeline.config.layers import layers
-from pipeline.config.load import leaves, read_yaml
+from pipeline.config.load import leaves
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Block, Model
 from pipeline.storage import project
 from pipeline.studies.bundle import bundled_study
 from pipeline.studies.study import SCORED_ON_TEST, read_study
+from pipeline.studies.study_config import declared_studies
 from pipeline.terminal.errors import UserError
 
 NAMED = "study.settings"
@@ -41,7 +42,8 @@ def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[Json
     How it differs from the page's network, its score in percent, and how it was trained. Raises UserError for a file of
     conf/ or reports/ that can't be read.
     """
-    own, declared = dict(settings_of(page)), _declared_studies()
+    own = dict(settings_of(page))
+    declared = {file["study"]["name"]: (variant, file["study"]) for variant, file in declared_studies()}
     for path in sorted(project.REPORTS.rglob("results.csv")):
         try:
             rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
@@ -103,16 +105,6 @@ def _changes(model: Model, changes: dict[str, Any]) -> dict[str, Any]:
     base = model.model_dump(include=set(Block.model_fields))
     block = Block.model_validate(base | changes | {"conv": base["conv"] | own}).model_dump(mode="json")
     return {name: {key: block[name][key] for key in own} if name == "conv" else block[name] for name in changes}
-
-
-def _declared_studies() -> dict[str, tuple[str, dict[str, Any]]]:
-    """By their names the studies of conf/study/: the variant, and its section `study`."""
-    folder = project.CONF / "study"
-    files: dict[str, Any] = {
-        path.relative_to(folder).with_suffix("").as_posix(): read_yaml(path) for path in folder.rglob("*.yaml")
-    }
-    sections: dict[str, Any] = {variant: plain.get("study") or {} for variant, plain in sorted(files.items())}
-    return {study["name"]: (variant, study) for variant, study in sections.items() if "name" in study}
 
 
 def _configurations(report: str, declared: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from pipeline.config.load import parsed, read_bytes
+from pipeline.config.load import read_yaml
 from pipeline.config.messages import ConfigurationError, refused, validated
 from pipeline.config.schema import Section
 from pipeline.findings.comparison import Comparison
@@ -108,10 +108,7 @@ def _rule(conf: Path, key: str, values: object) -> tuple[RuleConfig, StudyDeclar
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = parsed(read_bytes(path), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing. It declares which rules there are; docs/report.md says how.") from None
+    values = read_yaml(path, "It declares which rules there are; docs/report.md says how.")
     if not isinstance(values, dict):
         raise UserError(f"{path}: must be a mapping of keys to values. Mend it there.")
     return values

@@ -1,8 +1,9 @@
 """What a sweep prints: what it is about to do, how far it is, what came of it."""
 
+import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,12 @@ from pipeline.statistics.differences import FEWEST_SEEDS
 from pipeline.statistics.race import detectable
 from pipeline.statistics.scores import means, summaries
 from pipeline.storage import project
+from pipeline.studies.bundle import bundled_study
 from pipeline.studies.estimate import Estimate, known_noise
 from pipeline.studies.plan import Job, Plan
 from pipeline.studies.race import contrast_verdicts, scores
 from pipeline.studies.search import GENERATION, trial_scores, verdict_line, words_of
-from pipeline.studies.study import ENDED, Study, StudyRun
+from pipeline.studies.study import ENDED, STUDY, Study, StudyRun
 from pipeline.studies.study_summary import (
     ACCURACY,
     COSTS,
@@ -36,6 +38,7 @@ from pipeline.studies.study_summary import (
     table,
     titles,
 )
+from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
 MOST_REPEATED, MOST_LEFT = 3, 10
@@ -90,6 +93,21 @@ def print_plan(study: Study, plan: Plan, estimate: Estimate, count: int, hours: 
         )
     if missing:
         _print_estimate(plan, estimate, count, hours, is_race=study.stop is not None)
+    if bundled := _bundled(study.name, estimate.seconds.keys()):
+        path = project.bundle(study.name).relative_to(project.ROOT)
+        console.print(
+            f"note: {bundled} of the runs to do lie in {path}. Without training them (Ctrl-C ends this):\n"
+            f"python -m pipeline.bundle --unpack {path}"
+        )
+
+
+def _bundled(study: str, missing: Set[str]) -> int:
+    """How many of the missing runs of a study that is not here yet lie in the bundle beside its report."""
+    if (project.study(study) / STUDY).exists():
+        return 0
+    with contextlib.suppress(UserError):  # no bundle, or none that this version reads
+        return len(missing & set(bundled_study(project.bundle(study)).ended))
+    return 0
 
 
 def print_search(study: Study, plan: Plan, estimate: Estimate, count: int, hours: float | None = None) -> None:
@@ -187,7 +205,7 @@ def _others_in_words(study: Study, count: int, how: str) -> str:
 
 
 def print_results(study: Study, others: int = 0) -> None:
-    """The table of settings; how many `others` the study holds by earlier sweeps."""
+    """The table of settings; how many `others` the study holds by earlier sweeps; what to type next."""
     lines = table(study)
     if not lines:
         return
@@ -198,15 +216,16 @@ def print_results(study: Study, others: int = 0) -> None:
         for line, title in zip(lines, titles(study).values(), strict=True)
     )
     console.print(next(filter(None, tables), None) or "\n".join(plain))
-    console.print(
-        f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs). "
-        f"Runs and curves: python -m pipeline.ui --study {study.name}"
-    )
+    console.print(f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs)")
     claims = {contrast.name: contrast.claim for contrast in study.contrasts}
     for name, said in contrast_verdicts(study).items():
         console.print(f"contrast {name}, {claims[name]}: {said}")
     if others:
         console.print(f"note: {_others_in_words(study, others, ' of the same name')}")
+    console.print(
+        "what these runs support, and their curves in MLflow:\n"
+        f"python -m pipeline.compare {study.name}\npython -m pipeline.ui --study {study.name}"
+    )
 
 
 def _table(lines: Sequence[Mapping[str, str]], left_out: Sequence[str]) -> Table | None:

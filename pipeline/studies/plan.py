@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.compose import Choice, compose_with, values
 from pipeline.config.layers import layers
-from pipeline.config.load import configure, leaves, read_yaml
+from pipeline.config.load import configure, leaves
 from pipeline.config.messages import refused, shown, validated
 from pipeline.config.schema import Configuration, Data
 from pipeline.data.prepared import test_digest, training_digest
@@ -22,7 +22,7 @@ from pipeline.storage.documents import refuse_links
 from pipeline.studies.bundle import is_bundled, keep_bundled
 from pipeline.studies.race import check_study
 from pipeline.studies.study import ENDED, DeclaredContrast, Point, Search, Setting, Study, StudyRun, with_runs
-from pipeline.studies.study_config import ContrastConfig, StudyConfig
+from pipeline.studies.study_config import ContrastConfig, StudyConfig, declared_studies
 from pipeline.terminal.errors import UserError
 from pipeline.terminal.progress import console
 
@@ -271,14 +271,14 @@ def _committed(config: StudyConfig, plan: Plan) -> dict[str, datetime]:
 
     Nothing where the line, or what was chosen, makes another study of it: what was seen of that was not declared there.
     """
-    for name in project.variants("study") if config.contrasts else ():
-        path = project.CONF / "study" / f"{name}.yaml"
-        document: Any = read_yaml(path)
-        own = document.get("study") if isinstance(document, dict) else None
-        if not isinstance(own, dict) or own.get("name") != config.name:
+    for variant, document in declared_studies() if config.contrasts else ():
+        path, own = project.CONF / "study" / f"{variant}.yaml", document["study"]
+        if own["name"] != config.name:
             continue
         as_typed = {"margin": config.margin, "settings": config.settings, "error_rate": config.error_rate}
-        is_own = all(own.get(key, value) == value for key, value in as_typed.items()) and _trains(name, document, plan)
+        is_own = all(own.get(key, value) == value for key, value in as_typed.items()) and _trains(
+            variant, document, plan
+        )
         changes = git("-C", str(path.parent), "status", "--porcelain", "--", path.name)
         since = git("-C", str(path.parent), "log", "-1", "--format=%cI", "--", path.name)
         if not is_own or changes != b"" or not since:

@@ -377,6 +377,10 @@ class _Runner:
                 ended.append(study_run_of(job, record))
                 self.companion.sync(project.run_root(job.identity.name))
         self._keep(ended, lambda _study: "interrupted")
+        planned = {job.identity.name for job in self.plan.jobs}
+        with contextlib.suppress(OSError):
+            done = len(planned & set(self.study.ended))
+            console.print(f"stopped: {done} of {counted(len(planned), 'run')} done. The same line goes on.")
 
     def _keep(
         self, runs: Sequence[StudyRun] = (), state: Callable[[Study], StudyState] = lambda _study: "running"

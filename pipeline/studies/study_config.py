@@ -4,18 +4,19 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from pipeline.config.load import read_yaml
 from pipeline.config.messages import refused, shown
 from pipeline.config.schema import Section
 from pipeline.statistics.differences import Expects
 from pipeline.statistics.race import Stop
-from pipeline.storage import digest
+from pipeline.storage import digest, project
 from pipeline.studies.study import SCORED_ON_TEST, Point, Sampler, Score, Setting, is_contrast
 from pipeline.studies.study_summary import short_names
 
@@ -214,3 +215,16 @@ def derive_name(swept: Sequence[str], fixed: Mapping[str, Any] = MappingProxyTyp
 def _within(name: str) -> str:
     """The name, cut to the longest; a mark tells those apart that begin alike."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 10]}_{digest.of_value(name)[:8]}"
+
+
+def declared_studies() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The files of conf/study/ that name their study: the variant, and all that the file says.
+
+    Raises UserError for one that can't be read.
+    """
+    for variant in project.variants("study"):
+        path = project.CONF / "study" / f"{variant}.yaml"
+        document = read_yaml(path, "It declares a study; docs/sweeps.md says how.")
+        own = document.get("study") if isinstance(document, dict) else None
+        if isinstance(own, dict) and "name" in own:
+            yield variant, document

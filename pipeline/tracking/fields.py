@@ -13,7 +13,7 @@ from pipeline.config.load import leaves
 from pipeline.config.messages import counted
 from pipeline.config.schema import Training, height_width
 from pipeline.run.metrics import SHARED
-from pipeline.run.record import Record
+from pipeline.run.record import Record, Run
 from pipeline.studies.study_summary import as_typed
 
 MOST_TEXT = 5_000
@@ -204,9 +204,9 @@ def texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: as_typed(value)[:MOST_TEXT] for name, value in values.items() if value is not None}
 
 
-def run_name(record: Record) -> str:
+def run_name(run: Run) -> str:
     """The run in a few words, what differs most often first: lists show some 26 characters."""
-    specification = record.training.run.specification
+    specification = run.specification
     convs = [block.conv for block in specification.model.blocks]
     filters = "-".join(str(conv.filters) for conv in convs)
     kernels = ["×".join(map(str, height_width(conv.kernel_size))) for conv in convs]
@@ -217,7 +217,7 @@ def run_name(record: Record) -> str:
 def description(record: Record) -> str:
     """The run in Markdown, for the top of its page."""
     run, scored = record.training.run, record.evaluation
-    head = f"**{run_name(record)}**: {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image."
+    head = f"**{run_name(run)}**: {run.parameters:,} parameters, {run.multiply_adds:,} multiply-adds an image."
     if scored is not None and (accuracy := scored.scores["accuracy"]) is not None:
         head += f" **{accuracy:.2%}** of the {scored.images} images."
     if scored is not None and scored.collapsed:

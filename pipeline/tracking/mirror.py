@@ -90,7 +90,7 @@ class Mirror:
         """
         with reaching(self._store.address):
             own = self._tags_beside(record)
-            run = self._run_of(record, own.get(NAME) or fields.run_name(record))
+            run = self._run_of(record, own.get(NAME) or fields.run_name(record.training.run))
             run_id = str(run.info.run_id)
             self._write_curves(run, record)
             files = None
@@ -200,11 +200,13 @@ class Mirror:
         Of a record without pictures (a sweep's) only what is small: it is there to be compared.
         """
         run_id = str(run.info.run_id)
-        # Not what lies there: DVC leaves a file beside them where the power is cut while it links.
-        parts = {
+        # Not what lies there: DVC leaves a file beside them where the power is cut while it links. A bundle leaves out
+        # what is bulky.
+        named = {
             record.training.folder: ("run.json", *record.training.run.files),
             scored.folder: ("evaluation.json", *scored.files),
         }
+        parts = {part: [name for name in names if (part / name).exists()] for part, names in named.items()}
         state = digest.of_value(
             {part.name: {name: digest.of_file(part / name) for name in names} for part, names in parts.items()}
         )
