@@ -18,7 +18,7 @@ from pipeline.config.load import read_section
 from pipeline.config.schema import Tracking
 from pipeline.findings.card import write_card
 from pipeline.run.identity import REPRO_STUDY
-from pipeline.run.record import Record, find_record
+from pipeline.run.record import EvaluationPart, TrainingPart, find_record
 from pipeline.statistics.images import mcnemar
 from pipeline.statistics.intervals import ERROR_RATE
 from pipeline.storage import project
@@ -47,25 +47,34 @@ def _release(registry: Registry, *, anyway: bool) -> str:
     record = find_record()
     if record.training.run.outcome != "finished":
         raise UserError(f"{project.RECORD}: its run is {record.training.run.outcome}; only a finished one is released.")
-    text, page = write_card(record, registry.name, registry.opened())
+    training, scored = record.training, record.evaluation
+    if scored is None or scored.images != "test" or not (scored.folder / "pictures").exists():
+        raise UserError(f"{record.root}: has no scores on test images with pictures. Run: dvc repro")
     champion = registry.version_of(CHAMPION)
-    verdict = _compare(registry, record, champion, anyway=anyway)
+    verdict = None if anyway or champion is None else _compare(registry, training, scored, champion)
     run_id = Mirror(registry.store, REPRO_STUDY).bring_up(record, model=True)
-    version = registry.register(record, run_id, text, page)
-    this = f"version {version.number} of {registry.name} (models:/{registry.name}/{version.number})"
-    if champion is not None and champion.number == version.number:
-        return f"{this} is the champion already"
-    if verdict is not None and not anyway:
-        return f"{this} is not the champion: {verdict}. To make it so all the same: --anyway"
-    registry.crown(version)
-    before = "" if champion is None else f"; version {champion.number} is the previous one (--rollback brings it back)"
-    return f"{this} is the champion{before}"
+    version = registry.register(training, scored, run_id)
+    name = f"{registry.name}/{version.number}"
+    folder = registry.attach(version, *write_card(training, scored, name, version.run_id, registry.opened()))
+    if verdict is None:
+        registry.crown(version)
+    said = _said(version, champion, verdict)
+    return f"version {version.number} of {registry.name} (models:/{name}) {said}\nits card: {folder}/card.html"
 
 
-def _compare(registry: Registry, record: Record, champion: Version | None, *, anyway: bool) -> str | None:
+def _said(version: Version, champion: Version | None, verdict: str | None) -> str:
+    if verdict is not None:
+        return f"is not the champion: {verdict}. To make it so all the same: --anyway"
+    if champion is None:
+        return "is the champion"
+    if champion.number == version.number:
+        return "is the champion already"
+    return f"is the champion; version {champion.number} is the previous one (--rollback brings it back)"
+
+
+def _compare(registry: Registry, training: TrainingPart, scored: EvaluationPart, champion: Version) -> str | None:
     """Why the record's network is worse than the champion's beyond noise; None where it is not."""
-    scored = record.evaluation
-    if champion is None or scored is None or champion.weights == record.training.run.weights or anyway:
+    if champion.weights == training.run.weights:
         return None
     if champion.images != scored.images_digest:
         raise UserError(

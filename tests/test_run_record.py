@@ -34,6 +34,7 @@ from pipeline.run.record import (
     EvaluationClock,
     Run,
     TrainingClock,
+    find_root,
     history_csv,
     read_evaluation,
     read_history,
@@ -47,7 +48,7 @@ from pipeline.storage import digest, lock, project
 from pipeline.storage.digest import as_json, sealed, unsealed
 from pipeline.terminal.errors import UserError
 from tests.harness.settings import article
-from tests.harness.studies import NAMED, write_record
+from tests.harness.studies import NAMED, a_project, write_record
 
 LAYOUTS = Path(__file__).parent / "layouts"
 """Records and checkpoints that former versions wrote."""
@@ -675,6 +676,19 @@ def test_who_chooses_bfloat16_is_told_where_the_processor_has_none(
 
 
 # The last run in a few lines
+
+
+def test_the_record_of_dvc_repro_is_found_by_its_identity_as_a_run_of_a_sweep_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_project(monkeypatch, tmp_path)
+    monkeypatch.setattr(project, "RECORD", tmp_path / "record")
+    name = write_record(project.RECORD, article()).name
+    assert find_root(name) == find_root() == project.RECORD
+    write_record(project.run_root(name), article())
+    assert find_root(name) == project.run_root(name)
+    with pytest.raises(UserError, match="0123456789abcdef: is no run's identity"):
+        find_root("0123456789abcdef")
 
 
 def test_the_summary_is_of_one_run_and_says_dvc_repro_where_it_is_not_there_or_not_scored(

@@ -36,12 +36,27 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+def test_a_database_on_a_machine_whose_cores_are_busy_has_longer_than_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "ANSWERS_WITHIN", 0.2)
+    opened: list[float] = []
+
+    def slowly(_: Tracking) -> list[float]:
+        time.sleep(0.6)
+        return opened
+
+    monkeypatch.setattr(download, "open_store", slowly)
+    assert cast("object", open_soon(TRACKING)) is opened
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(StoreUnreachableError, match="did not do its part"):
+        open_soon(TRACKING)
+
+
 def test_waiting_for_a_store_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_soon(TRACKING).experiment_id == open_store(TRACKING).experiment_id
     monkeypatch.setattr(download, "ANSWERS_WITHIN", 0.1)
     monkeypatch.setattr(download, "open_store", lambda _: time.sleep(5))
     started = time.monotonic()
-    with pytest.raises(StoreUnreachableError, match="did not do its part within 0 s"):
+    with pytest.raises(StoreUnreachableError, match="did not do its part within 1 s"):
         open_soon(TRACKING)
     assert time.monotonic() - started < 2
 

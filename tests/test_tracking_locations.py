@@ -72,15 +72,18 @@ def test_a_run_whose_artifacts_lie_elsewhere_is_neither_written_to_nor_read_from
 
 def test_no_card_is_left_with_a_released_version_whose_run_lies_elsewhere(outside: Path) -> None:
     record, store = read_record(project.RUNS / "one"), open_store(article().tracking)
+    assert record.evaluation is not None
     run = Mirror(store, "kernels").bring_up(record)
     store.client.create_registered_model("conv2d")
     tags = {"weights": str(record.training.run.weights)}
     store.client.create_model_version("conv2d", f"runs:/{run}/model", run_id=run, tags=tags)
-    assert Registry(store, "conv2d").register(record, run, "a card", "a page").number == 1
+    version = Registry(store, "conv2d").register(record.training, record.evaluation, run)
+    assert version.number == 1
+    Registry(store, "conv2d").attach(version, "a card", {"card.md": "a card", "card.html": "a page"})
     assert len(list(project.ROOT.rglob("card/card.*"))) == 2
     changed("UPDATE runs SET artifact_uri = ?", f"file://{outside}")
     with pytest.raises(StoreUnreachableError, match="outside of"):
-        Registry(open_store(article().tracking), "conv2d").register(record, run, "a card", "a page")
+        Registry(open_store(article().tracking), "conv2d").attach(version, "a card", {"card.md": "a card"})
     assert not list(outside.iterdir())
 
 

@@ -331,6 +331,9 @@ def find_root(named: str | None = None) -> Path:
     for root in roots:
         if (root / TRAINING / "run.json").is_file():
             return root
+    training = project.RECORD / TRAINING
+    if (training / "run.json").is_file() and read_training(training).run.identity == named:
+        return project.RECORD
     if project.RECORD in (root.absolute() for root in roots):
         raise UserError(f"{project.RECORD}: there is no record. Run: dvc repro")
     raise UserError(

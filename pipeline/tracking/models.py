@@ -5,6 +5,7 @@ released, versions of one name in its registry, of which aliases say which is th
 import json
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
-from pipeline.run.record import EVALUATION, Record, TrainingPart
+from pipeline.run.record import EVALUATION, EvaluationPart, Record, TrainingPart
 from pipeline.run.weights import export_network
 from pipeline.terminal.errors import UserError
 from pipeline.tracking import fields
@@ -139,23 +140,21 @@ class Registry:
             version = registered(self.store, self.name, alias)
             return None if version is None else _version(version)
 
-    def register(self, record: Record, run_id: str, text: str, page: str) -> Version:
-        """The version that holds the network of `record`, made where there is none from the MLflow run that holds the
-        record with its model. Its card, as text and as a page, lies with it and with its run.
+    def register(self, training: TrainingPart, scored: EvaluationPart, run_id: str) -> Version:
+        """The version that holds the network, made where there is none from the MLflow run that holds the record with
+        its model.
         """
-        client, scored = self.store.client, record.evaluation
-        if scored is None:
-            raise UserError(f"{record.root}: has no scores. Run: dvc repro")
+        client = self.store.client
         with reaching(self.store.address):
             if not client.search_registered_models(f"name = '{self.name}'"):
                 client.create_registered_model(self.name, description=DESCRIPTION)
             versions = map(_version, client.search_model_versions(f"name = '{self.name}'"))
-            version = next((one for one in versions if one.weights == record.training.run.weights), None)
+            version = next((one for one in versions if one.weights == training.run.weights), None)
             if version is None:
                 (model,) = client.search_logged_models([self.store.experiment_id], f"source_run_id = '{run_id}'")[:1]
                 tags = {
-                    "identity": record.training.run.identity,
-                    "weights": str(record.training.run.weights),
+                    "identity": training.run.identity,
+                    "weights": str(training.run.weights),
                     "images": scored.images_digest,
                     "class_names": json.dumps(scored.class_names, ensure_ascii=False),
                 }
@@ -164,12 +163,18 @@ class Registry:
                         self.name, model.artifact_location, run_id=run_id, tags=tags, model_id=model.model_id
                     )
                 )
-            location = artifacts_of(self.store, version.run_id)
-            client.update_model_version(self.name, str(version.number), description=text)
-            client.log_text(version.run_id, text, "card/card.md")
-            client.log_text(version.run_id, page, "card/card.html")
-            settle(self.store, location)
             return version
+
+    def attach(self, version: Version, description: str, files: Mapping[str, str]) -> str:
+        """Put the card of a version with it, its files by their names with its run; returns where these lie."""
+        client = self.store.client
+        with reaching(self.store.address):
+            location = artifacts_of(self.store, version.run_id)
+            client.update_model_version(self.name, str(version.number), description=description)
+            for name, text in files.items():
+                client.log_text(version.run_id, text, f"card/{name}")
+            settle(self.store, location)
+        return f"{location}/card"
 
     def crown(self, version: Version) -> None:
         """Make a version the champion; the former one is then the previous."""
