@@ -156,7 +156,6 @@ _RULES = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
-
 OTHER_NAMES = {
     "avg": "average",
     "swish": "silu",

@@ -35,7 +35,6 @@ StudyState = Literal["running", "finished", "failed", "interrupted"]
 
 Sampler = Literal["tpe", "random"]
 
-
 Score = Literal["accuracy", "gap", "seconds"]
 """What a contrast is about; the gap is the accuracy on the training images less that on the scored ones, in points."""
 
