@@ -12,6 +12,7 @@ ends, early and late, and the memory of the process that conducts.
 """
 
 import argparse
+import contextlib
 import io
 import itertools
 import json
@@ -38,7 +39,6 @@ from pipeline.studies.ray_node import Grown, describe
 from pipeline.studies.run_study import run_study
 from pipeline.studies.study import Point
 from pipeline.studies.workers import Ended, MayStart, prepared_images
-from pipeline.terminal.progress import console
 from tests.harness.conducting import finish
 from tests.harness.fake_ray import FakeRay
 from tests.harness.project import prepared_project
@@ -114,11 +114,11 @@ def measured(nodes: int, runs: int, settings: int, epochs: int, kilobytes: int, 
     epochs_home: list[tuple[float, float]] = []
     for number in range(rounds):
         both = {}
-        for count in (0, epochs) if number % 2 == 0 else (epochs, 0):
+        for count in dict.fromkeys((0, epochs) if number % 2 == 0 else (epochs, 0)):
             both[count] = conduct(nodes, runs, settings, Nodes(count, os.urandom(1_000 * kilobytes)))
         ends.append([_a_run(both[0], quarter / 4, (quarter + 1) / 4) for quarter in range(4)])
         one, other = (_a_run(both[count], 0, 1) for count in (epochs, 0))
-        epochs_home.append(((one[0] - other[0]) / epochs, (one[1] - other[1]) / epochs))
+        epochs_home.append(((one[0] - other[0]) / max(1, epochs), (one[1] - other[1]) / max(1, epochs)))
     return {
         "nodes": nodes,
         "runs": runs,
@@ -137,10 +137,10 @@ def conduct(nodes: int, runs: int, settings: int, told: Nodes) -> list[tuple[int
         prepare()
         prepared_images.cache_clear()
         patch.setitem(sys.modules, "ray", FakeRay({f"n{number}": (CPUS, answers) for number in range(nodes)}, told.act))
-        patch.setattr(console, "file", io.StringIO())
         executor = Watched("kernels", None, nodes).watch(told)
         tracking = Tracking.model_validate(article().tracking.model_dump() | {"enabled": False})
-        run_study(_grid(runs, settings), declared(ask=False), tracking, executor)
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_study(_grid(runs, settings), declared(ask=False), tracking, executor)
     return executor.marks
 
 

@@ -1,16 +1,18 @@
 """How contenders are compared, and the page that is written of it. Nothing is measured here."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import performance
+from benchmarks import conductor, performance
 from benchmarks.__main__ import ROWS
 from benchmarks.costs import alternately, as_figures, cost, median, ratio_in_words
 from benchmarks.epoch import parts, training_multiply_adds
 from benchmarks.rows import Finding
 from pipeline.run.environment import lacks_bfloat16
+from pipeline.studies.plan import Job
 from tests.harness.settings import article
 from tests.harness.spent import Cost
 
@@ -53,6 +55,20 @@ def test_a_command_costs_what_its_children_cost_too(tmp_path: Path) -> None:
 def test_a_contender_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="status 3\nfailed"):
         cost((sys.executable, "-c", "print('failed'); raise SystemExit(3)"), tmp_path)
+
+
+def test_what_a_conductor_does_is_measured_without_what_its_nodes_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = conductor.finish
+
+    def slowly(job: Job) -> None:
+        time.sleep(0.1)
+        finish(job)
+
+    monkeypatch.setattr(conductor, "finish", slowly)
+    started = time.perf_counter()
+    marks = conductor.conduct(2, 4, 2, conductor.Nodes(1, b"state"))
+    assert marks[-1][0] == 4
+    assert marks[-1][1] - marks[0][1] <= time.perf_counter() - started - 4 * 0.1
 
 
 def test_a_training_step_multiplies_three_times_but_for_the_first_layers_inputs() -> None:

@@ -100,6 +100,14 @@ def test_no_more_go_on_at_once_than_are_wanted(monkeypatch: pytest.MonkeyPatch) 
     assert max(len(running) for running, _ in looks(executor, [job(seed) for seed in range(5)])) == 2
 
 
+def test_the_locks_of_many_runs_fit_into_what_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(ray_executor.resource, "getrlimit", lambda _kind: (64, 256))
+    monkeypatch.setattr(ray_executor.resource, "setrlimit", lambda _kind, both: limits.append(both))
+    assert ends(cluster(monkeypatch, a=(1, says())), [job(0)]) == {0: None}
+    assert limits == [(256, 256)]
+
+
 def test_all_settings_of_a_seed_are_trained_on_one_class_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = cluster(monkeypatch, a=(1, says("old")), b=(1, says("new")), c=(1, says("new")))
     ends_of = looks(executor, [job(seed, filters) for filters in (4, 8, 16) for seed in range(4)])

@@ -51,7 +51,10 @@ def trial(injection: Injection) -> str:
         assert process.returncode == (-SIGKILL if is_hit and target == "the driver" else 0), said
         _assert_no_training(nodes)
         if process.returncode:
-            again = project.run(*line)
+            sweeps.assert_all_leave(project)
+            # Runs may have ended in the moment of the kill.
+            finished, begun = sweeps.written(project), sweeps.epochs_done(project)
+            again = sweeps.said_by(sweeps.start(project, *line))
             assert f"{len(finished)} done already, {RUNS - len(finished)} to do" in again, again
             _assert_no_training(nodes)
         _assert_whole(project, injection.shared, finished, begun)
