@@ -224,7 +224,7 @@ def declared_studies() -> Iterator[tuple[str, dict[str, Any]]]:
     """
     for variant in project.variants("study"):
         path = project.CONF / "study" / f"{variant}.yaml"
-        document = read_yaml(path, "It declares a study; docs/sweeps.md says how.")
+        document: Any = read_yaml(path, "It declares a study; docs/sweeps.md says how.")
         own = document.get("study") if isinstance(document, dict) else None
         if isinstance(own, dict) and "name" in own:
             yield variant, document
