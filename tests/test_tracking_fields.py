@@ -202,7 +202,7 @@ def test_the_description_counts_and_shows_each_setting() -> None:
     found = study(SETTINGS, CELLS)
     first, _, second, *_ = study_description(found).splitlines()
     assert first == (
-        "**Best so far: 3 × 3 kernels, padding same, 85.00 ± 7.07 % (2)**; no verdict yet: "
+        "**Best so far: 3 × 3 kernels, padding same: 85.00 ± 7.07 % (2)**; no verdict yet: "
         "`python -m pipeline.compare kernels`"
     )
     assert second.startswith("kernels: 2 of 5 runs finished, 1 diverged, 1 failed; accuracy on the val")

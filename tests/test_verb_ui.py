@@ -16,7 +16,7 @@ from pipeline.tracking import study_fields
 from pipeline.ui import page_knows_views
 from tests.harness.browser import served
 from tests.harness.project import Project, new_project
-from tests.harness.studies import study
+from tests.harness.studies import cell, study
 
 SEARCH = "api/2.0/mlflow/experiments/search"
 
@@ -106,6 +106,20 @@ def test_the_views_of_a_study_are_sorted_by_the_metric_that_its_runs_have(images
         "groupByKeys": [{"mode": "tag", "groupByData": "setting"}],
     }
     assert means["groupsExpanded"] == {"tag.setting.8 filters": False, "tag.setting.16 filters": False}
+
+
+def test_a_setting_with_a_name_is_told_by_what_it_stands_for() -> None:
+    base: dict[str, JsonValue] = {"model.conv.kernel_size": 5, "model.conv.filters": 32, "seed_of_split": 0}
+    found = study({"a": base, "b": base | {"model.conv.kernel_size": 3, "model.conv.filters": 46}})
+    named = {key: replace(one, variants={"setting": f"k_{key}"}) for key, one in found.settings.items()}
+    found = replace(found, settings=named, cells=(cell("a", 0, accuracy=0.9), cell("b", 0, accuracy=0.8)))
+    assert study_fields.study_tags(found)["best"] == "setting k_a (5 × 5 kernels, 32 filters): 90.00 % (1)"
+    for key in study_fields.study_views("kernels"):
+        _, state = view(study_fields.view_tags(found)[f"{study_fields.VIEW}{key}"])
+        assert state["selectedColumns"][1:3] == ["params.`model.conv.kernel_size`", "params.`model.conv.filters`"]
+    # A variant that sets much is known by its name.
+    much = {key: replace(one, values={**one.values, **dict.fromkeys("uvwxyz", key)}) for key, one in named.items()}
+    assert study_fields.study_tags(replace(found, settings=much))["best"] == "setting k_a: 90.00 % (1)"
 
 
 def test_the_studies_of_the_rules_have_a_view_of_their_own() -> None:
