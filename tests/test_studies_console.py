@@ -296,6 +296,16 @@ def test_below_the_live_line_settings_stand_with_their_intervals_the_best_first_
     assert standings(study(SETTINGS), 20) is None
 
 
+def test_an_interval_ends_where_an_accuracy_does() -> None:
+    rows = {"a": (0.26, 0.42), "b": (0.90, 0.97)}
+    table = standings(
+        study(SETTINGS, [cell(name, n, accuracy=one) for name in rows for n, one in enumerate(rows[name])]), 20
+    )
+    assert table is not None
+    # t of 1 degree of freedom, 12.706, by hand: 93.5 ± 44.47, 34 ± 101.65.
+    assert list(table.columns[3].cells) == ["49.03 to 100.00", "0.00 to 100.00"]
+
+
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_a_terminal_shows_the_settings_while_they_run(is_watched: bool) -> None:
     screen = Console(file=io.StringIO(), force_terminal=is_watched, width=120, height=30)

@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.statistics.images import mcnemar
 from pipeline.terminal.errors import UserError
 from tests.harness.doors import asked_here
 from tests.harness.project import ROOT, Project, finished_project
+from tests.harness.servers import end, free_port, wait_for
 from tests.sample import content
 
 SHAPE = 28, 28, 1
@@ -147,9 +150,8 @@ def test_a_released_network_is_the_champion_once_and_predicts_as_the_record_does
     ours, theirs = json.loads(ours), json.loads(theirs)
     assert ours[0]["class"] == theirs[0]["class"]
     assert list(ours[0]["probabilities"].values()) == pytest.approx(list(theirs[0]["probabilities"].values()), abs=1e-5)
-    cards = list((project.path / "mlartifacts").rglob("card/card.html"))
-    assert len(cards) == 1
-    assert "python -m pipeline.reproduce" in cards[0].read_text("utf-8")
+    (card,) = (project.path / "mlartifacts").rglob("card/card.html")
+    assert f"card: file://{card}\n" in project.verb("release")
     other = project.verb("predict", str(tmp_path / "a.png"), "--model", "models:/other@champion", status=1)
     assert "models:/other@champion: is not there" in other
 
@@ -164,6 +166,26 @@ def test_a_network_that_is_worse_beyond_noise_does_not_replace_the_champion(tmp_
     assert "is not the champion: it is right about" in said
     assert "version 2 of conv2d (models:/conv2d/2) is the champion" in project.verb("release", "--anyway")
     assert "version 1 of conv2d is the champion again" in project.verb("release", "--rollback")
+
+
+@pytest.mark.long
+def test_the_line_of_the_docs_gets_the_records_probabilities_from_the_served_champion(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    project = finished_project(tmp_path)
+    assert "models:/conv2d@champion: is not there" in project.verb("serve", status=1)
+    project.verb("release")
+    (line,) = re.findall(r"```\n(python -c [^`]*curl [^`]*)```", (ROOT / "docs" / "use.md").read_text("utf-8"))
+    port = free_port()
+    server = project.start("python", "-m", "pipeline.serve", "--port", str(port))
+    try:
+        wait_for(port, server)
+        assert f"port {port}: can't be used" in project.verb("serve", "--port", str(port), status=1)
+        answer = json.loads(project.run("bash", "-c", line.replace(":5001/", f":{port}/")))
+    finally:
+        end(server)
+    recorded = np.load(project.path / "record" / "evaluation" / "probabilities.npy")
+    assert np.abs(np.array(answer["predictions"]) - recorded[:3]).max() < 1e-5
 
 
 def test_a_file_for_keras_answers_as_the_network_does(project: Project, tmp_path: Path) -> None:
