@@ -31,10 +31,10 @@ repro: $(READY)  ## fetch, preprocess, train, evaluate; what is done already is 
 test: $(READY)  ## the tests, fast ones first; no network
 	@python -m pytest
 
-test-long: $(READY)  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory, a team's servers, a search
-	@$(UV) pip install -q --python .venv --require-hashes -r requirements/search.txt || \
-		echo "Optuna could not be installed: the tests that need it are left out"
+test-long: $(READY) .search/.ready  ## the long tests: a browser, other launchers, DVC's queue, a worker's memory, a team's servers, a search
 	@CI=true python -m pytest -m long
+	@! test -e .search/.ready || \
+		CI=true .search/venv/bin/python -m pytest -m long tests/test_studies_search.py tests/test_verb_search.py
 	@python -m faults --stamp
 
 lint: $(READY)  ## format, rules, which room imports which, types
@@ -120,12 +120,19 @@ $(READY): $(STALE) | $(UV)
 	@$(UV) pip sync -q --require-hashes --python .$*/venv requirements/$*.txt
 	@touch $@
 
-# What the project is compared with, over the project's own packages. PyTorch by its version alone, and with pip: where a
-# build for CPUs is at hand, which has a hash of its own, pip finds it.
-.bench/.ready: requirements/bench.txt requirements/torch.txt $(READY)
-	@.venv/bin/python -m venv .bench/venv
-	@for packages in .bench/venv/lib/python*/site-packages; do \
-		echo "../../../../../$${packages#.bench/}" | sed 's|/venv/|/.venv/|' > "$$packages/project.pth"; done
+# Over the project's own packages, which stay as they are locked.
+.bench/venv/pyvenv.cfg .search/venv/pyvenv.cfg: .%/venv/pyvenv.cfg: $(READY)
+	@.venv/bin/python -m venv .$*/venv
+	@for packages in .$*/venv/lib/python*/site-packages; do \
+		echo "../../../../../$${packages#.$*/}" | sed 's|/venv/|/.venv/|' > "$$packages/project.pth"; done
+
+.search/.ready: requirements/search.txt .search/venv/pyvenv.cfg
+	@if .search/venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<; then touch $@; \
+		else echo "Optuna could not be installed: the tests that need it are left out"; fi
+
+# What the project is compared with. PyTorch by its version alone, and with pip: where a build for CPUs is at hand, which
+# has a hash of its own, pip finds it.
+.bench/.ready: requirements/bench.txt requirements/torch.txt .bench/venv/pyvenv.cfg
 	@if .bench/venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt && \
 		.bench/venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/torch.txt; then touch $@; \
 		else echo "pip could not install PyTorch or KerasTuner: measured without; the next make bench tries again"; fi

@@ -1,8 +1,12 @@
 """Networks as they are built, asked and changed: layers, initial weights, constraints, augmentation, predictions."""
 
+import os
+import re
 import subprocess
 import sys
+import zipfile
 from itertools import product
+from pathlib import Path
 from typing import Any, get_args
 
 import keras
@@ -14,9 +18,10 @@ from numpy.typing import NDArray
 from pipeline.config.layers import blocks
 from pipeline.config.schema import OVER_THE_LAST_AXIS, Activation, Augmentation, Block, Model
 from pipeline.network.build import build_constraint, build_network, derive_seed
-from pipeline.network.fit import augment, epoch_permutation
+from pipeline.network.fit import augment, epoch_permutation, use_threads
 from pipeline.network.predict import Predictor, exportable, feature_maps
 from pipeline.storage import project
+from pipeline.terminal.errors import UserError
 from tests.harness.settings import article_values, put
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -291,14 +296,25 @@ def test_radial_constraint_takes_the_mean_of_each_ring(height: int, width: int) 
 # What is imported
 
 
-def test_tensorflow_comes_without_what_keras_would_import_for_other_uses() -> None:
+def test_tensorflow_comes_without_what_keras_would_import_for_other_uses_and_keras_writes_no_file(
+    tmp_path: Path,
+) -> None:
     code = (
         "import sys, pipeline.network\n"
         "print(sorted({'matplotlib', 'pandas', 'scipy', 'sklearn'} & sys.modules.keys()))\n"
         "import matplotlib, scipy.linalg"
     )
-    done = subprocess.run((sys.executable, "-c", code), cwd=project.ROOT, capture_output=True, text=True, check=True)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")}
+    done = subprocess.run(
+        (sys.executable, "-c", code),
+        cwd=project.ROOT,
+        env=plain | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "[]\n"
+    assert not (tmp_path / ".keras").exists()
 
 
 # Augmentation and order
@@ -412,16 +428,31 @@ def test_every_layer_of_an_exported_network_is_keras_own(pooling: str) -> None:
     assert {type(layer).__module__.partition(".")[0] for layer in layers} == {"keras"}
 
 
-def test_exported_network_is_read_without_code_of_this_project(tmp_path: Any) -> None:
-    changes: dict[str, Any] = {
-        "conv__kernel_constraint": "RadialConstraint",
-        "conv__data_format": "channels_first",
-        # As many as the output is wide (Keras then adds the bias along the width).
-        "conv__filters": 10,
-        "conv__bias_initializer": "he_normal",
-        "dropout": 0.5,
-    }
-    network = exportable(built(learns=False, **changes), SHAPE)
+EXPORTED: dict[str, Any] = {
+    "conv__kernel_constraint": "RadialConstraint",
+    "conv__data_format": "channels_first",
+    # As many as the output is wide (Keras then adds the bias along the width).
+    "conv__filters": 10,
+    "conv__bias_initializer": "he_normal",
+    "dropout": 0.5,
+}
+
+
+def test_exported_network_names_no_code_of_this_project_and_answers_as_the_predictor_does(tmp_path: Path) -> None:
+    network = exportable(built(learns=False, **EXPORTED), SHAPE)
+    network.save(tmp_path / "network.keras")
+    with zipfile.ZipFile(tmp_path / "network.keras") as archive:
+        named = set(re.findall(r'"(?:module|registered_name)": "([^"]*)', archive.read("config.json").decode()))
+    assert {name.partition(".")[0] for name in named} <= {"keras", "builtins", "Functional"}, named
+    read = keras.saving.load_model(tmp_path / "network.keras", safe_mode=True)
+    found = read.predict(IMAGES[..., 0], verbose=0)
+    np.testing.assert_allclose(found, np.asarray(network(IMAGES[..., 0])), rtol=1e-4)
+    np.testing.assert_allclose(found, Predictor(built(**EXPORTED))(IMAGES), rtol=1e-4)
+
+
+@pytest.mark.long
+def test_exported_network_is_read_without_code_of_this_project(tmp_path: Path) -> None:
+    network = exportable(built(learns=False, **EXPORTED), SHAPE)
     network.save(tmp_path / "network.keras")
     np.save(tmp_path / "images.npy", IMAGES[..., 0])
     read = (
@@ -432,7 +463,6 @@ def test_exported_network_is_read_without_code_of_this_project(tmp_path: Any) ->
     said = subprocess.run([sys.executable, "-c", read], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), np.asarray(network(IMAGES[..., 0])), rtol=1e-4)
-    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), Predictor(built(**changes))(IMAGES), rtol=1e-4)
 
 
 def test_feature_maps_are_what_leaves_the_layers() -> None:
@@ -450,26 +480,14 @@ def test_feature_maps_are_what_leaves_the_layers() -> None:
 
 
 def test_another_number_of_threads_after_computing_is_refused() -> None:
-    program = """
-from pipeline.network.fit import use_threads
-from pipeline.terminal.errors import UserError
-import tensorflow as tf
-use_threads(1)
-assert tf.config.threading.get_intra_op_parallelism_threads() == 1
-assert tf.config.threading.get_inter_op_parallelism_threads() == 1
-print(int(tf.reduce_sum(tf.ones(3))))
-use_threads(1)
-try:
+    threads = tf.config.threading
+    assert (threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()) == (2, 1)
+    assert int(tf.reduce_sum(tf.ones(3))) == 3
     use_threads(2)
-except UserError as error:
-    print(error)
-"""
-    said = subprocess.run([sys.executable, "-c", program], cwd=project.ROOT, capture_output=True, text=True, check=True)
-    assert said.stdout.splitlines() == [
-        "3",
-        "training.threads: 2 can't follow 1 in one process. Start another process for it.",
-    ]
-    assert said.stderr == ""
+    with pytest.raises(UserError) as refused:
+        use_threads(1)
+    assert str(refused.value) == ("training.threads: 1 can't follow 2 in one process. Start another process for it.")
+    assert threads.get_intra_op_parallelism_threads() == 2
 
 
 def test_blocks_of_the_small_model_here_are_two() -> None:

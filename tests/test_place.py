@@ -86,6 +86,15 @@ def test_an_environment_that_is_a_link_is_used_but_never_made_anew(place: Path, 
     assert sorted(others.rglob("*")) == before
 
 
+def test_what_a_search_needs_is_installed_beside_the_environment_that_is_locked(place: Path) -> None:
+    _calls_of_setup(place)
+    (place / "requirements" / "search.txt").touch()
+    done = subprocess.run(["make", "-n", "test-long"], cwd=place, capture_output=True, text=True, check=True)
+    installing = [line for line in done.stdout.splitlines() if " install " in line]
+    assert [line.partition(" -m ")[0] for line in installing] == ["if .search/venv/bin/python"]
+    assert "CI=true .search/venv/bin/python -m pytest -m long tests/test_studies_search.py" in done.stdout
+
+
 @pytest.mark.parametrize("act", [Path.rename, shutil.copytree])
 def test_an_environment_that_was_made_for_another_place_is_made_anew(place: Path, act: object) -> None:
     _calls_of_setup(place)

@@ -53,7 +53,21 @@ def test_the_device_is_the_cpu_where_there_is_no_card_and_else_what_tensorflow_f
     assert device() == "cpu"
 
 
-def test_what_asks_tensorflow_for_cards_is_a_program_that_ends_well() -> None:
+def test_what_asks_tensorflow_for_cards_is_a_program_that_tells_their_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf  # noqa: PLC0415 - seconds
+
+    for cards, told in ((("one", "other", "one"), "NVIDIA L4, NVIDIA T4\n"), ((), "\n")):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind, cards=cards: cards)
+        names = {"one": {"device_name": "NVIDIA T4"}, "other": {"device_name": "NVIDIA L4"}}
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", names.get)
+        exec(NAMES, {})  # noqa: S102 - as a process of its own does
+        assert capsys.readouterr().out == told
+
+
+@pytest.mark.long
+def test_that_program_ends_well() -> None:
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", NAMES], env=hidden, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

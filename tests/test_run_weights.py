@@ -34,12 +34,13 @@ def test_arrays_are_read_as_they_were_written_and_numpy_reads_them_too(tmp_path:
 def test_the_same_arrays_are_the_same_bytes_whenever_they_are_written() -> None:
     program = (
         "import sys, time; time.localtime = lambda *_: time.gmtime(2_000_000_000)\n"
-        "from pipeline.storage.arrays import pack\n"
-        "from tests.test_run_weights import ARRAYS\n"
-        "sys.stdout.buffer.write(pack(ARRAYS))"
+        "from pipeline.storage.arrays import pack, unpack\n"
+        "sys.stdout.buffer.write(pack(unpack(sys.stdin.buffer.read())))"
     )
-    later = subprocess.run([sys.executable, "-c", program], cwd=project.ROOT, capture_output=True, check=True).stdout
-    assert later == pack(ARRAYS)
+    content = pack(ARRAYS)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=project.ROOT, input=content, capture_output=True, check=True)
+    assert done.stdout == content
 
 
 @given(st.sampled_from(["name", "type", "shape", "values", "order"]))
@@ -69,24 +70,25 @@ def test_a_networks_weights_are_all_that_it_predicts_with() -> None:
     assert all(map(np.array_equal, weights.values(), network.get_weights()))
 
 
-@pytest.mark.parametrize("room", [0, 500, 3000, 20_000])
-def test_weights_for_which_there_is_no_room_name_their_place(tmp_path: Path, room: int) -> None:
+def test_weights_for_which_there_is_no_room_name_their_place(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 from pathlib import Path
 from pipeline.storage import atomic
-from pipeline.storage.arrays import pack
-from tests.test_run_weights import ARRAYS
-content = pack(ARRAYS)
+place, content = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-try:
-    with atomic.write_folder(Path(sys.argv[1])) as folder:
-        (folder / "weights").write_bytes(content)
-except OSError as error:
-    print(error.filename)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for room in (0, 500, 3000, len(content) - 1):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with atomic.write_folder(place) as folder:
+            (folder / "weights").write_bytes(content)
+    except OSError as error:
+        print(error.filename, list(place.parent.iterdir()))
 """
-    command = [sys.executable, "-c", program, str(tmp_path / "training"), str(room)]
+    (tmp_path / "content").write_bytes(pack(ARRAYS))
+    (tmp_path / "here").mkdir()
+    place = tmp_path / "here" / "training"
+    command = [sys.executable, "-c", program, place, tmp_path / "content"]
     done = subprocess.run(command, cwd=project.ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{tmp_path / 'training'}\n"
-    assert list(tmp_path.iterdir()) == []
+    assert done.stdout == 4 * f"{place} []\n"
