@@ -18,7 +18,6 @@ from urllib.parse import quote, urlencode
 from pipeline.config.messages import counted
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import (
-    Row,
     best,
     columns,
     count_outcomes,
@@ -78,7 +77,7 @@ def study_tags(study: Study, digest: str = "", verdict: str | None = None, links
 
     `digest` is that of `table_csv`, `verdict` what was announced last, `links` are Markdown.
     """
-    leader = best(rows(study))
+    leader = best(study)
     details = {"margin": json.dumps(study.margin), "table": digest, **{f"{GRID}{key}": "" for key in swept(study)}}
     if study.search is not None:
         details["search"] = study.search.sampler
@@ -112,7 +111,7 @@ def swept_in_words(study: Study) -> str:
 
 def study_metrics(study: Study) -> dict[str, float]:
     """The best setting's mean, and what it costs; nothing before a run has finished."""
-    leader = best(rows(study))
+    leader = best(study)
     if leader is None or leader.mean is None:
         return {}
     return {BEST_MEAN: round(leader.mean, 6), PARAMETERS: leader.parameters, MULTIPLY_ADDS: leader.multiply_adds}
@@ -130,8 +129,7 @@ def _baseline_values(study: Study) -> dict[str, str]:
 
 def study_description(study: Study, verdict: str | None = None, links: str = "") -> str:
     """The study in Markdown: the verdict, else what is best so far; how far it is, and the table of its settings."""
-    counts, settings = count_outcomes(study.cells), rows(study)
-    leader = best(settings)
+    counts, leader = count_outcomes(study.cells), best(study)
     lost = lost_in_words(counts)
     ended = f"{counts['finished']} of {len(study.cells)} runs finished{lost and f', {lost}'}"
     so_far = "No run has finished yet" if leader is None else f"Best so far: {leader.title}, {score_in_words(leader)}"
@@ -143,7 +141,7 @@ def study_description(study: Study, verdict: str | None = None, links: str = "")
         lines += [f"Runs that {' or '.join(astray)} stand in no mean.", ""]
     if study.images == "test":
         lines += ["**The test images were opened for this study.**", ""]
-    lines += _table(study, settings)
+    lines += _table(study)
     if study.refused:
         lines += ["", f"{counted(len(study.refused), 'setting')} of the grid can't exist: left out."]
     return "\n".join(lines)
@@ -163,9 +161,9 @@ def table_csv(study: Study) -> str:
     return text.getvalue()
 
 
-def _table(study: Study, rows: Sequence[Row]) -> list[str]:
+def _table(study: Study) -> list[str]:
     """The settings with the highest means, in their order, as many as a person reads."""
-    settings, means = table(study, rows), [row.mean or 0 for row in rows]
+    settings, means = table(study), [row.mean or 0 for row in rows(study)]
     if not settings:
         return ["No run yet."]
     lines = [_line(list(settings[0])), f"|{'---|' * len(settings[0])}"]
