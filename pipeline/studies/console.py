@@ -278,7 +278,8 @@ def standings(study: Study, most: int) -> Table | None:
     for place in best_first[:most].tolist():
         row, summary = settings[place], known[place]
         interval = summary.interval
-        between = "" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
+        # Of two seeds it often reaches beyond what an accuracy can be.
+        between = "" if interval is None else f"{max(interval.low, 0):.2f} to {min(interval.high, 100):.2f}"
         said = ", ".join(filter(None, (row.verdict, row.lost)))
         table.add_row(
             row.title, str(summary.seeds), f"{summary.mean:.2f} %", between, said, style="dim" if row.verdict else ""

@@ -154,13 +154,17 @@ def rows(study: Study) -> list[Row]:
 
 def best(study: Study) -> Row | None:
     """The setting with the highest mean; None before a run has finished."""
-    return max((row for row in rows(study) if row.mean is not None), key=lambda row: row.mean or 0.0, default=None)
+    return _highest(rows(study))
+
+
+def _highest(settings: Iterable[Row]) -> Row | None:
+    return max((row for row in settings if row.mean is not None), key=lambda row: row.mean or 0.0, default=None)
 
 
 def table(study: Study) -> list[dict[str, str]]:
     """The settings for people, a line each in the order of `rows`, by the head of a column; a note stands last."""
     settings, names = rows(study), columns(study)
-    highest = best(study) if len(settings) > 1 else None
+    highest = _highest(settings) if len(settings) > 1 else None
     return [
         {
             **({name: shown_at(row.label, name) for name in names} or {"setting": "the one"}),
