@@ -101,7 +101,7 @@ def test_a_race_gives_no_more_seeds_to_a_setting_whose_verdict_stands() -> None:
     found = kernels()
     assert found.state == "finished"
     assert [run.state for run in found.cells].count("waiting") == 7
-    notes = [line["note"] for line in table(found, rows(found))]
+    notes = [line["note"] for line in table(found)]
     assert notes == ["", "", "highest mean, better, stopped after 3 seeds"]
     assert [row.finished for row in rows(found)] == [10, 10, 3]
 
@@ -122,7 +122,7 @@ def test_a_race_for_the_best_leaves_out_what_can_not_be_it() -> None:
     assert verdicts[16] == "worse than the best, stopped after 3 seeds"
     assert verdicts[8] == "worse than the best"
     assert {seed for _, seed in map(place, jobs)} == {0, 1, 2}, "what is left is the best"
-    assert best(rows(kernels())) == rows(kernels())[2]
+    assert best(kernels()) == rows(kernels())[2]
     assert kernels().state == "finished"
 
 

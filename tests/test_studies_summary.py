@@ -216,22 +216,22 @@ def test_rows_come_in_the_order_of_declaration_whatever_ended_first() -> None:
 
 
 def test_the_best_has_the_highest_mean_and_zero_is_a_mean() -> None:
-    assert best(rows(study(TWO))) is None
-    assert best(rows(study({}))) is None
+    assert best(study(TWO)) is None
+    assert best(study({})) is None
     failed = [cell("a", 0, "failed"), cell("b", 0, "diverged", 0.1)]
-    assert best(rows(study(TWO, failed))) is None
-    zero = best(rows(study(TWO, [cell("b", 0, accuracy=0.0)])))
+    assert best(study(TWO, failed)) is None
+    zero = best(study(TWO, [cell("b", 0, accuracy=0.0)]))
     assert zero is not None
     assert (zero.setting, zero.mean) == ("b", 0.0)
     cells = [cell("a", 0, accuracy=0.9), cell("a", 1, accuracy=0.1), cell("b", 0, accuracy=0.6)]
-    found = best(rows(study(TWO, cells)))
+    found = best(study(TWO, cells))
     assert found is not None
     assert found.setting == "b"
 
 
 def test_runs_that_all_collapsed_are_no_best_setting() -> None:
     cells = [replace(cell("a", 0, accuracy=0.1), collapsed=True), replace(cell("b", 0, accuracy=0.1), collapsed=True)]
-    assert best(rows(study(TWO, cells))) is None
+    assert best(study(TWO, cells)) is None
 
 
 def test_a_finished_run_without_a_score_is_no_part_of_the_mean() -> None:

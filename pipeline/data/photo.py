@@ -85,7 +85,10 @@ def _framed(picture: Image.Image, width: int, height: int, colour: tuple[int, ..
 
 
 def _what_is_shown(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
-    """The box (left, top, right, bottom) of what differs from an even background, grey uint8 [h, w]; or None."""
+    """The box (left, top, right, bottom) of what differs from an even background; None where there is nothing to cut.
+
+    Pixels are grey, uint8 [h, w].
+    """
     border = _border(pixels).astype(int)
     background = int(np.median(border))
     if np.mean(np.abs(border - background) <= NEAR) < EVEN:

@@ -116,7 +116,10 @@ def _read(path: Path) -> Generator[bytes, None, None]:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A package that holds `<name>.gz`: downloaded into the new folder `scratch`, not installed (so without root)."""
+    """A package that holds `<name>.gz` somewhere: downloaded into the new folder `scratch`, never installed.
+
+    So it needs no root.
+    """
 
     package: str
     timeouts: Timeouts

@@ -206,15 +206,14 @@ def _others_in_words(study: Study, count: int, how: str) -> str:
 
 def print_results(study: Study, others: int = 0) -> None:
     """The table of settings; how many `others` the study holds by earlier sweeps; what to type next."""
-    settings = rows(study)
-    lines = table(study, settings)
+    lines = table(study)
     if not lines:
         return
     # Without the costs, or as lines, where the terminal would cut off the scores.
     tables = (_table(lines, left_out) for left_out in ((), COSTS))
     plain = (
-        f"{line[ACCURACY]}: {row.title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
-        for line, row in zip(lines, settings, strict=True)
+        f"{line[ACCURACY]}: {title}" + (f" ({line[NOTE]})" if line[NOTE] else "")
+        for line, title in zip(lines, titles(study).values(), strict=True)
     )
     console.print(next(filter(None, tables), None) or "\n".join(plain))
     console.print(f"accuracy on the {study.images} images: mean ± standard deviation over seeds (runs)")
@@ -322,7 +321,7 @@ class SweepLine:
         failed = sum(run.state == "failed" for run in ended)
         parts = [f"done {len(ended) - failed}", f"running {running}", f"failed {failed}"]
         if study is not self._study:
-            self._study, self._highest = study, best(rows(study))
+            self._study, self._highest = study, best(study)
             self._progress.show(study)
         if self._highest is not None:
             parts.append(f"best {score_in_words(self._highest)}: {self._highest.title}")

@@ -152,14 +152,19 @@ def rows(study: Study) -> list[Row]:
     return made
 
 
-def best(settings: Iterable[Row]) -> Row | None:
+def best(study: Study) -> Row | None:
     """The setting with the highest mean; None before a run has finished."""
+    return _highest(rows(study))
+
+
+def _highest(settings: Iterable[Row]) -> Row | None:
     return max((row for row in settings if row.mean is not None), key=lambda row: row.mean or 0.0, default=None)
 
 
-def table(study: Study, settings: Sequence[Row]) -> list[dict[str, str]]:
-    """The `settings` (of `rows`) for people, a line each, by the head of a column; a note stands last."""
-    names, highest = columns(study), best(settings) if len(settings) > 1 else None
+def table(study: Study) -> list[dict[str, str]]:
+    """The settings for people, a line each in the order of `rows`, by the head of a column; a note stands last."""
+    settings, names = rows(study), columns(study)
+    highest = _highest(settings) if len(settings) > 1 else None
     return [
         {
             **({name: shown_at(row.label, name) for name in names} or {"setting": "the one"}),

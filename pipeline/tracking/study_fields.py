@@ -18,7 +18,6 @@ from urllib.parse import quote, urlencode
 from pipeline.config.messages import counted
 from pipeline.studies.study import Study
 from pipeline.studies.study_summary import (
-    Row,
     best,
     columns,
     count_outcomes,
@@ -94,7 +93,7 @@ def study_tags(study: Study, digest: str = "", verdict: str | None = None, links
         "outcome": study.state,
         "scored_on": study.images,
         "swept": swept_in_words(study),
-        "best": best_in_words(study, rows(study)),
+        "best": best_in_words(study),
         "mlflow.source.name": SOURCE,
         DESCRIPTION: study_description(study, verdict, links),
         DETAILS: as_details(details),
@@ -114,11 +113,11 @@ def swept_in_words(study: Study) -> str:
     return "; ".join(f"{short} {words}" for short, words in values.items())
 
 
-def best_in_words(study: Study, settings: Sequence[Row]) -> str | None:
+def best_in_words(study: Study) -> str | None:
     """`5 × 5 kernels, 64 filters: 91.20 ± 0.15 % (10)`; of a setting with a name also what that stands for, where it is
     a few values.
     """
-    if (leader := best(settings)) is None:
+    if (leader := best(study)) is None:
         return None
     keys = [key for key in _differing(study) if key not in swept(study)]
     values = study.settings[leader.setting].values
@@ -134,7 +133,7 @@ def _differing(study: Study) -> list[str]:
 
 def study_metrics(study: Study) -> dict[str, float]:
     """The best setting's mean, and what it costs; nothing before a run has finished."""
-    leader = best(rows(study))
+    leader = best(study)
     if leader is None or leader.mean is None:
         return {}
     return {BEST_MEAN: round(leader.mean, 6), PARAMETERS: leader.parameters, MULTIPLY_ADDS: leader.multiply_adds}
@@ -152,8 +151,7 @@ def _baseline_values(study: Study) -> dict[str, str]:
 
 def study_description(study: Study, verdict: str | None = None, links: str = "") -> str:
     """The study in Markdown: the verdict, else what is best so far; how far it is, and the table of its settings."""
-    counts, settings = count_outcomes(study.cells), rows(study)
-    leader = best_in_words(study, settings)
+    counts, leader = count_outcomes(study.cells), best_in_words(study)
     lost = lost_in_words(counts)
     ended = f"{counts['finished']} of {len(study.cells)} runs finished{lost and f', {lost}'}"
     so_far = "No run has finished yet" if leader is None else f"Best so far: {leader}"
@@ -165,7 +163,7 @@ def study_description(study: Study, verdict: str | None = None, links: str = "")
         lines += [f"Runs that {' or '.join(astray)} stand in no mean.", ""]
     if study.images == "test":
         lines += ["**The test images were opened for this study.**", ""]
-    lines += _table(study, settings)
+    lines += _table(study)
     if study.refused:
         lines += ["", f"{counted(len(study.refused), 'setting')} of the grid can't exist: left out."]
     return "\n".join(lines)
@@ -185,9 +183,9 @@ def table_csv(study: Study) -> str:
     return text.getvalue()
 
 
-def _table(study: Study, rows: Sequence[Row]) -> list[str]:
+def _table(study: Study) -> list[str]:
     """The settings with the highest means, in their order, as many as a person reads."""
-    settings, means = table(study, rows), [row.mean or 0 for row in rows]
+    settings, means = table(study), [row.mean or 0 for row in rows(study)]
     if not settings:
         return ["No run yet."]
     lines = [_line(list(settings[0])), f"|{'---|' * len(settings[0])}"]
