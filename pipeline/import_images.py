@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.compose import Choice, outcome
 from pipeline.config.messages import ConfigurationError, validated
-from pipeline.config.schema import Data, RawFiles
+from pipeline.config.schema import Configuration, Data, RawFiles
 from pipeline.data.image_import import Imported, Size, import_images
 from pipeline.data.prepared import Images
 from pipeline.data.scoring import held_out
@@ -60,9 +60,11 @@ def main() -> int:
         (partial / "examples.png").write_bytes(draw_examples(*imported.training, declared.class_names))
     atomic.write_file(place, _as_yaml(declared, arguments))
     _tell(declared, imported, folder)
-    if not arguments.no_training:
-        _try(name, imported)
-    console.print(f"python -m pipeline.compose data={name} && dvc repro", soft_wrap=True)
+    model = None if arguments.no_training else _fitting(name)
+    if model is not None:
+        _try(name, model, imported)
+    chosen = f" model={model}" if model in SMOKE_MODELS[1:] else ""
+    console.print(f"python -m pipeline.compose data={name}{chosen} && dvc repro", soft_wrap=True)
     return 0
 
 
@@ -113,29 +115,38 @@ def _tell(declared: Data, imported: Imported, folder: Path) -> None:
     console.print(f"look at them: {folder.relative_to(project.ROOT) / 'examples.png'}")
 
 
-def _try(name: str, imported: Imported) -> None:
-    """Train for an epoch on some of the images, with the first network that fits them, and say what came of it."""
+def _smoke(name: str, model: str) -> Configuration:
+    return outcome(Choice({"data": name, "model": model, "training": "smoke"}, {})).configuration
+
+
+def _fitting(name: str) -> str | None:
+    """The first network that fits the images; says why those before it do not."""
+    for model in SMOKE_MODELS:
+        try:
+            _smoke(name, model)
+        except ConfigurationError as error:
+            console.print(f"warning: the network model={model} does not fit these images: {error}")
+        else:
+            return model
+    console.print("no network of conf/model was tried; `python -m pipeline.compose` shows what does not fit")
+    return None
+
+
+def _try(name: str, model: str, imported: Imported) -> None:
+    """Train for an epoch on some of the images and say what came of it."""
     from pipeline.network.fit import Fit  # noqa: PLC0415 - TensorFlow takes seconds to load
     from pipeline.run.identity import identity  # noqa: PLC0415
 
     training, test = map(_some, (imported.training, imported.test))
-    for model in SMOKE_MODELS:
-        try:
-            configuration = outcome(Choice({"data": name, "model": model, "training": "smoke"}, {})).configuration
-        except ConfigurationError as error:
-            console.print(f"warning: the network model={model} does not fit these images: {error}")
-            continue
-        fit = Fit(identity(configuration, training.digest).ingredients, training)
-        for _ in fit.remaining([], lambda _steps: None):
-            pass
-        accuracy = np.mean(fit.predictor(test.images).argmax(axis=1) == test.labels)
-        chance = np.bincount(test.labels).max() / len(test.labels)
-        console.print(
-            f"one epoch of model={model} on {len(training.labels):,} images: {accuracy:.1%} of some test images right "
-            f"(the largest class: {chance:.1%})"
-        )
-        return
-    console.print("no network of conf/model was tried; `python -m pipeline.compose` shows what does not fit")
+    fit = Fit(identity(_smoke(name, model), training.digest).ingredients, training)
+    for _ in fit.remaining([], lambda _steps: None):
+        pass
+    accuracy = np.mean(fit.predictor(test.images).argmax(axis=1) == test.labels)
+    chance = np.bincount(test.labels).max() / len(test.labels)
+    console.print(
+        f"one epoch of model={model} on {len(training.labels):,} images: {accuracy:.1%} of some test images right "
+        f"(the largest class: {chance:.1%})"
+    )
 
 
 def _some(labelled: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Images:

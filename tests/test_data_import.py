@@ -173,6 +173,7 @@ def test_an_import_says_what_it_made_tries_it_and_is_not_written_over(tmp_path: 
     assert "32 training and 8 test images of 12 × 10 × 1 in 2 classes; a sweep holds out 5" in output
     assert "model=article does not fit" in output
     assert "one epoch of model=small on 32 images" in output
+    assert output.endswith("\npython -m pipeline.compose data=shades model=small && dvc repro\n")
     assert (project.path / "data" / "imported" / "shades" / "examples.png").stat().st_size > 0
     assert "is there already" in project.verb("import_images", "shades", source, status=1)
     assert "was not written by an import" in project.verb("import_images", "sample", source, "--replace", status=1)
