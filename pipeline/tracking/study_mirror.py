@@ -73,7 +73,7 @@ class StudyMirror(Mirror):
                 raise UserError(problems[0])
 
     def announce(self, study: Study, verdict: str, report: Path | None) -> str:
-        """Let the study's page begin with the verdict, and attach a report where there is one; returns what to tell.
+        """Let the study's page begin with its links and the verdict, and attach a report where there is one; returns what to tell.
 
         Raises StoreUnreachableError.
         """
