@@ -73,9 +73,9 @@ class StudyMirror(Mirror):
                 raise UserError(problems[0])
 
     def announce(self, study: Study, verdict: str, report: Path | None) -> str:
-        """Let the study's page begin with its links and the verdict, and attach a report where there is one; returns what to tell.
+        """Let the study's page begin with its links and the verdict, and attach a report where there is one.
 
-        Raises StoreUnreachableError.
+        Returns what to tell. Raises StoreUnreachableError.
         """
         with reaching(self._store.address):
             wanted = f"tags.study = '{study.name}' and tags.role = 'study'"
