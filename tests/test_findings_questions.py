@@ -196,6 +196,11 @@ def test_a_setting_whose_verdict_stands_reads_so_and_is_nowhere_missing() -> Non
     assert {row["missing"] for row in rows} == {"0"}
 
 
+def test_a_race_of_three_seeds_has_one_look() -> None:
+    text = write.answer(compute_results(from_study(raced(random_scores(3)))))
+    assert "Its 1 look was planned: at most 5 % of studies get any false verdict." in text
+
+
 def test_what_was_run_after_a_verdict_counts_for_nothing() -> None:
     scores = random_scores(10)
     study = raced(scores)

@@ -206,7 +206,9 @@ def test_the_description_counts_and_shows_each_setting() -> None:
         "`python -m pipeline.compare kernels`"
     )
     assert second.startswith("kernels: 2 of 5 runs finished, 1 diverged, 1 failed; accuracy on the val")
-    assert study_description(found, "3 × 3 is best.", "[links](#)").startswith("**3 × 3 is best.** [links](#)\n\nker")
+    assert study_description(found, "3 × 3 is best.", "[links](#)").startswith(
+        "[links](#)  \n**3 × 3 is best.**\n\nker"
+    )
     assert study_description(study(SETTINGS)).startswith("**No run has finished yet**")
     head, rule, *settings = table(found)
     assert head == ["kernel_size", "padding", "accuracy (runs)", "parameters", "multiply-adds", "seconds", "note"]

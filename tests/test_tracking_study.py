@@ -319,7 +319,7 @@ def test_the_best_mean_is_there_once_the_study_has_ended_and_follows_it(store: S
     assert [(point.step, point.value) for point in history] == [(1, 0.9), (2, 0.85)]
 
 
-def test_a_verdict_comes_first_and_stays_when_the_study_goes_on(store: Store, tmp_path: Path) -> None:
+def test_the_report_and_a_verdict_come_first_and_stay_when_the_study_goes_on(store: Store, tmp_path: Path) -> None:
     found = with_runs(recorded(0))
     mirror = StudyMirror(store, found.name)
     assert "has no run of this study yet" in mirror.announce(found, "5 × 5 is best.", None)
@@ -329,15 +329,14 @@ def test_a_verdict_comes_first_and_stays_when_the_study_goes_on(store: Store, tm
     said = mirror.announce(found, "5 × 5 is best.", tmp_path / "report")
     run = parent(store, found)
     assert said == f"MLflow run {run.info.run_id} shows the verdict and the report"
-    first = "**5 × 5 is best. (1 run compared)**"
-    assert run.data.tags["mlflow.note.content"].startswith(first)
+    links, verdict = run.data.tags["mlflow.note.content"].splitlines()[:2]
+    way = f"[The report](#/experiments/{store.experiment_id}/runs/{run.info.run_id}/artifacts/report/report.html)"
+    assert links.startswith(way)
+    assert verdict == "**5 × 5 is best. (1 run compared)**"
     artifacts = {artifact.path for artifact in store.client.list_artifacts(run.info.run_id)}
     assert artifacts == {"settings.csv", "differences.svg", "report"}
     bring_up(store, replace(found, cells=(found.cells[0], replace(found.cells[0], identity=recorded(1)))))
-    way = f"[the report](#/experiments/{store.experiment_id}/runs/{run.info.run_id}/artifacts/report/report.html)"
-    described = parent(store, found).data.tags["mlflow.note.content"]
-    assert described.startswith(first)
-    assert way in described
+    assert parent(store, found).data.tags["mlflow.note.content"].splitlines()[:2] == [links, verdict]
     assert mirror.announce(found, "Promoted.", None).endswith("shows the verdict")
     assert parent(store, found).data.tags["verdict"] == "Promoted. (1 run compared)"
     assert way in parent(store, found).data.tags["mlflow.note.content"]

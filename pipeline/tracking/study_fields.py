@@ -150,15 +150,15 @@ def _baseline_values(study: Study) -> dict[str, str]:
 
 
 def study_description(study: Study, verdict: str | None = None, links: str = "") -> str:
-    """The study in Markdown: the verdict, else what is best so far; how far it is, and the table of its settings."""
+    """The study in Markdown: its links, the verdict, else what is best so far; how far it is, the table of its settings."""
     counts, leader = count_outcomes(study.cells), best_in_words(study)
     lost = lost_in_words(counts)
     ended = f"{counts['finished']} of {len(study.cells)} runs finished{lost and f', {lost}'}"
     so_far = "No run has finished yet" if leader is None else f"Best so far: {leader}"
     score = f"accuracy on the {study.images} images, mean ± standard deviation over seeds (number of runs)"
     first = f"**{verdict}**" if verdict else f"**{so_far}**; no verdict yet: `python -m pipeline.compare {study.name}`"
-    # Of a text that is folded MLflow's page shows little more than the first line.
-    lines = [f"{first} {links}".strip(), "", f"{study.name}: {ended}; {score}.", ""]
+    # Of a text that is folded MLflow's page shows three lines, and lets only the first two be clicked.
+    lines = [*([f"{links}  "] if links else []), first, "", f"{study.name}: {ended}; {score}.", ""]
     if astray := [kind for kind in ("collapsed", "diverged") if counts[kind]]:
         lines += [f"Runs that {' or '.join(astray)} stand in no mean.", ""]
     if study.images == "test":
@@ -252,9 +252,9 @@ def study_views(study: str) -> tuple[str, str]:
 def study_links(experiment_id: str, study: str, run_id: str, report: str) -> str:
     """The ways to a study's views and, where there is a page of it among its artifacts, to its report; in Markdown."""
     runs, means = (page(experiment_id, view) for view in study_views(study))
-    ways = f"[The runs, the best first]({runs}) · [means over seeds]({means})"
+    ways = f"[the runs, the best first]({runs}) · [means over seeds]({means})"
     artifacts = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts"
-    return f"{ways} · [the report]({artifacts}/{report})" if report else ways
+    return f"[The report]({artifacts}/{report}) · {ways}" if report else ways
 
 
 def page(experiment_id: str, view: str | None) -> str:
