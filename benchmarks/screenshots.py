@@ -20,7 +20,7 @@ from tests.harness import browser
 from tests.harness.browser import Ui
 from tests.harness.project import ROOT, Project
 
-SIZE = ViewportSize(width=1400, height=900)
+SIZE, LIST = ViewportSize(width=1400, height=900), ViewportSize(width=1800, height=520)
 LARGEST = 250_000
 """Bytes of a picture in the repository."""
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--study", default="rules_small_kernels")
     study = parser.parse_args().study
     with tempfile.TemporaryDirectory() as folder, browser.opened(Project(ROOT), Path(folder)) as ui:
-        with ui.page("studies", SIZE) as page:
+        with ui.page("studies", LIST) as page:
             page.goto(f"{ui.address}/{study_fields.page('1', study_fields.STUDIES)}")
             expect(page.get_by_role("link", name=study, exact=True)).to_be_visible()
             _keep(page, "mlflow_studies")
