@@ -123,12 +123,24 @@ def height_width_channels(tensor: Any, channels_first: bool) -> tuple[int, ...]:
     return (*shape[1:], shape[0]) if channels_first and len(shape) == 3 else shape
 
 
-@settings(quick, max_examples=150)
+@settings(quick, max_examples=50)
 @given(networks())
 def test_shapes_parameters_and_multiply_adds_are_those_of_the_keras_network(
     case: tuple[Model, tuple[int, int, int], int, tuple[Layer, ...]],
 ) -> None:
-    model, shape, classes, found = case
+    compare_with_keras(*case)
+
+
+@pytest.mark.long
+@settings(quick, max_examples=500)
+@given(networks())
+def test_those_of_many_networks_are_those_of_keras(
+    case: tuple[Model, tuple[int, int, int], int, tuple[Layer, ...]],
+) -> None:
+    compare_with_keras(*case)
+
+
+def compare_with_keras(model: Model, shape: tuple[int, int, int], classes: int, found: tuple[Layer, ...]) -> None:
     network = build_network(model, shape, classes, seed=0, precision="float32")
     made = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer | keras.layers.Permute)]
     assert [layer.name for layer in found] == [layer.name for layer in made]

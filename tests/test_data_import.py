@@ -17,6 +17,7 @@ from pipeline.data.image_import import import_images, to_rgb
 from pipeline.import_images import as_idx
 from pipeline.storage import project
 from pipeline.terminal.errors import UserError
+from tests.harness.doors import asked_here, refused
 from tests.harness.project import new_project
 from tests.sample import FOLDER
 
@@ -175,8 +176,8 @@ def test_an_import_says_what_it_made_tries_it_and_is_not_written_over(tmp_path: 
     assert "one epoch of model=small on 32 images" in output
     assert output.endswith("\npython -m pipeline.compose data=shades model=small && dvc repro\n")
     assert (project.path / "data" / "imported" / "shades" / "examples.png").stat().st_size > 0
-    assert "is there already" in project.verb("import_images", "shades", source, status=1)
-    assert "was not written by an import" in project.verb("import_images", "sample", source, "--replace", status=1)
+    refused(asked_here(project, "import_images", "shades", source), "is there already")
+    refused(asked_here(project, "import_images", "sample", source, "--replace"), "was not written by an import")
 
 
 @pytest.fixture

@@ -227,8 +227,7 @@ def test_it_is_written_of_the_record_of_dvc_repro(finished: Project) -> None:
         for kind, images in content["pictures"].items()
         for one in images
     )
-    again = finished.verb("playground", "record", "-o", "mine.html")
-    assert "mine.html" in again
+    assert "mine.html" in asked_here(finished, "playground", "record", "-o", "mine.html").said
     assert (finished.path / "mine.html").read_bytes() == path.read_bytes()
 
 

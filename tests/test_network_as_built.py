@@ -26,7 +26,6 @@ SMALL: Changes = {
     "data.image_shape": list(SHAPE),
     "model.conv.filters": 4,
     "model.conv.kernel_size": 3,
-    "training.epochs": 2,
     "training.batch_size": 16,
 }
 GENERATOR = np.random.default_rng(0)
@@ -258,16 +257,16 @@ def configuration(changes: Changes) -> Configuration:
 
 
 @cache
-def trained_as_built(described: str) -> list[Any]:
+def trained_as_built(described: str, epochs: int = 1) -> list[Any]:
     """`trained`, of a configuration as JSON: most settings here are compared with the same few."""
-    return trained(Configuration.model_validate_json(described))
+    return trained(Configuration.model_validate_json(described), epochs)
 
 
-def trained(described: Configuration) -> list[Any]:
-    """The weights after two epochs."""
+def trained(described: Configuration, epochs: int = 1) -> list[Any]:
+    """The weights after so many epochs of four steps."""
     network = build_network(described.model, SHAPE, 10, seed=0, precision="float32")
     trainer = Trainer(network, described.training, IMAGES, LABELS, seed=0)
-    for epoch in (1, 2):
+    for epoch in range(1, epochs + 1):
         trainer.run_epoch(epoch, lambda _steps: None)
     return [variable for variable in network.get_weights() if variable.dtype == np.float32]
 
@@ -302,7 +301,10 @@ def test_a_setting_without_effect_is_the_same_run(
 def test_a_setting_with_an_effect_is_another_run(one: Changes, another: Changes) -> None:
     first, second = configuration(one), configuration(another)
     assert identity(first, "d").name != identity(second, "d").name
-    assert not alike(*(trained_as_built(one.model_dump_json()) for one in (first, second)))
+    # From the start, or as they are trained.
+    assert any(
+        not alike(*(trained_as_built(each.model_dump_json(), epochs) for each in (first, second))) for epochs in (0, 2)
+    )
 
 
 SIDE_BY_SIDE = {"model.depth": 1, "model.conv.kernel_size": [3, 4], "model.conv.strides": [3, 4]}
@@ -359,17 +361,29 @@ def test_the_head_of_a_single_place_is_built_as_the_same_whichever_it_is() -> No
         assert np.array_equal(head(place), keras.layers.Flatten()(place))
 
 
-@settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=30,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+quick = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
+
+
+@settings(quick, max_examples=12)
 @given(networks())
 def test_any_network_computes_as_built_what_it_computes_as_written(
     case: tuple[Model, tuple[int, int, int], int, object],
 ) -> None:
-    model, shape, classes, _ = case
+    compare_with_written(*case[:3])
+
+
+@pytest.mark.long
+@settings(quick, max_examples=100)
+@given(networks())
+def test_many_networks_compute_as_built_what_they_compute_as_written(
+    case: tuple[Model, tuple[int, int, int], int, object],
+) -> None:
+    compare_with_written(*case[:3])
+
+
+def compare_with_written(model: Model, shape: tuple[int, int, int], classes: int) -> None:
     pixels = np.random.default_rng(1).random((4, *shape)).astype(np.float32)
     built = build_network(model, shape, classes, seed=0, precision="float32")
     with pytest.MonkeyPatch.context() as patch:

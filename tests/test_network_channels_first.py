@@ -55,12 +55,18 @@ AS_WIDE_AS_CHANNELS: list[tuple[str, Shape, Changes]] = [
         for place, pooling in (("before_activation", "average"), ("after_activation", "none"), ("after_pooling", "max"))
     ),
 ]
-CASES = [pytest.param(shape, changes, id=name) for name, shape, changes in AS_WIDE_AS_CHANNELS]
+
+
+def but_for(*numbers: int) -> list[Any]:
+    """All of them, as long ones but for those with these numbers."""
+    return [
+        pytest.param(shape, changes, id=name, marks=() if number in numbers else pytest.mark.long)
+        for number, (name, shape, changes) in enumerate(AS_WIDE_AS_CHANNELS)
+    ]
+
+
 # What has the same gradients trains alike: one plain, one in groups, one with normalization; the others are long ones.
-FEW = [
-    pytest.param(shape, changes, id=name, marks=() if number in (0, 4, 6) else pytest.mark.long)
-    for number, (name, shape, changes) in enumerate(AS_WIDE_AS_CHANNELS)
-]
+FEW = but_for(0, 4, 6)
 
 
 def model(changes: Changes) -> Model:
@@ -99,7 +105,7 @@ def gradients(network: keras.Model, pixels: Any) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("shape", "changes"), CASES)
+@pytest.mark.parametrize(("shape", "changes"), but_for(0, 1, 4, 5, 6))
 def test_as_wide_as_channels_forward_and_backward_called_and_in_a_graph(shape: Shape, changes: Changes) -> None:
     last, first = twins(shape, changes)
     assert any(
@@ -219,15 +225,25 @@ def networks(draw: st.DrawFn) -> tuple[Model, Shape]:
     return network, shape
 
 
-@settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=30,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+quick = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
+
+
+@settings(quick, max_examples=12)
 @given(networks())
 def test_any_network_computes_what_its_channels_last_twin_computes(case: tuple[Model, Shape]) -> None:
-    described, shape = case
+    compare_with_twin(*case)
+
+
+@pytest.mark.long
+@settings(quick, max_examples=60)
+@given(networks())
+def test_more_networks_compute_what_their_channels_last_twins_compute(case: tuple[Model, Shape]) -> None:
+    compare_with_twin(*case)
+
+
+def compare_with_twin(described: Model, shape: Shape) -> None:
     plain = described.model_dump()
     for conv in (plain["conv"], *(block["conv"] for block in plain["blocks"].values())):
         conv["data_format"] = "channels_last"

@@ -237,7 +237,13 @@ def test_without_an_environment_a_sentence_says_what_makes_it(project: Path) -> 
     assert done.stderr == f"error: {project} has no environment yet: `make setup` there makes it\n"
 
 
-@pytest.mark.parametrize("verb", sorted(path.stem for path in (ROOT / "pipeline").glob("[a-z]*.py")))
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(path.stem, marks=() if path.stem in ("clean", "compose", "train") else pytest.mark.long)
+        for path in sorted((ROOT / "pipeline").glob("[a-z]*.py"))
+    ],
+)
 def test_a_python_without_the_packages_says_so_in_a_sentence(verb: str) -> None:
     # What -S leaves out is where packages lie. Two verbs need none as far as here.
     command = [sys.executable, "-S", "-m", f"pipeline.{verb}", "--help"]

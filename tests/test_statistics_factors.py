@@ -4,14 +4,11 @@ import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from pipeline.statistics.factors import GridEffects, IncompleteGrid, Level, Term, grid_effects
 from pipeline.statistics.intervals import t_quantile
@@ -92,6 +89,11 @@ def test_the_interaction_has_a_bound_in_points() -> None:
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(2, 3), (3, 3), (2, 2, 3), (4,)]), st.integers(2, 4))
 def test_the_analysis_of_variance_is_that_of_statsmodels(number: int, sizes: tuple[int, ...], seeds: int) -> None:
+    # Every worker of a test run imports this file, and one needs these seconds.
+    import pandas as pd  # noqa: PLC0415
+    from statsmodels.formula.api import ols  # noqa: PLC0415
+    from statsmodels.stats.anova import anova_lm  # noqa: PLC0415
+
     random = np.random.default_rng(number)
     levels = _grid(*sizes)
     scores = 50 + random.normal(0, 1, (math.prod(sizes), seeds)) + random.normal(0, 1, (math.prod(sizes), 1))

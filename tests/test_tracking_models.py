@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from pipeline.config.schema import Tracking
+from pipeline.release import _roll_back
 from pipeline.run.record import EVALUATION, TRAINING, WEIGHTS, read_record
 from pipeline.storage import project
+from pipeline.terminal.errors import UserError
 from pipeline.tracking import models
 from pipeline.tracking.addresses import StoreUnreachableError
 from pipeline.tracking.fields import DETAILS, FILES
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.models import CHAMPION, PREVIOUS, Registry
 from pipeline.tracking.store import Store, open_store
 from tests.harness.spoiled import lost, spoiled
 from tests.harness.studies import a_project, swept, write_record
@@ -133,6 +137,24 @@ def test_files_are_on_the_disk_before_the_database_says_that_they_are_whole(
     }
     brought_up(spoiled(store, **spy), next(names))
     assert asked == [FILES, LoggedModelStatus.READY]
+
+
+@pytest.mark.usefixtures("saved")
+def test_the_champion_before_comes_back_where_there_is_one(store: Store) -> None:
+    registry = Registry(store, "conv2d")
+    with pytest.raises(UserError, match=r"^conv2d: there is no previous version to go back to\.$"):
+        _roll_back(registry)
+    for weights in ("one", "other"):
+        write_record(project.RECORD, swept())
+        run_id, record = brought_up(store, next(names)), read_record(project.RECORD)
+        training = replace(record.training, run=replace(record.training.run, weights=weights))
+        assert record.evaluation is not None
+        registry.crown(registry.register(training, record.evaluation, run_id))
+    assert _roll_back(registry) == "version 1 of conv2d is the champion again, version 2 the previous one"
+    champion, previous = registry.version_of(CHAMPION), registry.version_of(PREVIOUS)
+    assert champion is not None
+    assert previous is not None
+    assert (champion.number, champion.weights, previous.number, previous.weights) == (1, "one", 2, "other")
 
 
 def test_what_lies_in_a_record_and_is_not_named_there_stays_out_of_the_store(store: Store) -> None:

@@ -51,7 +51,21 @@ def test_the_report_is_the_same_byte_for_byte_and_so_is_the_bundle(origin: Proje
     assert digest.of_folder(clone.path / "reports") == committed
 
 
-def test_the_same_sweep_goes_on_and_what_misses_is_done_with_the_same_bits(origin: Project, clone: Project) -> None:
+def test_the_same_sweep_goes_on_and_a_bundle_adds_only_what_misses(origin: Project, clone: Project) -> None:
+    assert "4 done already, 2 to do" in sweep(clone, *LINE[:1], "seed=range(3)", NAMED, "study.dry_run=true")
+    # It has one run whole, another as it was unpacked, and lacks two.
+    whole, _, *lost = (clone.path / "runs" / cell["identity"] for cell in study(clone)["cells"])
+    shutil.rmtree(whole)
+    shutil.copytree(origin.path / "runs" / whole.name, whole)
+    for root in lost:
+        shutil.rmtree(root)
+    assert "4 runs, 2 of them new here" in clone.verb("bundle", "--unpack", BUNDLE)
+    assert bits(clone, whole.name) == bits(origin, whole.name)
+    assert "4 done already, 0 to do" in sweep(clone, *LINE)
+
+
+@pytest.mark.long
+def test_what_misses_is_done_by_the_same_sweep_with_the_same_bits(origin: Project, clone: Project) -> None:
     said = sweep(clone, *LINE[:1], "seed=range(3)", NAMED)
     assert "4 done already, 2 to do" in said
     # The origin gets the two runs as well, and keeps its own.

@@ -48,7 +48,7 @@ def test_one_that_reads_it_names_the_file_and_the_way_back(mistaken: Project, ve
     output = mistaken.verb(verb, status=1)
     assert "error: training.epochs: must be at least 1, not -1.\n" in output
     assert f"So says {mistaken.path / 'params.yaml'}. `python -m pipeline.compose` writes it anew from conf/." in output
-    assert "training.epochs: -1 → 1" in mistaken.verb("compose")
+    assert "training.epochs: -1 → 1" in asked_here(mistaken, "compose").said
     assert mistaken.params()["training"]["epochs"] == 1
 
 
@@ -69,5 +69,5 @@ def test_compose_writes_a_torn_params_yaml_anew(mistaken: Project, content: str)
 
 def test_what_conf_does_not_compose_to_is_noted_but_not_where_dvc_composed_it_just_now(mistaken: Project) -> None:
     mistaken.edit_params({"training.epochs": 7})
-    assert "note: params.yaml counts" in mistaken.verb("check")
+    assert "note: params.yaml counts" in asked_here(mistaken, "check").said
     assert "note:" not in mistaken.verb("check", DVC_EXP_NAME="soupy-over")

@@ -118,13 +118,28 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return finished_project(tmp_path_factory.mktemp("used"))
 
 
-def test_the_test_images_as_files_get_the_accuracy_of_the_record(project: Project, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return product_photo(TEST_IMAGES[0], tmp_path_factory.mktemp("shop") / "a.png")
+
+
+@pytest.fixture(scope="module")
+def predicted(project: Project, photo: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the verb says of the test images as files, of one that is no picture, and of a photo, with the record."""
+    folder = tmp_path_factory.mktemp("pictures")
     for number, image in enumerate(TEST_IMAGES):
-        Image.fromarray(image).save(tmp_path / f"{number:03}.png")
-    (tmp_path / "zzz.png").write_bytes(b"no picture")
-    output = project.verb("predict", str(tmp_path), "--csv", status=1)
-    assert "zzz.png: is no picture" in output
-    rows = list(csv.DictReader(line for line in output.splitlines() if "error:" not in line))
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    (folder / "zzz.png").write_bytes(b"no picture")
+    return project.verb("predict", str(folder), str(photo), "--csv", status=1)
+
+
+def read(output: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(line for line in output.splitlines() if "error:" not in line))
+
+
+def test_the_test_images_as_files_get_the_accuracy_of_the_record(project: Project, predicted: str) -> None:
+    assert "zzz.png: is no picture" in predicted
+    *rows, _ = read(predicted)
     evaluation = json.loads((project.path / "record" / "evaluation" / "evaluation.json").read_text("utf-8"))
     names = evaluation["class_names"]
     correct = np.load(project.path / "record" / "evaluation" / "correct.npy")
@@ -139,20 +154,20 @@ def test_a_run_that_is_not_there_is_named(project: Project, tmp_path: Path) -> N
 
 
 def test_a_released_network_is_the_champion_once_and_predicts_as_the_record_does(
-    project: Project, tmp_path: Path
+    project: Project, photo: Path, predicted: str
 ) -> None:
-    product_photo(TEST_IMAGES[0], tmp_path / "a.png")
-    ours = project.verb("predict", str(tmp_path / "a.png"), "--json")
-    assert "there is no previous version" in project.verb("release", "--rollback", status=1)
     assert "is the champion\n" in project.verb("release")
     assert "is the champion already" in project.verb("release")
-    theirs = project.verb("predict", str(tmp_path / "a.png"), "--json", "--model", "models:/conv2d@champion")
-    ours, theirs = json.loads(ours), json.loads(theirs)
-    assert ours[0]["class"] == theirs[0]["class"]
-    assert list(ours[0]["probabilities"].values()) == pytest.approx(list(theirs[0]["probabilities"].values()), abs=1e-5)
+    (theirs,) = json.loads(project.verb("predict", str(photo), "--json", "--model", "models:/conv2d@champion"))
+    ours = read(predicted)[-1]
+    assert (theirs["picture"], theirs["class"], theirs["fitted"]) == (ours["picture"], ours["class"], ours["fitted"])
+    assert theirs["probabilities"] == {
+        name: pytest.approx(float(ours[name]), abs=1e-5) for name in theirs["probabilities"]
+    }
     (card,) = (project.path / "mlartifacts").rglob("card/card.html")
+    assert "python -m pipeline.reproduce" in card.read_text("utf-8")
     assert f"card: file://{card}\n" in project.verb("release")
-    other = project.verb("predict", str(tmp_path / "a.png"), "--model", "models:/other@champion", status=1)
+    other = project.verb("predict", str(photo), "--model", "models:/other@champion", status=1)
     assert "models:/other@champion: is not there" in other
 
 

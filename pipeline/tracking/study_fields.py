@@ -150,7 +150,7 @@ def _baseline_values(study: Study) -> dict[str, str]:
 
 
 def study_description(study: Study, verdict: str | None = None, links: str = "") -> str:
-    """The study in Markdown: its links, the verdict, else what is best so far; how far it is, the table of its settings."""
+    """The study in Markdown: links, the verdict, else what is best so far; how far it is, the table of its settings."""
     counts, leader = count_outcomes(study.cells), best_in_words(study)
     lost = lost_in_words(counts)
     ended = f"{counts['finished']} of {len(study.cells)} runs finished{lost and f', {lost}'}"

@@ -1,6 +1,5 @@
 """Edits of the code, in the rooms that decide a result and outside of them, and what each must make run again."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -202,5 +201,3 @@ def planted(root: Path, mutation: Mutation) -> Iterator[None]:
         yield
     finally:
         (root / mutation.path).write_bytes(kept)
-        for cache in root.rglob("__pycache__"):
-            shutil.rmtree(cache, ignore_errors=True)
