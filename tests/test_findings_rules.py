@@ -300,11 +300,21 @@ def test_what_matters_in_a_repeat_is_said_where_it_is_not_the_same(place: Path) 
     assert "What matters on others is 0.1 points." in markdown(results(place), place)
 
 
-def test_a_rule_that_one_claim_holds_up_names_those_that_failed(place: Path) -> None:
+def test_what_is_found_besides_is_told_whatever_the_rules_verdict(place: Path) -> None:
     declare(place, rule("filters", "one", "two", needs="any"))
-    run(place, "rules_filters", scores(1.0, -2.0, noise=0.1), contrast("one"), contrast("two", setting=2))
+    gains = contrast("one"), contrast("two", setting=2), contrast("three")
+    run(place, "rules_filters", scores(1.0, -2.0, noise=0.1), *gains)
     text = markdown(results(place), place)
-    assert re.search(r"\*\*It held\.\*\*.*\d\. Refuted: “two gains” \(−[12]\.\d\d points\)\.\n", text)
+    told = r"Also: “two gains” is refuted \(−[12]\.\d\d points\), “three gains” is supported \(\+[01]\.\d\d points\)\."
+    assert re.search(rf"\*\*It held\.\*\*.*\n{told}\n", text)
+
+
+def test_a_claim_about_the_gap_stands_beside_what_becomes_of_the_accuracy(place: Path) -> None:
+    declare(place, rule("filters", "one"))
+    gap = contrast("one", score="gap", weights={"s0": 1.0, "s1": -1.0})
+    run(place, "rules_filters", scores(-1.0, 2.0, noise=0.1), gap, contrast("two", setting=2), contrast("three"))
+    assert re.search(r"\| one gains \(accuracy: −[01]\.\d\d points\) \|", markdown(results(place), place))
+    assert readme_table(results(place)).count("accuracy: ") == 1
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def _rendered(template: str, rules: Rules, root: str = "", name: str = "", *, br
     whole = _tally("not run yet" if one.verdict is None else one.verdict for one in rules.rules)
     margins = sorted({one.own.margin for one in run if one.own is not None})
     filters: dict[str, Callable[..., object]] = {
-        "link": link, "hours": lambda seconds: f"{seconds / 3600:.1f}", "tally": _claims, "refuted": _refuted,
+        "link": link, "hours": lambda seconds: f"{seconds / 3600:.1f}", "tally": _claims, "also": _also,
+        "accuracy": _accuracy,
     }  # fmt: skip
     seeds = sorted({seed for one in run if one.own is not None for seed in one.own.seeds})
     return render(
@@ -77,17 +78,28 @@ def _tally(verdicts: Iterable[str]) -> str:
     return ", ".join(f"{counts[one]} {one}" for one in (*map(str, ContrastVerdict), "not run yet") if counts[one])
 
 
-def _answers(rule: RuleResult) -> list[Answer]:
-    return [] if rule.own is None else rule.own.named(list(rule.claims))
-
-
 def _claims(rule: RuleResult) -> str:
-    return _tally(answer.question.result.verdict for answer in _answers(rule))
+    answers = [] if rule.own is None else rule.own.named(list(rule.claims))
+    return _tally(answer.question.result.verdict for answer in answers)
 
 
-def _refuted(rule: RuleResult) -> list[Answer]:
-    """What a rule that held all the same promises in vain."""
-    return [answer for answer in _answers(rule) if answer.question.result.verdict == ContrastVerdict.REFUTED]
+def _also(rule: RuleResult) -> list[Answer]:
+    """What is supported or refuted besides: claims that went another way than their rule, and what decides nothing."""
+    told = {ContrastVerdict.SUPPORTED, ContrastVerdict.REFUTED}
+    return [
+        answer
+        for answer in (() if rule.own is None else rule.own.answers)
+        if answer.question.result.verdict in told - ({rule.verdict} if answer.name in rule.claims else set())
+    ]
+
+
+def _accuracy(rule: RuleResult) -> Answer | None:
+    """What the settings of the claim that decides do to the accuracy, where that claim is about something else."""
+    if rule.own is None or rule.decided_by is None or rule.decided_by.question.declared.score == "accuracy":
+        return None
+    weighed = rule.decided_by.question.declared.weights.keys()
+    of_same = (answer for answer in rule.own.answers if answer.question.declared.weights.keys() == weighed)
+    return next((answer for answer in of_same if answer.question.declared.score == "accuracy"), None)
 
 
 def late(answer: Answer) -> str:
