@@ -250,6 +250,16 @@ def test_a_run_leads_to_its_study_and_the_study_to_its_runs(ui: Ui) -> None:
         assert name in [text.rstrip(",") for text in children.all_inner_texts()]
 
 
+def test_a_study_that_was_compared_leads_to_its_report_with_one_click(ui: Ui, swept: Project) -> None:
+    swept.verb("compare", STUDY)
+    with ui.page("report") as page:
+        browser.open_experiment(page, ui)
+        page.get_by_role("link", name=STUDY, exact=True).click()
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="The report", exact=True).click()
+        expect(opened.value.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible()
+
+
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
 def test_without_chromium_these_tests_are_skipped_but_fail_in_ci(
     ci: str, outcome: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -330,8 +330,8 @@ def test_the_report_and_a_verdict_come_first_and_stay_when_the_study_goes_on(sto
     run = parent(store, found)
     assert said == f"MLflow run {run.info.run_id} shows the verdict and the report"
     links, verdict = run.data.tags["mlflow.note.content"].splitlines()[:2]
-    way = f"[The report](#/experiments/{store.experiment_id}/runs/{run.info.run_id}/artifacts/report/report.html)"
-    assert links.startswith(way)
+    way = f"[The report](#/experiments/{store.experiment_id}/runs/{run.info.run_id}/artifacts/report/report.html"
+    assert links.startswith(f"{way}?workflowType=machine_learning) · ")
     assert verdict == "**5 × 5 is best. (1 run compared)**"
     artifacts = {artifact.path for artifact in store.client.list_artifacts(run.info.run_id)}
     assert artifacts == {"settings.csv", "differences.svg", "report"}

@@ -66,6 +66,9 @@ MOST_MEANT = 4
 VIEW = "mlflow.sharedViewState."
 """Begins the tag of a view."""
 
+TRAINING_PAGES = {"workflowType": "machine_learning"}
+"""Of an address: without it MLflow shows its pages for agents."""
+
 STUDIES, RULES = "studies", "rules"
 """The views of all studies, and of those that a rule of thumb rests on: their names begin with `rules_`."""
 
@@ -253,14 +256,13 @@ def study_links(experiment_id: str, study: str, run_id: str, report: str) -> str
     """The ways to a study's views and, where there is a page of it among its artifacts, to its report; in Markdown."""
     runs, means = (page(experiment_id, view) for view in study_views(study))
     ways = f"[the runs, the best first]({runs}) · [means over seeds]({means})"
-    artifacts = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts"
-    return f"[The report]({artifacts}/{report}) · {ways}" if report else ways
+    place = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{report}?{urlencode(TRAINING_PAGES)}"
+    return f"[The report]({place}) · {ways}" if report else ways
 
 
 def page(experiment_id: str, view: str | None) -> str:
     """The way to a view, else to the ordinary list, from the address of MLflow's page."""
-    # Without the workflow it would open a page for agents.
-    wanted = {"workflowType": "machine_learning"} | ({} if view is None else {"viewStateShareKey": view})
+    wanted = TRAINING_PAGES | ({} if view is None else {"viewStateShareKey": view})
     return f"#/experiments/{experiment_id}/runs?{urlencode(wanted, quote_via=quote)}"
 
 
