@@ -89,6 +89,6 @@ for room in (0, 500, 3000, len(content) - 1):
     (tmp_path / "content").write_bytes(pack(ARRAYS))
     (tmp_path / "here").mkdir()
     place = tmp_path / "here" / "training"
-    command = [sys.executable, "-c", program, place, tmp_path / "content"]
+    command = [sys.executable, "-c", program, str(place), str(tmp_path / "content")]
     done = subprocess.run(command, cwd=project.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == 4 * f"{place} []\n"
