@@ -521,6 +521,7 @@ def test_the_committed_page_is_what_the_committed_bundles_say(tmp_path: Path, co
 
 def test_what_a_bundle_asks_is_what_is_declared(committed: Rules) -> None:
     _, declared = read_rules(project.CONF)
+    assert any(own.own and own.own.answers for own in committed.rules)
     for (_, study), own in zip(declared, committed.rules, strict=True):
         for one in own.own.answers if own.own else ():
             asked, conf = one.question.declared, study.contrasts[one.name]

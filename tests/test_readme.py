@@ -43,13 +43,6 @@ def test_the_readme_is_short_and_has_commands() -> None:
     assert all(any(line.startswith(begin) for line in commands()) for begin in (*LEFT_OUT, *ADDED))
 
 
-def test_every_link_of_the_readme_and_of_the_documents_leads_to_something() -> None:
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
-            if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
-
-
 def test_all_that_clean_removes_stands_where_the_first_hour_says_what_may_be_deleted() -> None:
     page = (ROOT / "docs" / "start.md").read_text("utf-8")
     for name in (*clean.CHEAP, *clean.COSTLY):
