@@ -13,6 +13,7 @@ from benchmarks.epoch import parts, training_multiply_adds
 from benchmarks.rows import Finding
 from pipeline.run.environment import lacks_bfloat16
 from pipeline.studies.plan import Job
+from tests.harness.conducting import finish
 from tests.harness.settings import article
 from tests.harness.spent import Cost
 
@@ -58,8 +59,6 @@ def test_a_contender_that_fails_is_told_with_what_it_said(tmp_path: Path) -> Non
 
 
 def test_what_a_conductor_does_is_measured_without_what_its_nodes_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = conductor.finish
-
     def slowly(job: Job) -> None:
         time.sleep(0.1)
         finish(job)

@@ -102,8 +102,8 @@ def test_no_more_go_on_at_once_than_are_wanted(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_locks_of_many_runs_fit_into_what_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[tuple[int, int]] = []
-    monkeypatch.setattr(ray_executor.resource, "getrlimit", lambda _kind: (64, 256))
-    monkeypatch.setattr(ray_executor.resource, "setrlimit", lambda _kind, both: limits.append(both))
+    monkeypatch.setattr("resource.getrlimit", lambda _kind: (64, 256))
+    monkeypatch.setattr("resource.setrlimit", lambda _kind, both: limits.append(both))
     assert ends(cluster(monkeypatch, a=(1, says())), [job(0)]) == {0: None}
     assert limits == [(256, 256)]
 
