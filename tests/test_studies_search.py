@@ -233,7 +233,9 @@ def test_a_search_that_is_killed_goes_on_to_the_same_trials(ends: int, tmp_path:
     assert (searched().trials, done(), kernels().state) == (trials, runs, "finished")
 
 
-def test_two_sweeps_of_one_search_do_the_same_trials_as_one(tmp_path: Path) -> None:
+def test_two_sweeps_of_one_search_do_the_same_trials_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The study is kept at each run's end, so that the other begins after the thirteenth.
+    monkeypatch.setattr("pipeline.studies.run_study.REST", 0)
     sweep()
     trials, runs = searched().trials, done()
     anew(tmp_path)
