@@ -85,7 +85,8 @@ print(sorted(name for name in os.environ if name.startswith(("TF_", "XLA_", "KER
 if len(sys.argv) == 1:
     subprocess.run([sys.executable, "-c", "from pipeline import LEFT_OUT; print(LEFT_OUT)"], check=True)
 """
-    ours = "['KERAS_BACKEND', 'KERAS_HOME', 'TF_CPP_MIN_LOG_LEVEL', 'TF_ENABLE_ONEDNN_OPTS', 'TF_FORCE_GPU_ALLOW_GROWTH'] tensorflow"
+    names = "KERAS_BACKEND KERAS_HOME TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS TF_FORCE_GPU_ALLOW_GROWTH"
+    ours = f"{names.split()} tensorflow"
     variables = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--x", "TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
     note = "KERAS_BACKEND, XLA_FLAGS: left out, such variables change results"
     assert said(program, **variables).splitlines() == [note, ours, "()"]

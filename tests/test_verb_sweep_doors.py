@@ -123,7 +123,7 @@ def test_without_prepared_images_the_error_says_what_to_run(prepared: Project, t
 def test_help_tells_how_to_sweep_and_cfg_what_would_run(prepared: Project) -> None:
     told = prepared.verb("sweep", "--help")
     assert "python -m pipeline.sweep -m model.conv.kernel_size=3,5,7" in told
-    assert ", compact, compact_deep, followed, kernels_by_filters, options, " in told
+    assert ", compact, compact_deep, kernels_by_filters, options, " in told
     for name in StudyConfig.model_fields.keys() - {"ask"}:
         assert f"study.{name}" in told
     assert "--yes" in told
