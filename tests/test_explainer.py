@@ -40,8 +40,10 @@ def test_the_committed_page_is_of_the_committed_run_and_its_reports() -> None:
     assert content["scores"] == {"images": "test", **metrics}, WRITE
     assert digest_of(weights_in(content)) == content["weights_digest"]
     model = validated(Model, article_values()["model"])
-    assert content["measured"] == list(measured(model, [28, 28, 1], 10)), WRITE
-    assert {row["study"] for row in content["measured"]} >= {"kernels_by_filters"}
+    assert content["measured"] == list(measured(model, content["dataset"], [28, 28, 1], 10)), WRITE
+    assert {row["study"] for row in content["measured"]} >= {"kernels_by_filters", "rules_strides"}
+    # Its network and training are those of rules_strides, its images are not.
+    assert "rules_strides_mnist" not in {row["study"] for row in content["measured"]}
 
 
 def test_the_committed_page_is_small_and_names_no_place_outside() -> None:
@@ -191,12 +193,18 @@ def test_a_setting_that_its_study_names_is_what_it_was_trained_with(
         line = {"study.settings": name, **row(changes)}
         (found,) = read(tmp_path / "reports", monkeypatch, line, study="rules_bias")
         assert (found["changes"], found["others"]) == (changes, others)
+        # What other images taught says nothing of these.
+        assert read(tmp_path / "reports", monkeypatch, line, study="rules_bias", dataset="mnist") == []
     # Of the declared study, which is not what was run.
     assert read(tmp_path / "reports", monkeypatch, {"study.settings": "no_bias", **row({})}, study="rules_bias") == []
 
 
 def read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, line: dict[str, str], study: str = "kernels_by_filters"
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: dict[str, str],
+    study: str = "kernels_by_filters",
+    dataset: str = "fashion_mnist",
 ) -> list[Any]:
     """What the page says of a report with one line."""
     path = folder / study / "results.csv"
@@ -206,7 +214,7 @@ def read(
         writer.writeheader()
         writer.writerow(line)
     monkeypatch.setattr(project, "REPORTS", folder)
-    return list(measured(validated(Model, article_values()["model"]), [28, 28, 1], 10))
+    return list(measured(validated(Model, article_values()["model"]), dataset, [28, 28, 1], 10))
 
 
 @pytest.fixture(scope="module")

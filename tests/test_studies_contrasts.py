@@ -174,6 +174,10 @@ def commit(config: StudyConfig, conf: Path, moment: int) -> None:
         "hydra": {"sweeper": {"params": {"model.conv.filters": "8,16,32"}}},
     }
     path.write_text(f"# @package _global_\n{json.dumps(plain)}\n")
+    commit_all(conf, moment)
+
+
+def commit_all(conf: Path, moment: int) -> None:
     date = f"{moment // 1000} +0000"
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "declared"]):
         command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-C", str(conf), *words]
@@ -201,9 +205,17 @@ def test_a_contrast_stands_declared_since_its_file_was_committed(
         name: replace(one, values={**one.values, "training.epochs": 99}) for name, one in plan(config).settings.items()
     })  # fmt: skip
     assert merge_plan(None, longer, config).contrasts[0].runs_before == 3
+    # A repeat stands since both its file and that of the study which it repeats were committed.
+    repeat = config.model_copy(update={"name": "repeat"})
+    says = {"defaults": ["/study/rules/kernels", "_self_"], "study": {"name": "repeat"}}
+    (conf / "study" / "repeat.yaml").write_text(f"# @package _global_\n{json.dumps(says)}\n")
+    assert merged(None, repeat).contrasts[0].runs_before == 3
+    commit_all(conf, START + 40_000)
+    assert merged(None, repeat).contrasts[0].declared == "2023-11-14T22:14:00+00:00"
     with (conf / "study" / "rules" / "kernels.yaml").open("a") as file:
         file.write("\n")
     assert merged(None, config).contrasts[0].runs_before == 3
+    assert merged(None, repeat).contrasts[0].runs_before == 3
     # Committed after the runs.
     commit(config, tmp_path / "later", START + 90_000)
     monkeypatch.setattr(project, "CONF", tmp_path / "later")

@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
@@ -20,9 +21,10 @@ from pipeline.config.layers import layers
 from pipeline.config.load import leaves
 from pipeline.config.messages import ConfigurationError, validated
 from pipeline.config.schema import Block, Model
+from pipeline.run.record import EVALUATION, TEST_EVALUATION, read_evaluation
 from pipeline.storage import project
 from pipeline.studies.bundle import bundled_study
-from pipeline.studies.study import SCORED_ON_TEST, read_study
+from pipeline.studies.study import SCORED_ON_TEST, Study, read_study
 from pipeline.studies.study_config import declared_studies
 from pipeline.terminal.errors import UserError
 
@@ -36,21 +38,23 @@ REACHED = re.compile(r"model\.(conv\.\w+|pooling|pool_size)")
 """The keys that a page has controls for."""
 
 
-def measured(page: Model, image_shape: list[int], classes: int) -> Iterator[JsonValue]:
-    """Each setting that was measured with an interval and that the page's controls reach.
+def measured(page: Model, dataset: str, image_shape: list[int], classes: int) -> Iterator[JsonValue]:
+    """Each setting that was measured on the `dataset` with an interval and that the page's controls reach.
 
     How it differs from the page's network, its score in percent, and how it was trained. Raises UserError for a file of
     conf/ or reports/ that can't be read.
     """
     own = dict(settings_of(page))
-    declared = {file["study"]["name"]: (variant, file["study"]) for variant, file in declared_studies()}
+    declared = {file["study"]["name"]: (variant, file["study"]) for variant, file, _ in declared_studies()}
     for path in sorted(project.REPORTS.rglob("results.csv")):
         try:
             rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
             names = list(rows.fieldnames or ())
             if not set(COLUMNS) <= set(names) or names.count("setting") > 1:
                 continue
-            for row, model, about in _rows(rows, names, _configurations(path.parent.name, declared)):
+            known = _configurations(path.parent.name, declared).items()
+            of_dataset = {name: one for name, one in known if one["data"].get("name", dataset) == dataset}
+            for row, model, about in _rows(rows, names, of_dataset):
                 if not row["interval_low"] or not _costs_as_reported(model, image_shape, classes, row):
                     continue
                 settings = dict(settings_of(model))
@@ -113,19 +117,29 @@ def _configurations(report: str, declared: Mapping[str, tuple[str, dict[str, Any
     What nothing tells is left out.
     """
     configurations = dict[str, dict[str, Any]]()
-    for path, read in ((project.study(report), read_study), (project.bundle(report), bundled_study)):
+    for path, read in ((project.study(report), _with_dataset), (project.bundle(report), bundled_study)):
         with contextlib.suppress(UserError):  # not there, of another version, or damaged
-            for setting in read(path).settings.values():
-                configurations.setdefault(setting.variants.get("setting", ""), _nested(setting.values))
+            study, dataset = read(path)
+            for setting in study.settings.values():
+                of_dataset = setting.values if dataset is None else {**setting.values, "data.name": dataset}
+                configurations.setdefault(setting.variants.get("setting", ""), _nested(of_dataset))
             return configurations
     if (name := report.removesuffix(SCORED_ON_TEST)) in declared:
-        variant, study = declared[name]
+        variant, of_study = declared[name]
         # What was chosen here since says nothing of a report.
         shared = dict(leaves(values(compose_with(project.CONF, Choice({}, {}), [f"+study={variant}"]))))
-        named = {name: own for name, own in study.get("settings", {}).items() if all("." in key for key in own)}
+        named = {name: own for name, own in of_study.get("settings", {}).items() if all("." in key for key in own)}
         typed = {name: {key.lstrip("+"): value for key, value in own.items()} for name, own in named.items()}
         return {name: _nested({**shared, **own}) for name, own in (typed or {"": {}}).items()}
     return configurations
+
+
+def _with_dataset(folder: Path) -> tuple[Study, str | None]:
+    """The study that lies there, and which dataset its runs were scored on. Raises UserError."""
+    study = read_study(folder)
+    part = TEST_EVALUATION if study.images == "test" else EVALUATION
+    scored = (read_evaluation(project.run_root(run) / part, whole=False).dataset for run in study.ended)
+    return study, next(scored, None)
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def content_of(record: Record) -> dict[str, JsonValue]:
             "kernel_initializer": sorted(get_args(KernelInitializerName)),
             "bias_initializer": list(get_args(BiasInitializerName)),
         },
-        "measured": list(measured(model, specification.image_shape, specification.classes)),
+        "measured": list(measured(model, evaluation.dataset, specification.image_shape, specification.classes)),
     }
 
 

@@ -86,7 +86,7 @@ def renew_bundle(study: Study) -> bool:
     """Pack a study again whose bundle beside its report holds other runs; whether it did. Raises as `pack_study`."""
     path = project.bundle(study.name)
     with contextlib.suppress(UserError):  # one that can't be read is made anew
-        if not path.exists() or bundled_study(path) == _to_pack(study):
+        if not path.exists() or bundled_study(path)[0] == _to_pack(study):
             return False
     atomic.write_file(path, pack_study(study))
     return True
@@ -115,17 +115,20 @@ def unpack_study(path: Path) -> tuple[Study, int]:
         return update_study(project.study(study.name), lambda present: _join(present, study)), new
 
 
-def bundled_study(path: Path) -> Study:
-    """The study of a bundle, whose runs are not read. Raises UserError."""
+def bundled_study(path: Path) -> tuple[Study, str | None]:
+    """The study of a bundle, and what dataset its first run was scored on; no run is checked. Raises UserError."""
     try:
-        head = validate(_Head, next(_lines(path), {}))
+        lines = _lines(path)
+        head = validate(_Head, next(lines, {}))
+        files = validate(_Run, first).files if (first := next(lines, None)) else {}
+        scored = [json.loads(text) for name, text in files.items() if name.endswith("/evaluation.json")]
     except (ValueError, EOFError, RecursionError, OSError, zlib.error) as error:
         raise UserError(f"{path}: is no bundle that this version reads ({reason(error)}).") from None
     with tempfile.TemporaryDirectory(prefix="bundle-") as place:
         folder = Path(place) / head.name
         folder.mkdir()
         (folder / STUDY).write_text(head.study, "utf-8")
-        return read_study(folder)
+        return read_study(folder), next((str(one.get("dataset")) for one in scored), None)
 
 
 def is_bundled(root: Path) -> bool:

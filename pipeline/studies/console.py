@@ -106,7 +106,7 @@ def _bundled(study: str, missing: Set[str]) -> int:
     if (project.study(study) / STUDY).exists():
         return 0
     with contextlib.suppress(UserError):  # no bundle, or none that this version reads
-        return len(missing & set(bundled_study(project.bundle(study)).ended))
+        return len(missing & set(bundled_study(project.bundle(study))[0].ended))
     return 0
 
 

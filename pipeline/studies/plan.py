@@ -271,16 +271,17 @@ def _committed(config: StudyConfig, plan: Plan) -> dict[str, datetime]:
 
     Nothing where the line, or what was chosen, makes another study of it: what was seen of that was not declared there.
     """
-    for variant, document in declared_studies() if config.contrasts else ():
-        path, own = project.CONF / "study" / f"{variant}.yaml", document["study"]
+    for variant, document, paths in declared_studies() if config.contrasts else ():
+        own = document["study"]
         if own["name"] != config.name:
             continue
         as_typed = {"margin": config.margin, "settings": config.settings, "error_rate": config.error_rate}
         is_own = all(own.get(key, value) == value for key, value in as_typed.items()) and _trains(
             variant, document, plan
         )
-        changes = git("-C", str(path.parent), "status", "--porcelain", "--", path.name)
-        since = git("-C", str(path.parent), "log", "-1", "--format=%cI", "--", path.name)
+        files = "--", *(str(path.absolute()) for path in paths)
+        changes = git("-C", str(project.CONF), "status", "--porcelain", *files)
+        since = git("-C", str(project.CONF), "log", "-1", "--format=%cI", *files)
         if not is_own or changes != b"" or not since:
             return {}
         moment = min(datetime.fromisoformat(since.decode().strip()).astimezone(UTC), datetime.now(UTC))

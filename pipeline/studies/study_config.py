@@ -5,9 +5,11 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
+from omegaconf import OmegaConf
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -217,14 +219,28 @@ def _within(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 10]}_{digest.of_value(name)[:8]}"
 
 
-def declared_studies() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The files of conf/study/ that name their study: the variant, and all that the file says.
+def declared_studies() -> Iterator[tuple[str, dict[str, Any], list[Path]]]:
+    """The files of conf/study/ that name their study: the variant, all that it declares, and the files that do.
 
     Raises UserError for one that can't be read.
     """
     for variant in project.variants("study"):
-        path = project.CONF / "study" / f"{variant}.yaml"
-        document: Any = read_yaml(path, "It declares a study; docs/sweeps.md says how.")
-        own = document.get("study") if isinstance(document, dict) else None
+        document, paths = _declared(variant)
+        own = document.get("study")
         if isinstance(own, dict) and "name" in own:
-            yield variant, document
+            yield variant, document, paths
+
+
+def _declared(variant: str) -> tuple[dict[str, Any], list[Path]]:
+    """What a file says over the studies that it begins with, and all these files."""
+    path = project.CONF / "study" / f"{variant}.yaml"
+    document: Any = read_yaml(path, "It declares a study; docs/sweeps.md says how.")
+    if not isinstance(document, dict):
+        return {}, [path]
+    paths = [path]
+    for one in document.get("defaults") or ():
+        if isinstance(one, str) and one.startswith("/study/"):
+            below, more = _declared(one.removeprefix("/study/"))
+            document = OmegaConf.to_container(OmegaConf.merge(below, document))
+            paths += more
+    return document, paths
