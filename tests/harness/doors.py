@@ -36,6 +36,10 @@ def prepared(path: Path) -> Project:
     return project
 
 
+COMPUTING = "train", "evaluate", "reproduce", "predict", "export", "playground", "release"
+"""Verbs that may compute with TensorFlow."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a door said, with which exit status, after how many seconds; what it left that was not there before."""
@@ -57,6 +61,9 @@ def asked(project: Project, *command: str, **variables: str) -> Answer:
 
 def asked_here(project: Project, *command: str) -> Answer:
     """The same in this process, without the second of imports: for a verb that starts no other and keeps nothing."""
+    if command[0] in COMPUTING:
+        # As `two_threads` of the tests has it: TensorFlow takes them once in a process.
+        importlib.import_module("pipeline.network.fit").use_threads(2)
     module, before = importlib.import_module(f"pipeline.{command[0]}"), contents(project.path)
     handler, said, root = signal.getsignal(signal.SIGTERM), io.StringIO(), places.ROOT
     started = time.perf_counter()
