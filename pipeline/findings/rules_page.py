@@ -25,7 +25,7 @@ PICTURE = "rules"
 EDGE = 3.0
 """Points: an effect beyond is drawn at the edge, with its number, so that the others keep their room."""
 
-LONGEST_LINE, LONGEST_BOLD = 62, 50
+LONGEST_LINE, LONGEST_BOLD = 70, 50
 
 
 def write_rules(rules: Rules, folder: Path) -> None:
@@ -138,21 +138,16 @@ def _lines(rule: RuleResult) -> list[tuple[str, Answer | None, bool]]:
 
 @styled
 def draw_rules(rules: Rules, width: float = WIDE) -> Figure:
-    """Every contrast in points with its interval, rule by rule; the margin is a band, hollow what decides nothing."""
+    """Every contrast in points with its interval, rule by rule; its margin is a band, hollow what decides nothing."""
     lines = [line for rule in rules.rules for line in _lines(rule)]
     is_wide = width == WIDE
     figure = sheet(width, 1.7 + (0.26 if is_wide else 0.46) * len(lines), "Every effect, rule by rule")
     axes = figure.subplots()
     axes.axvline(0, color="#444444", linewidth=1)
-    top = -0.5
-    for rule in rules.rules:
-        bottom = top + len(_lines(rule))
-        if rule.own is not None:
-            margin = rule.own.margin
-            axes.fill_betweenx([top, bottom], -margin, margin, color="#EEEEEE", linewidth=0, zorder=0)
-        top = bottom
     for place, (_, answer, decides) in enumerate(lines):
         if answer is not None:
+            margin = answer.question.declared.margin
+            axes.fill_betweenx([place - 0.5, place + 0.5], -margin, margin, color="#EEEEEE", linewidth=0, zorder=0)
             _draw_effect(axes, place, answer.question.result, is_filled=decides)
     _name_lines(axes, lines, is_wide=is_wide)
     axes.set_xlim(-1.05 * EDGE, 1.05 * EDGE)
